@@ -1,0 +1,120 @@
+//! The application server for direct uploads: what Alibaba's sample server does, drop-in.
+//!
+//! ```text
+//! cargo run --example appserver --features axum -- 127.0.0.1 8080
+//! ```
+//!
+//! `GET` on any path answers a token, `POST` on any path is a callback from OSS. Set `OSS_ACCESS_KEY_ID`,
+//! `OSS_ACCESS_KEY_SECRET`, `OSS_HOST`, `OSS_CALLBACK_URL` and `OSS_UPLOAD_DIR`; unset ones are the placeholders of
+//! the sample. `RUST_LOG=debug` shows why a callback was refused.
+
+use std::{env, error::Error, net::SocketAddr, pin::pin, time::Duration};
+
+use axum::{Router, routing::post};
+use hyper::{Method, server::conn::http1};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use tokio::{net::TcpListener, signal, time};
+use tower_aliyun_oss::{
+    OssCallbackLayer, OssPolicyService,
+    callback::{CallbackReply, VerifiedCallback},
+    policy::{CallbackDirective, Credentials},
+};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+/// The samples hand out tokens of this lifetime.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(30);
+
+/// How long a client may take for the head of a request, and running requests for their end at shutdown.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let level = env::var("RUST_LOG").ok().and_then(|level| level.parse().ok());
+    tracing_subscriber::fmt().with_max_level(level.unwrap_or(tracing::Level::INFO)).init();
+    let app = app()?;
+    let listener = TcpListener::bind(address()?).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    serve(listener, app).await;
+    println!("stopped");
+    Ok(())
+}
+
+fn app() -> Result<Router, Box<dyn Error>> {
+    let setting = |name, placeholder: &str| env::var(name).unwrap_or_else(|_| placeholder.into());
+    let tokens = OssPolicyService::public_demo(
+        Credentials::new(
+            setting("OSS_ACCESS_KEY_ID", "<yourAccessKeyId>"),
+            setting("OSS_ACCESS_KEY_SECRET", "<yourAccessKeySecret>"),
+        )?,
+        setting("OSS_HOST", "http://bucket-name.oss-cn-hangzhou.aliyuncs.com").parse()?,
+        setting("OSS_UPLOAD_DIR", "user-dir-prefix/").parse()?,
+        CallbackDirective::new(&setting("OSS_CALLBACK_URL", "http://88.88.88.88:8888"))?,
+    )
+    .lifetime(TOKEN_LIFETIME)?;
+    // Any page may ask for a token, but not with the cookies of its visitor.
+    let cors = CorsLayer::new().allow_origin(AllowOrigin::any()).allow_methods([Method::GET]);
+    let any_path = post(on_upload).route_layer(OssCallbackLayer::new()).get_service(tokens).layer(cors);
+    Ok(Router::new().fallback_service(any_path.with_state(())))
+}
+
+async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
+    tracing::info!(
+        target = %callback.target(),
+        body = %callback.body().escape_ascii(),
+        request_id = callback.unauthenticated().request_id(),
+        "upload"
+    );
+    CallbackReply::ok()
+}
+
+/// `[ADDRESS [PORT]]`, as the sample takes them.
+fn address() -> Result<SocketAddr, Box<dyn Error>> {
+    let mut arguments = env::args().skip(1);
+    let ip = arguments.next().unwrap_or_else(|| "127.0.0.1".into());
+    let port = arguments.next().unwrap_or_else(|| "8080".into());
+    let ip = ip.parse().map_err(|_| format!("{ip:?} is not an ip address"))?;
+    let port = port.parse().map_err(|_| format!("{port:?} is not a port"))?;
+    Ok(SocketAddr::new(ip, port))
+}
+
+/// Like `axum::serve`, which sets no limit to the time a request head may take.
+async fn serve(listener: TcpListener, app: Router) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_headers(64)
+        .max_buf_size(16 * 1024);
+    let connections = GracefulShutdown::new();
+    let mut stop = pin!(signal::ctrl_c());
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of file descriptors, most likely: let others end first.
+                    tracing::error!(%error, "accept");
+                    time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+            _ = &mut stop => break,
+        };
+        let service = TowerToHyperService::new(app.clone());
+        let connection = http.serve_connection(TokioIo::new(stream), service);
+        let connection = connections.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection");
+            }
+        });
+    }
+    drop(listener);
+    if time::timeout(SHUTDOWN_TIMEOUT, connections.shutdown()).await.is_err() {
+        tracing::warn!("some requests did not end in time");
+    }
+}

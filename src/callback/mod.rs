@@ -1,0 +1,107 @@
+//! Inbound: a request that claims to come from OSS.
+//!
+//! After an upload OSS posts to the callback URL that the upload named, and hands your answer to the uploader.
+//! [`OssCallbackLayer`] lets only requests through that OSS has signed; the inner service gets exactly the bytes that
+//! were verified, and a [`VerifiedCallback`] in the extensions.
+//!
+//! # What is checked
+//!
+//! In this order, and everything up to the fifth before a byte of the body is taken in:
+//!
+//! 1. The method is `POST`; else 405.
+//! 2. `authorization` and `x-oss-pub-key-url` stand once and are strict Base64 (else 400), and the key URL is in the
+//!    table of the key source (else 403); `x-oss-signature-version` is `1.0` or absent (else 400).
+//! 3. The request target is spelled [canonically](crate::protocol::CallbackTarget), or its raw path is the one of
+//!    [`only_path`](OssCallbackLayer::only_path); else 400.
+//! 4. The announced length is within [`body_limit`](OssCallbackLayer::body_limit); else 413.
+//! 5. The content type is one of [`content_types`](OssCallbackLayer::content_types), without parameters but
+//!    `charset=utf-8`, and there is no content encoding; else 415.
+//! 6. The body arrives in time (else 408), whole (else 400), and is not larger than the limit (else 413).
+//! 7. The key is at hand before the [`deadline`](OssCallbackLayer::deadline); else 503.
+//! 8. The signature (RSASSA-PKCS1-v1_5 with MD5) was made with that key over the decoded path, the query, a line feed
+//!    and the body; else 403.
+//!
+//! Rejections are JSON of a constant text, with an exact length and the [`CallbackError`] in their extensions; an
+//! error of the inner service passes through as it is. No error is answered with 200.
+//!
+//! # axum
+//!
+//! ```
+//! # #[cfg(feature = "axum")]
+//! # fn app() -> axum::Router {
+//! use axum::{Router, routing::post};
+//! use tower_aliyun_oss::{OssCallbackLayer, callback::{CallbackReply, VerifiedCallback}};
+//!
+//! async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
+//!     println!("{} bytes for {}", callback.body().len(), callback.target());
+//!     CallbackReply::ok()
+//! }
+//!
+//! Router::new().route("/oss/callback", post(on_upload).route_layer(OssCallbackLayer::new()))
+//! # }
+//! ```
+//!
+//! `post(handler).route_layer(layer)` answers other paths with 404 and other methods with 405, as without the layer.
+//!
+//! # Any tower server
+//!
+//! ```
+//! use std::convert::Infallible;
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use http_body_util::{BodyExt, Full};
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_aliyun_oss::{OssCallbackLayer, callback::{CallbackBody, CallbackReply}};
+//!
+//! async fn on_upload(request: Request<CallbackBody<Full<Bytes>>>) -> Result<Response<Full<Bytes>>, Infallible> {
+//!     let body = request.into_body().collect().await?.to_bytes();
+//!     println!("{} verified bytes", body.len());
+//!     Ok(CallbackReply::ok().into())
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let service = ServiceBuilder::new().layer(OssCallbackLayer::new()).service(service_fn(on_upload));
+//! let response = service.oneshot(Request::new(Full::default())).await.unwrap();
+//! assert_eq!(response.status(), 405);
+//! # }
+//! ```
+//!
+//! # Nested routers and proxies
+//!
+//! OSS signs the path it called. Inside axum's `nest` a layer sees the path without its prefix; with feature `axum`
+//! the layer uses `OriginalUri` by itself. Behind a proxy that rewrites the path, say with
+//! [`target_uri`](OssCallbackLayer::target_uri) what it was.
+//!
+//! # Deployment caveat
+//!
+//! * The layer needs a tokio runtime with its timer enabled as soon as a body comes in pieces.
+//! * The time until the request head is complete is the server's business: `axum::serve` (0.8) sets no limit, see
+//!   `examples/appserver.rs`.
+//! * Compression turns an answer into one without length, which OSS refuses: keep it off this route.
+
+#[cfg(feature = "axum")]
+mod axum;
+mod body;
+mod config;
+mod error;
+mod future;
+mod layer;
+mod reply;
+mod report;
+mod rules;
+mod service;
+mod verified;
+mod verifier;
+
+#[cfg(feature = "axum")]
+pub use self::axum::NotVerified;
+pub use body::{CallbackBody, ResponseBody};
+pub use error::{CallbackError, CallbackErrorKind};
+pub use future::ResponseFuture;
+pub use layer::OssCallbackLayer;
+pub use reply::{CallbackReply, ReplyError};
+pub use rules::Rules;
+pub use service::OssCallback;
+pub use verified::{Unauthenticated, VerifiedCallback};
+pub use verifier::Preflight;

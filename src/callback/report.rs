@@ -1,0 +1,99 @@
+//! What the layer says in the log, and how often.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+};
+
+use bytes::Bytes;
+use http::{Response, StatusCode, header::CONTENT_LENGTH};
+use http_body::Body;
+
+use super::{
+    error::{CallbackError, CallbackErrorKind},
+    reply::MAX_REPLY_LEN,
+};
+use crate::key::{KeyTable, KeyUrl};
+
+/// Anybody can provoke what is said here, so each thing is said loudly once and quietly from then on.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reporter(Arc<Said>);
+
+#[derive(Debug, Default)]
+struct Said {
+    unusable_answers: AtomicU8,
+    /// A bit for each entry a key table can have.
+    missing_keys: [AtomicU64; KeyTable::MAX_PATHS.div_ceil(64)],
+}
+
+/// Why OSS would count an answer as a failure (error page of status 203).
+#[derive(Clone, Copy)]
+enum Unusable {
+    Status = 1,
+    NoLength = 2,
+    TooLarge = 4,
+}
+
+impl Reporter {
+    /// A refused request. The texts are ours; what the sender wrote stays out, or is the digits of a key version.
+    pub(super) fn rejection(&self, error: &CallbackError, key_url: Option<&KeyUrl>) {
+        let source = std::error::Error::source(error);
+        match key_url.filter(|_| error.kind() == CallbackErrorKind::KeyUnavailable) {
+            Some(url) if self.0.first_without_key(url.entry()) => tracing::warn!(
+                target: "tower_aliyun_oss::rejection",
+                key_url = %url,
+                version = url.official_version(),
+                reason = source,
+                "a callback names a public key that is not available; answered with 503"
+            ),
+            url => tracing::debug!(
+                target: "tower_aliyun_oss::rejection",
+                status = error.status().as_u16(),
+                key_url = url.map(tracing::field::display),
+                reason = source,
+                "{error}"
+            ),
+        }
+    }
+
+    /// Warns of an answer to a verified callback that OSS would not take.
+    pub(super) fn answer<B: Body<Data = Bytes>>(&self, response: &Response<B>) {
+        let length = match response.headers().get(CONTENT_LENGTH) {
+            Some(value) => value.to_str().ok().and_then(|text| text.parse().ok()),
+            None => response.body().size_hint().exact(),
+        };
+        let status = response.status();
+        if status != StatusCode::OK && self.0.first_unusable(Unusable::Status) {
+            tracing::warn!(
+                status = status.as_u16(),
+                "the answer to a callback is not 200: oss tells the uploader 203 CallbackFailed and keeps the object"
+            );
+        }
+        match length {
+            // An empty answer has a length that oss calls invalid, and is no JSON.
+            None | Some(0) if self.0.first_unusable(Unusable::NoLength) => tracing::warn!(
+                "the answer to a callback has no exact length above zero: oss takes no chunked or empty answer \
+                 (is it compressed or streamed?)"
+            ),
+            Some(length) if length > MAX_REPLY_LEN && self.0.first_unusable(Unusable::TooLarge) => {
+                tracing::warn!(length, "the answer to a callback is over 1 MiB: oss does not take it");
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Said {
+    fn first_unusable(&self, cause: Unusable) -> bool {
+        let bit = cause as u8;
+        self.unusable_answers.load(Relaxed) & bit == 0
+            && self.unusable_answers.fetch_or(bit, Relaxed) & bit == 0
+    }
+
+    fn first_without_key(&self, entry: u16) -> bool {
+        let bit = 1 << (entry % 64);
+        self.missing_keys
+            .get(usize::from(entry / 64))
+            .is_some_and(|said| said.fetch_or(bit, Relaxed) & bit == 0)
+    }
+}

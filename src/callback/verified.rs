@@ -1,0 +1,163 @@
+//! What is known of a callback once its signature has been verified.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+
+use crate::{
+    key::{KeyUrl, PublicKey},
+    protocol::{
+        CallbackBodyType, CallbackTarget,
+        header::{X_OSS_BUCKET, X_OSS_OWNER, X_OSS_REQUEST_ID, X_OSS_REQUESTER},
+    },
+};
+
+/// A callback that OSS has signed, as the layer puts it into the extensions of the request.
+///
+/// It proves that OSS sent this body to this target for somebody. It does **not** prove that your bucket received
+/// anything, or that you asked for it: one key signs for every customer of OSS, anybody can have OSS send any body to
+/// any URL, and a signed callback can be sent again at any time.
+///
+/// Only the layer can make one. With feature `axum` it is an extractor:
+///
+/// ```
+/// # #[cfg(feature = "axum")]
+/// # fn app() -> axum::Router {
+/// use axum::{Router, routing::post};
+/// use tower_aliyun_oss::{OssCallbackLayer, callback::{CallbackReply, VerifiedCallback}};
+///
+/// async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
+///     println!("{} bytes for {}", callback.body().len(), callback.target());
+///     CallbackReply::ok()
+/// }
+///
+/// Router::new().route("/oss/callback", post(on_upload).route_layer(OssCallbackLayer::new()))
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct VerifiedCallback {
+    body: Bytes,
+    body_type: CallbackBodyType,
+    target: CallbackTarget,
+    key_url: KeyUrl,
+    key: PublicKey,
+    unauthenticated: Unauthenticated,
+}
+
+impl VerifiedCallback {
+    pub(super) fn new(
+        body: Bytes,
+        body_type: CallbackBodyType,
+        target: CallbackTarget,
+        key_url: KeyUrl,
+        key: PublicKey,
+        unauthenticated: Unauthenticated,
+    ) -> Self {
+        Self { body, body_type, target, key_url, key, unauthenticated }
+    }
+
+    /// The signed body, byte for byte; it need not be UTF-8, and need not be what the content type says.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// How the body is to be read. The content type itself is not signed: the layer takes only the two that OSS
+    /// sends, and [`content_types`](super::OssCallbackLayer::content_types) narrows it to the one you asked for.
+    #[must_use]
+    pub fn body_type(&self) -> CallbackBodyType {
+        self.body_type
+    }
+
+    /// The signed target: the path and query that OSS called.
+    #[must_use]
+    pub fn target(&self) -> &CallbackTarget {
+        &self.target
+    }
+
+    /// The URL under which the key is known.
+    #[must_use]
+    pub fn key_url(&self) -> &KeyUrl {
+        &self.key_url
+    }
+
+    /// The key that verified the signature.
+    #[must_use]
+    pub fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    /// What OSS says in headers. **Nothing of it is signed**: whoever sent the request could have written it. Use it
+    /// in logs, never to decide anything.
+    #[must_use]
+    pub fn unauthenticated(&self) -> &Unauthenticated {
+        &self.unauthenticated
+    }
+}
+
+impl fmt::Debug for VerifiedCallback {
+    /// Leaves the body out: it can hold what does not belong into a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifiedCallback")
+            .field("target", &self.target.as_str())
+            .field("body_type", &self.body_type)
+            .field("body_len", &self.body.len())
+            .field("key_url", &self.key_url)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The headers of a callback that the signature does not cover.
+///
+/// A header that is repeated, or that holds anything but visible ASCII, counts as absent.
+#[derive(Clone, Debug, Default)]
+pub struct Unauthenticated {
+    bucket: Option<HeaderValue>,
+    owner: Option<HeaderValue>,
+    requester: Option<HeaderValue>,
+    request_id: Option<HeaderValue>,
+}
+
+impl Unauthenticated {
+    pub(super) fn from_headers(headers: &HeaderMap) -> Self {
+        let one = |name| {
+            let mut values = headers.get_all(name).iter();
+            values.next().filter(|_| values.next().is_none()).cloned()
+        };
+        Self {
+            bucket: one(X_OSS_BUCKET),
+            owner: one(X_OSS_OWNER),
+            requester: one(X_OSS_REQUESTER),
+            request_id: one(X_OSS_REQUEST_ID),
+        }
+    }
+
+    /// `x-oss-bucket`: the bucket the object is said to be in.
+    #[must_use]
+    pub fn bucket(&self) -> Option<&str> {
+        text(self.bucket.as_ref())
+    }
+
+    /// `x-oss-owner`: the account that is said to own the bucket.
+    #[must_use]
+    pub fn owner(&self) -> Option<&str> {
+        text(self.owner.as_ref())
+    }
+
+    /// `x-oss-requester`: the account that is said to have uploaded the object.
+    #[must_use]
+    pub fn requester(&self) -> Option<&str> {
+        text(self.requester.as_ref())
+    }
+
+    /// `x-oss-request-id`: the id the upload is said to have had; what Alibaba's support asks for.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        text(self.request_id.as_ref())
+    }
+}
+
+fn text(value: Option<&HeaderValue>) -> Option<&str> {
+    value?.to_str().ok()
+}

@@ -1,0 +1,255 @@
+//! The verification itself, without any input or output.
+
+use std::str;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method,
+    header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
+    request::Parts,
+};
+use md5::{Digest as _, Md5};
+
+use super::{
+    error::{CallbackError, CallbackErrorKind as Kind},
+    rules::Rules,
+    verified::{Unauthenticated, VerifiedCallback},
+};
+use crate::{
+    key::{KeyUrl, KeyUrlError, PublicKey},
+    protocol::{
+        CallbackBodyType, CallbackTarget,
+        header::{X_OSS_PUB_KEY_URL, X_OSS_SIGNATURE_VERSION},
+    },
+};
+
+/// The longest `authorization` that is looked at, in bytes: a signature of 4,096 bits has 684.
+const MAX_AUTHORIZATION_LEN: usize = 1024;
+
+/// A callback whose head is in order: the first stage of a verification, waiting for the body and the key.
+///
+/// The stages do no input or output, so they work in any server. What was hashed must be what is handed on:
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::Request;
+/// use tower_aliyun_oss::callback::{Preflight, Rules};
+/// use tower_aliyun_oss::key::{KeyLookup, KeySource, PinnedKeys};
+///
+/// // The example of the Callback page of the OSS API reference, as it was printed until 2021.
+/// let request = Request::post("/index.php?id=1&index=2")
+///     .header("authorization", "kKQeGTRccDKyHB3H9vF+xYMSrmhMZjzzl2/kdD1ktNVgbWEfYTQG0G2SU/RaHBovRCE8OkQDjC3uG33esH2txA==")
+///     .header("x-oss-pub-key-url", "aHR0cDovL2dvc3NwdWJsaWMuYWxpY2RuLmNvbS9jYWxsYmFja19wdWJfa2V5X3YxLnBlbQ==")
+///     .header("content-type", "application/x-www-form-urlencoded")
+///     .body(())?;
+/// let body = Bytes::from_static(b"bucket=yonghu-test");
+/// let (parts, ()) = request.into_parts();
+///
+/// let mut preflight = Preflight::check(&parts, &Rules::new())?;
+/// preflight.update(&body)?;
+/// let KeyLookup::Ready(key) = PinnedKeys::official().key(preflight.key_url()) else { unreachable!() };
+/// let callback = preflight.verify(&key?, body)?;
+/// assert_eq!(callback.target().as_str(), "/index.php?id=1&index=2");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Preflight {
+    authorization: HeaderValue,
+    key_url: KeyUrl,
+    target: CallbackTarget,
+    body_type: CallbackBodyType,
+    unauthenticated: Unauthenticated,
+    announced: Option<u64>,
+    limit: usize,
+    received: usize,
+    text: Md5,
+}
+
+impl Preflight {
+    /// Checks everything that is known before the body: method, headers, signature version, target, announced
+    /// length, content type, in this order.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is not as the rules want it.
+    pub fn check(parts: &Parts, rules: &Rules) -> Result<Self, CallbackError> {
+        if parts.method != Method::POST {
+            return Err(Kind::MethodNotAllowed.into());
+        }
+        let headers = &parts.headers;
+        let authorization = required(headers, AUTHORIZATION)?;
+        check_authorization(authorization)?;
+        let key_url = key_url(required(headers, X_OSS_PUB_KEY_URL)?, rules)?;
+        check_version(headers)?;
+        let target = rules.target(parts)?;
+        let announced = announced_length(headers, rules.limit())?;
+        let body_type = body_type(headers, rules)?;
+
+        let mut text = Md5::new();
+        let (path, query) = target.signed_parts();
+        text.update(path);
+        text.update(query);
+        text.update(b"\n");
+        Ok(Self {
+            authorization: authorization.clone(),
+            key_url,
+            target,
+            body_type,
+            unauthenticated: Unauthenticated::from_headers(headers),
+            announced,
+            limit: rules.limit(),
+            received: 0,
+            text,
+        })
+    }
+
+    /// Takes the next piece of the body.
+    ///
+    /// # Errors
+    ///
+    /// When the body is now larger than the limit.
+    pub fn update(&mut self, chunk: &[u8]) -> Result<(), CallbackError> {
+        self.received = self.received.saturating_add(chunk.len());
+        if self.received > self.limit {
+            return Err(Kind::BodyTooLarge.into());
+        }
+        self.text.update(chunk);
+        Ok(())
+    }
+
+    /// Says that the body has ended.
+    ///
+    /// # Errors
+    ///
+    /// When it is not as long as `content-length` announced.
+    pub fn end_of_body(&self) -> Result<(), CallbackError> {
+        match self.announced {
+            Some(announced) if u64::try_from(self.received) != Ok(announced) => {
+                Err(Kind::BodyIncomplete.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The key the callback says it was signed with.
+    #[must_use]
+    pub fn key_url(&self) -> &KeyUrl {
+        &self.key_url
+    }
+
+    /// Checks the signature over the target and all that [`update`](Self::update) was given; `body` must be the
+    /// same bytes, and is handed on as the body of the callback.
+    ///
+    /// # Errors
+    ///
+    /// When the signature was not made for them with this key, or `body` has another length than what was given.
+    pub fn verify(self, key: &PublicKey, body: Bytes) -> Result<VerifiedCallback, CallbackError> {
+        self.end_of_body()?;
+        if body.len() != self.received {
+            return Err(Kind::BodyIncomplete.into());
+        }
+        let mut buffer = [0; MAX_AUTHORIZATION_LEN / 4 * 3];
+        let signature = decode(&self.authorization, &mut buffer)?;
+        if !key.verify_md5(&self.text.finalize().into(), signature) {
+            return Err(Kind::SignatureMismatch.into());
+        }
+        Ok(VerifiedCallback::new(
+            body,
+            self.body_type,
+            self.target,
+            self.key_url,
+            key.clone(),
+            self.unauthenticated,
+        ))
+    }
+}
+
+fn required(headers: &HeaderMap, name: HeaderName) -> Result<&HeaderValue, CallbackError> {
+    match at_most_one(headers, &name)? {
+        Some(value) => Ok(value),
+        None => Err(CallbackError::with_header(Kind::MissingHeader, name)),
+    }
+}
+
+fn at_most_one<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'h HeaderValue>, CallbackError> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next();
+    match values.next() {
+        Some(_) => Err(CallbackError::with_header(Kind::DuplicateHeader, name.clone())),
+        None => Ok(value),
+    }
+}
+
+fn check_authorization(value: &HeaderValue) -> Result<(), CallbackError> {
+    // Too long for any key: a wrong signature, whatever it says.
+    if value.len() > MAX_AUTHORIZATION_LEN {
+        return Err(Kind::SignatureMismatch.into());
+    }
+    let mut buffer = [0; MAX_AUTHORIZATION_LEN / 4 * 3];
+    decode(value, &mut buffer).map(drop)
+}
+
+/// The value is decoded here once more when the body is complete: cheaper than to carry it along meanwhile.
+fn decode<'b>(
+    value: &HeaderValue,
+    buffer: &'b mut [u8; MAX_AUTHORIZATION_LEN / 4 * 3],
+) -> Result<&'b [u8], CallbackError> {
+    let malformed = || CallbackError::with_header(Kind::InvalidHeader, AUTHORIZATION);
+    let len = STANDARD.decode_slice(value.as_bytes(), &mut buffer[..]).map_err(|_| malformed())?;
+    match buffer.get(..len) {
+        Some(signature) if !signature.is_empty() => Ok(signature),
+        _ => Err(malformed()),
+    }
+}
+
+fn key_url(value: &HeaderValue, rules: &Rules) -> Result<KeyUrl, CallbackError> {
+    KeyUrl::from_header(value.as_bytes(), rules.table()).map_err(|why| match why {
+        KeyUrlError::NotBase64 => {
+            CallbackError::with_header(Kind::InvalidHeader, X_OSS_PUB_KEY_URL)
+        }
+        KeyUrlError::TooLong | KeyUrlError::NotAllowed => {
+            CallbackError::with_source(Kind::KeyUrlRejected, why)
+        }
+    })
+}
+
+fn check_version(headers: &HeaderMap) -> Result<(), CallbackError> {
+    match at_most_one(headers, &X_OSS_SIGNATURE_VERSION)? {
+        Some(version) if version != "1.0" => Err(Kind::UnsupportedSignatureVersion.into()),
+        _ => Ok(()),
+    }
+}
+
+fn announced_length(headers: &HeaderMap, limit: usize) -> Result<Option<u64>, CallbackError> {
+    let Some(value) = at_most_one(headers, &CONTENT_LENGTH)? else { return Ok(None) };
+    let malformed = || CallbackError::with_header(Kind::InvalidHeader, CONTENT_LENGTH);
+    // `parse` alone would take a leading plus sign.
+    let digits = value.as_bytes();
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(malformed());
+    }
+    let length: u64 =
+        str::from_utf8(digits).ok().and_then(|n| n.parse().ok()).ok_or_else(malformed)?;
+    match usize::try_from(length) {
+        Ok(bytes) if bytes <= limit => Ok(Some(length)),
+        _ => Err(Kind::BodyTooLarge.into()),
+    }
+}
+
+fn body_type(headers: &HeaderMap, rules: &Rules) -> Result<CallbackBodyType, CallbackError> {
+    let body_type = match at_most_one(headers, &CONTENT_TYPE) {
+        Ok(Some(value)) => CallbackBodyType::from_header(value.as_bytes()),
+        Ok(None) | Err(_) => None,
+    };
+    let body_type = body_type
+        .filter(|&body_type| rules.allows(body_type))
+        .ok_or_else(|| CallbackError::from(Kind::UnsupportedContentType))?;
+    if headers.contains_key(CONTENT_ENCODING) {
+        return Err(Kind::UnsupportedContentEncoding.into());
+    }
+    Ok(body_type)
+}

@@ -1,0 +1,168 @@
+//! RSA public keys: what is decoded, and what is refused.
+
+use std::{error::Error, fmt, sync::Arc};
+
+use md5::Md5;
+use rsa::{
+    BoxedUint,
+    pkcs1::RsaPublicKeyRef,
+    pkcs8::{
+        ObjectIdentifier,
+        der::{self, Decode as _, pem::PemLabel as _},
+        spki::{Document, SubjectPublicKeyInfoRef},
+    },
+    traits::PublicKeyParts as _,
+};
+
+/// `rsaEncryption` of RFC 8017 appendix C.
+const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+
+/// 65537, the only exponent taken, as an unsigned big-endian integer.
+const EXPONENT: [u8; 3] = [1, 0, 1];
+
+const PEM_START: &[u8] = b"-----BEGIN ";
+
+/// An RSA public key of 512 to 4,096 bits with the exponent 65537, parsed once and cheap to clone.
+///
+/// The published key of OSS has 512 bits; nothing else should be that short (see [`PinnedKeys::own`]).
+///
+/// ```
+/// use tower_aliyun_oss::key::PublicKey;
+///
+/// // https://gosspublic.alicdn.com/callback_pub_key_v1.pem
+/// let key = PublicKey::from_pem(b"-----BEGIN PUBLIC KEY-----
+/// MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAKs/JBGzwUB2aVht4crBx3oIPBLNsjGs
+/// C0fTXv+nvlmklvkcolvpvXLTjaxUHR3W9LXxQ2EHXAJfCB+6H2YF1k8CAwEAAQ==
+/// -----END PUBLIC KEY-----
+/// ")?;
+/// assert_eq!(key.bits(), 512);
+/// # Ok::<(), tower_aliyun_oss::key::PublicKeyError>(())
+/// ```
+///
+/// [`PinnedKeys::own`]: super::PinnedKeys::own
+#[derive(Clone, Eq, PartialEq)]
+pub struct PublicKey(Arc<rsa::PublicKey>);
+
+impl PublicKey {
+    /// The shortest modulus taken, in bits.
+    pub const MIN_BITS: usize = 512;
+
+    /// The longest modulus taken, in bits.
+    pub const MAX_BITS: usize = 4096;
+
+    /// Decodes one `PUBLIC KEY` block (SPKI, RFC 7468 section 13), with LF or CRLF line ends.
+    ///
+    /// # Errors
+    ///
+    /// When there is anything before or after the block, the label is another, or [`Self::from_der`] refuses what
+    /// the block holds.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, PublicKeyError> {
+        // RFC 7468 lets text stand before the block; a key file has no reason to.
+        if !pem.starts_with(PEM_START) {
+            return Err(PublicKeyError::NotPem);
+        }
+        let text = std::str::from_utf8(pem).map_err(|_| PublicKeyError::NotPem)?;
+        let (label, document) = Document::from_pem(text).map_err(|_| PublicKeyError::NotPem)?;
+        if label != SubjectPublicKeyInfoRef::PEM_LABEL {
+            return Err(PublicKeyError::NotPem);
+        }
+        Self::from_der(document.as_bytes())
+    }
+
+    /// Decodes a DER `SubjectPublicKeyInfo` (RFC 5280 section 4.1.2.7).
+    ///
+    /// # Errors
+    ///
+    /// When the DER is not exact, the algorithm is not `rsaEncryption` with NULL parameters, the exponent is not
+    /// 65537, the modulus is even, or its length is not 512 to 4,096 bits.
+    pub fn from_der(der: &[u8]) -> Result<Self, PublicKeyError> {
+        let spki = SubjectPublicKeyInfoRef::from_der(der).map_err(PublicKeyError::der)?;
+        if spki.algorithm.oid != RSA_ENCRYPTION {
+            return Err(PublicKeyError::NotRsa);
+        }
+        // RFC 8017 appendix A.1: the parameters must be NULL; the decoder also lets them be absent.
+        match spki.algorithm.parameters {
+            Some(parameters) if parameters.is_null() => {}
+            _ => return Err(PublicKeyError::Parameters),
+        }
+        let bytes = spki.subject_public_key.as_bytes().ok_or(PublicKeyError::Malformed)?;
+        let components = RsaPublicKeyRef::from_der(bytes).map_err(PublicKeyError::der)?;
+        if components.public_exponent.as_bytes() != EXPONENT {
+            return Err(PublicKeyError::Exponent);
+        }
+        let modulus = components.modulus.as_bytes();
+        let precision = u32::try_from(modulus.len() * 8).map_err(|_| PublicKeyError::Size)?;
+        let n = BoxedUint::from_be_slice(modulus, precision).map_err(|_| PublicKeyError::Size)?;
+        let e = BoxedUint::from(65537_u64);
+        let limits = Self::MIN_BITS..=Self::MAX_BITS;
+        match rsa::PublicKey::new_with_size_limits(n, e, limits) {
+            Ok(key) => Ok(Self(Arc::new(key))),
+            Err(rsa::Error::ModulusTooSmall | rsa::Error::ModulusTooLarge) => {
+                Err(PublicKeyError::Size)
+            }
+            Err(_) => Err(PublicKeyError::Modulus),
+        }
+    }
+
+    /// The length of the modulus, in bits.
+    #[must_use]
+    pub fn bits(&self) -> usize {
+        usize::try_from(self.0.n().bit_width_vartime()).unwrap_or(usize::MAX)
+    }
+
+    /// Whether `signature` is the RSASSA-PKCS1-v1_5 signature of this MD5 digest (RFC 8017 section 8.2.2): the
+    /// length and the range are checked first, then the expected block is built and compared.
+    pub(crate) fn verify_md5(&self, digest: &[u8; 16], signature: &[u8]) -> bool {
+        self.0.pkcs1v15_verify_prehash::<Md5>(digest, signature).is_ok()
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({} bits)", self.bits())
+    }
+}
+
+/// Why bytes are not a public key that callbacks can be checked with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum PublicKeyError {
+    /// Not exactly one PEM block with the label `PUBLIC KEY`.
+    NotPem,
+    /// Not a DER `SubjectPublicKeyInfo`, byte for byte.
+    Malformed,
+    /// Another algorithm than `rsaEncryption`.
+    NotRsa,
+    /// Algorithm parameters other than NULL, or none.
+    Parameters,
+    /// An exponent other than 65537.
+    Exponent,
+    /// A modulus of another length than 512 to 4,096 bits.
+    Size,
+    /// A modulus that cannot be one, such as an even number.
+    Modulus,
+}
+
+impl PublicKeyError {
+    fn der(_: der::Error) -> Self {
+        Self::Malformed
+    }
+}
+
+impl fmt::Display for PublicKeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotPem => {
+                "not a single pem block with the label \"PUBLIC KEY\" and nothing around it"
+            }
+            Self::Malformed => "not a der subject public key info",
+            Self::NotRsa => "not an rsa key",
+            Self::Parameters => "the parameters of an rsa key must be null",
+            Self::Exponent => "the exponent of the rsa key is not 65537",
+            Self::Size => "the modulus of the rsa key is not 512 to 4096 bits long",
+            Self::Modulus => "the modulus of the rsa key is not odd",
+        })
+    }
+}
+
+impl Error for PublicKeyError {}

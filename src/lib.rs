@@ -1,0 +1,69 @@
+//! Tower middleware for direct uploads to Alibaba Cloud OSS.
+//!
+//! Browsers and apps upload straight to OSS; your server hands out the permission and is called back afterwards:
+//!
+//! ```text
+//!  browser ── ask for a token ──▶ OssPolicyService        (your server)
+//!  browser ── form + token ─────▶ OSS
+//!  OSS ────── POST callback ────▶ OssCallbackLayer ──▶ your handler
+//!  browser ◀─ your answer ─────── OSS
+//! ```
+//!
+//! * [`OssCallbackLayer`] verifies that a callback was signed by OSS before an inner service sees it. See
+//!   [`callback`].
+//! * [`OssPolicyService`] answers token requests. See [`policy`].
+//!
+//! Both are plain [`tower`](https://docs.rs/tower) and work in axum, tonic, hyper and everything else that takes a
+//! tower service.
+//!
+//! ```
+//! # #[cfg(feature = "axum")]
+//! # fn app() -> Result<axum::Router, Box<dyn std::error::Error>> {
+//! use axum::{Router, routing::post};
+//! use tower_aliyun_oss::callback::{CallbackReply, OssCallbackLayer, VerifiedCallback};
+//! use tower_aliyun_oss::policy::{CallbackDirective, Credentials, OssPolicyService};
+//!
+//! async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
+//!     println!("oss says: {}", String::from_utf8_lossy(callback.body()));
+//!     CallbackReply::ok()
+//! }
+//!
+//! let tokens = OssPolicyService::public_demo(
+//!     Credentials::new("LTAI5tExample", "secret")?,
+//!     "https://examplebucket.oss-cn-hangzhou.aliyuncs.com".parse()?,
+//!     "uploads/".parse()?,
+//!     CallbackDirective::new("https://app.example/oss/callback")?,
+//! );
+//! let app = Router::new()
+//!     .route_service("/oss/policy", tokens)
+//!     .route("/oss/callback", post(on_upload).route_layer(OssCallbackLayer::new()));
+//! # Ok(app)
+//! # }
+//! ```
+//!
+//! # What a verified callback means
+//!
+//! That OSS sent this body to this path, for somebody. One 512-bit RSA key signs the callbacks of all customers, over
+//! MD5, without a time: anybody can have OSS sign any body for your URL, and what was signed once can be sent again
+//! for ever. Read the section "Security" of the README before you rely on it.
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `axum` | [`callback::VerifiedCallback`] as an extractor, [`callback::CallbackReply`] as a response, and axum's `OriginalUri` taken for the signed path without configuration |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod callback;
+pub mod key;
+pub mod policy;
+pub mod protocol;
+
+pub use callback::OssCallbackLayer;
+pub use policy::OssPolicyService;
+
+/// The examples of the README compile.
+#[cfg(all(doctest, feature = "axum"))]
+#[doc = include_str!("../README.md")]
+pub struct ReadmeDoctests;

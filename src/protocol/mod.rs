@@ -1,0 +1,34 @@
+//! The words both halves share, each parsed once into a type that cannot hold a wrong value.
+//!
+//! Nothing here reads a clock, a network or a random number, and nothing here knows about tower.
+//!
+//! | type | what it is |
+//! |---|---|
+//! | [`Bucket`], [`Region`], [`Endpoint`], [`UploadUrl`] | where an upload goes |
+//! | [`ObjectKey`], [`ObjectPrefix`] | what it may be called |
+//! | [`SizeRange`], [`ContentType`] | what it may be |
+//! | [`CallbackTarget`], [`CallbackBodyType`] | what OSS calls afterwards, and in which form |
+//! | [`SystemVariable`] | what OSS can fill into a callback body |
+//! | [`header`] | the names of the headers of a callback |
+//!
+//! Sources: the [Callback] and [PostObject] pages of the OSS API reference.
+//!
+//! [Callback]: https://www.alibabacloud.com/help/en/oss/developer-reference/callback
+//! [PostObject]: https://www.alibabacloud.com/help/en/oss/developer-reference/postobject
+
+mod bucket;
+mod content_type;
+mod endpoint;
+pub mod header;
+mod object;
+mod size;
+mod target;
+mod variable;
+
+pub use bucket::{Bucket, BucketError, Region, RegionError};
+pub use content_type::{CallbackBodyType, ContentType, ContentTypeError};
+pub use endpoint::{Endpoint, UploadUrl, UploadUrlError};
+pub use object::{ObjectKey, ObjectNameError, ObjectPrefix};
+pub use size::{SizeRange, SizeRangeError};
+pub use target::{CallbackTarget, TargetError};
+pub use variable::{SystemVariable, VariableKind};
