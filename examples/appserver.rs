@@ -8,7 +8,7 @@
 //! `OSS_ACCESS_KEY_SECRET`, `OSS_HOST`, `OSS_CALLBACK_URL` and `OSS_UPLOAD_DIR`; unset ones are the placeholders of
 //! the sample. `RUST_LOG=debug` shows why a callback was refused.
 
-use std::{env, error::Error, net::SocketAddr, pin::pin, time::Duration};
+use std::{env, error::Error, net::SocketAddr, pin::pin, process::ExitCode, time::Duration};
 
 use axum::{Router, routing::post};
 use hyper::{Method, server::conn::http1};
@@ -33,9 +33,23 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let level = env::var("RUST_LOG").ok().and_then(|level| level.parse().ok());
-    tracing_subscriber::fmt().with_max_level(level.unwrap_or(tracing::Level::INFO)).init();
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
+    let level = env::var("RUST_LOG")
+        .ok()
+        .and_then(|level| level.parse().ok());
+    tracing_subscriber::fmt()
+        .with_max_level(level.unwrap_or(tracing::Level::INFO))
+        .init();
     let app = app()?;
     let listener = TcpListener::bind(address()?).await?;
     println!("listening on http://{}", listener.local_addr()?);
@@ -45,21 +59,53 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn app() -> Result<Router, Box<dyn Error>> {
-    let setting = |name, placeholder: &str| env::var(name).unwrap_or_else(|_| placeholder.into());
     let tokens = OssPolicyService::public_demo(
         Credentials::new(
             setting("OSS_ACCESS_KEY_ID", "<yourAccessKeyId>"),
             setting("OSS_ACCESS_KEY_SECRET", "<yourAccessKeySecret>"),
         )?,
-        setting("OSS_HOST", "http://bucket-name.oss-cn-hangzhou.aliyuncs.com").parse()?,
-        setting("OSS_UPLOAD_DIR", "user-dir-prefix/").parse()?,
-        CallbackDirective::new(&setting("OSS_CALLBACK_URL", "http://88.88.88.88:8888"))?,
+        parsed(
+            "OSS_HOST",
+            "http://bucket-name.oss-cn-hangzhou.aliyuncs.com",
+            str::parse,
+        )?,
+        parsed("OSS_UPLOAD_DIR", "user-dir-prefix/", str::parse)?,
+        parsed(
+            "OSS_CALLBACK_URL",
+            "http://88.88.88.88:8888",
+            CallbackDirective::new,
+        )?,
     )
     .lifetime(TOKEN_LIFETIME)?;
     // Any page may ask for a token, but not with the cookies of its visitor.
-    let cors = CorsLayer::new().allow_origin(AllowOrigin::any()).allow_methods([Method::GET]);
-    let any_path = post(on_upload).route_layer(OssCallbackLayer::new()).get_service(tokens).layer(cors);
+    let cors = CorsLayer::new()
+        .allow_origin(AllowOrigin::any())
+        .allow_methods([Method::GET]);
+    let any_path = post(on_upload)
+        .route_layer(OssCallbackLayer::new())
+        .get_service(tokens)
+        .layer(cors);
     Ok(Router::new().fallback_service(any_path.with_state(())))
+}
+
+fn setting(name: &str, placeholder: &str) -> String {
+    env::var(name).unwrap_or_else(|_| placeholder.into())
+}
+
+/// A setting that is not secret, so an error may say what it is.
+fn parsed<T, E: Error>(
+    name: &str,
+    placeholder: &str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, String> {
+    let text = setting(name, placeholder);
+    parse(&text).map_err(|error| {
+        let cause = error
+            .source()
+            .map(|cause| format!(": {cause}"))
+            .unwrap_or_default();
+        format!("{name} is {text:?}: {error}{cause}")
+    })
 }
 
 async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
@@ -77,8 +123,12 @@ fn address() -> Result<SocketAddr, Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
     let ip = arguments.next().unwrap_or_else(|| "127.0.0.1".into());
     let port = arguments.next().unwrap_or_else(|| "8080".into());
-    let ip = ip.parse().map_err(|_| format!("{ip:?} is not an ip address"))?;
-    let port = port.parse().map_err(|_| format!("{port:?} is not a port"))?;
+    let ip = ip
+        .parse()
+        .map_err(|_| format!("{ip:?} is not an ip address"))?;
+    let port = port
+        .parse()
+        .map_err(|_| format!("{port:?} is not a port"))?;
     Ok(SocketAddr::new(ip, port))
 }
 
@@ -114,7 +164,10 @@ async fn serve(listener: TcpListener, app: Router) {
         });
     }
     drop(listener);
-    if time::timeout(SHUTDOWN_TIMEOUT, connections.shutdown()).await.is_err() {
+    if time::timeout(SHUTDOWN_TIMEOUT, connections.shutdown())
+        .await
+        .is_err()
+    {
         tracing::warn!("some requests did not end in time");
     }
 }

@@ -30,11 +30,17 @@ pin_project! {
 
 impl<B> CallbackBody<B> {
     pub(super) fn verified(bytes: Bytes) -> Self {
-        Self { inner: Either::Ours { body: Full::new(bytes) } }
+        Self {
+            inner: Either::Ours {
+                body: Full::new(bytes),
+            },
+        }
     }
 
     pub(super) fn untouched(body: B) -> Self {
-        Self { inner: Either::Theirs { body } }
+        Self {
+            inner: Either::Theirs { body },
+        }
     }
 }
 
@@ -52,7 +58,9 @@ impl<B: Body> Body for CallbackBody<B> {
                 let frame = ready!(body.poll_frame(cx));
                 // Bytes are handed on as they are, other buffers are copied into some.
                 Poll::Ready(frame.map(|frame| {
-                    frame.map(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining())))
+                    frame.map(|frame| {
+                        frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
+                    })
                 }))
             }
         }
@@ -92,11 +100,17 @@ pin_project! {
 
 impl<B> ResponseBody<B> {
     pub(super) fn rejection(bytes: Bytes) -> Self {
-        Self { inner: Either::Ours { body: Full::new(bytes) } }
+        Self {
+            inner: Either::Ours {
+                body: Full::new(bytes),
+            },
+        }
     }
 
     pub(super) fn inner(body: B) -> Self {
-        Self { inner: Either::Theirs { body } }
+        Self {
+            inner: Either::Theirs { body },
+        }
     }
 }
 
@@ -149,7 +163,8 @@ fn poll_infallible<E>(
     body: Pin<&mut Full<Bytes>>,
     cx: &mut Context<'_>,
 ) -> Poll<Option<Result<Frame<Bytes>, E>>> {
-    body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(|never| match never {})))
+    body.poll_frame(cx)
+        .map(|frame| frame.map(|frame| frame.map_err(|never| match never {})))
 }
 
 /// The pieces of a body; a body that came in one piece is not copied.

@@ -60,7 +60,10 @@ impl fmt::Debug for Config {
             .field("keys", self.key_source.table())
             .field("body_deadline", &self.body_deadline)
             .field("deadline", &self.deadline)
-            .field("rejection", &self.rejection.as_ref().map(|_| format_args!("<fn>")))
+            .field(
+                "rejection",
+                &self.rejection.as_ref().map(|_| format_args!("<fn>")),
+            )
             .finish_non_exhaustive()
     }
 }

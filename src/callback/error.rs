@@ -39,14 +39,22 @@ impl CallbackError {
     }
 
     pub(super) fn with_header(kind: CallbackErrorKind, header: HeaderName) -> Self {
-        Self { kind, header: Some(header), source: None }
+        Self {
+            kind,
+            header: Some(header),
+            source: None,
+        }
     }
 
     pub(super) fn with_source(
         kind: CallbackErrorKind,
         source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
-        Self { kind, header: None, source: Some(Arc::from(source.into())) }
+        Self {
+            kind,
+            header: None,
+            source: Some(Arc::from(source.into())),
+        }
     }
 
     /// The default answer: JSON of a constant text per kind, with an exact length.
@@ -66,7 +74,11 @@ impl CallbackError {
 
 impl From<CallbackErrorKind> for CallbackError {
     fn from(kind: CallbackErrorKind) -> Self {
-        Self { kind, header: None, source: None }
+        Self {
+            kind,
+            header: None,
+            source: None,
+        }
     }
 }
 

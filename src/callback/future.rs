@@ -70,11 +70,21 @@ struct Call<S> {
 
 impl<S, B, F> ResponseFuture<S, B, F> {
     pub(super) fn rejected(config: Arc<Config>, error: CallbackError) -> Self {
-        Self { state: State::Rejected { config, error: Some(error) } }
+        Self {
+            state: State::Rejected {
+                config,
+                error: Some(error),
+            },
+        }
     }
 
     pub(super) fn untouched(answer: F) -> Self {
-        Self { state: State::Answering { config: None, answer } }
+        Self {
+            state: State::Answering {
+                config: None,
+                answer,
+            },
+        }
     }
 
     pub(super) fn verifying(
@@ -88,10 +98,19 @@ impl<S, B, F> ResponseFuture<S, B, F> {
             body,
             collected: Collected::default(),
             lookup: None,
-            timer: Timer { started: None, sleep: None },
-            call: Some(Call { inner, parts, preflight }),
+            timer: Timer {
+                started: None,
+                sleep: None,
+            },
+            call: Some(Call {
+                inner,
+                parts,
+                preflight,
+            }),
         };
-        Self { state: State::Verifying { config, verifying } }
+        Self {
+            state: State::Verifying { config, verifying },
+        }
     }
 }
 
@@ -112,16 +131,25 @@ where
                     match ready!(verifying.poll(cx, config)) {
                         Ok((mut inner, request)) => {
                             let answer = inner.call(request);
-                            State::Answering { config: Some(Arc::clone(config)), answer }
+                            State::Answering {
+                                config: Some(Arc::clone(config)),
+                                answer,
+                            }
                         }
-                        Err(error) => {
-                            State::Rejected { config: Arc::clone(config), error: Some(error) }
-                        }
+                        Err(error) => State::Rejected {
+                            config: Arc::clone(config),
+                            error: Some(error),
+                        },
                     }
                 }
                 StateProj::Rejected { config, error } => {
-                    #[expect(clippy::expect_used, reason = "polling a finished future is the caller's mistake")]
-                    let error = error.take().expect("ResponseFuture polled after completion");
+                    #[expect(
+                        clippy::expect_used,
+                        reason = "polling a finished future is the caller's mistake"
+                    )]
+                    let error = error
+                        .take()
+                        .expect("ResponseFuture polled after completion");
                     return Poll::Ready(Ok(config.reject(error)));
                 }
                 StateProj::Answering { config, answer } => {
@@ -152,8 +180,14 @@ where
         let verdict = ready!(self.as_mut().poll_key(cx, config));
         let this = self.project();
         #[expect(clippy::expect_used, reason = "taken once, when the state is left")]
-        let Call { inner, mut parts, preflight } =
-            this.call.take().expect("ResponseFuture polled after completion");
+        let Call {
+            inner,
+            mut parts,
+            preflight,
+        } = this
+            .call
+            .take()
+            .expect("ResponseFuture polled after completion");
         let key_url = preflight.key_url().clone();
         let verified = verdict.and_then(|key| preflight.verify(&key, this.collected.take()));
         Poll::Ready(match verified {
@@ -176,7 +210,9 @@ where
         config: &Config,
     ) -> Poll<Result<PublicKey, CallbackError>> {
         let mut this = self.project();
-        let Some(Call { preflight, .. }) = this.call else { return Poll::Pending };
+        let Some(Call { preflight, .. }) = this.call else {
+            return Poll::Pending;
+        };
         let lookup = match this.lookup {
             Some(lookup) => lookup,
             None => {
@@ -227,7 +263,9 @@ where
         match ready!(body.as_mut().poll_frame(cx)) {
             Some(Ok(frame)) => {
                 // Trailers are not part of what is signed.
-                let Ok(mut data) = frame.into_data() else { continue };
+                let Ok(mut data) = frame.into_data() else {
+                    continue;
+                };
                 let chunk = data.copy_to_bytes(data.remaining());
                 preflight.update(&chunk)?;
                 collected.push(chunk);
@@ -267,11 +305,15 @@ impl Timer {
         let mut this = self.project();
         let started = *this.started.get_or_insert_with(Instant::now);
         // A limit beyond what the clock can hold is none.
-        let Some(deadline) = started.checked_add(limit) else { return Poll::Pending };
+        let Some(deadline) = started.checked_add(limit) else {
+            return Poll::Pending;
+        };
         if this.sleep.is_none() {
             this.sleep.set(Some(sleep_until(deadline)));
         }
-        let Some(mut sleep) = this.sleep.as_pin_mut() else { return Poll::Pending };
+        let Some(mut sleep) = this.sleep.as_pin_mut() else {
+            return Poll::Pending;
+        };
         if sleep.deadline() != deadline {
             sleep.as_mut().reset(deadline);
         }

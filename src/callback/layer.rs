@@ -21,7 +21,9 @@ pub struct OssCallbackLayer {
 impl OssCallbackLayer {
     /// Verifies every request it wraps, with the published key of OSS, and connects to nothing.
     pub fn new() -> Self {
-        Self { config: Arc::new(Config::new()) }
+        Self {
+            config: Arc::new(Config::new()),
+        }
     }
 
     /// Verifies only the requests to this path, so that a whole application can wear the layer; can be called

@@ -105,3 +105,6 @@ pub use rules::Rules;
 pub use service::OssCallback;
 pub use verified::{Unauthenticated, VerifiedCallback};
 pub use verifier::Preflight;
+
+#[cfg(test)]
+mod tests;

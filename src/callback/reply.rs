@@ -42,7 +42,10 @@ impl CallbackReply {
     /// `{"Status":"OK"}`, what Alibaba's sample servers answer.
     #[must_use]
     pub fn ok() -> Self {
-        Self { content_type: JSON, body: Bytes::from_static(br#"{"Status":"OK"}"#) }
+        Self {
+            content_type: JSON,
+            body: Bytes::from_static(br#"{"Status":"OK"}"#),
+        }
     }
 
     /// A value as JSON. It must make an object or an array: whether OSS takes a bare number or string is not
@@ -77,11 +80,7 @@ impl CallbackReply {
         Self::checked(XML, document.into(), b"<")
     }
 
-    fn checked(
-        content_type: &'static str,
-        body: Bytes,
-        starts: &[u8],
-    ) -> Result<Self, ReplyError> {
+    fn checked(content_type: &'static str, body: Bytes, starts: &[u8]) -> Result<Self, ReplyError> {
         if body.len() as u64 > MAX_REPLY_LEN {
             return Err(ReplyError::TooLarge(body.len()));
         }
@@ -150,10 +149,26 @@ mod tests {
     #[test]
     fn answers_that_oss_takes() {
         for (reply, content_type, body) in [
-            (CallbackReply::ok(), "application/json", r#"{"Status":"OK"}"#),
-            (CallbackReply::json(&json!([1])).unwrap(), "application/json", "[1]"),
-            (CallbackReply::json_text(" {}").unwrap(), "application/json", " {}"),
-            (CallbackReply::xml("<a/>").unwrap(), "application/xml", "<a/>"),
+            (
+                CallbackReply::ok(),
+                "application/json",
+                r#"{"Status":"OK"}"#,
+            ),
+            (
+                CallbackReply::json(&json!([1])).unwrap(),
+                "application/json",
+                "[1]",
+            ),
+            (
+                CallbackReply::json_text(" {}").unwrap(),
+                "application/json",
+                " {}",
+            ),
+            (
+                CallbackReply::xml("<a/>").unwrap(),
+                "application/xml",
+                "<a/>",
+            ),
         ] {
             let response: Response<Bytes> = reply.into();
             assert_eq!(response.status(), 200);
@@ -165,13 +180,31 @@ mod tests {
 
     #[test]
     fn answers_that_oss_would_refuse() {
-        assert!(matches!(CallbackReply::json_text("OK"), Err(ReplyError::NotJson(_))));
-        assert!(matches!(CallbackReply::json_text("\u{feff}{}"), Err(ReplyError::NotJson(_))));
-        assert!(matches!(CallbackReply::json_text(""), Err(ReplyError::NotJson(_))));
-        assert!(matches!(CallbackReply::json(&7), Err(ReplyError::NotADocument)));
-        assert!(matches!(CallbackReply::json(&()), Err(ReplyError::NotADocument)));
+        assert!(matches!(
+            CallbackReply::json_text("OK"),
+            Err(ReplyError::NotJson(_))
+        ));
+        assert!(matches!(
+            CallbackReply::json_text("\u{feff}{}"),
+            Err(ReplyError::NotJson(_))
+        ));
+        assert!(matches!(
+            CallbackReply::json_text(""),
+            Err(ReplyError::NotJson(_))
+        ));
+        assert!(matches!(
+            CallbackReply::json(&7),
+            Err(ReplyError::NotADocument)
+        ));
+        assert!(matches!(
+            CallbackReply::json(&()),
+            Err(ReplyError::NotADocument)
+        ));
         for xml in ["", "OK", "\u{feff}<a/>"] {
-            assert!(matches!(CallbackReply::xml(xml), Err(ReplyError::NotADocument)));
+            assert!(matches!(
+                CallbackReply::xml(xml),
+                Err(ReplyError::NotADocument)
+            ));
         }
         let largest = "x".repeat(1024 * 1024 - r#"[""]"#.len());
         assert!(CallbackReply::json(&[&largest]).is_ok());

@@ -76,7 +76,10 @@ impl Reporter {
                  (is it compressed or streamed?)"
             ),
             Some(length) if length > MAX_REPLY_LEN && self.0.first_unusable(Unusable::TooLarge) => {
-                tracing::warn!(length, "the answer to a callback is over 1 MiB: oss does not take it");
+                tracing::warn!(
+                    length,
+                    "the answer to a callback is over 1 MiB: oss does not take it"
+                );
             }
             _ => {}
         }

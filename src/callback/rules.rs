@@ -61,7 +61,9 @@ impl Rules {
     /// See [`OssCallbackLayer::only_path`](super::OssCallbackLayer::only_path).
     #[must_use]
     pub fn only_path(mut self, path: &str) -> Self {
-        let possible = path.parse::<PathAndQuery>().is_ok_and(|parsed| parsed.path() == path);
+        let possible = path
+            .parse::<PathAndQuery>()
+            .is_ok_and(|parsed| parsed.path() == path);
         if !possible || !path.starts_with('/') {
             tracing::error!(
                 path,
@@ -114,7 +116,9 @@ impl Rules {
             Only::Paths(paths) => {
                 let expected = |path: &str| paths.iter().any(|known| **known == *path);
                 expected(parts.uri.path())
-                    || self.signed_target(parts).is_some_and(|target| expected(target.path()))
+                    || self
+                        .signed_target(parts)
+                        .is_some_and(|target| expected(target.path()))
             }
         }
     }
@@ -135,8 +139,9 @@ impl Rules {
     pub(super) fn target(&self, parts: &Parts) -> Result<CallbackTarget, CallbackError> {
         let not_canonical =
             |why| CallbackError::with_source(CallbackErrorKind::NonCanonicalTarget, why);
-        let target =
-            self.signed_target(parts).ok_or_else(|| not_canonical(TargetError::NotOriginForm))?;
+        let target = self
+            .signed_target(parts)
+            .ok_or_else(|| not_canonical(TargetError::NotOriginForm))?;
         match &self.only {
             Only::Paths(paths) if paths.iter().any(|known| **known == *target.path()) => {
                 Ok(CallbackTarget::with_expected_path(target))
@@ -171,7 +176,10 @@ impl fmt::Debug for Rules {
             .field("body_types", &self.body_types)
             .field("body_limit", &self.body_limit)
             .field("only", &self.only)
-            .field("target_uri", &self.target_uri.as_ref().map(|_| format_args!("<fn>")))
+            .field(
+                "target_uri",
+                &self.target_uri.as_ref().map(|_| format_args!("<fn>")),
+            )
             .finish()
     }
 }

@@ -54,7 +54,14 @@ impl VerifiedCallback {
         key: PublicKey,
         unauthenticated: Unauthenticated,
     ) -> Self {
-        Self { body, body_type, target, key_url, key, unauthenticated }
+        Self {
+            body,
+            body_type,
+            target,
+            key_url,
+            key,
+            unauthenticated,
+        }
     }
 
     /// The signed body, byte for byte; it need not be UTF-8, and need not be what the content type says.

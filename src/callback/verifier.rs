@@ -179,7 +179,10 @@ fn at_most_one<'h>(
     let mut values = headers.get_all(name).iter();
     let value = values.next();
     match values.next() {
-        Some(_) => Err(CallbackError::with_header(Kind::DuplicateHeader, name.clone())),
+        Some(_) => Err(CallbackError::with_header(
+            Kind::DuplicateHeader,
+            name.clone(),
+        )),
         None => Ok(value),
     }
 }
@@ -199,7 +202,9 @@ fn decode<'b>(
     buffer: &'b mut [u8; MAX_AUTHORIZATION_LEN / 4 * 3],
 ) -> Result<&'b [u8], CallbackError> {
     let malformed = || CallbackError::with_header(Kind::InvalidHeader, AUTHORIZATION);
-    let len = STANDARD.decode_slice(value.as_bytes(), &mut buffer[..]).map_err(|_| malformed())?;
+    let len = STANDARD
+        .decode_slice(value.as_bytes(), &mut buffer[..])
+        .map_err(|_| malformed())?;
     match buffer.get(..len) {
         Some(signature) if !signature.is_empty() => Ok(signature),
         _ => Err(malformed()),
@@ -225,15 +230,19 @@ fn check_version(headers: &HeaderMap) -> Result<(), CallbackError> {
 }
 
 fn announced_length(headers: &HeaderMap, limit: usize) -> Result<Option<u64>, CallbackError> {
-    let Some(value) = at_most_one(headers, &CONTENT_LENGTH)? else { return Ok(None) };
+    let Some(value) = at_most_one(headers, &CONTENT_LENGTH)? else {
+        return Ok(None);
+    };
     let malformed = || CallbackError::with_header(Kind::InvalidHeader, CONTENT_LENGTH);
     // `parse` alone would take a leading plus sign.
     let digits = value.as_bytes();
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(malformed());
     }
-    let length: u64 =
-        str::from_utf8(digits).ok().and_then(|n| n.parse().ok()).ok_or_else(malformed)?;
+    let length: u64 = str::from_utf8(digits)
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .ok_or_else(malformed)?;
     match usize::try_from(length) {
         Ok(bytes) if bytes <= limit => Ok(Some(length)),
         _ => Err(Kind::BodyTooLarge.into()),

@@ -85,7 +85,10 @@ impl PublicKey {
             Some(parameters) if parameters.is_null() => {}
             _ => return Err(PublicKeyError::Parameters),
         }
-        let bytes = spki.subject_public_key.as_bytes().ok_or(PublicKeyError::Malformed)?;
+        let bytes = spki
+            .subject_public_key
+            .as_bytes()
+            .ok_or(PublicKeyError::Malformed)?;
         let components = RsaPublicKeyRef::from_der(bytes).map_err(PublicKeyError::der)?;
         if components.public_exponent.as_bytes() != EXPONENT {
             return Err(PublicKeyError::Exponent);
@@ -113,7 +116,9 @@ impl PublicKey {
     /// Whether `signature` is the RSASSA-PKCS1-v1_5 signature of this MD5 digest (RFC 8017 section 8.2.2): the
     /// length and the range are checked first, then the expected block is built and compared.
     pub(crate) fn verify_md5(&self, digest: &[u8; 16], signature: &[u8]) -> bool {
-        self.0.pkcs1v15_verify_prehash::<Md5>(digest, signature).is_ok()
+        self.0
+            .pkcs1v15_verify_prehash::<Md5>(digest, signature)
+            .is_ok()
     }
 }
 

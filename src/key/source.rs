@@ -69,7 +69,9 @@ pub enum KeyError {
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Unknown => "the key source does not hold this key; pin it or use a source that fetches",
+            Self::Unknown => {
+                "the key source does not hold this key; pin it or use a source that fetches"
+            }
             Self::Unavailable(_) => "the key source could not get this key",
         })
     }
@@ -110,7 +112,10 @@ impl PinnedKeys {
             // Not reached: a test parses the built-in key. Without it every callback would be answered with 503.
             Err(_) => Arc::from([]),
         };
-        Self { table: KeyTable::official(), keys }
+        Self {
+            table: KeyTable::official(),
+            keys,
+        }
     }
 
     /// The published key, and one more version that you have obtained and checked yourself.
@@ -119,9 +124,16 @@ impl PinnedKeys {
     /// can never be named by a callback.
     #[must_use]
     pub fn with_version(self, version: u16, key: PublicKey) -> Self {
-        let others = self.keys.iter().filter(|(known, _)| *known != version).cloned();
+        let others = self
+            .keys
+            .iter()
+            .filter(|(known, _)| *known != version)
+            .cloned();
         let keys = others.chain([(version, key)]).collect();
-        Self { table: self.table, keys }
+        Self {
+            table: self.table,
+            keys,
+        }
     }
 
     /// Your own host and keys, for a store that signs as OSS does.
@@ -151,7 +163,10 @@ impl KeySource for PinnedKeys {
 
     fn key(&self, url: &KeyUrl) -> KeyLookup {
         let of_this_table = *url.table() == self.table;
-        let found = self.keys.iter().find(|(entry, _)| of_this_table && *entry == url.entry());
+        let found = self
+            .keys
+            .iter()
+            .find(|(entry, _)| of_this_table && *entry == url.entry());
         KeyLookup::Ready(found.map(|(_, key)| key.clone()).ok_or(KeyError::Unknown))
     }
 }
@@ -170,7 +185,10 @@ impl fmt::Display for PinnedKeysError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooShort(bits) => {
-                write!(f, "a key of your own needs at least 1024 bits, this one has {bits}")
+                write!(
+                    f,
+                    "a key of your own needs at least 1024 bits, this one has {bits}"
+                )
             }
             Self::Table(_) => f.write_str("the names of the keys cannot stand in a table"),
         }
@@ -208,7 +226,9 @@ mod tests {
         let keys = PinnedKeys::official();
         assert_eq!(found(&keys, &official_url(1)).unwrap().bits(), 512);
         assert_eq!(found(&keys, &official_url(2)), None);
-        let both = keys.clone().with_version(2, found(&keys, &official_url(1)).unwrap());
+        let both = keys
+            .clone()
+            .with_version(2, found(&keys, &official_url(1)).unwrap());
         assert!(found(&both, &official_url(1)).is_some());
         assert!(found(&both, &official_url(2)).is_some());
     }

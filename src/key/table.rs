@@ -81,7 +81,10 @@ impl KeyTable {
         if all.is_empty() {
             return Err(KeyTableError::Count);
         }
-        Ok(Self(Repr::Own(Arc::new(Own { host: host.into(), paths: all.into() }))))
+        Ok(Self(Repr::Own(Arc::new(Own {
+            host: host.into(),
+            paths: all.into(),
+        }))))
     }
 
     /// The host, with its port if the table names one.
@@ -95,7 +98,9 @@ impl KeyTable {
 
     /// The number under which a decoded URL stands in the table.
     pub(super) fn entry(&self, url: &[u8]) -> Option<u16> {
-        let rest = url.strip_prefix(b"https://").or_else(|| url.strip_prefix(b"http://"))?;
+        let rest = url
+            .strip_prefix(b"https://")
+            .or_else(|| url.strip_prefix(b"http://"))?;
         let path = rest.strip_prefix(self.host().as_bytes())?;
         match &self.0 {
             Repr::Official => {
@@ -105,7 +110,10 @@ impl KeyTable {
                 official_version(version)
             }
             Repr::Own(own) => {
-                let at = own.paths.iter().position(|known| known.as_bytes() == path)?;
+                let at = own
+                    .paths
+                    .iter()
+                    .position(|known| known.as_bytes() == path)?;
                 u16::try_from(at).ok()
             }
         }
@@ -114,9 +122,11 @@ impl KeyTable {
     pub(super) fn path(&self, entry: u16) -> String {
         match &self.0 {
             Repr::Official => format!("{OFFICIAL_PREFIX}{entry}{OFFICIAL_SUFFIX}"),
-            Repr::Own(own) => {
-                own.paths.get(usize::from(entry)).map(|p| p.as_ref().to_owned()).unwrap_or_default()
-            }
+            Repr::Own(own) => own
+                .paths
+                .get(usize::from(entry))
+                .map(|p| p.as_ref().to_owned())
+                .unwrap_or_default(),
         }
     }
 
@@ -129,7 +139,11 @@ impl KeyTable {
 fn official_version(digits: &[u8]) -> Option<u16> {
     match digits {
         [b'0'..=b'9'] | [b'1'..=b'9', b'0'..=b'9'] | [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9'] => {
-            Some(digits.iter().fold(0, |n, digit| n * 10 + u16::from(digit - b'0')))
+            Some(
+                digits
+                    .iter()
+                    .fold(0, |n, digit| n * 10 + u16::from(digit - b'0')),
+            )
         }
         _ => None,
     }
@@ -170,13 +184,17 @@ mod tests {
     fn official_versions_have_one_spelling() {
         let table = KeyTable::official();
         let entry = |v: &str| {
-            table.entry(format!("https://gosspublic.alicdn.com/callback_pub_key_v{v}.pem").as_bytes())
+            table.entry(
+                format!("https://gosspublic.alicdn.com/callback_pub_key_v{v}.pem").as_bytes(),
+            )
         };
         for n in [0, 1, 9, 10, 99, 100, 999] {
             assert_eq!(entry(&n.to_string()), Some(n));
             assert_eq!(table.path(n), format!("/callback_pub_key_v{n}.pem"));
         }
-        for odd in ["", "00", "01", "001", "1000", "9999", "-1", "+1", "1a", "1 ", "١"] {
+        for odd in [
+            "", "00", "01", "001", "1000", "9999", "-1", "+1", "1a", "1 ", "١",
+        ] {
             assert_eq!(entry(odd), None, "{odd:?}");
         }
     }

@@ -35,11 +35,15 @@ impl KeyUrl {
             return Err(KeyUrlError::NotBase64);
         }
         let mut decoded = [0; Self::MAX_HEADER_LEN / 4 * 3];
-        let len =
-            STANDARD.decode_slice(value, &mut decoded).map_err(|_| KeyUrlError::NotBase64)?;
+        let len = STANDARD
+            .decode_slice(value, &mut decoded)
+            .map_err(|_| KeyUrlError::NotBase64)?;
         let url = decoded.get(..len).unwrap_or_default();
         let entry = table.entry(url).ok_or(KeyUrlError::NotAllowed)?;
-        Ok(Self { table: table.clone(), entry })
+        Ok(Self {
+            table: table.clone(),
+            entry,
+        })
     }
 
     /// The host of the table.

@@ -48,7 +48,10 @@ impl Credentials {
         if strays(&access_key_secret) {
             return Err(CredentialsError::SecretCharacter);
         }
-        Ok(Self(Arc::new(Pair { access_key_id, access_key_secret })))
+        Ok(Self(Arc::new(Pair {
+            access_key_id,
+            access_key_secret,
+        })))
     }
 
     /// The AccessKey id, which every token shows.
@@ -112,10 +115,19 @@ mod tests {
             let error = Credentials::new("id", stray).unwrap_err();
             assert_eq!(error, CredentialsError::SecretCharacter, "{stray:?}");
             assert!(error.to_string().contains("line feed"));
-            assert_eq!(Credentials::new(stray, "s").unwrap_err(), CredentialsError::IdCharacter);
+            assert_eq!(
+                Credentials::new(stray, "s").unwrap_err(),
+                CredentialsError::IdCharacter
+            );
         }
-        assert_eq!(Credentials::new("id", "").unwrap_err(), CredentialsError::EmptySecret);
-        assert_eq!(Credentials::new("", "s").unwrap_err(), CredentialsError::EmptyId);
+        assert_eq!(
+            Credentials::new("id", "").unwrap_err(),
+            CredentialsError::EmptySecret
+        );
+        assert_eq!(
+            Credentials::new("", "s").unwrap_err(),
+            CredentialsError::EmptyId
+        );
     }
 
     #[test]

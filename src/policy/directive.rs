@@ -9,8 +9,7 @@ use serde::Serialize;
 use crate::protocol::{CallbackBodyType, CallbackTarget, TargetError};
 
 /// The body of Alibaba's sample application servers.
-const SAMPLE_BODY: &str =
-    "filename=${object}&size=${size}&mimeType=${mimeType}&height=${imageInfo.height}&width=${imageInfo.width}";
+const SAMPLE_BODY: &str = "filename=${object}&size=${size}&mimeType=${mimeType}&height=${imageInfo.height}&width=${imageInfo.width}";
 
 /// The longest `callback` field OSS takes, in bytes of Base64 (EC 0007-00000001).
 const MAX_ENCODED_LEN: usize = 5 * 1024;
@@ -69,7 +68,10 @@ impl CallbackDirective {
         if encoded.len() > MAX_ENCODED_LEN {
             return Err(CallbackDirectiveError::TooLong(encoded.len()));
         }
-        Ok(Self { target, encoded: encoded.into() })
+        Ok(Self {
+            target,
+            encoded: encoded.into(),
+        })
     }
 
     /// The target that OSS will call and sign; `/` when the URL has no path.
@@ -88,7 +90,9 @@ impl CallbackDirective {
 fn target_of(url: &str) -> Result<CallbackTarget, CallbackDirectiveError> {
     let rest = match url.split_once("://") {
         Some((scheme, rest)) => {
-            let scheme = scheme.parse::<Scheme>().map_err(|_| CallbackDirectiveError::Scheme)?;
+            let scheme = scheme
+                .parse::<Scheme>()
+                .map_err(|_| CallbackDirectiveError::Scheme)?;
             if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
                 return Err(CallbackDirectiveError::Scheme);
             }
@@ -103,9 +107,7 @@ fn target_of(url: &str) -> Result<CallbackTarget, CallbackDirectiveError> {
     let authority: Authority = host.parse().map_err(|_| CallbackDirectiveError::Host)?;
     let with_port = host.len() > authority.host().len();
     let port_is_good = authority.port_u16().is_some_and(|port| port > 0);
-    if authority.host().is_empty()
-        || host.contains(['@', '[', ';'])
-        || (with_port && !port_is_good)
+    if authority.host().is_empty() || host.contains(['@', '[', ';']) || (with_port && !port_is_good)
     {
         return Err(CallbackDirectiveError::Host);
     }
@@ -188,7 +190,10 @@ mod tests {
             ("http://88.88.88.88:8888", "/"),
             ("https://app.example", "/"),
             ("https://app.example?a=1", "/?a=1"),
-            ("https://app.example/oss/callback?a=%2F&b", "/oss/callback?a=%2F&b"),
+            (
+                "https://app.example/oss/callback?a=%2F&b",
+                "/oss/callback?a=%2F&b",
+            ),
             ("app.example:8080/cb/", "/cb/"),
             ("121.101.166.30/test.php", "/test.php"),
         ] {
@@ -197,7 +202,10 @@ mod tests {
             let json: serde_json::Value =
                 serde_json::from_slice(&STANDARD.decode(directive.encoded()).unwrap()).unwrap();
             assert_eq!(json["callbackUrl"], url, "sent as configured");
-            assert_eq!(json["callbackBodyType"], "application/x-www-form-urlencoded");
+            assert_eq!(
+                json["callbackBodyType"],
+                "application/x-www-form-urlencoded"
+            );
             assert_eq!(json["callbackBody"], SAMPLE_BODY);
             assert_eq!(json.as_object().unwrap().len(), 3);
         }

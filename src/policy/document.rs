@@ -55,7 +55,10 @@ pub(super) fn encode(
     expiration: Timestamp,
     conditions: &[Condition<'_>],
 ) -> Result<String, PolicyError> {
-    let document = Document { expiration: format!("{expiration:.3}"), conditions };
+    let document = Document {
+        expiration: format!("{expiration:.3}"),
+        conditions,
+    };
     let json = serde_json::to_vec(&document).map_err(|_| PolicyError::Serialize)?;
     Ok(STANDARD.encode(json))
 }

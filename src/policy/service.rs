@@ -68,11 +68,24 @@ impl OssPolicyService {
         prefix: ObjectPrefix,
         callback: CallbackDirective,
     ) -> Self {
-        #[expect(clippy::expect_used, reason = "both numbers are constants in the right order")]
+        #[expect(
+            clippy::expect_used,
+            reason = "both numbers are constants in the right order"
+        )]
         let size = SizeRange::new(0, 1_048_576_000).expect("a constant range");
         let lifetime = DEFAULT_LIFETIME;
-        let issue = Issue { credentials, host, prefix, callback, size, lifetime };
-        Self { issue: Arc::new(issue), clock: Arc::new(SystemTime::now) }
+        let issue = Issue {
+            credentials,
+            host,
+            prefix,
+            callback,
+            size,
+            lifetime,
+        };
+        Self {
+            issue: Arc::new(issue),
+            clock: Arc::new(SystemTime::now),
+        }
     }
 
     /// How long a token can be used; 15 minutes by default.
@@ -105,8 +118,13 @@ impl OssPolicyService {
     fn answer(&self, method: &Method) -> Response<PolicyBody> {
         if method != Method::GET && method != Method::HEAD {
             let body = r#"{"code":"MethodNotAllowed","message":"a token is asked for with get"}"#;
-            let mut response = json(StatusCode::METHOD_NOT_ALLOWED, Bytes::from_static(body.as_bytes()));
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            let mut response = json(
+                StatusCode::METHOD_NOT_ALLOWED,
+                Bytes::from_static(body.as_bytes()),
+            );
+            response
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
         let mut response = match self.issue.token((self.clock)()) {
@@ -114,7 +132,10 @@ impl OssPolicyService {
             Err(error) => {
                 tracing::error!(%error, "no token could be issued");
                 let body = r#"{"code":"PolicyUnavailable","message":"no token can be issued now"}"#;
-                json(StatusCode::INTERNAL_SERVER_ERROR, Bytes::from_static(body.as_bytes()))
+                json(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    Bytes::from_static(body.as_bytes()),
+                )
             }
         };
         if method == Method::HEAD {
@@ -126,7 +147,9 @@ impl OssPolicyService {
 
 impl fmt::Debug for OssPolicyService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OssPolicyService").field("issue", &self.issue).finish_non_exhaustive()
+        f.debug_struct("OssPolicyService")
+            .field("issue", &self.issue)
+            .finish_non_exhaustive()
     }
 }
 

@@ -82,16 +82,31 @@ mod tests {
     #[test]
     fn pl_11_expiry_is_an_exact_instant_or_an_error() {
         let at = |seconds: u64, nanos: u32| {
-            SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, nanos)).unwrap()
+            SystemTime::UNIX_EPOCH
+                .checked_add(Duration::new(seconds, nanos))
+                .unwrap()
         };
-        let text = |now, lifetime| expiry(now, Duration::from_secs(lifetime)).map(|t| format!("{t:.3}"));
+        let text =
+            |now, lifetime| expiry(now, Duration::from_secs(lifetime)).map(|t| format!("{t:.3}"));
         assert_eq!(text(at(0, 0), 30).unwrap(), "1970-01-01T00:00:30.000Z");
         // A second before midnight, in a leap year, across the end of the year.
-        assert_eq!(text(at(1_709_164_799, 999_999_999), 1).unwrap(), "2024-02-29T00:00:00.000Z");
-        assert_eq!(text(at(1_735_689_599, 0), 1).unwrap(), "2025-01-01T00:00:00.000Z");
-        assert_eq!(text(at(253_402_207_200, 0), 0).unwrap(), "9999-12-30T22:00:00.000Z");
+        assert_eq!(
+            text(at(1_709_164_799, 999_999_999), 1).unwrap(),
+            "2024-02-29T00:00:00.000Z"
+        );
+        assert_eq!(
+            text(at(1_735_689_599, 0), 1).unwrap(),
+            "2025-01-01T00:00:00.000Z"
+        );
+        assert_eq!(
+            text(at(253_402_207_200, 0), 0).unwrap(),
+            "9999-12-30T22:00:00.000Z"
+        );
         assert_eq!(text(at(253_402_300_800, 0), 0), Err(PolicyError::Clock));
-        assert_eq!(text(at(i64::MAX as u64, 0), u64::MAX), Err(PolicyError::Clock));
+        assert_eq!(
+            text(at(i64::MAX as u64, 0), u64::MAX),
+            Err(PolicyError::Clock)
+        );
         let before_1970 = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
         assert_eq!(text(before_1970, 30), Err(PolicyError::Clock));
     }

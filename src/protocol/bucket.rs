@@ -133,7 +133,9 @@ impl fmt::Display for RegionError {
 impl Error for RegionError {}
 
 fn is_hyphenated_label(name: &str) -> bool {
-    let inner = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let inner = name
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     inner && !name.starts_with('-') && !name.ends_with('-')
 }
 
@@ -153,7 +155,11 @@ mod tests {
             );
         }
         for odd in ["-ab", "ab-", "a_b", "a.b", "Abc", "a b", "bücket", "a\nb"] {
-            assert_eq!(odd.parse::<Bucket>(), Err(BucketError::Characters), "{odd:?}");
+            assert_eq!(
+                odd.parse::<Bucket>(),
+                Err(BucketError::Characters),
+                "{odd:?}"
+            );
         }
     }
 
@@ -162,9 +168,24 @@ mod tests {
         for good in ["cn-hangzhou", "ap-southeast-1", "us-east-1"] {
             assert_eq!(good.parse::<Region>().unwrap().to_string(), good);
         }
-        assert_eq!("oss-cn-hangzhou".parse::<Region>(), Err(RegionError::EndpointName));
-        for odd in ["", "-cn", "cn-", "CN", "cn/hangzhou", "cn hangzhou", &"a".repeat(64)] {
-            assert_eq!(odd.parse::<Region>(), Err(RegionError::Characters), "{odd:?}");
+        assert_eq!(
+            "oss-cn-hangzhou".parse::<Region>(),
+            Err(RegionError::EndpointName)
+        );
+        for odd in [
+            "",
+            "-cn",
+            "cn-",
+            "CN",
+            "cn/hangzhou",
+            "cn hangzhou",
+            &"a".repeat(64),
+        ] {
+            assert_eq!(
+                odd.parse::<Region>(),
+                Err(RegionError::Characters),
+                "{odd:?}"
+            );
         }
     }
 }

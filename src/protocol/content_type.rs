@@ -47,8 +47,9 @@ impl CallbackBodyType {
             None => (value, None),
         };
         let essence = essence.trim_ascii();
-        let body_type =
-            Self::ALL.into_iter().find(|t| essence.eq_ignore_ascii_case(t.as_str().as_bytes()))?;
+        let body_type = Self::ALL
+            .into_iter()
+            .find(|t| essence.eq_ignore_ascii_case(t.as_str().as_bytes()))?;
         match parameter.map(|p| p.trim_ascii()) {
             None => Some(body_type),
             Some(p)
@@ -140,7 +141,9 @@ impl Error for ContentTypeError {}
 fn is_restricted_name(name: &str) -> bool {
     name.len() <= 127
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
 }
 
 #[cfg(test)]
@@ -156,7 +159,11 @@ mod tests {
             "application/x-www-form-urlencoded;charset=utf-8",
             "application/x-www-form-urlencoded ; Charset=\"UTF-8\" ",
         ] {
-            assert_eq!(CallbackBodyType::from_header(good.as_bytes()), form, "{good}");
+            assert_eq!(
+                CallbackBodyType::from_header(good.as_bytes()),
+                form,
+                "{good}"
+            );
         }
         for bad in [
             "",
@@ -181,10 +188,26 @@ mod tests {
         let svg: ContentType = "Image/SVG+xml".parse().unwrap();
         assert_eq!(svg.to_string(), "image/svg+xml");
         for wildcard in ["*/*", "image/*"] {
-            assert_eq!(wildcard.parse::<ContentType>(), Err(ContentTypeError::Wildcard));
+            assert_eq!(
+                wildcard.parse::<ContentType>(),
+                Err(ContentTypeError::Wildcard)
+            );
         }
-        for odd in ["", "png", "/png", "image/", "image/png; q=1", "image/png\r\nx: y", "image/p ng", "a/b/c"] {
-            assert_eq!(odd.parse::<ContentType>(), Err(ContentTypeError::Form), "{odd:?}");
+        for odd in [
+            "",
+            "png",
+            "/png",
+            "image/",
+            "image/png; q=1",
+            "image/png\r\nx: y",
+            "image/p ng",
+            "a/b/c",
+        ] {
+            assert_eq!(
+                odd.parse::<ContentType>(),
+                Err(ContentTypeError::Form),
+                "{odd:?}"
+            );
         }
     }
 }

@@ -48,7 +48,9 @@ impl Endpoint {
     /// The endpoint for machines inside the region: `https://BUCKET.oss-REGION-internal.aliyuncs.com`.
     #[must_use]
     pub fn internal(region: &Region) -> Self {
-        Self(Repr::Shared(format!("oss-{region}-internal.aliyuncs.com").into()))
+        Self(Repr::Shared(
+            format!("oss-{region}-internal.aliyuncs.com").into(),
+        ))
     }
 
     /// The endpoint of transfer acceleration: `https://BUCKET.oss-accelerate.aliyuncs.com`.
@@ -103,7 +105,8 @@ impl FromStr for UploadUrl {
             return Err(UploadUrlError::Scheme);
         }
         match uri.authority() {
-            Some(authority) if !authority.as_str().contains('@') && !authority.host().is_empty() => {}
+            Some(authority)
+                if !authority.as_str().contains('@') && !authority.host().is_empty() => {}
             _ => return Err(UploadUrlError::Host),
         }
         // `Uri` drops a fragment, so the text is asked, not what was parsed.
@@ -168,16 +171,21 @@ mod tests {
     #[test]
     fn own_urls() {
         let bucket: Bucket = "other".parse().unwrap();
-        for url in
-            ["https://img.example.com", "http://127.0.0.1:9000/bucket/", "http://b.localhost:9000/"]
-        {
+        for url in [
+            "https://img.example.com",
+            "http://127.0.0.1:9000/bucket/",
+            "http://b.localhost:9000/",
+        ] {
             let endpoint = Endpoint::custom(url.parse().unwrap());
             assert_eq!(endpoint.upload_url(&bucket).to_string(), url);
         }
         for (url, why) in [
             ("", UploadUrlError::NotAUrl),
             ("http://a b/", UploadUrlError::NotAUrl),
-            ("bucket.oss-cn-hangzhou.aliyuncs.com", UploadUrlError::Scheme),
+            (
+                "bucket.oss-cn-hangzhou.aliyuncs.com",
+                UploadUrlError::Scheme,
+            ),
             ("ftp://a.example/", UploadUrlError::Scheme),
             ("/path", UploadUrlError::Scheme),
             ("https://user@a.example/", UploadUrlError::Host),

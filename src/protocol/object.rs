@@ -122,15 +122,24 @@ impl fmt::Display for ObjectNameError {
         match self {
             Self::Empty => f.write_str("an object key or prefix cannot be empty"),
             Self::TooLong(found) => {
-                write!(f, "an object key has at most 1023 bytes of utf-8, not {found}")
+                write!(
+                    f,
+                    "an object key has at most 1023 bytes of utf-8, not {found}"
+                )
             }
             Self::LeadingSlash => f.write_str("an object key or prefix cannot start with a slash"),
-            Self::EmptySegment => f.write_str("an object key cannot hold or end in an empty segment"),
+            Self::EmptySegment => {
+                f.write_str("an object key cannot hold or end in an empty segment")
+            }
             Self::DotSegment => {
                 f.write_str("an object key or prefix cannot hold a segment \".\" or \"..\"")
             }
             Self::Character(c) => {
-                write!(f, "an object key or prefix cannot hold the character {}", c.escape_unicode())
+                write!(
+                    f,
+                    "an object key or prefix cannot hold the character {}",
+                    c.escape_unicode()
+                )
             }
             Self::Dollar => f.write_str(
                 "an object key or prefix cannot hold \"$\", with which oss starts a variable",
@@ -187,7 +196,13 @@ mod tests {
 
     #[test]
     fn keys_and_prefixes_that_are_fine() {
-        for key in ["a", "a/b.jpg", "用户/照片 1.jpg", "a..b/.hidden", &"k".repeat(1023)] {
+        for key in [
+            "a",
+            "a/b.jpg",
+            "用户/照片 1.jpg",
+            "a..b/.hidden",
+            &"k".repeat(1023),
+        ] {
             assert_eq!(key.parse::<ObjectKey>().unwrap().as_str(), key);
         }
         for prefix in ["a/", "user-dir-prefix/", "用户/1/"] {
@@ -217,7 +232,10 @@ mod tests {
         ] {
             assert_eq!(name.parse::<ObjectKey>(), Err(why), "{name:?}");
             assert!(name.parse::<ObjectPrefix>().is_err(), "{name:?}");
-            assert!(format!("{name}/").parse::<ObjectPrefix>().is_err(), "{name:?}");
+            assert!(
+                format!("{name}/").parse::<ObjectPrefix>().is_err(),
+                "{name:?}"
+            );
         }
         assert_eq!("a/".parse::<ObjectKey>(), Err(E::EmptySegment));
         assert_eq!("a/b".parse::<ObjectPrefix>(), Err(E::NoTrailingSlash));

@@ -91,8 +91,14 @@ mod tests {
     fn ranges() {
         let one = SizeRange::new(7, 7).unwrap();
         assert!(one.contains(7) && !one.contains(6) && !one.contains(8));
-        assert_eq!(SizeRange::new(0, SizeRange::LIMIT).unwrap().max(), 5_368_709_120);
-        assert_eq!(SizeRange::new(0, SizeRange::LIMIT + 1), Err(SizeRangeError::TooLarge));
+        assert_eq!(
+            SizeRange::new(0, SizeRange::LIMIT).unwrap().max(),
+            5_368_709_120
+        );
+        assert_eq!(
+            SizeRange::new(0, SizeRange::LIMIT + 1),
+            Err(SizeRangeError::TooLarge)
+        );
         assert_eq!(SizeRange::new(u64::MAX, 0), Err(SizeRangeError::Reversed));
         assert_eq!(SizeRange::new(0, u64::MAX), Err(SizeRangeError::TooLarge));
     }

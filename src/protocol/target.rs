@@ -251,7 +251,10 @@ mod tests {
         };
         assert_eq!(parts("/cb"), (b"/cb".to_vec(), b"".to_vec()));
         assert_eq!(parts("/cb?"), (b"/cb".to_vec(), b"?".to_vec()));
-        assert_eq!(parts("/%E4%B8%AD?a=%41"), ("/中".as_bytes().to_vec(), b"?a=%41".to_vec()));
+        assert_eq!(
+            parts("/%E4%B8%AD?a=%41"),
+            ("/中".as_bytes().to_vec(), b"?a=%41".to_vec())
+        );
     }
 
     proptest::proptest! {

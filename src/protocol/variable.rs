@@ -90,7 +90,9 @@ impl SystemVariable {
     /// The variable of that name, case-sensitive.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|variable| variable.name() == name)
+        Self::ALL
+            .into_iter()
+            .find(|variable| variable.name() == name)
     }
 
     /// How OSS writes the value into a JSON body.

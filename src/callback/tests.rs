@@ -1,0 +1,217 @@
+//! Every way to be refused, and what each answer looks like.
+
+use std::{
+    convert::Infallible,
+    future::ready,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt as _, Full};
+use tower::{Layer as _, ServiceExt as _, service_fn};
+
+use super::{
+    CallbackError, CallbackErrorKind as Kind, CallbackReply, OssCallbackLayer, body::CallbackBody,
+};
+use crate::protocol::CallbackBodyType;
+
+/// A kind is added here when it is added to the enum, or this does not compile.
+fn all_kinds() -> Vec<Kind> {
+    let mut kinds = vec![Kind::MethodNotAllowed];
+    while let Some(next) = match kinds.last().unwrap() {
+        Kind::MethodNotAllowed => Some(Kind::MissingHeader),
+        Kind::MissingHeader => Some(Kind::DuplicateHeader),
+        Kind::DuplicateHeader => Some(Kind::InvalidHeader),
+        Kind::InvalidHeader => Some(Kind::KeyUrlRejected),
+        Kind::KeyUrlRejected => Some(Kind::UnsupportedSignatureVersion),
+        Kind::UnsupportedSignatureVersion => Some(Kind::NonCanonicalTarget),
+        Kind::NonCanonicalTarget => Some(Kind::BodyTooLarge),
+        Kind::BodyTooLarge => Some(Kind::UnsupportedContentType),
+        Kind::UnsupportedContentType => Some(Kind::UnsupportedContentEncoding),
+        Kind::UnsupportedContentEncoding => Some(Kind::BodyTimeout),
+        Kind::BodyTimeout => Some(Kind::BodyIncomplete),
+        Kind::BodyIncomplete => Some(Kind::KeyUnavailable),
+        Kind::KeyUnavailable => Some(Kind::DeadlineExceeded),
+        Kind::DeadlineExceeded => Some(Kind::SignatureMismatch),
+        Kind::SignatureMismatch => None,
+    } {
+        kinds.push(next);
+    }
+    kinds
+}
+
+/// A body in one piece, or one that never comes.
+enum TestBody {
+    Whole(Full<Bytes>),
+    Never,
+}
+
+impl Body for TestBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Self::Whole(body) => Pin::new(body).poll_frame(cx),
+            Self::Never => Poll::Pending,
+        }
+    }
+}
+
+/// A layer and a request to it that is refused in this way.
+fn refused(kind: Kind) -> (OssCallbackLayer, Request<TestBody>) {
+    let mut layer = OssCallbackLayer::new();
+    let body = Full::from("bucket=yonghu-test");
+    // The example of the Callback page of the OSS API reference, genuine.
+    let mut request = Request::post("/index.php?id=1&index=2")
+        .header("authorization", "kKQeGTRccDKyHB3H9vF+xYMSrmhMZjzzl2/kdD1ktNVgbWEfYTQG0G2SU/RaHBovRCE8OkQDjC3uG33esH2txA==")
+        .header("x-oss-pub-key-url", "aHR0cDovL2dvc3NwdWJsaWMuYWxpY2RuLmNvbS9jYWxsYmFja19wdWJfa2V5X3YxLnBlbQ==")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(TestBody::Whole(body))
+        .unwrap();
+    let mut set = |name: &'static str, value: &str| {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    };
+    match kind {
+        Kind::MethodNotAllowed => *request.method_mut() = http::Method::GET,
+        Kind::MissingHeader => drop(request.headers_mut().remove("authorization")),
+        Kind::DuplicateHeader => {
+            request
+                .headers_mut()
+                .append("authorization", "QUJD".parse().unwrap());
+        }
+        Kind::InvalidHeader => set("authorization", "Bearer x"),
+        // https://evil.example/k.pem
+        Kind::KeyUrlRejected => set("x-oss-pub-key-url", "aHR0cHM6Ly9ldmlsLmV4YW1wbGUvay5wZW0="),
+        Kind::UnsupportedSignatureVersion => set("x-oss-signature-version", "2.0"),
+        Kind::NonCanonicalTarget => {
+            *request.uri_mut() = "/index.php%3Fid=1&index=2".parse().unwrap();
+        }
+        Kind::BodyTooLarge => layer = layer.body_limit(17),
+        Kind::UnsupportedContentType => layer = layer.content_types([CallbackBodyType::Json]),
+        Kind::UnsupportedContentEncoding => set("content-encoding", "gzip"),
+        Kind::BodyTimeout => *request.body_mut() = TestBody::Never,
+        Kind::BodyIncomplete => set("content-length", "19"),
+        // https://gosspublic.alicdn.com/callback_pub_key_v2.pem
+        Kind::KeyUnavailable => set(
+            "x-oss-pub-key-url",
+            "aHR0cHM6Ly9nb3NzcHVibGljLmFsaWNkbi5jb20vY2FsbGJhY2tfcHViX2tleV92Mi5wZW0=",
+        ),
+        Kind::DeadlineExceeded => {
+            layer = layer.deadline(Duration::from_secs(1));
+            *request.body_mut() = TestBody::Never;
+        }
+        Kind::SignatureMismatch => {
+            *request.body_mut() = TestBody::Whole(Full::from("bucket=yonghu-tesu"));
+        }
+    }
+    (layer, request)
+}
+
+async fn answer(layer: OssCallbackLayer, request: Request<TestBody>) -> Response<Bytes> {
+    let inner = service_fn(|_: Request<CallbackBody<TestBody>>| {
+        ready(Ok::<Response<Full<Bytes>>, Infallible>(
+            CallbackReply::ok().into(),
+        ))
+    });
+    let (parts, body) = layer
+        .layer(inner)
+        .oneshot(request)
+        .await
+        .unwrap()
+        .into_parts();
+    Response::from_parts(parts, body.collect().await.unwrap().to_bytes())
+}
+
+#[tokio::test(start_paused = true)]
+async fn df_30_no_error_is_answered_with_success() {
+    for kind in all_kinds() {
+        assert!(kind.status().is_client_error() || kind.status().is_server_error());
+        let (layer, request) = refused(kind);
+        let response = answer(layer, request).await;
+        let error: &CallbackError = response
+            .extensions()
+            .get()
+            .expect("the error is in the extensions");
+        assert_eq!((error.kind(), response.status()), (kind, kind.status()));
+        // Not even when it is rendered as one.
+        for status in [200, 201, 204, 299] {
+            let (layer, request) = refused(kind);
+            let layer = layer.rejection(move |_| {
+                let mut response = Response::new(Bytes::from_static(b"fine"));
+                *response.status_mut() = StatusCode::from_u16(status).unwrap();
+                response
+            });
+            let response = answer(layer, request).await;
+            assert_eq!(
+                (response.status(), &response.body()[..]),
+                (kind.status(), &b"fine"[..])
+            );
+            assert_eq!(response.headers()["content-length"], "4");
+            assert!(response.extensions().get::<CallbackError>().is_some());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn df_28_every_answer_is_json_of_constant_text_with_its_length() {
+    for kind in all_kinds() {
+        let (layer, request) = refused(kind);
+        let response = answer(layer, request).await;
+        assert_eq!(response.headers()["content-type"], "application/json");
+        assert_eq!(
+            response.headers()["content-length"],
+            response.body().len().to_string()
+        );
+        assert!(response.body().len() < 200);
+        let json: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!(json["code"], format!("{kind:?}"));
+        assert_eq!(json["message"], kind.to_string());
+        assert_eq!(json.as_object().unwrap().len(), 2);
+        let allow = response.headers().get("allow").is_some();
+        assert_eq!(allow, kind == Kind::MethodNotAllowed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_say_what_is_wrong_in_one_clause() {
+    for kind in all_kinds() {
+        let (layer, request) = refused(kind);
+        let response = answer(layer, request).await;
+        let error: &CallbackError = response.extensions().get().unwrap();
+        let text = error.to_string();
+        assert!(
+            text.starts_with(|c: char| c.is_ascii_lowercase()) && !text.ends_with('.'),
+            "{text}"
+        );
+        // Nothing the sender wrote: not the target, not the key url, not the body.
+        let all = format!(
+            "{error:?} {text} {}",
+            std::error::Error::source(error).map_or(String::new(), ToString::to_string)
+        );
+        for theirs in ["index.php", "evil", "yonghu", "Bearer"] {
+            assert!(!all.contains(theirs), "{all}");
+        }
+    }
+}
+
+#[test]
+fn the_types_can_be_used_where_servers_want_them() {
+    fn shared<T: Clone + Send + Sync + 'static>() {}
+    fn sent<T: Send>() {}
+    shared::<OssCallbackLayer>();
+    shared::<super::OssCallback<()>>();
+    shared::<super::VerifiedCallback>();
+    shared::<CallbackError>();
+    shared::<super::Rules>();
+    sent::<CallbackBody<Full<Bytes>>>();
+    sent::<super::ResponseBody<Full<Bytes>>>();
+    sent::<super::ResponseFuture<(), Full<Bytes>, std::future::Ready<()>>>();
+}

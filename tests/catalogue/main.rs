@@ -1,0 +1,12 @@
+//! The catalogue of attacks and faults, each test named after its case.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bodies;
+mod genuine;
+mod key_urls;
+mod public_keys;
+mod signatures;
+mod targets;
