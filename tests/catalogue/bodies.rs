@@ -192,7 +192,7 @@ impl Trickle {
     fn new(every: Duration, body: &[u8]) -> Self {
         let mut interval = time::interval(every);
         interval.reset();
-        Self(interval, body.to_vec().into_iter())
+        Self(interval, Vec::from(body).into_iter())
     }
 }
 
