@@ -52,6 +52,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `axum` | [`callback::VerifiedCallback`] as an extractor, [`callback::CallbackReply`] as a response, and axum's `OriginalUri` taken for the signed path without configuration |
+//! | `testing` | [`testing::CallbackSigner`]: callbacks as OSS sends them, signed with a key of your own |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -59,6 +60,8 @@ pub mod callback;
 pub mod key;
 pub mod policy;
 pub mod protocol;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use callback::OssCallbackLayer;
 pub use policy::OssPolicyService;
