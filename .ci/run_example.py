@@ -1,5 +1,9 @@
-"""Runs the README's command: fetches a token, posts the callbacks of tests/cases, and stops the server with Ctrl-C."""
+"""Runs an example: posts the callbacks of tests/cases to every address it says it listens on, and stops it with Ctrl-C.
 
+With --token it must also answer a GET with a token; with --path only callbacks to that path are posted.
+"""
+
+import argparse
 import json
 import os
 import pathlib
@@ -21,25 +25,41 @@ def post(address, case):
         return refusal.code, refusal.read()
 
 
-def exercise(address):
+def check_token(address):
     with urllib.request.urlopen(address) as answer:
         token = json.load(answer)
     assert set(token) == {"accessid", "host", "policy", "signature", "expire", "dir", "callback"}, token
     print("token: ok")
-    for case in json.loads(pathlib.Path("tests/cases/callbacks.json").read_text()):
+
+
+def check_callbacks(address, path):
+    cases = json.loads(pathlib.Path("tests/cases/callbacks.json").read_text())
+    cases = [case for case in cases if path is None or case["path_and_query"].partition("?")[0] == path]
+    assert any(case["genuine"] for case in cases)
+    for case in cases:
         status, body = post(address, case)
         print(f"{case['name']}: {status} {body.decode()}")
         assert (status == 200 and body == b'{"Status":"OK"}') if case["genuine"] else status == 403
 
 
-def main(command):
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--token", action="store_true")
+    parser.add_argument("--path")
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    options = parser.parse_args()
+
     # In a group of its own, so that the interrupt reaches cargo and the server alike, as from a terminal.
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    server = subprocess.Popen(options.command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         listening = next((line for line in server.stdout if line.startswith("listening on ")), None)
         if listening is None:
             sys.exit("error: the server said nothing and ended")
-        exercise(listening.split()[-1])
+        for address in (word for word in listening.split() if word.startswith("http://")):
+            print(address)
+            if options.token:
+                check_token(address)
+            check_callbacks(address, options.path)
     finally:
         os.killpg(server.pid, signal.SIGINT)
         server.wait(timeout=30)
@@ -47,4 +67,4 @@ def main(command):
     print("stopped: ok")
 
 
-main(sys.argv[1:])
+main()

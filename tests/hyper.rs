@@ -141,6 +141,69 @@ async fn sg_22_http_2() {
     assert_eq!(handler.seen()[0].body, "bucket=b&object=o");
 }
 
+/// What the transport makes of two lengths is its business; what is verified is what the handler sees, or nothing.
+#[tokio::test]
+async fn sg_25_heads_that_two_readers_could_read_differently() {
+    let case = Case::named("official-doc-index-php");
+    let body = &case.body;
+    let chunked = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    let length = body.len();
+    for (more, sent, accepted) in [
+        // Length twice: refused, the same or another.
+        (
+            format!("content-length: {length}\r\ncontent-length: 3\r\n"),
+            body,
+            false,
+        ),
+        (
+            format!("content-length: {length}, {length}\r\n"),
+            body,
+            false,
+        ),
+        ("content-length: +18\r\n".into(), body, false),
+        ("content-length: 0x12\r\n".into(), body, false),
+        ("content-length: -18\r\n".into(), body, false),
+        // A shorter length is another body.
+        ("content-length: 3\r\n".into(), body, false),
+        // Both: the coding wins, so the length would be a lie.
+        (
+            format!("content-length: {length}\r\ntransfer-encoding: chunked\r\n"),
+            &chunked,
+            true,
+        ),
+        (
+            format!("transfer-encoding: chunked\r\ncontent-length: {length}\r\n"),
+            &chunked,
+            true,
+        ),
+        (
+            "transfer-encoding: chunked, identity\r\n".into(),
+            &chunked,
+            false,
+        ),
+        ("transfer-encoding: xchunked\r\n".into(), &chunked, false),
+        // A folded line is no line of ours.
+        (
+            format!("x-a: b\r\n content-length: 3\r\ncontent-length: {length}\r\n"),
+            body,
+            false,
+        ),
+        (format!("content-length : {length}\r\n"), body, false),
+    ] {
+        let more = more + "connection: close\r\n";
+        let request = head(&case, "HTTP/1.1", &more) + sent;
+        let (answer, handler) = exchange(&OssCallbackLayer::new(), request.as_bytes()).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 200") || !accepted,
+            "{more:?}: {answer}"
+        );
+        for seen in handler.seen() {
+            assert!(accepted, "{more:?}: {answer}");
+            assert_eq!(seen.body, *body, "{more:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn cn_009_absolute_form_signs_path_and_query_only() {
     let mut case = Case::named("official-doc-index-php");

@@ -5,22 +5,27 @@ mod support;
 
 use std::{
     convert::Infallible,
-    future::{Ready, ready},
+    future::{Future, Ready, pending, ready},
+    pin::Pin,
+    sync::{Arc, Mutex},
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use http::{Request, Response};
+use http_body::{Body, Frame};
 use http_body_util::Full;
 use support::{Case, Frames, full};
 use tower::{
-    Layer as _, Service, ServiceExt, buffer::Buffer, limit::ConcurrencyLimit, load_shed::LoadShed,
+    Layer as _, Service, ServiceBuilder, ServiceExt, buffer::Buffer, limit::ConcurrencyLimit,
+    load_shed::LoadShed, service_fn,
 };
 use tower_aliyun_oss::{
     OssCallbackLayer,
     callback::{CallbackBody, CallbackReply, ResponseBody},
+    key::{KeyLookup, KeySource, KeyTable, KeyUrl, PinnedKeys},
 };
+use tower_http::catch_panic::CatchPanicLayer;
 use tower_test::mock;
 
 type Answer = Response<Full<Bytes>>;
@@ -81,7 +86,7 @@ where
 }
 
 #[tokio::test]
-async fn the_ready_instance_is_the_one_called() {
+async fn df_21_the_ready_instance_is_the_one_called() {
     let mut service = OssCallbackLayer::new().layer(Strict {
         ready: false,
         calls: 0,
@@ -114,7 +119,7 @@ async fn the_ready_instance_is_the_one_called() {
 }
 
 #[tokio::test]
-async fn a_refusal_leaves_the_ready_instance_where_it_is() {
+async fn df_21_a_refusal_leaves_the_ready_instance_where_it_is() {
     let mut service = OssCallbackLayer::new().layer(Strict {
         ready: false,
         calls: 0,
@@ -130,7 +135,7 @@ async fn a_refusal_leaves_the_ready_instance_where_it_is() {
 }
 
 #[tokio::test]
-async fn readiness_and_its_errors_are_those_of_the_inner_service() {
+async fn df_21_readiness_and_its_errors_are_those_of_the_inner_service() {
     type Inner = Request<CallbackBody<Full<Bytes>>>;
     let (inner, mut handle) = mock::pair::<Inner, Answer>();
     let mut service = OssCallbackLayer::new().layer(inner);
@@ -173,7 +178,7 @@ async fn readiness_and_its_errors_are_those_of_the_inner_service() {
 }
 
 #[tokio::test]
-async fn limits_and_buffers_inside_work() {
+async fn df_21_limits_and_buffers_inside_work() {
     let strict = || Strict {
         ready: false,
         calls: 0,
@@ -191,33 +196,139 @@ async fn limits_and_buffers_inside_work() {
     }
 }
 
+/// Answers when it is told to, or never.
+#[derive(Clone)]
+struct Answers(fn() -> Pin<Box<dyn Future<Output = Answer> + Send>>);
+
+impl<B> Service<Request<CallbackBody<B>>> for Answers {
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<CallbackBody<B>>) -> Self::Future {
+        let answer = (self.0)();
+        Box::pin(async move { Ok(answer.await) })
+    }
+}
+
+/// A key source that is never done.
+struct NoKeyYet(PinnedKeys);
+
+impl KeySource for NoKeyYet {
+    fn table(&self) -> &KeyTable {
+        self.0.table()
+    }
+
+    fn key(&self, _: &KeyUrl) -> KeyLookup {
+        KeyLookup::Pending(Box::pin(pending()))
+    }
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_dropped_call_gives_its_permit_back() {
-    let mut service = OssCallbackLayer::new().layer(ConcurrencyLimit::new(
-        Strict {
-            ready: false,
-            calls: 0,
-        },
-        1,
-    ));
-    let body = Frames::data([]).then_never_end();
-    let (parts, _) = genuine().into_parts();
-    let slow = Request::from_parts(parts, body);
-    let slow = ServiceExt::<Request<Frames>>::ready(&mut service)
-        .await
-        .unwrap()
-        .call(slow);
-    // The permit is held while the body arrives.
-    let mut next = service.clone();
-    let waiting = tokio::time::timeout(Duration::from_secs(1), async {
-        ServiceExt::<Request<Frames>>::ready(&mut next)
+async fn df_21_a_call_can_be_dropped_at_every_await() {
+    let whole = || Frames::data([Bytes::from_static(b"bucket=yonghu-test")]);
+    let waits_for_key = OssCallbackLayer::new().key_source(NoKeyYet(PinnedKeys::official()));
+    for (waits_for, layer, body) in [
+        (
+            "the first frame",
+            OssCallbackLayer::new(),
+            Frames::data([]).then_never_end(),
+        ),
+        (
+            "the end of the body",
+            OssCallbackLayer::new(),
+            whole().then_never_end(),
+        ),
+        ("the key", waits_for_key, whole()),
+        ("the answer", OssCallbackLayer::new(), whole()),
+    ] {
+        let inner = ConcurrencyLimit::new(Answers(|| Box::pin(pending())), 1);
+        let mut service = layer.layer(inner);
+        let request = genuine().map(|_| body);
+        let call = ServiceExt::<Request<Frames>>::ready(&mut service)
             .await
-            .map(drop)
+            .unwrap()
+            .call(request);
+        let mut call = tokio_test::task::spawn(call);
+        assert!(call.poll().is_pending(), "{waits_for}");
+
+        let mut other = service.clone();
+        let mut ready = tokio_test::task::spawn(ServiceExt::<Request<Frames>>::ready(&mut other));
+        assert!(
+            ready.poll().is_pending(),
+            "{waits_for}: the permit is taken"
+        );
+        drop(call);
+        assert!(
+            ready.is_woken() && ready.poll().is_ready(),
+            "{waits_for}: the permit is back"
+        );
+    }
+}
+
+#[tokio::test]
+async fn df_21_an_inner_panic_is_the_callers_and_gives_its_permit_back() {
+    let inner = ConcurrencyLimit::new(Answers(|| Box::pin(async { panic!("by the handler") })), 1);
+    let mut service = OssCallbackLayer::new().layer(inner);
+    for _ in 0..3 {
+        let mut called = service.clone();
+        let call = tokio::spawn(async move { call(&mut called, genuine()).await });
+        assert!(call.await.unwrap_err().is_panic());
+    }
+    // With catch-panic outside it is an answer, and not a success.
+    let caught = ServiceBuilder::new()
+        .layer(CatchPanicLayer::new())
+        .service(service.clone());
+    let caught = caught.oneshot(genuine()).await.unwrap();
+    assert_eq!(caught.status(), 500);
+    let ready = ServiceExt::<Request<Full<Bytes>>>::ready(&mut service);
+    assert!(tokio_test::task::spawn(ready).poll().is_ready());
+}
+
+#[tokio::test]
+async fn df_21_an_answer_is_passed_on_frame_by_frame() {
+    let (frames, answer) = tokio::sync::mpsc::channel::<Bytes>(1);
+    let answer = Arc::new(Mutex::new(Some(Channel(answer))));
+    let inner = service_fn(move |_: Request<CallbackBody<Full<Bytes>>>| {
+        let body = answer.lock().unwrap().take().unwrap();
+        ready(Ok::<_, Infallible>(Response::new(body)))
     });
-    let (slow, waiting) = tokio::join!(
-        tokio::time::timeout(Duration::from_millis(500), slow),
-        waiting
-    );
-    assert!(slow.is_err(), "dropped while the body arrives");
-    assert!(waiting.is_ok(), "its permit came back");
+    let response = OssCallbackLayer::new()
+        .layer(inner)
+        .oneshot(genuine())
+        .await;
+    let mut body = tokio_test::task::spawn(response.unwrap().into_body());
+    for piece in ["{", "}"] {
+        let pending = body.enter(|cx, body| body.poll_frame(cx).is_pending());
+        assert!(pending, "nothing is held back, nothing is made up");
+        frames.send(piece.into()).await.unwrap();
+        assert!(body.is_woken());
+        let Poll::Ready(Some(Ok(frame))) = body.enter(|cx, body| body.poll_frame(cx)) else {
+            panic!("the frame is there");
+        };
+        assert_eq!(frame.into_data().unwrap(), piece);
+    }
+    drop(frames);
+    let end = body.enter(|cx, body| body.poll_frame(cx));
+    assert!(matches!(end, Poll::Ready(None)));
+}
+
+struct Channel(tokio::sync::mpsc::Receiver<Bytes>);
+
+impl Body for Channel {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0
+            .poll_recv(cx)
+            .map(|data| data.map(|data| Ok(Frame::data(data))))
+    }
 }

@@ -22,7 +22,7 @@ use tower_aliyun_oss::{
     key::{KeyError, KeyLookup, KeySource, KeyTable, KeyUrl, PinnedKeys},
 };
 
-use crate::support::{Case, FORM, Frames, Signer, full, send};
+use crate::support::{Case, FORM, Frames, Log, Signer, full, send};
 
 const LIMIT: usize = Rules::DEFAULT_BODY_LIMIT;
 
@@ -435,41 +435,6 @@ async fn keys_of_your_own_have_their_own_table() {
         send(&layer, request(url))
             .await
             .assert_refused(403, Kind::KeyUrlRejected);
-    }
-}
-
-/// What was logged on this thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn listen(&self) -> tracing::subscriber::DefaultGuard {
-        let log = self.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_ansi(false)
-            .with_writer(move || log.clone())
-            .finish();
-        tracing::subscriber::set_default(subscriber)
-    }
-
-    fn count(&self, level: &str, text: &str) -> usize {
-        let log = self.0.lock().unwrap();
-        let log = String::from_utf8_lossy(&log);
-        log.lines()
-            .filter(|line| line.contains(level) && line.contains(text))
-            .count()
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

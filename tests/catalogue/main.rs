@@ -5,8 +5,12 @@
 mod support;
 
 mod bodies;
+mod collisions;
 mod genuine;
 mod key_urls;
+mod known_limits;
+mod order;
 mod public_keys;
 mod signatures;
 mod targets;
+mod unsigned;

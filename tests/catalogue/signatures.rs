@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request};
 use md5::Md5;
 use rsa::{
+    BoxedUint,
     pkcs8::der::oid::AssociatedOid,
     sha2::{Digest as _, Sha224, Sha256},
     traits::PublicKeyParts as _,
@@ -290,6 +291,43 @@ async fn sg_12_pss_is_refused() {
     send_signature(&signer, &signature)
         .await
         .assert_refused(403, Kind::SignatureMismatch);
+}
+
+/// The cube root, rounded up, of `00 01 FF×8 00`, the `DigestInfo` of MD5 over [`TARGET`] and [`BODY`], and zeros up
+/// to 512 bytes: its cube begins with all of that, and is less than any modulus of 4,096 bits.
+const FORGED_CUBE_ROOT: &str = concat!(
+    "01428a2f98d728ae2208231f900ee55883cac652e7d720636b4e094c738b8f67fc147e1e8be48f3d4ed89ff43508fcba",
+    "c5362671cdc4e97ba5be5a042a5e925abea78ce40a4f826e9492baf374a3a91ee6e700cf99efb4a958faee91e242f251",
+    "5962cf0cd11dffd2bd24f443b8abe96c352317d79fdb0ea7b9e4f6e6ec8b6d2fce6a3dab85e9f7dd17640c6a87754e10",
+    "cbcc18bb075fa3401e07cebfb6016d5757dac5cf9e84ad9f47777b",
+);
+
+/// CVE-2006-4339: with e = 3 anybody finds a number whose cube looks padded to those who do not read to the end.
+#[test]
+fn sg_13_a_forged_cube_root_is_refused() {
+    let root: Vec<u8> = (0..FORGED_CUBE_ROOT.len() / 2)
+        .map(|at| u8::from_str_radix(&FORGED_CUBE_ROOT[2 * at..2 * at + 2], 16).unwrap())
+        .collect();
+    let mut signature = vec![0; 512 - root.len()];
+    signature.extend_from_slice(&root);
+
+    let modulus = Signer::with_4096_bits().private().n().as_ref().clone();
+    let cubic = rsa::PublicKey::new_with_size_limits(modulus, BoxedUint::from(3_u8), 512..=4096);
+    let cubic = cubic.unwrap();
+    let number = BoxedUint::from_be_slice(&signature, 4096).unwrap();
+    let opened = rsa::hazmat::rsa_encrypt(&cubic, &number)
+        .unwrap()
+        .to_be_bytes();
+    // A check that stops behind the digest is taken in.
+    let looks_like = [&[0, 1][..], &[0xff; 8], &[0], &digest_info()].concat();
+    assert!(opened.starts_with(&looks_like));
+
+    let digest = md5(&signed_text(TARGET, BODY));
+    assert!(
+        cubic
+            .pkcs1v15_verify_prehash::<Md5>(&digest, &signature)
+            .is_err()
+    );
 }
 
 #[tokio::test]

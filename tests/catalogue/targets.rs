@@ -6,7 +6,7 @@ use http_body_util::Full;
 use serde::Deserialize;
 use tower_aliyun_oss::{OssCallbackLayer, callback::CallbackErrorKind};
 
-use crate::support::{FORM, KEY_URL_V1, Signer, builder, full, send};
+use crate::support::{FORM, KEY_URL_V1, Log, Signer, builder, full, send};
 
 #[derive(Deserialize)]
 struct TargetCase {
@@ -214,6 +214,46 @@ async fn a_hook_adds_to_what_is_verified_and_never_takes_away() {
         .headers_mut()
         .insert("x-original-uri", "/cb".parse().unwrap());
     send(&layer, request).await.assert_accepted();
+}
+
+#[tokio::test]
+async fn cn_045_a_path_that_a_proxy_decoded_is_refused_and_the_log_says_why() {
+    let signer = Signer::with_512_bits();
+    let log = Log::default();
+    let _guard = log.listen();
+    let mut request = signer.request("/%E4%B8%AD", FORM, b"a=b");
+    *request.uri_mut() = Uri::try_from("/\u{4e2d}".as_bytes()).unwrap();
+    let outcome = send(&signer.layer(), request).await;
+    outcome.assert_refused(400, CallbackErrorKind::NonCanonicalTarget);
+    assert_eq!(log.count("", "was it decoded on the way?"), 1);
+    let answer = String::from_utf8_lossy(&outcome.body);
+    assert!(!answer.contains("decoded"), "{answer}");
+}
+
+#[tokio::test]
+async fn cn_047_the_query_is_used_as_it_came() {
+    let signer = Signer::with_512_bits();
+    for query in [
+        "a=%0A",
+        "a=%3F%3f",
+        "%FF%fe=%zz&%",
+        "a=+%20%2B+",
+        "?",
+        "a=/../%2e%2e/",
+        &"x".repeat(8 * 1024),
+    ] {
+        signer_accepts(&signer, &format!("/cb?{query}"), b"a=b").await;
+        // And not as it would be after decoding.
+        let mut request = signer.request(&format!("/cb?{query}"), FORM, b"a=b");
+        let changed = format!("/cb?{query}&").parse().unwrap();
+        *request.uri_mut() = changed;
+        let outcome = send(&signer.layer(), request).await;
+        outcome.assert_refused(403, CallbackErrorKind::SignatureMismatch);
+    }
+    let mut request = signer.request("/cb?a=%41", FORM, b"a=b");
+    *request.uri_mut() = "/cb?a=A".parse().unwrap();
+    let outcome = send(&signer.layer(), request).await;
+    outcome.assert_refused(403, CallbackErrorKind::SignatureMismatch);
 }
 
 async fn signer_accepts(signer: &Signer, target: &str, body: &[u8]) {

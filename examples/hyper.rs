@@ -1,0 +1,65 @@
+//! Callbacks on plain hyper, without a framework.
+//!
+//! ```text
+//! cargo run --example hyper -- 127.0.0.1:8080
+//! ```
+//!
+//! `POST` on any path is a callback from OSS.
+
+use std::{convert::Infallible, error::Error, net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{net::TcpListener, signal};
+use tower::{Layer as _, service_fn};
+use tower_aliyun_oss::{
+    OssCallbackLayer,
+    callback::{CallbackBody, CallbackReply, VerifiedCallback},
+};
+
+type Callback = Request<CallbackBody<Incoming>>;
+
+/// How long a client may take for the head of a request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+async fn on_upload(request: Callback) -> Result<Response<Full<Bytes>>, Infallible> {
+    // The layer puts it there; it cannot come from the client.
+    if let Some(callback) = request.extensions().get::<VerifiedCallback>() {
+        println!("{}: {}", callback.target(), callback.body().escape_ascii());
+    }
+    Ok(CallbackReply::ok().into())
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let address = std::env::args().nth(1);
+    let address: SocketAddr = address.as_deref().unwrap_or("127.0.0.1:8080").parse()?;
+    let listener = TcpListener::bind(address).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+
+    let service = OssCallbackLayer::new().layer(service_fn(on_upload));
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => accepted?.0,
+            _ = signal::ctrl_c() => break,
+        };
+        let service = TowerToHyperService::new(service.clone());
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                eprintln!("connection: {error}");
+            }
+        });
+    }
+    println!("stopped");
+    Ok(())
+}

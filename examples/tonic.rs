@@ -1,0 +1,61 @@
+//! Callbacks beside gRPC, on the same port.
+//!
+//! ```text
+//! cargo run --example tonic --features axum -- 127.0.0.1:50051 127.0.0.1:50052 /oss/callback
+//! ```
+//!
+//! The first address serves the callbacks as a route beside gRPC, the second wears the layer around everything.
+//! OSS calls over HTTP/1.1, so both accept that. tonic sets no limit to the time that the head of such a request may
+//! take: put a proxy in front that does.
+
+use std::{error::Error, net::SocketAddr};
+
+use axum::{Router, routing::post};
+use tokio::signal;
+use tonic::{service::Routes, transport::Server};
+use tower_aliyun_oss::{
+    OssCallbackLayer,
+    callback::{CallbackReply, VerifiedCallback},
+};
+
+async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
+    println!("{}: {}", callback.target(), callback.body().escape_ascii());
+    CallbackReply::ok()
+}
+
+async fn interrupted() {
+    // Without a handler for the signal the process ends all the same.
+    let _ = signal::ctrl_c().await;
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let mut next = |default: &str| arguments.next().unwrap_or_else(|| default.to_owned());
+    let beside: SocketAddr = next("127.0.0.1:50051").parse()?;
+    let around: SocketAddr = next("127.0.0.1:50052").parse()?;
+    let path = next("/oss/callback");
+
+    // The layer on its route: gRPC never meets it.
+    let (_reporter, health) = tonic_health::server::health_reporter();
+    let callbacks =
+        Router::new().route(&path, post(on_upload).route_layer(OssCallbackLayer::new()));
+    let beside_server = Server::builder()
+        .accept_http1(true)
+        .add_routes(Routes::from(callbacks).add_service(health))
+        .serve_with_shutdown(beside, interrupted());
+
+    // The layer around the server: every path but this one passes untouched.
+    let (_reporter, health) = tonic_health::server::health_reporter();
+    let callbacks = Router::new().route(&path, post(on_upload));
+    let around_server = Server::builder()
+        .accept_http1(true)
+        .layer(OssCallbackLayer::new().only_path(&path))
+        .add_routes(Routes::from(callbacks).add_service(health))
+        .serve_with_shutdown(around, interrupted());
+
+    println!("listening on http://{beside} and http://{around}");
+    tokio::try_join!(beside_server, around_server)?;
+    println!("stopped");
+    Ok(())
+}
