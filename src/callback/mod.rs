@@ -91,6 +91,7 @@ mod reply;
 mod report;
 mod rules;
 mod service;
+mod signature;
 mod verified;
 mod verifier;
 

@@ -2,7 +2,6 @@
 
 use std::str;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
@@ -14,6 +13,7 @@ use md5::{Digest as _, Md5};
 use super::{
     error::{CallbackError, CallbackErrorKind as Kind},
     rules::Rules,
+    signature::Signature,
     verified::{Unauthenticated, VerifiedCallback},
 };
 use crate::{
@@ -23,9 +23,6 @@ use crate::{
         header::{X_OSS_PUB_KEY_URL, X_OSS_SIGNATURE_VERSION},
     },
 };
-
-/// The longest `authorization` that is looked at, in bytes: a signature of 4,096 bits has 684.
-const MAX_AUTHORIZATION_LEN: usize = 1024;
 
 /// A callback whose head is in order: the first stage of a verification, waiting for the body and the key.
 ///
@@ -55,7 +52,7 @@ const MAX_AUTHORIZATION_LEN: usize = 1024;
 /// ```
 #[derive(Debug)]
 pub struct Preflight {
-    authorization: HeaderValue,
+    signature: Signature,
     key_url: KeyUrl,
     target: CallbackTarget,
     body_type: CallbackBodyType,
@@ -78,8 +75,7 @@ impl Preflight {
             return Err(Kind::MethodNotAllowed.into());
         }
         let headers = &parts.headers;
-        let authorization = required(headers, AUTHORIZATION)?;
-        check_authorization(authorization)?;
+        let signature = Signature::from_header(required(headers, AUTHORIZATION)?)?;
         let key_url = key_url(required(headers, X_OSS_PUB_KEY_URL)?, rules)?;
         check_version(headers)?;
         let target = rules.target(parts)?;
@@ -92,7 +88,7 @@ impl Preflight {
         text.update(query);
         text.update(b"\n");
         Ok(Self {
-            authorization: authorization.clone(),
+            signature,
             key_url,
             target,
             body_type,
@@ -149,9 +145,7 @@ impl Preflight {
         if body.len() != self.received {
             return Err(Kind::BodyIncomplete.into());
         }
-        let mut buffer = [0; MAX_AUTHORIZATION_LEN / 4 * 3];
-        let signature = decode(&self.authorization, &mut buffer)?;
-        if !key.verify_md5(&self.text.finalize().into(), signature) {
+        if !key.verify_md5(&self.text.finalize().into(), self.signature.as_bytes()) {
             return Err(Kind::SignatureMismatch.into());
         }
         Ok(VerifiedCallback::new(
@@ -184,30 +178,6 @@ fn at_most_one<'h>(
             name.clone(),
         )),
         None => Ok(value),
-    }
-}
-
-fn check_authorization(value: &HeaderValue) -> Result<(), CallbackError> {
-    // Too long for any key: a wrong signature, whatever it says.
-    if value.len() > MAX_AUTHORIZATION_LEN {
-        return Err(Kind::SignatureMismatch.into());
-    }
-    let mut buffer = [0; MAX_AUTHORIZATION_LEN / 4 * 3];
-    decode(value, &mut buffer).map(drop)
-}
-
-/// The value is decoded here once more when the body is complete: cheaper than to carry it along meanwhile.
-fn decode<'b>(
-    value: &HeaderValue,
-    buffer: &'b mut [u8; MAX_AUTHORIZATION_LEN / 4 * 3],
-) -> Result<&'b [u8], CallbackError> {
-    let malformed = || CallbackError::with_header(Kind::InvalidHeader, AUTHORIZATION);
-    let len = STANDARD
-        .decode_slice(value.as_bytes(), &mut buffer[..])
-        .map_err(|_| malformed())?;
-    match buffer.get(..len) {
-        Some(signature) if !signature.is_empty() => Ok(signature),
-        _ => Err(malformed()),
     }
 }
 
