@@ -31,4 +31,5 @@ pub use endpoint::{Endpoint, UploadUrl, UploadUrlError};
 pub use object::{ObjectKey, ObjectNameError, ObjectPrefix};
 pub use size::{SizeRange, SizeRangeError};
 pub use target::{CallbackTarget, TargetError};
-pub use variable::{SystemVariable, VariableKind};
+pub(crate) use variable::CUSTOM_PREFIX;
+pub use variable::{SystemVariable, TICKET_FIELD, VariableKind};

@@ -2,6 +2,12 @@
 
 use std::fmt;
 
+/// What the name of every custom variable begins with.
+pub(crate) const CUSTOM_PREFIX: &str = "x:";
+
+/// The field of a callback body that is kept for the ticket of an upload: give no variable of yours this name.
+pub const TICKET_FIELD: &str = "x:ticket";
+
 /// A variable that OSS itself defines; written `${name}` in a callback body ([Callback]).
 ///
 /// ```
