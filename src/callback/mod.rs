@@ -67,6 +67,56 @@
 //! # }
 //! ```
 //!
+//! # Reading the body
+//!
+//! What a body looks like is up to `callbackBody`. [`VerifiedCallback::event`] finds the variables that keep the
+//! names OSS gives them; [`VerifiedCallback::event_as`] reads the body into a type of yours:
+//!
+//! ```
+//! use serde::Deserialize;
+//! use tower_aliyun_oss::callback::{EventError, VerifiedCallback};
+//!
+//! // callbackBody: bucket=${bucket}&object=${object}&size=${size}&x:uid=${x:uid}
+//! fn by_the_names_of_oss(callback: &VerifiedCallback) -> Result<(), EventError> {
+//!     let event = callback.event()?;
+//!     println!("{:?}, {:?} bytes, of user {:?}", event.object(), event.size(), event.custom("uid"));
+//!     Ok(())
+//! }
+//!
+//! // callbackBody, as Alibaba's sample servers and `CallbackDirective::new` have it:
+//! // filename=${object}&size=${size}&mimeType=${mimeType}&height=${imageInfo.height}&width=${imageInfo.width}
+//! #[derive(Deserialize)]
+//! #[serde(rename_all = "camelCase")]
+//! struct Upload {
+//!     filename: String,
+//!     size: u64,
+//!     mime_type: Option<String>,
+//!     height: Option<u32>,
+//!     width: Option<u32>,
+//! }
+//!
+//! fn by_your_own_names(callback: &VerifiedCallback) -> Result<Upload, EventError> {
+//!     callback.event_as()
+//! }
+//! ```
+//!
+//! Of the sample body, `event` finds `size` and `mimeType` only: that `filename` is an object, nothing in the body
+//! says. Both methods go by the same rules:
+//!
+//! * The [body type](VerifiedCallback::body_type) says how the body is read; it is not guessed from the body. In a
+//!   form, `+` and `%20` are spaces, and anything at all is some set of fields.
+//! * A field that OSS leaves empty is `None` in an `Option`: nothing behind the `=` in a form, `null` for a string in
+//!   JSON, and nothing at all for a number in JSON (`"imageInfo.height":,`), which no parser of JSON takes and which
+//!   is filled in here first. Elsewhere an empty value of a form is an empty `String`, and no number.
+//! * A name that stands twice is an error, in whatever spelling (`%61` in a form and `\u0061` in JSON are `a`),
+//!   because two readers could go by two values. That goes for every name of the top level, asked for or not; deeper
+//!   in JSON it is up to your type.
+//! * Bytes that are not UTF-8 are an error, in whatever field.
+//! * Other fields do no harm, unless your type denies them. In a form all values are text: `#[serde(flatten)]` and
+//!   untagged enums find no numbers there.
+//! * JSON that is read into `T` is nested at most 128 deep. The time is linear in the length of the body, which
+//!   [`body_limit`](OssCallbackLayer::body_limit) bounds.
+//!
 //! # Nested routers and proxies
 //!
 //! OSS signs the path it called. Inside axum's `nest` a layer sees the path without its prefix; with feature `axum`
@@ -85,6 +135,7 @@ mod axum;
 mod body;
 mod config;
 mod error;
+mod event;
 mod future;
 mod layer;
 mod reply;
@@ -99,6 +150,7 @@ mod verifier;
 pub use self::axum::NotVerified;
 pub use body::{CallbackBody, ResponseBody};
 pub use error::{CallbackError, CallbackErrorKind};
+pub use event::{EventError, EventErrorKind, UploadEvent};
 pub use future::ResponseFuture;
 pub use layer::OssCallbackLayer;
 pub use reply::{CallbackReply, ReplyError};

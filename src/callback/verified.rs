@@ -4,7 +4,9 @@ use std::fmt;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
+use serde::de::DeserializeOwned;
 
+use super::event::{self, EventError, UploadEvent};
 use crate::{
     key::{KeyUrl, PublicKey},
     protocol::{
@@ -75,6 +77,54 @@ impl VerifiedCallback {
     #[must_use]
     pub fn body_type(&self) -> CallbackBodyType {
         self.body_type
+    }
+
+    /// What the body says, by the names that OSS gives its variables. See the
+    /// [module](super#reading-the-body) for what is read how.
+    ///
+    /// ```
+    /// use tower_aliyun_oss::callback::{EventError, VerifiedCallback};
+    ///
+    /// fn pixels(callback: &VerifiedCallback) -> Result<Option<u64>, EventError> {
+    ///     let event = callback.event()?;
+    ///     let sides = event.image_width().zip(event.image_height());
+    ///     Ok(sides.map(|(width, height)| u64::from(width) * u64::from(height)))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the body is not UTF-8, is not JSON although its content type says so, gives a name twice at the top
+    /// level, or when a variable is not of its kind: a number of OSS that is none, an `x:` variable that is no string.
+    pub fn event(&self) -> Result<UploadEvent, EventError> {
+        event::read_event(self.body_type, &self.body)
+    }
+
+    /// The body as a type of yours. See the [module](super#reading-the-body) for what is read how.
+    ///
+    /// ```
+    /// use serde::Deserialize;
+    /// use tower_aliyun_oss::callback::{EventError, VerifiedCallback};
+    ///
+    /// // callbackBody: {"key":${object},"width":${imageInfo.width},"uid":${x:uid}}
+    /// #[derive(Deserialize)]
+    /// struct Upload {
+    ///     key: String,
+    ///     width: Option<u32>,
+    ///     uid: Option<String>,
+    /// }
+    ///
+    /// fn upload(callback: &VerifiedCallback) -> Result<Upload, EventError> {
+    ///     callback.event_as()
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the body is not UTF-8, is not JSON although its content type says so, gives a name twice at the top
+    /// level (also one that `T` has no use for), or does not fit `T`.
+    pub fn event_as<T: DeserializeOwned>(&self) -> Result<T, EventError> {
+        event::read(self.body_type, &self.body)
     }
 
     /// The signed target: the path and query that OSS called.

@@ -1,0 +1,172 @@
+//! Form bodies.
+
+use std::{borrow::Cow, collections::HashSet};
+
+use percent_encoding::percent_decode;
+use serde::{
+    de::{
+        DeserializeOwned, Deserializer, IntoDeserializer, Visitor,
+        value::{Error, MapDeserializer, StrDeserializer},
+    },
+    forward_to_deserialize_any,
+};
+use serde_path_to_error::Segment;
+
+use super::error::{EventError, EventErrorKind as Kind};
+
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, EventError> {
+    let fields = fields(body)?;
+    serde_path_to_error::deserialize(Form(&fields)).map_err(|error| {
+        let mismatch = EventError::new(Kind::Mismatch).because(error.inner());
+        let Some(Segment::Map { key }) = error.path().iter().next() else {
+            return mismatch;
+        };
+        let mismatch = mismatch.in_field(key);
+        match fields.iter().find(|field| field.name == **key) {
+            Some(field) => mismatch.at(field.offset),
+            None => mismatch,
+        }
+    })
+}
+
+struct Field<'a> {
+    offset: usize,
+    name: Cow<'a, str>,
+    value: Cow<'a, str>,
+}
+
+/// The fields, decoded; no name stands twice.
+///
+/// `form_urlencoded` alone would put U+FFFD where the bytes are not UTF-8, and so read two objects as one.
+fn fields(body: &[u8]) -> Result<Vec<Field<'_>>, EventError> {
+    let mut fields = Vec::new();
+    let mut offset = 0;
+    for pair in body.split(|&byte| byte == b'&') {
+        let decoded = form_urlencoded::parse(pair).next();
+        if let Some((name, value)) = decoded {
+            if percent_decode(pair).decode_utf8().is_err() {
+                return Err(EventError::new(Kind::NotUtf8).in_field(name).at(offset));
+            }
+            fields.push(Field {
+                offset,
+                name,
+                value,
+            });
+        }
+        offset += pair.len() + 1;
+    }
+    let mut names = HashSet::with_capacity(fields.len());
+    match fields.iter().find(|field| !names.insert(&field.name)) {
+        Some(twice) => Err(EventError::new(Kind::DuplicateField)
+            .in_field(&twice.name)
+            .at(twice.offset)),
+        None => Ok(fields),
+    }
+}
+
+/// The fields as a map of serde.
+///
+/// `serde_html_form` is not used for it: it takes an empty value for `Some("")` where JSON has `null`, and brings
+/// four crates to gather the repeated names that are an error here.
+#[derive(Clone, Copy)]
+struct Form<'a>(&'a [Field<'a>]);
+
+impl<'de> Deserializer<'de> for Form<'de> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let fields = self
+            .0
+            .iter()
+            .map(|field| (&*field.name, Value(&field.value)));
+        visitor.visit_map(MapDeserializer::new(fields))
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+/// One value: text, or a number or word in text; empty is `None`.
+#[derive(Clone, Copy)]
+struct Value<'a>(&'a str);
+
+impl<'de> IntoDeserializer<'de> for Value<'de> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+macro_rules! parsed {
+    ($($deserialize:ident $visit:ident,)*) => {
+        $(fn $deserialize<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+            match self.0.parse() {
+                Ok(value) => visitor.$visit(value),
+                // The visitor says what it expects instead.
+                Err(_) => visitor.visit_borrowed_str(self.0),
+            }
+        })*
+    };
+}
+
+impl<'de> Deserializer<'de> for Value<'de> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_borrowed_str(self.0)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        if self.0.is_empty() {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        StrDeserializer::new(self.0).deserialize_enum(name, variants, visitor)
+    }
+
+    parsed! {
+        deserialize_bool visit_bool,
+        deserialize_i8 visit_i8, deserialize_i16 visit_i16, deserialize_i32 visit_i32,
+        deserialize_i64 visit_i64, deserialize_i128 visit_i128,
+        deserialize_u8 visit_u8, deserialize_u16 visit_u16, deserialize_u32 visit_u32,
+        deserialize_u64 visit_u64, deserialize_u128 visit_u128,
+        deserialize_f32 visit_f32, deserialize_f64 visit_f64,
+    }
+
+    forward_to_deserialize_any! {
+        char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct
+        identifier ignored_any
+    }
+}
