@@ -244,7 +244,7 @@ fn everything_empty_in_both_body_types() {
     }
 }
 
-/// The shape of a capture from 2015: a whole `imageInfo` of something that is no image.
+/// The shape of a capture that is not in the catalogue: a whole `imageInfo` of something that is no image.
 #[test]
 fn null_for_what_is_no_image() {
     let body = r#"{"bucket":"post-test","object":"a.txt","size":12,"imageInfo":null,"x:uid":"7"}"#;
