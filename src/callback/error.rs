@@ -5,7 +5,7 @@ use std::{error::Error, fmt, sync::Arc};
 use bytes::Bytes;
 use http::{
     HeaderName, HeaderValue, Response, StatusCode,
-    header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE},
+    header::{ALLOW, CONTENT_TYPE},
 };
 
 /// A request that the layer did not let through.
@@ -57,14 +57,13 @@ impl CallbackError {
         }
     }
 
-    /// The default answer: JSON of a constant text per kind, with an exact length.
+    /// The default answer: JSON of a constant text per kind.
     pub(super) fn to_response(&self) -> Response<Bytes> {
         let body = self.kind.body();
         let mut response = Response::new(Bytes::from_static(body.as_bytes()));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         if self.kind == CallbackErrorKind::MethodNotAllowed {
             headers.insert(ALLOW, HeaderValue::from_static("POST"));
         }
