@@ -1,6 +1,6 @@
 //! The AccessKey.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{error::Error, fmt, sync::Arc, time::SystemTime};
 
 use zeroize::Zeroizing;
 
@@ -16,11 +16,14 @@ use zeroize::Zeroizing;
 /// # Ok::<(), CredentialsError>(())
 /// ```
 #[derive(Clone)]
-pub struct Credentials(Arc<Pair>);
+pub struct Credentials(Arc<Secrets>);
 
-struct Pair {
+#[derive(Clone)]
+struct Secrets {
     access_key_id: String,
     access_key_secret: Zeroizing<String>,
+    security_token: Option<Zeroizing<String>>,
+    expires_at: Option<SystemTime>,
 }
 
 impl Credentials {
@@ -35,7 +38,6 @@ impl Credentials {
     ) -> Result<Self, CredentialsError> {
         let access_key_id = access_key_id.into();
         let access_key_secret = Zeroizing::new(access_key_secret.into());
-        let strays = |text: &str| text.contains(|c| !matches!(c, '!'..='~'));
         if access_key_id.is_empty() {
             return Err(CredentialsError::EmptyId);
         }
@@ -48,10 +50,39 @@ impl Credentials {
         if strays(&access_key_secret) {
             return Err(CredentialsError::SecretCharacter);
         }
-        Ok(Self(Arc::new(Pair {
+        Ok(Self(Arc::new(Secrets {
             access_key_id,
             access_key_secret,
+            security_token: None,
+            expires_at: None,
         })))
+    }
+
+    /// Temporary credentials of STS: the token that goes with the pair.
+    ///
+    /// # Errors
+    ///
+    /// When it is empty, or holds white space, a control character, or a byte-order mark.
+    pub fn with_security_token(
+        mut self,
+        token: impl Into<String>,
+    ) -> Result<Self, CredentialsError> {
+        let token = Zeroizing::new(token.into());
+        if token.is_empty() {
+            return Err(CredentialsError::EmptyToken);
+        }
+        if strays(&token) {
+            return Err(CredentialsError::TokenCharacter);
+        }
+        Arc::make_mut(&mut self.0).security_token = Some(token);
+        Ok(self)
+    }
+
+    /// When the credentials end, as STS says it. No policy that they sign outlives them.
+    #[must_use]
+    pub fn with_expiry(mut self, at: SystemTime) -> Self {
+        Arc::make_mut(&mut self.0).expires_at = Some(at);
+        self
     }
 
     /// The AccessKey id, which every token shows.
@@ -60,17 +91,33 @@ impl Credentials {
         &self.0.access_key_id
     }
 
+    /// The token of STS, which every form shows that is signed with these credentials.
+    #[must_use]
+    pub fn security_token(&self) -> Option<&str> {
+        self.0.security_token.as_ref().map(|token| token.as_str())
+    }
+
+    /// When the credentials end; `None` for those of a user, which do not.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.0.expires_at
+    }
+
     pub(super) fn secret(&self) -> &[u8] {
         self.0.access_key_secret.as_bytes()
     }
+}
+
+fn strays(text: &str) -> bool {
+    text.contains(|c| !matches!(c, '!'..='~'))
 }
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials")
             .field("access_key_id", &self.0.access_key_id)
-            .field("access_key_secret", &format_args!("[redacted]"))
-            .finish()
+            .field("expires_at", &self.0.expires_at)
+            .finish_non_exhaustive()
     }
 }
 
@@ -86,6 +133,10 @@ pub enum CredentialsError {
     EmptySecret,
     /// The secret holds something other than visible ASCII.
     SecretCharacter,
+    /// The security token is empty.
+    EmptyToken,
+    /// The security token holds something other than visible ASCII.
+    TokenCharacter,
 }
 
 impl fmt::Display for CredentialsError {
@@ -98,6 +149,10 @@ impl fmt::Display for CredentialsError {
             Self::EmptySecret => "the access key secret is empty; is the environment variable set?",
             Self::SecretCharacter => {
                 "the access key secret holds white space or another invisible character; was a line feed copied along?"
+            }
+            Self::EmptyToken => "the security token is empty; leave it out for the access key of a user",
+            Self::TokenCharacter => {
+                "the security token holds white space or another invisible character; was a line feed copied along?"
             }
         })
     }
@@ -119,6 +174,11 @@ mod tests {
                 Credentials::new(stray, "s").unwrap_err(),
                 CredentialsError::IdCharacter
             );
+            let pair = Credentials::new("id", "s").unwrap();
+            assert_eq!(
+                pair.with_security_token(stray).unwrap_err(),
+                CredentialsError::TokenCharacter
+            );
         }
         assert_eq!(
             Credentials::new("id", "").unwrap_err(),
@@ -133,6 +193,7 @@ mod tests {
     #[test]
     fn pl_20_the_secret_is_not_shown() {
         let credentials = Credentials::new("id", "canary").unwrap();
+        let credentials = credentials.with_security_token("canary-token").unwrap();
         for shown in [format!("{credentials:?}"), format!("{credentials:#?}")] {
             assert!(shown.contains("id") && !shown.contains("canary"), "{shown}");
         }

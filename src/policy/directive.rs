@@ -35,6 +35,7 @@ const MAX_ENCODED_LEN: usize = 5 * 1024;
 pub struct CallbackDirective {
     target: CallbackTarget,
     encoded: Arc<str>,
+    variables: Vec<(Box<str>, Box<str>)>,
 }
 
 #[derive(Serialize)]
@@ -71,7 +72,33 @@ impl CallbackDirective {
         Ok(Self {
             target,
             encoded: encoded.into(),
+            variables: Vec::new(),
         })
+    }
+
+    /// A custom variable for `${x:…}` in the body, with the value that every upload must send for it.
+    ///
+    /// # Errors
+    ///
+    /// When the name is not `x:` and lower-case letters, digits, `-`, `_` or `.`, or was given before.
+    pub fn variable(mut self, name: &str, value: &str) -> Result<Self, CallbackDirectiveError> {
+        let allowed =
+            |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.');
+        let good = name
+            .strip_prefix("x:")
+            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(allowed));
+        if !good || self.variables.iter().any(|(known, _)| **known == *name) {
+            return Err(CallbackDirectiveError::Variable);
+        }
+        self.variables.push((name.into(), value.into()));
+        Ok(self)
+    }
+
+    /// The custom variables, each a form field of its own: names with their `x:`, and values.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.variables
+            .iter()
+            .map(|(name, value)| (&**name, &**value))
     }
 
     /// The target that OSS will call and sign; `/` when the URL has no path.
@@ -141,6 +168,8 @@ pub enum CallbackDirectiveError {
     NotEncoded,
     /// The path is not in its canonical spelling, so the callback would be refused.
     Target(TargetError),
+    /// A custom variable whose name is none, or stands twice.
+    Variable,
     /// Longer than 5 KiB of Base64 (EC 0007-00000001); holds the length.
     TooLong(usize),
     /// The parameters could not be written as JSON.
@@ -162,6 +191,9 @@ impl fmt::Display for CallbackDirectiveError {
                 "a callback url must be percent-encoded: white space and non-ascii characters as %XX",
             ),
             Self::Target(_) => f.write_str("the path of the callback url would be refused when oss calls it"),
+            Self::Variable => f.write_str(
+                "a custom variable is named x: and lower-case letters, digits, -, _ or ., each once",
+            ),
             Self::TooLong(length) => write!(
                 f,
                 "the callback parameters are {length} bytes of base64, and oss takes at most 5120 (EC 0007-00000001)"
