@@ -5,6 +5,7 @@ use std::{error::Error, fmt, sync::Arc};
 use md5::Md5;
 use rsa::{
     BoxedUint,
+    hazmat::rsa_encrypt,
     pkcs1::RsaPublicKeyRef,
     pkcs8::{
         ObjectIdentifier,
@@ -120,6 +121,25 @@ impl PublicKey {
             .pkcs1v15_verify_prehash::<Md5>(digest, signature)
             .is_ok()
     }
+
+    /// The MD5 digest that this signature was made over, if it was made with this key.
+    ///
+    /// It tells what was signed, for a diagnosis. To accept anything, use [`Self::verify_md5`] with a digest made of
+    /// the request itself.
+    pub(crate) fn recover_md5(&self, signature: &[u8]) -> Option<[u8; 16]> {
+        let size = self.0.size();
+        if signature.len() != size {
+            return None;
+        }
+        let representative = BoxedUint::from_be_slice(signature, self.0.n_bits_precision()).ok()?;
+        if representative >= *self.0.n().as_ref() {
+            return None;
+        }
+        let block = rsa_encrypt(&*self.0, &representative).ok()?.to_be_bytes();
+        let digest = *block.last_chunk()?;
+        // Nothing of the padding is parsed here: the block is right if it is the one that verification builds.
+        self.verify_md5(&digest, signature).then_some(digest)
+    }
 }
 
 impl fmt::Debug for PublicKey {
@@ -171,3 +191,116 @@ impl fmt::Display for PublicKeyError {
 }
 
 impl Error for PublicKeyError {}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use md5::Digest as _;
+    use percent_encoding::percent_decode_str;
+    use rsa::{PrivateKey, pkcs1::DecodeRsaPrivateKey as _, traits::PrivateKeyParts as _};
+
+    use super::*;
+
+    fn official() -> PublicKey {
+        PublicKey::from_pem(
+            b"-----BEGIN PUBLIC KEY-----\n\
+              MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAKs/JBGzwUB2aVht4crBx3oIPBLNsjGs\n\
+              C0fTXv+nvlmklvkcolvpvXLTjaxUHR3W9LXxQ2EHXAJfCB+6H2YF1k8CAwEAAQ==\n\
+              -----END PUBLIC KEY-----\n",
+        )
+        .unwrap()
+    }
+
+    fn own(pem: &str) -> (PrivateKey, PublicKey) {
+        let private = PrivateKey::from_pkcs1_pem(pem).unwrap();
+        let public = rsa::PublicKey::from(&private);
+        (private, PublicKey(Arc::new(public)))
+    }
+
+    /// `block ^ d mod n`, whatever the block is.
+    fn sign_block(private: &PrivateKey, block: &[u8]) -> Vec<u8> {
+        let block = BoxedUint::from_be_slice(block, private.n().bits_precision()).unwrap();
+        let inverse =
+            rsa::PublicKey::new_unchecked(private.n().as_ref().clone(), private.d().clone());
+        rsa_encrypt(&inverse, &block)
+            .unwrap()
+            .to_be_bytes()
+            .into_vec()
+    }
+
+    #[test]
+    fn the_digest_of_a_genuine_callback_is_that_of_its_text() {
+        let cases: Vec<serde_json::Value> =
+            serde_json::from_str(include_str!("../../tests/cases/callbacks.json")).unwrap();
+        let mut genuine = 0;
+        for case in cases {
+            let string = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+            let signature = STANDARD
+                .decode(string(&case["headers"]["authorization"]))
+                .unwrap();
+            let target = string(&case["path_and_query"]);
+            let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+            let mut text: Vec<u8> = percent_decode_str(path).collect();
+            text.extend([query, "\n", &string(&case["body"])].concat().bytes());
+            let expected: [u8; 16] = Md5::digest(text).into();
+            if case["genuine"] == true {
+                genuine += 1;
+                assert_eq!(official().recover_md5(&signature), Some(expected));
+            } else {
+                assert_ne!(official().recover_md5(&signature), Some(expected));
+            }
+        }
+        assert!(genuine >= 3);
+    }
+
+    #[test]
+    fn a_block_with_another_padding_has_no_digest() {
+        let (private, public) = own(include_str!("../../tests/keys/rsa_512.pem"));
+        let digest: [u8; 16] = Md5::digest(b"text").into();
+        let info = b"\x30\x20\x30\x0c\x06\x08\x2a\x86\x48\x86\xf7\x0d\x02\x05\x05\x00\x04\x10";
+        let mut block = vec![0, 1];
+        block.resize(64 - 1 - info.len() - 16, 0xff);
+        block.push(0);
+        block.extend(info);
+        block.extend(digest);
+        assert_eq!(
+            public.recover_md5(&sign_block(&private, &block)),
+            Some(digest)
+        );
+        for at in 0..48 {
+            let mut tampered = block.clone();
+            tampered[at] ^= 1;
+            let signature = sign_block(&private, &tampered);
+            assert_eq!(public.recover_md5(&signature), None, "byte {at}");
+        }
+        // The digest alone, and a shorter run of 0xff with something behind the digest.
+        let mut bare = vec![0; 48];
+        bare.extend(digest);
+        assert_eq!(public.recover_md5(&sign_block(&private, &bare)), None);
+        let mut trailing = block[..2].to_vec();
+        trailing.extend(&block[3..]);
+        trailing.push(0);
+        assert_eq!(public.recover_md5(&sign_block(&private, &trailing)), None);
+    }
+
+    #[test]
+    fn a_signature_of_another_length_range_or_key_has_no_digest() {
+        for pem in [
+            include_str!("../../tests/keys/rsa_512.pem"),
+            include_str!("../../tests/keys/rsa_1024.pem"),
+            include_str!("../../tests/keys/rsa_4096.pem"),
+        ] {
+            let (private, public) = own(pem);
+            let signature = private.pkcs1v15_sign::<Md5>(b"text").unwrap();
+            let digest: [u8; 16] = Md5::digest(b"text").into();
+            assert_eq!(public.recover_md5(&signature), Some(digest));
+            assert_eq!(official().recover_md5(&signature), None);
+            assert_eq!(public.recover_md5(&signature[1..]), None);
+            assert_eq!(public.recover_md5(&[&[0], &signature[..]].concat()), None);
+            assert_eq!(public.recover_md5(&[]), None);
+            for byte in [0, 1, 0xff] {
+                assert_eq!(public.recover_md5(&vec![byte; signature.len()]), None);
+            }
+        }
+    }
+}
