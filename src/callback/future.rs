@@ -21,7 +21,9 @@ use tower_service::Service;
 use super::{
     body::{CallbackBody, Collected, ResponseBody},
     config::Config,
+    diagnose::diagnose,
     error::{CallbackError, CallbackErrorKind as Kind},
+    report::Reporter,
     verifier::Preflight,
 };
 use crate::key::{KeyError, KeyLookup, PublicKey};
@@ -189,7 +191,16 @@ where
             .take()
             .expect("ResponseFuture polled after completion");
         let key_url = preflight.key_url().clone();
-        let verified = verdict.and_then(|key| preflight.verify(&key, this.collected.take()));
+        let verified = verdict.and_then(|key| {
+            let body = this.collected.take();
+            // The verification takes the body along; it is held a second time only for a log that explains mismatches.
+            let kept = Reporter::wants_diagnosis().then(|| body.clone());
+            preflight.verify(&key, body).inspect_err(|error| {
+                if let (Some(body), Kind::SignatureMismatch) = (&kept, error.kind()) {
+                    Reporter::diagnosis(&diagnose(&parts, body, &key, &config.rules));
+                }
+            })
+        });
         Poll::Ready(match verified {
             Ok(callback) => {
                 let body = CallbackBody::verified(callback.body().clone());

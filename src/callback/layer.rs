@@ -59,6 +59,21 @@ impl OssCallbackLayer {
         self.with_rules(|rules| rules.target_uri(target_uri))
     }
 
+    /// Names a prefix that a proxy in front may strip from the path, or add to it; can be called several times.
+    ///
+    /// It changes nothing in what is verified. When a signature does not match, and the log level of the target
+    /// `tower_aliyun_oss::diagnose` is `DEBUG`, then the log says whether it would match with the prefix (or without
+    /// it); see [`diagnose`](super::diagnose()). At most 16 are tried.
+    ///
+    /// ```
+    /// use tower_aliyun_oss::OssCallbackLayer;
+    ///
+    /// let layer = OssCallbackLayer::new().diagnose_prefix("/gw").diagnose_prefix("/api/v1");
+    /// ```
+    pub fn diagnose_prefix(self, prefix: &str) -> Self {
+        self.with_rules(|rules| rules.diagnose_prefix(prefix))
+    }
+
     /// The largest body taken, in bytes; 64 KiB by default. Larger ones are answered with 413.
     ///
     /// It bounds the memory and the hashing that an unverified request can cost. A body that OSS makes of its 5 KiB

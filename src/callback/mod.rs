@@ -123,6 +123,14 @@
 //! the layer uses `OriginalUri` by itself. Behind a proxy that rewrites the path, say with
 //! [`target_uri`](OssCallbackLayer::target_uri) what it was.
 //!
+//! # When the signature never matches
+//!
+//! Then something between OSS and the layer rewrites the path, the query or the body. Raise the log level of the target
+//! `tower_aliyun_oss::diagnose` to `DEBUG` (`RUST_LOG=tower_aliyun_oss::diagnose=debug`): each mismatch is then
+//! followed by a search for the text that was signed, and the log says which it was and what to change. Without tower,
+//! call [`diagnose()`]. The search costs a few milliseconds at most and never changes an answer; switch it off again
+//! when all is well, since anybody can replay a signature of OSS to another path.
+//!
 //! # Deployment caveat
 //!
 //! * The layer needs a tokio runtime with its timer enabled as soon as a body comes in pieces.
@@ -134,6 +142,7 @@
 mod axum;
 mod body;
 mod config;
+mod diagnose;
 mod error;
 mod event;
 mod future;
@@ -149,6 +158,9 @@ mod verifier;
 #[cfg(feature = "axum")]
 pub use self::axum::NotVerified;
 pub use body::{CallbackBody, ResponseBody};
+pub use diagnose::{
+    BodyCandidate, Diagnosis, TargetCandidate, TargetChange, TargetOrigin, diagnose,
+};
 pub use error::{CallbackError, CallbackErrorKind};
 pub use event::{EventError, EventErrorKind, UploadEvent};
 pub use future::ResponseFuture;

@@ -10,6 +10,7 @@ use http::{Response, StatusCode, header::CONTENT_LENGTH};
 use http_body::Body;
 
 use super::{
+    diagnose::Diagnosis,
     error::{CallbackError, CallbackErrorKind},
     reply::MAX_REPLY_LEN,
 };
@@ -54,6 +55,16 @@ impl Reporter {
                 "{error}"
             ),
         }
+    }
+
+    /// Whether anybody wants to read why a signature does not match.
+    pub(super) fn wants_diagnosis() -> bool {
+        tracing::enabled!(target: "tower_aliyun_oss::diagnose", tracing::Level::DEBUG)
+    }
+
+    /// Why a signature does not match; only what was signed by OSS stands in it, and escaped.
+    pub(super) fn diagnosis(diagnosis: &Diagnosis) {
+        tracing::debug!(target: "tower_aliyun_oss::diagnose", "{diagnosis}");
     }
 
     /// Warns of an answer to a verified callback that OSS would not take.

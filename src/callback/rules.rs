@@ -23,6 +23,7 @@ pub struct Rules {
     body_limit: usize,
     only: Only,
     target_uri: Option<TargetUri>,
+    diagnose_prefixes: Vec<Box<str>>,
 }
 
 #[derive(Clone, Debug)]
@@ -48,6 +49,7 @@ impl Rules {
             body_limit: Self::DEFAULT_BODY_LIMIT,
             only: Only::Every,
             target_uri: None,
+            diagnose_prefixes: Vec::new(),
         }
     }
 
@@ -88,6 +90,16 @@ impl Rules {
         F: Fn(&Parts) -> Option<Uri> + Send + Sync + 'static,
     {
         self.target_uri = Some(Arc::new(target_uri));
+        self
+    }
+
+    /// See [`OssCallbackLayer::diagnose_prefix`](super::OssCallbackLayer::diagnose_prefix).
+    #[must_use]
+    pub fn diagnose_prefix(mut self, prefix: &str) -> Self {
+        let prefix = prefix.trim_matches('/');
+        if !prefix.is_empty() {
+            self.diagnose_prefixes.push(format!("/{prefix}").into());
+        }
         self
     }
 
@@ -135,6 +147,10 @@ impl Rules {
         self.body_types.contains(&body_type)
     }
 
+    pub(super) fn diagnose_prefixes(&self) -> &[Box<str>] {
+        &self.diagnose_prefixes
+    }
+
     /// The target that was signed, in its canonical spelling or as configured.
     pub(super) fn target(&self, parts: &Parts) -> Result<CallbackTarget, CallbackError> {
         let not_canonical =
@@ -151,7 +167,7 @@ impl Rules {
     }
 
     /// The path and query OSS signed: what the hook says, else what the outermost axum router saw, else the URI.
-    fn signed_target(&self, parts: &Parts) -> Option<PathAndQuery> {
+    pub(super) fn signed_target(&self, parts: &Parts) -> Option<PathAndQuery> {
         if let Some(uri) = self.target_uri.as_ref().and_then(|hook| hook(parts)) {
             return uri.path_and_query().cloned();
         }
@@ -180,6 +196,7 @@ impl fmt::Debug for Rules {
                 "target_uri",
                 &self.target_uri.as_ref().map(|_| format_args!("<fn>")),
             )
+            .field("diagnose_prefixes", &self.diagnose_prefixes)
             .finish()
     }
 }

@@ -75,7 +75,7 @@ impl Preflight {
             return Err(Kind::MethodNotAllowed.into());
         }
         let headers = &parts.headers;
-        let signature = Signature::from_header(required(headers, AUTHORIZATION)?)?;
+        let signature = signature(headers)?;
         let key_url = key_url(required(headers, X_OSS_PUB_KEY_URL)?, rules)?;
         check_version(headers)?;
         let target = rules.target(parts)?;
@@ -179,6 +179,11 @@ fn at_most_one<'h>(
         )),
         None => Ok(value),
     }
+}
+
+/// The signature of a request, by the rules that [`Preflight`] has for it.
+pub(super) fn signature(headers: &HeaderMap) -> Result<Signature, CallbackError> {
+    Signature::from_header(required(headers, AUTHORIZATION)?)
 }
 
 fn key_url(value: &HeaderValue, rules: &Rules) -> Result<KeyUrl, CallbackError> {
