@@ -131,10 +131,10 @@ fn a_stripped_prefix_is_found_in_headers() {
         stripped()
             .header(name, "https://app.example:8443/gw/cb?a=1")
             .assert(&header(name), None, Body::AsReceived);
-        let name = http::HeaderName::from_static(name);
+        let path_of = Origin::HeaderPath(http::HeaderName::from_static(name));
         stripped()
-            .header(name.as_str().to_owned().leak(), "/gw/cb")
-            .assert(&Origin::HeaderPath(name), None, Body::AsReceived);
+            .header(name, "/gw/cb")
+            .assert(&path_of, None, Body::AsReceived);
     }
 }
 
@@ -205,11 +205,7 @@ fn a_query_that_got_lost_added_or_rewritten_is_found() {
         ("/cb", "/cb?added=1", Change::QueryDropped),
         ("/cb", "/cb?", Change::QueryDropped),
         ("/cb?", "/cb", Change::QuestionMarkAdded),
-        (
-            "/cb?a=x y".replace(' ', "%20").leak(),
-            "/cb?a=x+y",
-            Change::QueryPlusAsPercent20,
-        ),
+        ("/cb?a=x%20y", "/cb?a=x+y", Change::QueryPlusAsPercent20),
         ("/cb?a=x+y", "/cb?a=x%20y", Change::QueryPercent20AsPlus),
         ("/cb?a=%2F", "/cb?a=%2f", Change::QueryHexCase),
         ("/cb?a=%e4", "/cb?a=%E4", Change::QueryHexCase),
@@ -326,18 +322,12 @@ fn a_signature_of_another_key_is_told_from_one_over_another_text() {
     }
     let mut changed = Changed::target("/cb", "/elsewhere");
     assert!(matches!(changed.diagnose(), Diagnosis::NoCandidate { .. }));
-    let wrong: Vec<&[HeaderValue]> = vec![
-        &[],
-        &[HeaderValue::from_static("no base64")],
-        &[
-            HeaderValue::from_static("YQ=="),
-            HeaderValue::from_static("YQ=="),
-        ],
-    ];
+    let wrong: [&[&'static str]; 3] = [&[], &["no base64"], &["YQ==", "YQ=="]];
     for values in wrong {
         changed.parts.headers.remove("authorization");
         for value in values {
-            changed.parts.headers.append("authorization", value.clone());
+            let value = HeaderValue::from_static(value);
+            changed.parts.headers.append("authorization", value);
         }
         assert_eq!(changed.diagnose(), Diagnosis::NoSignature);
     }
@@ -542,7 +532,7 @@ proptest::proptest! {
             }
             let rules = Rules::new().diagnose_prefix(&path);
             let diagnosis = diagnose(&parts, &body, &signer.public(), &rules);
-            proptest::prop_assert!(diagnosis.to_string().is_ascii());
+            proptest::prop_assert!(!diagnosis.to_string().contains(char::is_control));
         }
     }
 }
