@@ -128,8 +128,8 @@
 //! Then something between OSS and the layer rewrites the path, the query or the body. Raise the log level of the target
 //! `tower_aliyun_oss::diagnose` to `DEBUG` (`RUST_LOG=tower_aliyun_oss::diagnose=debug`): each mismatch is then
 //! followed by a search for the text that was signed, and the log says which it was and what to change. Without tower,
-//! call [`diagnose()`]. The search costs a few milliseconds at most and never changes an answer; switch it off again
-//! when all is well, since anybody can replay a signature of OSS to another path.
+//! call [`diagnose()`]. The search never changes an answer, and costs about ten milliseconds at worst; switch it off
+//! again when all is well, since anybody can replay a signature of OSS to another path.
 //!
 //! # Deployment caveat
 //!

@@ -17,7 +17,7 @@ use crate::{
 /// The most texts that are hashed for one diagnosis.
 const MAX_TEXTS: usize = 256;
 
-/// The most bytes that are hashed for one diagnosis, all texts together: some milliseconds.
+/// The most bytes that are hashed for one diagnosis, all texts together: about ten milliseconds.
 const MAX_HASHED: usize = 4 * 1024 * 1024;
 
 /// Says why the signature of a request does not match, or that it does: most often a proxy has rewritten the path,
@@ -30,7 +30,7 @@ const MAX_HASHED: usize = 4 * 1024 * 1024;
 ///   `X-Original-URI`, `X-Original-URL`, `X-Rewrite-URL`, `X-Envoy-Original-Path`, `X-Replaced-Path` and
 ///   `X-Forwarded-Path` say; `X-Forwarded-Prefix` and the prefixes of
 ///   [`diagnose_prefix`](Rules::diagnose_prefix) before the path, and the latter stripped from it; and each of them
-///   with the changes of [`TargetChange`];
+///   with the changes of [`TargetChange`](super::TargetChange);
 /// * bodies: those of [`BodyCandidate`].
 ///
 /// [`OssCallbackLayer`](crate::OssCallbackLayer) does this by itself for each signature that does not match, and
@@ -42,7 +42,7 @@ const MAX_HASHED: usize = 4 * 1024 * 1024;
 /// # Limits
 ///
 /// At most 64 targets, 256 texts and 4 MiB of text are hashed, whatever the request looks like; a header is looked at
-/// up to 8 KiB, and a body of more than 64 KiB is tried only as received. Nothing is hashed when the signature was
+/// up to 8 KiB, and a body of more than 16 KiB is tried only as received. Nothing is hashed when the signature was
 /// not made with the key at all; whoever wants to make a server search has to have a signature of OSS.
 ///
 /// ```

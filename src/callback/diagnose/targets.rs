@@ -204,11 +204,14 @@ fn from_headers(headers: &HeaderMap, own: &Target, bases: &mut Vec<(Origin, Targ
             continue;
         };
         let theirs = Target::split(theirs);
-        let query_of_theirs = Target::new(&*own.path, &*theirs.query);
-        let path_of_theirs = Target::new(&*theirs.path, &*own.query);
+        let path = Target::new(&*theirs.path, &*own.query);
+        let query = Target::new(&*own.path, &*theirs.query);
         bases.push((Origin::Header(name.clone()), theirs));
-        bases.push((Origin::HeaderPath(name.clone()), path_of_theirs));
-        bases.push((Origin::HeaderQuery(name), query_of_theirs));
+        bases.push((Origin::HeaderPath(name.clone()), path));
+        // Many of them hold a path alone, which says nothing of the query.
+        if !query.query.is_empty() {
+            bases.push((Origin::HeaderQuery(name), query));
+        }
     }
 }
 
