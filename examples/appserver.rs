@@ -6,7 +6,7 @@
 //!
 //! `GET` on any path answers a token, `POST` on any path is a callback from OSS. Set `OSS_ACCESS_KEY_ID`,
 //! `OSS_ACCESS_KEY_SECRET`, `OSS_HOST`, `OSS_CALLBACK_URL` and `OSS_UPLOAD_DIR`; unset ones are the placeholders of
-//! the sample. `RUST_LOG=debug` shows why a callback was refused.
+//! the sample. `RUST_LOG=debug` shows why a callback was refused, and what to change when no signature ever matches.
 
 use std::{env, error::Error, net::SocketAddr, pin::pin, process::ExitCode, time::Duration};
 
@@ -24,6 +24,9 @@ use tower_aliyun_oss::{
     policy::{CallbackDirective, Credentials},
 };
 use tower_http::cors::{AllowOrigin, CorsLayer};
+use tracing_subscriber::{
+    Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 /// The samples hand out tokens of this lifetime.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(30);
@@ -44,11 +47,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    let level = env::var("RUST_LOG")
-        .ok()
-        .and_then(|level| level.parse().ok());
-    tracing_subscriber::fmt()
-        .with_max_level(level.unwrap_or(tracing::Level::INFO))
+    let log: Targets = parsed("RUST_LOG", "info", str::parse)?;
+    tracing_subscriber::registry()
+        .with(tracing_subscriber::fmt::layer().with_filter(log))
         .init();
     let app = app()?;
     let listener = TcpListener::bind(address()?).await?;

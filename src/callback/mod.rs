@@ -117,12 +117,6 @@
 //! * JSON that is read into `T` is nested at most 128 deep. The time is linear in the length of the body, which
 //!   [`body_limit`](OssCallbackLayer::body_limit) bounds.
 //!
-//! # Nested routers and proxies
-//!
-//! OSS signs the path it called. Inside axum's `nest` a layer sees the path without its prefix; with feature `axum`
-//! the layer uses `OriginalUri` by itself. Behind a proxy that rewrites the path, say with
-//! [`target_uri`](OssCallbackLayer::target_uri) what it was.
-//!
 //! # When the signature never matches
 //!
 //! Then something between OSS and the layer rewrites the path, the query or the body. Raise the log level of the target
@@ -137,6 +131,8 @@
 //! * The time until the request head is complete is the server's business: `axum::serve` (0.8) sets no limit, see
 //!   `examples/appserver.rs`.
 //! * Compression turns an answer into one without length, which OSS refuses: keep it off this route.
+//!
+#![doc = include_str!("mounting.md")]
 
 #[cfg(feature = "axum")]
 mod axum;
@@ -152,8 +148,10 @@ mod report;
 mod rules;
 mod service;
 mod signature;
+mod timer;
 mod verified;
 mod verifier;
+mod verifying;
 
 #[cfg(feature = "axum")]
 pub use self::axum::NotVerified;
