@@ -42,6 +42,27 @@ def check_callbacks(address, path):
         assert (status == 200 and body == b'{"Status":"OK"}') if case["genuine"] else status == 403
 
 
+def changed(text):
+    """The text with one letter changed in its middle."""
+    at = len(text) // 2
+    return text[:at] + ("a" if text[at] != "a" else "b") + text[at + 1:]
+
+
+def check_changes(address):
+    cases = json.loads(pathlib.Path("tests/cases/callbacks.json").read_text())
+    for case in (case for case in cases if case["genuine"]):
+        path, mark, query = case["path_and_query"].partition("?")
+        variants = [
+            {**case, "body": changed(case["body"])},
+            {**case, "path_and_query": changed(path) + mark + query},
+            {**case, "path_and_query": path + "?" + changed(query or "ab")},
+            {**case, "headers": {**case["headers"], "authorization": changed(case["headers"]["authorization"])}},
+        ]
+        statuses = [post(address, variant)[0] for variant in variants]
+        print(f"{case['name']}, changed: {statuses}")
+        assert all(status in (400, 403) for status in statuses)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--token", action="store_true")
@@ -60,6 +81,8 @@ def main():
             if options.token:
                 check_token(address)
             check_callbacks(address, options.path)
+            if options.path is None:
+                check_changes(address)
     finally:
         os.killpg(server.pid, signal.SIGINT)
         server.wait(timeout=30)

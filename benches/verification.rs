@@ -165,9 +165,9 @@ fn bench_callback(criterion: &mut Criterion, key: &rsa::PublicKey) {
             |parts| {
                 let mut preflight = Preflight::check(&parts, &rules)?;
                 let body = Bytes::from_static(BODY.as_bytes());
-                preflight.update(&body)?;
+                preflight.update(body)?;
                 match keys.key(preflight.key_url()) {
-                    KeyLookup::Ready(Ok(key)) => preflight.verify(&key, body).map(drop),
+                    KeyLookup::Ready(Ok(key)) => preflight.verify(&key).map(drop),
                     _ => Ok(()),
                 }
             },

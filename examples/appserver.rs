@@ -8,7 +8,14 @@
 //! `OSS_ACCESS_KEY_SECRET`, `OSS_HOST`, `OSS_CALLBACK_URL` and `OSS_UPLOAD_DIR`; unset ones are the placeholders of
 //! the sample. `RUST_LOG=debug` shows why a callback was refused, and what to change when no signature ever matches.
 
-use std::{env, error::Error, net::SocketAddr, pin::pin, process::ExitCode, time::Duration};
+use std::{
+    env::{self, VarError},
+    error::Error,
+    net::SocketAddr,
+    pin::pin,
+    process::ExitCode,
+    time::Duration,
+};
 
 use axum::{Router, routing::post};
 use hyper::{Method, server::conn::http1};
@@ -62,8 +69,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
 fn app() -> Result<Router, Box<dyn Error>> {
     let tokens = OssPolicyService::public_demo(
         Credentials::new(
-            setting("OSS_ACCESS_KEY_ID", "<yourAccessKeyId>"),
-            setting("OSS_ACCESS_KEY_SECRET", "<yourAccessKeySecret>"),
+            setting("OSS_ACCESS_KEY_ID", "<yourAccessKeyId>")?,
+            setting("OSS_ACCESS_KEY_SECRET", "<yourAccessKeySecret>")?,
         )?,
         parsed(
             "OSS_HOST",
@@ -89,8 +96,12 @@ fn app() -> Result<Router, Box<dyn Error>> {
     Ok(Router::new().fallback_service(any_path.with_state(())))
 }
 
-fn setting(name: &str, placeholder: &str) -> String {
-    env::var(name).unwrap_or_else(|_| placeholder.into())
+fn setting(name: &str, placeholder: &str) -> Result<String, String> {
+    match env::var(name) {
+        Ok(value) => Ok(value),
+        Err(VarError::NotPresent) => Ok(placeholder.into()),
+        Err(VarError::NotUnicode(_)) => Err(format!("{name} is not unicode")),
+    }
 }
 
 /// A setting that is not secret, so an error may say what it is.
@@ -99,7 +110,7 @@ fn parsed<T, E: Error>(
     placeholder: &str,
     parse: impl FnOnce(&str) -> Result<T, E>,
 ) -> Result<T, String> {
-    let text = setting(name, placeholder);
+    let text = setting(name, placeholder)?;
     parse(&text).map_err(|error| {
         let cause = error
             .source()
@@ -111,8 +122,9 @@ fn parsed<T, E: Error>(
 
 async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
     tracing::info!(
-        target = %callback.target(),
-        body = %callback.body().escape_ascii(),
+        path = callback.target().path(),
+        // Not the body or the query: either may hold a secret of yours.
+        body_len = callback.body().len(),
         request_id = callback.unauthenticated().request_id(),
         "upload"
     );

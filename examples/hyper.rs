@@ -9,7 +9,7 @@
 use std::{convert::Infallible, error::Error, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
@@ -29,10 +29,17 @@ type Callback = Request<CallbackBody<Incoming>>;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 async fn on_upload(request: Callback) -> Result<Response<Full<Bytes>>, Infallible> {
-    // The layer puts it there; it cannot come from the client.
-    if let Some(callback) = request.extensions().get::<VerifiedCallback>() {
-        println!("{}: {}", callback.target(), callback.body().escape_ascii());
-    }
+    // The layer puts it there; it cannot come from the client. Without it nothing is verified, so nothing is OK.
+    let Some(callback) = request.extensions().get::<VerifiedCallback>() else {
+        let mut response = Response::default();
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        return Ok(response);
+    };
+    println!(
+        "{}: {}",
+        callback.target().path(),
+        callback.body().escape_ascii()
+    );
     Ok(CallbackReply::ok().into())
 }
 
@@ -46,7 +53,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let service = OssCallbackLayer::new().layer(service_fn(on_upload));
     loop {
         let stream = tokio::select! {
-            accepted = listener.accept() => accepted?.0,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of file descriptors, most likely: let others end first.
+                    eprintln!("accept: {error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
             _ = signal::ctrl_c() => break,
         };
         let service = TowerToHyperService::new(service.clone());

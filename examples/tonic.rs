@@ -19,7 +19,11 @@ use tower_aliyun_oss::{
 };
 
 async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
-    println!("{}: {}", callback.target(), callback.body().escape_ascii());
+    println!(
+        "{}: {}",
+        callback.target().path(),
+        callback.body().escape_ascii()
+    );
     CallbackReply::ok()
 }
 

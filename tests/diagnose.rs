@@ -170,7 +170,7 @@ fn a_listed_prefix_is_found_on_both_sides() {
         sentence,
         "the signature was made over the target \"/gw/cb\", which is the target received behind the prefix \"/gw\", \
          and the body received; a proxy strips the prefix: put it back with \
-         target_uri(|parts| format!(\"/gw{}\", parts.uri).parse().ok())"
+         target_uri(|parts| format!(\"/gw{}\", parts.uri.path_and_query()?).parse().ok())"
     );
 }
 

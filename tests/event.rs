@@ -24,8 +24,8 @@ fn verify(request: http::request::Builder, key: &PublicKey, body: Bytes) -> Veri
     // Some bodies here are larger than the default lets through.
     let rules = Rules::new().body_limit(1 << 20);
     let mut preflight = Preflight::check(&parts, &rules).unwrap();
-    preflight.update(&body).unwrap();
-    preflight.verify(key, body).unwrap()
+    preflight.update(body).unwrap();
+    preflight.verify(key).unwrap()
 }
 
 /// A genuine callback of the catalogue.

@@ -168,12 +168,24 @@ fn poll_infallible<E>(
 }
 
 /// The pieces of a body; a body that came in one piece is not copied.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) enum Collected {
     #[default]
     Empty,
     One(Bytes),
     Many(BytesMut),
+}
+
+impl fmt::Debug for Collected {
+    /// The length alone: a body can hold what does not belong into a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let len = match self {
+            Self::Empty => 0,
+            Self::One(bytes) => bytes.len(),
+            Self::Many(all) => all.len(),
+        };
+        write!(f, "{len} bytes")
+    }
 }
 
 impl Collected {
@@ -193,11 +205,14 @@ impl Collected {
         }
     }
 
-    pub(super) fn take(&mut self) -> Bytes {
-        match std::mem::take(self) {
-            Self::Empty => Bytes::new(),
+    /// The whole, in one piece; it is kept.
+    pub(super) fn bytes(&mut self) -> Bytes {
+        let bytes = match std::mem::take(self) {
+            Self::Empty => return Bytes::new(),
             Self::One(bytes) => bytes,
             Self::Many(all) => all.freeze(),
-        }
+        };
+        *self = Self::One(bytes.clone());
+        bytes
     }
 }

@@ -3,7 +3,10 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, header::CONTENT_LENGTH};
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{ALLOW, CONTENT_LENGTH},
+};
 
 use super::{body::ResponseBody, error::CallbackError, report::Reporter, rules::Rules};
 use crate::key::{KeySource, PinnedKeys};
@@ -41,9 +44,17 @@ impl Config {
             Some(render) => render(&error),
             None => error.to_response(),
         };
-        // OSS takes 200 for success and hides what else a body says, so a rejection is never a success.
-        if response.status().is_success() {
+        // OSS takes 200 for success and hides what else a body says, so a rejection is never a success; and a status
+        // below that is no final answer.
+        let status = response.status();
+        if !status.is_client_error() && !status.is_server_error() {
             *response.status_mut() = error.status();
+        }
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            response
+                .headers_mut()
+                .entry(ALLOW)
+                .or_insert(HeaderValue::from_static("POST"));
         }
         // OSS wants to know the length beforehand.
         let length = HeaderValue::from(response.body().len());

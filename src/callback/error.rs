@@ -3,10 +3,7 @@
 use std::{error::Error, fmt, sync::Arc};
 
 use bytes::Bytes;
-use http::{
-    HeaderName, HeaderValue, Response, StatusCode,
-    header::{ALLOW, CONTENT_TYPE},
-};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 
 /// A request that the layer did not let through.
 ///
@@ -64,9 +61,6 @@ impl CallbackError {
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if self.kind == CallbackErrorKind::MethodNotAllowed {
-            headers.insert(ALLOW, HeaderValue::from_static("POST"));
-        }
         response
     }
 }

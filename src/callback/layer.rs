@@ -33,7 +33,7 @@ impl OssCallbackLayer {
     /// `/%70` are others than `/p`) goes to the inner service untouched and without a
     /// [`VerifiedCallback`](super::VerifiedCallback), so a handler that takes one never runs for it. A request whose
     /// own path is another is still verified when [`target_uri`](Self::target_uri) or axum's `OriginalUri` says that
-    /// this path was signed.
+    /// this path was signed; one whose path this is, and which was signed for another, is refused.
     ///
     /// A path that no request can have (no `/` in front, a query, a space) is logged as an error and the layer then
     /// verifies every request.
@@ -44,13 +44,14 @@ impl OssCallbackLayer {
     /// Says which URI OSS has signed, when it is not the one the request has here: behind a proxy that strips a
     /// prefix, say. `None` leaves it to the request.
     ///
-    /// Only path and query matter. A wrong answer makes the signature fail, it never makes one valid.
+    /// Only path and query matter. What a hook takes from a header, the sender of the request chooses: he then chooses
+    /// for which path a signature counts, so name the one path with [`only_path`](Self::only_path) as well.
     ///
     /// ```
     /// use tower_aliyun_oss::OssCallbackLayer;
     ///
     /// // The proxy in front serves this application under /gw and strips that.
-    /// let layer = OssCallbackLayer::new().target_uri(|parts| format!("/gw{}", parts.uri).parse().ok());
+    /// let layer = OssCallbackLayer::new().target_uri(|parts| format!("/gw{}", parts.uri.path_and_query()?).parse().ok());
     /// ```
     pub fn target_uri<F>(self, target_uri: F) -> Self
     where
@@ -120,8 +121,8 @@ impl OssCallbackLayer {
 
     /// Renders the rejections, which are JSON with a constant text by default.
     ///
-    /// Whatever it makes, the length is set, the [`CallbackError`] lies in the extensions, and a status that would be
-    /// a success is replaced by the error's own. On anything but 200, OSS does not hand the body to the uploader.
+    /// Whatever it makes, the length is set, the [`CallbackError`] lies in the extensions, a status that is neither 4xx
+    /// nor 5xx is replaced by the error's own, and a 405 says what is allowed. On anything but 200, OSS does not hand the body to the uploader.
     ///
     /// ```
     /// use bytes::Bytes;

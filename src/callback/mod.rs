@@ -48,14 +48,19 @@
 //! ```
 //! use std::convert::Infallible;
 //! use bytes::Bytes;
-//! use http::{Request, Response};
-//! use http_body_util::{BodyExt, Full};
+//! use http::{Request, Response, StatusCode};
+//! use http_body_util::Full;
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
-//! use tower_aliyun_oss::{OssCallbackLayer, callback::{CallbackBody, CallbackReply}};
+//! use tower_aliyun_oss::{OssCallbackLayer, callback::{CallbackBody, CallbackReply, VerifiedCallback}};
 //!
 //! async fn on_upload(request: Request<CallbackBody<Full<Bytes>>>) -> Result<Response<Full<Bytes>>, Infallible> {
-//!     let body = request.into_body().collect().await?.to_bytes();
-//!     println!("{} verified bytes", body.len());
+//!     // Without it nothing is verified, and nothing is OK: the layer was left out, or `only_path` let it pass.
+//!     let Some(callback) = request.extensions().get::<VerifiedCallback>() else {
+//!         let mut response = Response::default();
+//!         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+//!         return Ok(response);
+//!     };
+//!     println!("{} verified bytes", callback.body().len());
 //!     Ok(CallbackReply::ok().into())
 //! }
 //!

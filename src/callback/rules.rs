@@ -153,22 +153,37 @@ impl Rules {
 
     /// The target that was signed, in its canonical spelling or as configured.
     pub(super) fn target(&self, parts: &Parts) -> Result<CallbackTarget, CallbackError> {
-        let not_canonical =
-            |why| CallbackError::with_source(CallbackErrorKind::NonCanonicalTarget, why);
-        let target = self
-            .signed_target(parts)
-            .ok_or_else(|| not_canonical(TargetError::NotOriginForm))?;
-        match &self.only {
-            Only::Paths(paths) if paths.iter().any(|known| **known == *target.path()) => {
-                Ok(CallbackTarget::with_expected_path(target))
-            }
-            _ => CallbackTarget::canonical(target).map_err(not_canonical),
+        let target = match self.signed_target(parts) {
+            Some(target) => self.accepted(target, parts),
+            None => Err(TargetError::NotOriginForm),
+        };
+        target.map_err(|why| CallbackError::with_source(CallbackErrorKind::NonCanonicalTarget, why))
+    }
+
+    fn accepted(&self, target: PathAndQuery, parts: &Parts) -> Result<CallbackTarget, TargetError> {
+        let Only::Paths(paths) = &self.only else {
+            return CallbackTarget::canonical(target);
+        };
+        let configured = |path: &str| paths.iter().any(|known| **known == *path);
+        if configured(target.path()) {
+            return CallbackTarget::with_expected_path(target);
         }
+        // Inside a nested router the configured path can be the one that is left of what was signed. A hook says what
+        // was signed by itself, and may have it from a header: then only the signed path counts.
+        let rest = parts.uri.path();
+        if self.hooked(parts).is_none() && configured(rest) && target.path().ends_with(rest) {
+            return CallbackTarget::canonical(target);
+        }
+        Err(TargetError::NotConfigured)
+    }
+
+    fn hooked(&self, parts: &Parts) -> Option<Uri> {
+        self.target_uri.as_ref().and_then(|hook| hook(parts))
     }
 
     /// The path and query OSS signed: what the hook says, else what the outermost axum router saw, else the URI.
     pub(super) fn signed_target(&self, parts: &Parts) -> Option<PathAndQuery> {
-        if let Some(uri) = self.target_uri.as_ref().and_then(|hook| hook(parts)) {
+        if let Some(uri) = self.hooked(parts) {
             return uri.path_and_query().cloned();
         }
         #[cfg(feature = "axum")]

@@ -21,7 +21,7 @@ use crate::{
 /// anything, or that you asked for it: one key signs for every customer of OSS, anybody can have OSS send any body to
 /// any URL, and a signed callback can be sent again at any time.
 ///
-/// Only the layer can make one. With feature `axum` it is an extractor:
+/// Only a verification makes one. With feature `axum` it is an extractor:
 ///
 /// ```
 /// # #[cfg(feature = "axum")]
@@ -154,10 +154,10 @@ impl VerifiedCallback {
 }
 
 impl fmt::Debug for VerifiedCallback {
-    /// Leaves the body out: it can hold what does not belong into a log.
+    /// Leaves body and query out: they can hold what does not belong into a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VerifiedCallback")
-            .field("target", &self.target.as_str())
+            .field("path", &self.target.path())
             .field("body_type", &self.body_type)
             .field("body_len", &self.body.len())
             .field("key_url", &self.key_url)

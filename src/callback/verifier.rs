@@ -11,6 +11,7 @@ use http::{
 use md5::{Digest as _, Md5};
 
 use super::{
+    body::Collected,
     error::{CallbackError, CallbackErrorKind as Kind},
     rules::Rules,
     signature::Signature,
@@ -26,7 +27,7 @@ use crate::{
 
 /// A callback whose head is in order: the first stage of a verification, waiting for the body and the key.
 ///
-/// The stages do no input or output, so they work in any server. What was hashed must be what is handed on:
+/// The stages do no input or output, so they work in any server. What was hashed is what is handed on:
 ///
 /// ```
 /// use bytes::Bytes;
@@ -44,9 +45,9 @@ use crate::{
 /// let (parts, ()) = request.into_parts();
 ///
 /// let mut preflight = Preflight::check(&parts, &Rules::new())?;
-/// preflight.update(&body)?;
+/// preflight.update(body)?;
 /// let KeyLookup::Ready(key) = PinnedKeys::official().key(preflight.key_url()) else { unreachable!() };
-/// let callback = preflight.verify(&key?, body)?;
+/// let callback = preflight.verify(&key?)?;
 /// assert_eq!(callback.target().as_str(), "/index.php?id=1&index=2");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -60,6 +61,7 @@ pub struct Preflight {
     announced: Option<u64>,
     limit: usize,
     received: usize,
+    body: Collected,
     text: Md5,
 }
 
@@ -96,22 +98,35 @@ impl Preflight {
             announced,
             limit: rules.limit(),
             received: 0,
+            body: Collected::default(),
             text,
         })
     }
 
-    /// Takes the next piece of the body.
+    /// Takes the next piece of the body. A body that comes in one piece is not copied.
     ///
     /// # Errors
     ///
     /// When the body is now larger than the limit.
-    pub fn update(&mut self, chunk: &[u8]) -> Result<(), CallbackError> {
-        self.received = self.received.saturating_add(chunk.len());
-        if self.received > self.limit {
-            return Err(Kind::BodyTooLarge.into());
-        }
-        self.text.update(chunk);
+    pub fn update(&mut self, chunk: Bytes) -> Result<(), CallbackError> {
+        self.make_room(chunk.len())?;
+        self.received += chunk.len();
+        self.text.update(&chunk);
+        self.body.push(chunk);
         Ok(())
+    }
+
+    /// Whether so many more bytes are within the limit.
+    pub(super) fn make_room(&self, more: usize) -> Result<(), CallbackError> {
+        match self.received.checked_add(more) {
+            Some(received) if received <= self.limit => Ok(()),
+            _ => Err(Kind::BodyTooLarge.into()),
+        }
+    }
+
+    /// What has arrived of the body.
+    pub(super) fn body(&mut self) -> Bytes {
+        self.body.bytes()
     }
 
     /// Says that the body has ended.
@@ -134,22 +149,19 @@ impl Preflight {
         &self.key_url
     }
 
-    /// Checks the signature over the target and all that [`update`](Self::update) was given; `body` must be the
-    /// same bytes, and is handed on as the body of the callback.
+    /// Checks the signature over the target and all that [`update`](Self::update) was given, which is handed on as the
+    /// body of the callback.
     ///
     /// # Errors
     ///
-    /// When the signature was not made for them with this key, or `body` has another length than what was given.
-    pub fn verify(self, key: &PublicKey, body: Bytes) -> Result<VerifiedCallback, CallbackError> {
+    /// When the signature was not made for them with this key, or the body is not as long as announced.
+    pub fn verify(mut self, key: &PublicKey) -> Result<VerifiedCallback, CallbackError> {
         self.end_of_body()?;
-        if body.len() != self.received {
-            return Err(Kind::BodyIncomplete.into());
-        }
         if !key.verify_md5(&self.text.finalize().into(), self.signature.as_bytes()) {
             return Err(Kind::SignatureMismatch.into());
         }
         Ok(VerifiedCallback::new(
-            body,
+            self.body.bytes(),
             self.body_type,
             self.target,
             self.key_url,

@@ -14,7 +14,7 @@ use http_body_util::LengthLimitError;
 use pin_project_lite::pin_project;
 
 use super::{
-    body::{CallbackBody, Collected},
+    body::CallbackBody,
     config::Config,
     diagnose::diagnose,
     error::{CallbackError, CallbackErrorKind as Kind},
@@ -34,7 +34,6 @@ pin_project! {
     pub(super) struct Verifying<S, B> {
         #[pin]
         body: B,
-        collected: Collected,
         lookup: Option<PendingKey>,
         #[pin]
         timer: Timer,
@@ -53,7 +52,6 @@ impl<S, B> Verifying<S, B> {
     pub(super) fn new(inner: S, parts: Parts, body: B, preflight: Preflight) -> Self {
         Self {
             body,
-            collected: Collected::default(),
             lookup: None,
             timer: Timer::default(),
             call: Some(Call {
@@ -83,17 +81,16 @@ where
         let Call {
             inner,
             mut parts,
-            preflight,
+            mut preflight,
         } = this
             .call
             .take()
             .expect("ResponseFuture polled after completion");
         let key_url = preflight.key_url().clone();
         let verified = verdict.and_then(|key| {
-            let body = this.collected.take();
             // The verification takes the body along; it is held a second time only for a log that explains mismatches.
-            let kept = Reporter::wants_diagnosis().then(|| body.clone());
-            preflight.verify(&key, body).inspect_err(|error| {
+            let kept = Reporter::wants_diagnosis().then(|| preflight.body());
+            preflight.verify(&key).inspect_err(|error| {
                 if let (Some(body), Kind::SignatureMismatch) = (&kept, error.kind()) {
                     Reporter::diagnosis(&diagnose(&parts, body, &key, &config.rules));
                 }
@@ -125,7 +122,7 @@ where
         let lookup = match this.lookup {
             Some(lookup) => lookup,
             None => {
-                match poll_body(this.body, this.collected, preflight, cx) {
+                match poll_body(this.body, preflight, cx) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                     Poll::Pending => {
@@ -160,7 +157,6 @@ fn key_unavailable(why: KeyError) -> CallbackError {
 
 fn poll_body<B>(
     mut body: Pin<&mut B>,
-    collected: &mut Collected,
     preflight: &mut Preflight,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), CallbackError>>
@@ -175,9 +171,9 @@ where
                 let Ok(mut data) = frame.into_data() else {
                     continue;
                 };
-                let chunk = data.copy_to_bytes(data.remaining());
-                preflight.update(&chunk)?;
-                collected.push(chunk);
+                // Before a buffer of another type than `Bytes` is copied.
+                preflight.make_room(data.remaining())?;
+                preflight.update(data.copy_to_bytes(data.remaining()))?;
             }
             Some(Err(error)) => return Poll::Ready(Err(body_error(error.into()))),
             None => return Poll::Ready(preflight.end_of_body()),

@@ -39,13 +39,14 @@ impl CallbackTarget {
     ///
     /// When it is not; the error says which rule it breaks.
     pub fn canonical(target: PathAndQuery) -> Result<Self, TargetError> {
+        let target = origin_form(target)?;
         check_path(target.path())?;
         Ok(Self(target))
     }
 
     /// Takes a target whose raw path has been compared, byte for byte, with a configured one.
-    pub(crate) fn with_expected_path(target: PathAndQuery) -> Self {
-        Self(target)
+    pub(crate) fn with_expected_path(target: PathAndQuery) -> Result<Self, TargetError> {
+        origin_form(target).map(Self)
     }
 
     /// The path, still percent-encoded.
@@ -113,6 +114,8 @@ pub enum TargetError {
     DotSegment,
     /// An empty segment before the last.
     EmptySegment,
+    /// A path other than the configured ones.
+    NotConfigured,
 }
 
 impl fmt::Display for TargetError {
@@ -130,11 +133,22 @@ impl fmt::Display for TargetError {
             }
             Self::DotSegment => "the callback path holds a segment \".\" or \"..\"",
             Self::EmptySegment => "the callback path holds an empty segment",
+            Self::NotConfigured => "the callback was signed for a path other than the configured",
         })
     }
 }
 
 impl Error for TargetError {}
+
+/// The URI of a request in absolute form can have a query and no path at all (`http://h?a`); its `path()` is then `/`
+/// all the same, while the text is without it.
+fn origin_form(target: PathAndQuery) -> Result<PathAndQuery, TargetError> {
+    if target.as_str().starts_with('/') {
+        Ok(target)
+    } else {
+        Err(TargetError::NotOriginForm)
+    }
+}
 
 fn check_path(path: &str) -> Result<(), TargetError> {
     let bytes = path.as_bytes();

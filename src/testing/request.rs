@@ -116,9 +116,14 @@ impl<'a> CallbackBuilder<'a> {
             .map_err(|_| SignError::Url)?
             .into_parts();
         // A callback URL without a path is called at its root.
-        let target = url
-            .path_and_query
-            .unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let target = match url.path_and_query {
+            // Written out, it has the slash that its text is without.
+            Some(target) if target.as_str().starts_with('?') => {
+                target.to_string().parse().map_err(|_| SignError::Url)?
+            }
+            Some(target) => target,
+            None => PathAndQuery::from_static("/"),
+        };
         let host = match (&url.scheme, &url.authority) {
             (Some(_), Some(authority)) => authority.as_str(),
             (None, None) if target.path().starts_with('/') => "app.example",
@@ -133,10 +138,7 @@ impl<'a> CallbackBuilder<'a> {
                 &generated
             }
         };
-        let content_type = match self.body_type {
-            CallbackBodyType::Form => "application/x-www-form-urlencoded",
-            CallbackBodyType::Json => "application/json",
-        };
+        let content_type = self.body_type.as_str();
         let authorization = self.signer.authorization(&target, &self.body)?;
         let content_md5 = STANDARD.encode(Md5::digest(&self.body));
         let headers: [(HeaderName, &str); 14] = [

@@ -75,13 +75,15 @@ impl CallbackSigner {
     ///
     /// # Errors
     ///
-    /// When the key is too short for such a signature, which no key of 512 bits or more is.
+    /// When the target does not start with `/`, or the key is too short for such a signature, which no key of 512 bits
+    /// or more is.
     pub fn authorization(
         &self,
         target: &PathAndQuery,
         body: &[u8],
     ) -> Result<HeaderValue, SignError> {
-        let target = CallbackTarget::with_expected_path(target.clone());
+        let target =
+            CallbackTarget::with_expected_path(target.clone()).map_err(|_| SignError::Url)?;
         let (path, query) = target.signed_parts();
         let digest = Md5::new()
             .chain_update(path)

@@ -4,7 +4,11 @@ use bytes::Bytes;
 use http::{Request, Uri};
 use http_body_util::Full;
 use serde::Deserialize;
-use tower_aliyun_oss::{OssCallbackLayer, callback::CallbackErrorKind};
+use tower_aliyun_oss::{
+    OssCallbackLayer,
+    callback::CallbackErrorKind,
+    protocol::{CallbackTarget, TargetError},
+};
 
 use crate::support::{FORM, KEY_URL_V1, Log, Signer, builder, full, send};
 
@@ -174,7 +178,7 @@ async fn a_target_hook_says_what_was_signed() {
     let signer = Signer::with_512_bits();
     let layer = signer
         .layer()
-        .target_uri(|parts| format!("/gw{}", parts.uri).parse().ok());
+        .target_uri(|parts| format!("/gw{}", parts.uri.path_and_query()?).parse().ok());
     let mut request = signer.request("/gw/cb?a=1", FORM, b"a=b");
     *request.uri_mut() = "/cb?a=1".parse().unwrap();
     let outcome = send(&layer, request).await;
@@ -206,7 +210,15 @@ async fn a_hook_adds_to_what_is_verified_and_never_takes_away() {
         .headers_mut()
         .insert("x-original-uri", "/elsewhere".parse().unwrap());
     let outcome = send(&layer, request).await;
-    outcome.assert_refused(403, CallbackErrorKind::SignatureMismatch);
+    outcome.assert_refused(400, CallbackErrorKind::NonCanonicalTarget);
+    // And a signature for another path does not count for this one, whatever the header says.
+    let mut request = signer.request("/elsewhere?x=1", FORM, b"a=b");
+    *request.uri_mut() = "/cb".parse().unwrap();
+    request
+        .headers_mut()
+        .insert("x-original-uri", "/elsewhere?x=1".parse().unwrap());
+    let outcome = send(&layer, request).await;
+    outcome.assert_refused(400, CallbackErrorKind::NonCanonicalTarget);
     // And a request that says it was signed for /cb is verified, wherever it arrived.
     let mut request = signer.request("/cb", FORM, b"a=b");
     *request.uri_mut() = "/rewritten".parse().unwrap();
@@ -254,6 +266,37 @@ async fn cn_047_the_query_is_used_as_it_came() {
     *request.uri_mut() = "/cb?a=A".parse().unwrap();
     let outcome = send(&signer.layer(), request).await;
     outcome.assert_refused(403, CallbackErrorKind::SignatureMismatch);
+}
+
+#[tokio::test]
+async fn cn_an_absolute_form_without_a_path_is_refused() {
+    let signer = Signer::with_512_bits();
+    // The text is cut behind the path, and `path()` says `/` where there is none: `/cb` would be what is signed.
+    for signed in ["/cb", "/?cb", "/"] {
+        for layer in [signer.layer(), signer.layer().only_path("/")] {
+            let mut request = signer.request(signed, FORM, b"a=b");
+            *request.uri_mut() = "http://h?cb".parse().unwrap();
+            let outcome = send(&layer, request).await;
+            outcome.assert_refused(400, CallbackErrorKind::NonCanonicalTarget);
+        }
+    }
+    let target = "http://h?cb".parse::<Uri>().unwrap();
+    let target = target.path_and_query().unwrap().clone();
+    assert_eq!(
+        CallbackTarget::canonical(target),
+        Err(TargetError::NotOriginForm)
+    );
+}
+
+#[tokio::test]
+async fn the_hook_of_the_docs_works_for_absolute_targets_too() {
+    let signer = Signer::with_512_bits();
+    let layer = signer
+        .layer()
+        .target_uri(|parts| format!("/gw{}", parts.uri.path_and_query()?).parse().ok());
+    let mut request = signer.request("/gw/cb?a=1", FORM, b"a=b");
+    *request.uri_mut() = "http://app:8080/cb?a=1".parse().unwrap();
+    send(&layer, request).await.assert_accepted();
 }
 
 async fn signer_accepts(signer: &Signer, target: &str, body: &[u8]) {

@@ -373,6 +373,15 @@ pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
     pub fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        // Without a subscriber that wants everything, another thread that logs first can have an event switched off
+        // for all of them.
+        static EVERYTHING: std::sync::Once = std::sync::Once::new();
+        EVERYTHING.call_once(|| {
+            tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::TRACE)
+                .with_writer(std::io::sink)
+                .init();
+        });
         let log = self.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)

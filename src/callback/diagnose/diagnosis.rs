@@ -91,7 +91,7 @@ fn advise_on_target(f: &mut fmt::Formatter<'_>, target: &TargetCandidate) -> fmt
             return write!(
                 f,
                 "; a proxy strips the prefix: put it back with \
-                 target_uri(|parts| format!(\"{}{{}}\", parts.uri).parse().ok())",
+                 target_uri(|parts| format!(\"{}{{}}\", parts.uri.path_and_query()?).parse().ok())",
                 prefix.escape_debug()
             );
         }
