@@ -11,9 +11,11 @@
 use std::{
     env::{self, VarError},
     error::Error,
+    future::{Future, poll_fn},
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     process::ExitCode,
+    task::Poll,
     time::Duration,
 };
 
@@ -60,8 +62,11 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .init();
     let app = app()?;
     let listener = TcpListener::bind(address()?).await?;
+    let mut stop = pin!(signal::ctrl_c());
+    // The first poll takes the signal over: whoever reads the next line may send it at once.
+    poll_fn(|cx| Poll::Ready(stop.as_mut().poll(cx).is_ready())).await;
     println!("listening on http://{}", listener.local_addr()?);
-    serve(listener, app).await;
+    serve(listener, app, stop).await;
     println!("stopped");
     Ok(())
 }
@@ -146,14 +151,17 @@ fn address() -> Result<SocketAddr, Box<dyn Error>> {
 }
 
 /// Like `axum::serve`, which sets no limit to the time a request head may take.
-async fn serve(listener: TcpListener, app: Router) {
+async fn serve<E>(
+    listener: TcpListener,
+    app: Router,
+    mut stop: Pin<&mut impl Future<Output = Result<(), E>>>,
+) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_headers(64)
         .max_buf_size(16 * 1024);
     let connections = GracefulShutdown::new();
-    let mut stop = pin!(signal::ctrl_c());
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
