@@ -1,6 +1,11 @@
 //! The AccessKey.
 
-use std::{error::Error, fmt, sync::Arc, time::SystemTime};
+use std::{
+    error::Error,
+    fmt,
+    sync::{Arc, Weak},
+    time::SystemTime,
+};
 
 use zeroize::Zeroizing;
 
@@ -105,6 +110,25 @@ impl Credentials {
 
     pub(super) fn secret(&self) -> &[u8] {
         self.0.access_key_secret.as_bytes()
+    }
+
+    /// Tells these credentials and their clones from all others, without keeping the secret in memory.
+    pub(super) fn identity(&self) -> CredentialsIdentity {
+        CredentialsIdentity(Arc::downgrade(&self.0))
+    }
+}
+
+/// Holds on to the address of the credentials, so that it is not given to others, but not to what lies there.
+pub(super) struct CredentialsIdentity(Weak<Secrets>);
+
+impl CredentialsIdentity {
+    pub(super) fn is_of(&self, credentials: &Credentials) -> bool {
+        std::ptr::eq(self.0.as_ptr(), Arc::as_ptr(&credentials.0))
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
     }
 }
 

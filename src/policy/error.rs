@@ -3,28 +3,110 @@
 use std::{error::Error, fmt};
 
 /// Why no policy can be issued.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+///
+/// Where OSS has a code of its own for the mistake, the message names it (`EC …`), so that its error pages can be
+/// found. No message holds a value, only names of fields.
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum PolicyError {
     /// A lifetime under one second or over seven days.
     Lifetime,
     /// The clock says a time that no policy can carry (before 1970 or after 9999).
     Clock,
+    /// The credentials have ended, or end within the second.
+    CredentialsExpired,
+    /// A field of the form, or a condition on it, that cannot be.
+    Field {
+        /// The name of the field.
+        field: Box<str>,
+        /// What is wrong with it.
+        problem: FieldProblem,
+    },
     /// The policy could not be written as JSON.
     Serialize,
     /// The policy could not be signed.
     Sign,
 }
 
+impl PolicyError {
+    pub(super) fn field(field: &str, problem: FieldProblem) -> Self {
+        let field = field.into();
+        Self::Field { field, problem }
+    }
+}
+
 impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Lifetime => "a policy lives between one second and seven days",
-            Self::Clock => "the clock says a time before 1970 or after 9999; set it right",
-            Self::Serialize => "the policy could not be written as json",
-            Self::Sign => "the policy could not be signed",
-        })
+        match self {
+            Self::Lifetime => f.write_str(
+                "a policy lives between one second and seven days (EC 0006-00000213: policy expired)",
+            ),
+            Self::Clock => {
+                f.write_str("the clock says a time before 1970 or after 9999; set it right")
+            }
+            Self::CredentialsExpired => f.write_str(
+                "the credentials have expired; get new ones from sts (oss would answer SecurityTokenExpired)",
+            ),
+            Self::Field { field, problem } => write!(f, "the field {field:?} {problem}"),
+            Self::Serialize => f.write_str("the policy could not be written as json"),
+            Self::Sign => f.write_str("the policy could not be signed"),
+        }
     }
 }
 
 impl Error for PolicyError {}
+
+/// What is wrong with a field of the form, or with a condition on it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum FieldProblem {
+    /// The name is empty, over 128 bytes, or holds something other than letters, digits, `-`, `_` and `.`.
+    Name,
+    /// The field has a setting of its own; holds what to use instead.
+    Reserved(&'static str),
+    /// The field is set or conditioned twice; names are compared without regard to case.
+    Repeated,
+    /// The value holds a control character, such as a line feed.
+    Control,
+    /// The value holds a `$`, with which OSS starts a variable.
+    Dollar,
+    /// The value is over 2 MiB.
+    TooLong,
+    /// A list of allowed values without a value.
+    EmptyList,
+    /// A content type that browsers run as a page of yours.
+    ActiveContent,
+    /// A status other than 200, 201 and 204.
+    Status,
+    /// The clients of this token format do not send the field, so no policy can ask for it.
+    NotInFormat,
+}
+
+impl fmt::Display for FieldProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Name => {
+                "needs a name of 1 to 128 letters, digits, hyphens, underscores and dots (EC 0006-00000110 when too long)"
+            }
+            Self::Reserved(instead) => return write!(f, "cannot be given like this: {instead}"),
+            Self::Repeated => {
+                "stands twice; conditions that differ can never both hold (EC 0006-00000227)"
+            }
+            Self::Control => {
+                "holds a control character, which browsers send differently than it was signed (EC 0006-00000227)"
+            }
+            Self::Dollar => {
+                "holds a \"$\", with which oss starts a variable, so it would not compare as written (EC 0006-00000227)"
+            }
+            Self::TooLong => "is over the 2 mib that oss takes for one value (EC 0006-00000112)",
+            Self::EmptyList => "allows no value at all, so every upload would fail (EC 0006-00000227)",
+            Self::ActiveContent => {
+                "allows a type that browsers run as a page of your domain; leave it out, or call allow_active_content"
+            }
+            Self::Status => "must be 200, 201 or 204; for anything else oss answers 204",
+            Self::NotInFormat => {
+                "is not sent by the clients of this token format, so every upload would fail (EC 0006-00000227)"
+            }
+        })
+    }
+}

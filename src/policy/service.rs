@@ -21,12 +21,13 @@ use http_body_util::Full;
 use tower_service::Service;
 
 use super::{
-    credentials::Credentials, directive::CallbackDirective, error::PolicyError, token::Issue,
+    builder::{DEFAULT_LIFETIME, MAX_LIFETIME, MIN_LIFETIME},
+    credentials::Credentials,
+    directive::CallbackDirective,
+    error::PolicyError,
+    token::Issue,
 };
 use crate::protocol::{ObjectPrefix, SizeRange, UploadUrl};
-
-const DEFAULT_LIFETIME: Duration = Duration::from_secs(15 * 60);
-const MAX_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
@@ -94,7 +95,7 @@ impl OssPolicyService {
     ///
     /// When it is under a second or over seven days.
     pub fn lifetime(mut self, lifetime: Duration) -> Result<Self, PolicyError> {
-        if lifetime < Duration::from_secs(1) || lifetime > MAX_LIFETIME {
+        if !(MIN_LIFETIME..=MAX_LIFETIME).contains(&lifetime) {
             return Err(PolicyError::Lifetime);
         }
         Arc::make_mut(&mut self.issue).lifetime = lifetime;

@@ -2,15 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
     credentials::Credentials,
     directive::CallbackDirective,
-    document::{self, Condition},
+    document::{self, Clause},
     error::PolicyError,
-    signature,
+    moment::expiry,
+    signature::v1,
 };
 use crate::protocol::{ObjectPrefix, SizeRange, UploadUrl};
 
@@ -43,13 +43,13 @@ impl Issue {
     pub(super) fn token(&self, now: SystemTime) -> Result<Vec<u8>, PolicyError> {
         let expire = expiry(now, self.lifetime)?;
         let conditions = [
-            Condition::StartsWith("key", self.prefix.as_str()),
-            Condition::ContentLengthRange(self.size),
+            Clause::StartsWith("key", self.prefix.as_str()),
+            Clause::ContentLengthRange(self.size),
             // OSS does not check a field that the policy leaves out.
-            Condition::Equals("callback", self.callback.encoded()),
+            Clause::Is("callback", self.callback.encoded()),
         ];
         let policy = document::encode(expire, &conditions)?;
-        let signature = signature::v1(&self.credentials, &policy)?;
+        let signature = v1::sign(&self.credentials, &policy)?;
         let token = LegacyToken {
             accessid: self.credentials.access_key_id(),
             host: self.host.as_str(),
@@ -60,54 +60,5 @@ impl Issue {
             callback: self.callback.encoded(),
         };
         serde_json::to_vec(&token).map_err(|_| PolicyError::Serialize)
-    }
-}
-
-/// A whole second, so that the policy and the token name the same instant.
-fn expiry(now: SystemTime, lifetime: Duration) -> Result<Timestamp, PolicyError> {
-    let since_1970 = now
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .ok()
-        .and_then(|now| now.checked_add(lifetime))
-        .ok_or(PolicyError::Clock)?;
-    let seconds = i64::try_from(since_1970.as_secs()).map_err(|_| PolicyError::Clock)?;
-    let expiry = Timestamp::from_second(seconds).map_err(|_| PolicyError::Clock)?;
-    Ok(expiry)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pl_11_expiry_is_an_exact_instant_or_an_error() {
-        let at = |seconds: u64, nanos: u32| {
-            SystemTime::UNIX_EPOCH
-                .checked_add(Duration::new(seconds, nanos))
-                .unwrap()
-        };
-        let text =
-            |now, lifetime| expiry(now, Duration::from_secs(lifetime)).map(|t| format!("{t:.3}"));
-        assert_eq!(text(at(0, 0), 30).unwrap(), "1970-01-01T00:00:30.000Z");
-        // A second before midnight, in a leap year, across the end of the year.
-        assert_eq!(
-            text(at(1_709_164_799, 999_999_999), 1).unwrap(),
-            "2024-02-29T00:00:00.000Z"
-        );
-        assert_eq!(
-            text(at(1_735_689_599, 0), 1).unwrap(),
-            "2025-01-01T00:00:00.000Z"
-        );
-        assert_eq!(
-            text(at(253_402_207_200, 0), 0).unwrap(),
-            "9999-12-30T22:00:00.000Z"
-        );
-        assert_eq!(text(at(253_402_300_800, 0), 0), Err(PolicyError::Clock));
-        assert_eq!(
-            text(at(i64::MAX as u64, 0), u64::MAX),
-            Err(PolicyError::Clock)
-        );
-        let before_1970 = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
-        assert_eq!(text(before_1970, 30), Err(PolicyError::Clock));
     }
 }

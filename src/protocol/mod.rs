@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`Bucket`], [`Region`], [`Endpoint`], [`UploadUrl`] | where an upload goes |
 //! | [`ObjectKey`], [`ObjectPrefix`] | what it may be called |
-//! | [`SizeRange`], [`ContentType`] | what it may be |
+//! | [`SizeRange`], [`ContentType`], [`ObjectAcl`] | what it may be, and who may read it |
 //! | [`CallbackTarget`], [`CallbackBodyType`] | what OSS calls afterwards, and in which form |
 //! | [`SystemVariable`] | what OSS can fill into a callback body |
 //! | [`header`] | the names of the headers of a callback |
@@ -16,6 +16,7 @@
 //! [Callback]: https://www.alibabacloud.com/help/en/oss/developer-reference/callback
 //! [PostObject]: https://www.alibabacloud.com/help/en/oss/developer-reference/postobject
 
+mod acl;
 mod bucket;
 mod content_type;
 mod endpoint;
@@ -25,6 +26,7 @@ mod size;
 mod target;
 mod variable;
 
+pub use acl::ObjectAcl;
 pub use bucket::{Bucket, BucketError, Region, RegionError};
 pub use content_type::{CallbackBodyType, ContentType, ContentTypeError};
 pub use endpoint::{Endpoint, UploadUrl, UploadUrlError};

@@ -120,14 +120,14 @@ pub enum ObjectNameError {
 impl fmt::Display for ObjectNameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => f.write_str("an object key or prefix cannot be empty"),
+            Self::Empty => f.write_str("an object key or prefix cannot be empty: a key would be refused (InvalidObjectName), a prefix would grant the whole bucket"),
             Self::TooLong(found) => {
                 write!(
                     f,
-                    "an object key has at most 1023 bytes of utf-8, not {found}"
+                    "an object key has at most 1023 bytes of utf-8, not {found} (InvalidObjectName)"
                 )
             }
-            Self::LeadingSlash => f.write_str("an object key or prefix cannot start with a slash"),
+            Self::LeadingSlash => f.write_str("an object key or prefix cannot start with a slash or backslash (InvalidObjectName)"),
             Self::EmptySegment => {
                 f.write_str("an object key cannot hold or end in an empty segment")
             }

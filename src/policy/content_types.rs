@@ -1,0 +1,69 @@
+//! Which types an object may have.
+
+use super::error::{FieldProblem, PolicyError};
+use crate::protocol::ContentType;
+
+/// The field that outranks the type of the file part and of the form.
+const FIELD: &str = "x-oss-content-type";
+
+/// What the policy says about the type of the object.
+#[derive(Clone, Debug)]
+pub(super) enum ContentTypes {
+    /// Nothing was said: bytes, which no browser runs.
+    Binary,
+    One(ContentType),
+    /// The client adds `x-oss-content-type` itself.
+    Several(Vec<Box<str>>),
+    /// Not conditioned.
+    Any,
+}
+
+impl ContentTypes {
+    pub(super) const BINARY: &'static str = "application/octet-stream";
+
+    pub(super) fn of(types: impl IntoIterator<Item = ContentType>) -> Self {
+        let mut types: Vec<_> = types.into_iter().collect();
+        match types.pop() {
+            Some(one) if types.is_empty() => Self::One(one),
+            last => {
+                let all = types.iter().chain(&last);
+                Self::Several(all.map(|one| one.as_str().into()).collect())
+            }
+        }
+    }
+
+    pub(super) fn check(&self, allow_active: bool) -> Result<(), PolicyError> {
+        let problem = match self {
+            Self::One(one) if !allow_active && is_active(one.as_str()) => {
+                FieldProblem::ActiveContent
+            }
+            Self::Several(several) if several.is_empty() => FieldProblem::EmptyList,
+            Self::Several(several) if !allow_active && several.iter().any(|t| is_active(t)) => {
+                FieldProblem::ActiveContent
+            }
+            Self::Several(several) if repeats(several) => FieldProblem::Repeated,
+            _ => return Ok(()),
+        };
+        Err(PolicyError::field(FIELD, problem))
+    }
+}
+
+fn repeats(types: &[Box<str>]) -> bool {
+    let before = |at: usize| types.get(..at).unwrap_or_default();
+    types
+        .iter()
+        .enumerate()
+        .any(|(at, one)| before(at).contains(one))
+}
+
+/// Whether browsers run scripts in it when it is opened: HTML, everything that is XML (an XML document can hold XHTML),
+/// and scripts themselves, which a page or a service worker of the same domain could load.
+fn is_active(content_type: &str) -> bool {
+    let subtype = content_type
+        .split_once('/')
+        .map_or(content_type, |(_, subtype)| subtype);
+    matches!(
+        subtype,
+        "html" | "xml" | "xsl" | "x-javascript" | "javascript" | "ecmascript" | "x-mixed-replace"
+    ) || subtype.ends_with("+xml")
+}
