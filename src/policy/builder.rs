@@ -32,6 +32,29 @@ pub(super) enum Profile {
 ///
 /// Kept and cloned, one builder makes many policies: its clones share the signing key of the day, so that it is
 /// derived once.
+///
+/// ```
+/// use tower_aliyun_oss::{
+///     policy::{CallbackDirective, FieldProblem, PolicyError, PostPolicy},
+///     protocol::{ObjectKey, SizeRange},
+/// };
+///
+/// let template = PostPolicy::builder(
+///     "examplebucket".parse()?,
+///     "cn-hangzhou".parse()?,
+///     "user/1/a.png".parse::<ObjectKey>()?,
+///     SizeRange::new(1, 1024)?,
+///     CallbackDirective::new("https://app.example/oss/callback")?,
+/// )
+/// .field("Cache-Control", "no-cache");
+/// let other = template.clone().key("user/1/b.png".parse::<ObjectKey>()?).build()?;
+/// # let _ = other;
+///
+/// // What the uploader could get around, or OSS would refuse, is refused here.
+/// let error = template.field("Content-Type", "image/png").build().unwrap_err();
+/// assert!(matches!(error, PolicyError::Field { problem: FieldProblem::Reserved(_), .. }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct PostPolicyBuilder {

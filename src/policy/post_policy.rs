@@ -66,7 +66,6 @@ impl PostPolicy {
     ///
     /// The region is the one the signature is made for; the host that forms are posted to is
     /// [another setting](PostPolicyBuilder::endpoint).
-    #[must_use]
     pub fn builder(
         bucket: Bucket,
         region: Region,
@@ -165,6 +164,91 @@ impl PostPolicy {
         }
         for condition in &policy.conditions {
             form.condition(condition.clause());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        policy::{condition::Condition, error::FieldProblem},
+        protocol::{ObjectAcl, ObjectPrefix},
+    };
+
+    fn reduced() -> PostPolicyBuilder {
+        PostPolicy::builder(
+            "examplebucket".parse().unwrap(),
+            "cn-hangzhou".parse().unwrap(),
+            "a/".parse::<ObjectPrefix>().unwrap(),
+            SizeRange::new(1, 10).unwrap(),
+            CallbackDirective::new("https://app.example/cb").unwrap(),
+        )
+        .profile(Profile::Reduced)
+    }
+
+    /// The clients of these formats send `success_action_status=200`, the callback and the signature, nothing else.
+    #[test]
+    fn a_reduced_policy_names_only_what_the_samples_send() {
+        let pair = Credentials::new("id", "secret").unwrap();
+        let at = SystemTime::UNIX_EPOCH;
+        for (version, of_signature) in [
+            (
+                SignatureVersion::V4,
+                json!([
+                    { "x-oss-signature-version": "OSS4-HMAC-SHA256" },
+                    { "x-oss-credential": "id/19700101/cn-hangzhou/oss/aliyun_v4_request" },
+                    { "x-oss-date": "19700101T000000Z" },
+                ]),
+            ),
+            (SignatureVersion::V1, json!([])),
+        ] {
+            let policy = reduced().signature(version).build().unwrap();
+            let token = policy.sign(&pair, at).unwrap();
+            let text = STANDARD.decode(token.field("policy").unwrap()).unwrap();
+            let document: Value = serde_json::from_slice(&text).unwrap();
+            let mut expected =
+                json!([["starts-with", "$key", "a/"], { "bucket": "examplebucket" }]);
+            let expected = expected.as_array_mut().unwrap();
+            expected.extend(of_signature.as_array().unwrap().clone());
+            expected.extend([
+                json!(["content-length-range", 1, 10]),
+                json!(["eq", "$success_action_status", "200"]),
+                json!({ "callback": policy.0.callback.encoded() }),
+            ]);
+            assert_eq!(document["conditions"], Value::from(expected.clone()));
+        }
+    }
+
+    #[test]
+    fn a_reduced_policy_cannot_ask_for_more() {
+        let variable = CallbackDirective::new("https://app.example/cb")
+            .and_then(|callback| callback.variable("x:a", "b"))
+            .unwrap();
+        for (more, field) in [
+            (
+                reduced().content_type("a/b".parse().unwrap()),
+                "x-oss-content-type",
+            ),
+            (reduced().object_acl(ObjectAcl::Private), "x-oss-object-acl"),
+            (
+                reduced().success_action_status(201),
+                "success_action_status",
+            ),
+            (reduced().callback(variable), "x:a"),
+            (reduced().field("Expires", "0"), "Expires"),
+            (
+                reduced().condition(Condition::equals("Expires", "0")),
+                "Expires",
+            ),
+        ] {
+            assert_eq!(
+                more.build().unwrap_err(),
+                PolicyError::field(field, FieldProblem::NotInFormat)
+            );
         }
     }
 }

@@ -56,6 +56,7 @@ impl UploadToken {
     }
 
     /// The fields to send before the file, names and values, each name once and `key` first.
+    #[must_use]
     pub fn fields(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.fields.iter().map(|(name, value)| (&**name, &**value))
     }
