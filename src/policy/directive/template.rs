@@ -150,8 +150,8 @@ impl CallbackBody {
 
     /// A field that has this value whatever is uploaded: percent-encoded in a form, a string in JSON.
     ///
-    /// The uploader can read it, and cannot change it when the policy pins the callback. Nothing needs to be sent for
-    /// it, so it is the better place for what only your server must know again.
+    /// The uploader can read it, but not change it once the policy pins the callback. Unlike a custom variable it needs
+    /// no field of the form, and it takes any text but the one below.
     ///
     /// # Errors
     ///
@@ -246,4 +246,108 @@ impl fmt::Debug for CallbackBody {
 /// Without quotes, in JSON too: OSS writes them itself where the value is a string.
 fn placeholder(variable: &str) -> String {
     format!("${{{variable}}}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms() {
+        assert_eq!(CallbackBody::form().template(), "");
+        assert_eq!(
+            CallbackBody::sample().template(),
+            "filename=${object}&size=${size}&mimeType=${mimeType}&height=${imageInfo.height}&width=${imageInfo.width}"
+        );
+        let body = CallbackBody::form()
+            .variable("size", SystemVariable::Size)
+            .and_then(|body| body.custom("x:uid", "7"))
+            .and_then(|body| body.constant("note", "a b&c=$d+\n%中-._~"))
+            .unwrap();
+        assert_eq!(
+            body.template(),
+            "size=${size}&x:uid=${x:uid}&note=a%20b%26c%3D%24d%2B%0A%25%E4%B8%AD-._~"
+        );
+        assert!(body.variables().eq([("x:uid", "7")]));
+    }
+
+    #[test]
+    fn json() {
+        assert_eq!(CallbackBody::json().template(), "{}");
+        let body = CallbackBody::json()
+            .variable("size", SystemVariable::Size)
+            .and_then(|body| body.custom("x:uid", "7"))
+            .and_then(|body| body.constant("note", "\"\\$d\n\0中"))
+            .unwrap();
+        assert_eq!(
+            body.template(),
+            r#"{"size":${size},"x:uid":${x:uid},"note":"\"\\\u0024d\n\u0000中"}"#
+        );
+    }
+
+    #[test]
+    fn the_standard_body_has_every_variable_under_its_own_name() {
+        let form = CallbackBody::standard(CallbackBodyType::Form);
+        assert!(
+            form.template()
+                .starts_with("bucket=${bucket}&object=${object}&etag=${etag}&")
+        );
+        let json = CallbackBody::standard(CallbackBodyType::Json);
+        assert!(
+            json.template()
+                .starts_with(r#"{"bucket":${bucket},"object":${object},"#)
+        );
+        for body in [form, json] {
+            assert_eq!(body.names.len(), SystemVariable::ALL.len());
+        }
+    }
+
+    #[test]
+    fn fields_that_cannot_be() {
+        let body = || {
+            CallbackBody::standard(CallbackBodyType::Json)
+                .custom("x:uid", "7")
+                .unwrap()
+        };
+        let kind = |result: Result<CallbackBody, CallbackFieldError>| result.unwrap_err().kind();
+        assert_eq!(kind(body().variable("", SystemVariable::Size)), Kind::Name);
+        assert_eq!(kind(body().constant("a\"b", "")), Kind::Name);
+        assert_eq!(kind(body().constant("x:UID", "")), Kind::CustomName);
+        assert_eq!(kind(body().custom("uid", "")), Kind::CustomName);
+        assert_eq!(
+            kind(body().variable("size", SystemVariable::Size)),
+            Kind::Duplicate
+        );
+        assert_eq!(kind(body().constant("x:uid", "8")), Kind::Duplicate);
+        assert_eq!(kind(body().custom("x:uid", "7")), Kind::Duplicate);
+        assert_eq!(kind(body().constant("a", "${object}")), Kind::Placeholder);
+        assert_eq!(kind(body().custom("x:a", "${object}")), Kind::Placeholder);
+        // What would be read as something it is not.
+        assert_eq!(
+            kind(CallbackBody::json().variable("size", SystemVariable::Object)),
+            Kind::Reserved
+        );
+        assert_eq!(
+            kind(CallbackBody::json().constant("object", "a.txt")),
+            Kind::Reserved
+        );
+        assert_eq!(
+            kind(CallbackBody::json().variable("x:size", SystemVariable::Size)),
+            Kind::Reserved
+        );
+    }
+
+    #[test]
+    fn names_are_shown_and_values_are_not() {
+        let body = CallbackBody::form()
+            .constant("ticket", "canary")
+            .and_then(|body| body.custom("x:uid", "canary"))
+            .unwrap();
+        let shown = format!("{body:?} {body:#?}");
+        assert!(
+            shown.contains("ticket") && shown.contains("x:uid"),
+            "{shown}"
+        );
+        assert!(!shown.contains("canary"), "{shown}");
+    }
 }
