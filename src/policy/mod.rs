@@ -33,7 +33,10 @@ mod upload_token;
 
 pub use builder::PostPolicyBuilder;
 pub use condition::Condition;
-pub use credentials::{Credentials, CredentialsError};
+pub use credentials::{
+    Credentials, CredentialsError, CredentialsLookup, CredentialsProvider,
+    CredentialsProviderError, EnvironmentError, RefreshingCredentials,
+};
 pub use directive::{
     CallbackBody, CallbackDirective, CallbackDirectiveError, CallbackFieldError,
     CallbackFieldErrorKind,
