@@ -396,7 +396,12 @@ fn a_runtime_that_ends_takes_nothing_along() {
     let sts = Sts::new(Answers::Hangs);
     let provider = sts.provider();
     let first = runtime();
-    let lookup = first.block_on(async { provider.credentials() });
+    let lookup = first.block_on(async {
+        let lookup = provider.credentials();
+        sleep(SECOND).await;
+        lookup
+    });
+    assert_eq!(sts.calls(), 1);
     drop(first);
     let second = runtime();
     let error = second.block_on(lookup.resolve()).unwrap_err();
