@@ -265,6 +265,13 @@ async fn a_failure_keeps_the_last_good_ones_while_they_last() {
         assert_eq!(sts.calls(), calls + 1, "{answers:?}");
         assert_eq!(ready(&provider).unwrap(), "STS.0");
     }
+    // Whoever asks within the pause calls nothing.
+    let calls = sts.calls();
+    for _ in 0..30 {
+        sleep(SECOND).await;
+        assert_eq!(ready(&provider).unwrap(), "STS.0");
+    }
+    assert!(sts.calls() <= calls + 1);
     sts.answer(Answers::Fails);
     sleep(10 * MINUTE).await;
     assert!(matches!(
@@ -350,12 +357,19 @@ async fn ended_by_either_clock() {
 /// A caller that is polled long after its call landed.
 #[tokio::test(start_paused = true)]
 async fn a_late_caller_gets_nothing_that_has_ended() {
-    let sts = Sts::new(Answers::Lives(MINUTE));
-    let provider = sts.provider();
-    let lookup = provider.credentials();
-    sleep(HOUR).await;
-    let error = lookup.resolve().await.unwrap_err();
-    assert!(matches!(error, CredentialsProviderError::Expired));
+    for skew in [-30 * 60 * 1000, 0, 60 * 1000] {
+        let sts = Sts::new(Answers::Lives(MINUTE));
+        let provider = sts.provider();
+        let lookup = provider.credentials();
+        sleep(SECOND).await;
+        assert_eq!(sts.calls(), 1);
+        sts.skew_ms.fetch_add(skew, SeqCst);
+        if skew <= 0 {
+            sleep(MINUTE).await;
+        }
+        let error = lookup.resolve().await.unwrap_err();
+        assert!(matches!(error, CredentialsProviderError::Expired), "{skew}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
