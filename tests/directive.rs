@@ -126,8 +126,8 @@ fn upload(
     let (parts, ()) = request.body(()).unwrap().into_parts();
     let rules = Rules::new().body_limit(1 << 20);
     let mut preflight = Preflight::check(&parts, &rules).unwrap();
-    preflight.update(body.as_bytes()).unwrap();
-    preflight.verify(public, body.into()).unwrap()
+    preflight.update(body.into()).unwrap();
+    preflight.verify(public).unwrap()
 }
 
 fn directive(body: CallbackBody) -> CallbackDirective {

@@ -8,6 +8,7 @@ mod refreshing;
 mod renewal;
 
 pub use access_key::Credentials;
+pub(super) use access_key::CredentialsIdentity;
 pub use error::{CredentialsError, CredentialsProviderError, EnvironmentError};
 pub use provider::{CredentialsLookup, CredentialsProvider};
 pub use refreshing::RefreshingCredentials;
