@@ -6,7 +6,9 @@
 //!
 //! `GET` on any path answers a token, `POST` on any path is a callback from OSS. Set `OSS_ACCESS_KEY_ID`,
 //! `OSS_ACCESS_KEY_SECRET`, `OSS_HOST`, `OSS_CALLBACK_URL` and `OSS_UPLOAD_DIR`; unset ones are the placeholders of
-//! the sample. `RUST_LOG=debug` shows why a callback was refused, and what to change when no signature ever matches.
+//! the sample. With `OSS_REGION` (such as `cn-hangzhou`) tokens are signed with version 4 and written as Alibaba's
+//! current samples have them, and `OSS_SESSION_TOKEN` may hold a token of STS; without it they are those of the first
+//! samples. `OSS_BUCKET` holds them to that bucket. `RUST_LOG=debug` shows why a callback was refused, and what to change when no signature ever matches.
 
 use std::{
     env::{self, VarError},
@@ -31,6 +33,7 @@ use tower_aliyun_oss::{
     OssCallbackLayer, OssPolicyService,
     callback::{CallbackReply, VerifiedCallback},
     policy::{CallbackDirective, Credentials},
+    protocol::{Bucket, Region},
 };
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing_subscriber::{
@@ -72,11 +75,10 @@ async fn run() -> Result<(), Box<dyn Error>> {
 }
 
 fn app() -> Result<Router, Box<dyn Error>> {
-    let tokens = OssPolicyService::public_demo(
-        Credentials::new(
-            setting("OSS_ACCESS_KEY_ID", "<yourAccessKeyId>")?,
-            setting("OSS_ACCESS_KEY_SECRET", "<yourAccessKeySecret>")?,
-        )?,
+    let region: Option<Region> = optional("OSS_REGION", str::parse)?;
+    let bucket: Option<Bucket> = optional("OSS_BUCKET", str::parse)?;
+    let mut tokens = OssPolicyService::public_demo(
+        credentials(region.is_some())?,
         parsed(
             "OSS_HOST",
             "http://bucket-name.oss-cn-hangzhou.aliyuncs.com",
@@ -88,8 +90,14 @@ fn app() -> Result<Router, Box<dyn Error>> {
             "http://88.88.88.88:8888",
             CallbackDirective::new,
         )?,
-    )
+    )?
     .lifetime(TOKEN_LIFETIME)?;
+    if let Some(bucket) = bucket {
+        tokens = tokens.bucket(bucket);
+    }
+    if let Some(region) = region {
+        tokens = tokens.region(region);
+    }
     // Any page may ask for a token, but not with the cookies of its visitor.
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::any())
@@ -99,6 +107,32 @@ fn app() -> Result<Router, Box<dyn Error>> {
         .get_service(tokens)
         .layer(cors);
     Ok(Router::new().fallback_service(any_path.with_state(())))
+}
+
+fn credentials(v4: bool) -> Result<Credentials, Box<dyn Error>> {
+    let credentials = Credentials::new(
+        setting("OSS_ACCESS_KEY_ID", "<yourAccessKeyId>")?,
+        setting("OSS_ACCESS_KEY_SECRET", "<yourAccessKeySecret>")?,
+    )?;
+    match env::var("OSS_SESSION_TOKEN") {
+        Err(VarError::NotPresent) => Ok(credentials),
+        Err(VarError::NotUnicode(_)) => Err("OSS_SESSION_TOKEN is not unicode".into()),
+        Ok(_) if !v4 => {
+            Err("OSS_SESSION_TOKEN needs OSS_REGION: the first samples send no token".into())
+        }
+        Ok(token) => Ok(credentials.with_security_token(token)?),
+    }
+}
+
+/// A setting that changes what the server does.
+fn optional<T, E: Error>(
+    name: &str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<Option<T>, String> {
+    match env::var_os(name) {
+        None => Ok(None),
+        Some(_) => parsed(name, "", parse).map(Some),
+    }
 }
 
 fn setting(name: &str, placeholder: &str) -> Result<String, String> {

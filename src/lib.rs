@@ -20,20 +20,31 @@
 //! # #[cfg(feature = "axum")]
 //! # fn app() -> Result<axum::Router, Box<dyn std::error::Error>> {
 //! use axum::{Router, routing::post};
+//! use http::request::Parts;
 //! use tower_aliyun_oss::callback::{CallbackReply, OssCallbackLayer, VerifiedCallback};
-//! use tower_aliyun_oss::policy::{CallbackDirective, Credentials, OssPolicyService};
+//! use tower_aliyun_oss::policy::{CallbackDirective, Credentials, Grant, OssPolicyService, Refusal};
+//! use tower_aliyun_oss::protocol::SizeRange;
+//!
+//! async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
+//!     // Whoever your session layer has put there.
+//!     let user: u64 = *parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
+//!     let prefix = format!("user/{user}/").parse().map_err(|_| Refusal::forbidden())?;
+//!     let size = SizeRange::new(1, 10 * 1024 * 1024).map_err(|_| Refusal::forbidden())?;
+//!     Ok(Grant::under(prefix, size))
+//! }
 //!
 //! async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
 //!     println!("oss says: {}", String::from_utf8_lossy(callback.body()));
 //!     CallbackReply::ok()
 //! }
 //!
-//! let tokens = OssPolicyService::public_demo(
+//! let tokens = OssPolicyService::new(
+//!     authorize,
 //!     Credentials::new("LTAI5tExample", "secret")?,
-//!     "https://examplebucket.oss-cn-hangzhou.aliyuncs.com".parse()?,
-//!     "uploads/".parse()?,
+//!     "examplebucket".parse()?,
+//!     "cn-hangzhou".parse()?,
 //!     CallbackDirective::new("https://app.example/oss/callback")?,
-//! );
+//! )?;
 //! let app = Router::new()
 //!     .route_service("/oss/policy", tokens)
 //!     .route("/oss/callback", post(on_upload).route_layer(OssCallbackLayer::new()));

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use support::Case;
 
 struct Server {
@@ -144,6 +145,39 @@ fn it_takes_its_settings_from_the_environment() {
 }
 
 #[test]
+fn with_a_region_it_issues_version_4() {
+    let server = Server::start(&[
+        ("OSS_ACCESS_KEY_ID", "LTAI5tExample"),
+        ("OSS_ACCESS_KEY_SECRET", "secret"),
+        ("OSS_HOST", "https://img.example.com"),
+        ("OSS_UPLOAD_DIR", "a/b/"),
+        ("OSS_REGION", "cn-hangzhou"),
+        ("OSS_BUCKET", "examplebucket"),
+        ("OSS_SESSION_TOKEN", "CAISexample"),
+    ]);
+    let ask = "GET /?size=5 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let answer = server.exchange(ask.as_bytes());
+    let token: serde_json::Value =
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let names: Vec<_> = token.as_object().unwrap().keys().collect();
+    assert_eq!(names.len(), 9, "{names:?}");
+    assert_eq!(token["version"], "OSS4-HMAC-SHA256");
+    let credential = token["x_oss_credential"].as_str().unwrap();
+    assert!(credential.starts_with("LTAI5tExample/20"));
+    assert!(credential.ends_with("/cn-hangzhou/oss/aliyun_v4_request"));
+    assert_eq!(token["security_token"], "CAISexample");
+    assert_eq!(token["host"], "https://img.example.com");
+    assert_eq!(token["dir"], "a/b/");
+    let policy = STANDARD.decode(token["policy"].as_str().unwrap()).unwrap();
+    let policy = String::from_utf8(policy).unwrap();
+    assert!(policy.contains(r#"{"bucket":"examplebucket"}"#), "{policy}");
+    assert!(
+        policy.contains(r#"["content-length-range",5,5]"#),
+        "{policy}"
+    );
+}
+
+#[test]
 fn a_setting_that_cannot_be_is_said_at_the_start() {
     for (name, value, says) in [
         (
@@ -160,6 +194,13 @@ fn a_setting_that_cannot_be_is_said_at_the_start() {
             "OSS_ACCESS_KEY_SECRET",
             "stray \n",
             "error: the access key secret holds white space",
+        ),
+        ("OSS_REGION", "oss-cn-hangzhou", "error: OSS_REGION is"),
+        ("OSS_BUCKET", "No", "error: OSS_BUCKET is"),
+        (
+            "OSS_SESSION_TOKEN",
+            "stray",
+            "OSS_SESSION_TOKEN needs OSS_REGION",
         ),
         (
             "OSS_CALLBACK_URL",

@@ -32,6 +32,18 @@ impl ContentTypes {
         }
     }
 
+    /// This one type, if it is among them.
+    pub(super) fn narrowed(&self, asked: &ContentType, allow_active: bool) -> Option<Self> {
+        let asked_for = asked.as_str();
+        let granted = match self {
+            Self::Binary => asked_for == Self::BINARY,
+            Self::One(one) => one == asked,
+            Self::Several(several) => several.iter().any(|one| **one == *asked_for),
+            Self::Any => allow_active || !is_active(asked_for),
+        };
+        (granted && !asked_for.contains('$')).then(|| Self::One(asked.clone()))
+    }
+
     pub(super) fn check(&self, allow_active: bool) -> Result<(), PolicyError> {
         let problem = match self {
             Self::One(one) if !allow_active && is_active(one.as_str()) => {
@@ -40,6 +52,10 @@ impl ContentTypes {
             Self::Several(several) if several.is_empty() => FieldProblem::EmptyList,
             Self::Several(several) if !allow_active && several.iter().any(|t| is_active(t)) => {
                 FieldProblem::ActiveContent
+            }
+            Self::One(one) if one.as_str().contains('$') => FieldProblem::Dollar,
+            Self::Several(several) if several.iter().any(|t| t.contains('$')) => {
+                FieldProblem::Dollar
             }
             Self::Several(several) if repeats(several) => FieldProblem::Repeated,
             _ => return Ok(()),

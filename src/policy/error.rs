@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt};
 
+use crate::protocol::ObjectNameError;
+
 /// Why no policy can be issued.
 ///
 /// Where OSS has a code of its own for the mistake, the message names it (`EC …`), so that its error pages can be
@@ -22,6 +24,12 @@ pub enum PolicyError {
         /// What is wrong with it.
         problem: FieldProblem,
     },
+    /// No object can be named like this; holds why.
+    Key(ObjectNameError),
+    /// Signature version 4 without the region it is made for.
+    Region,
+    /// The operating system gave no random bytes to name an object with.
+    Random,
     /// The policy could not be written as JSON.
     Serialize,
     /// The policy could not be signed.
@@ -47,6 +55,11 @@ impl fmt::Display for PolicyError {
             Self::CredentialsExpired => f.write_str(
                 "the credentials have expired; get new ones from sts (oss would answer SecurityTokenExpired)",
             ),
+            Self::Key(_) => f.write_str("the object cannot be named like this; shorten the prefix"),
+            Self::Region => {
+                f.write_str("signature version 4 is made for a region, name it (such as cn-hangzhou)")
+            }
+            Self::Random => f.write_str("the operating system gave no random bytes"),
             Self::Field { field, problem } => write!(f, "the field {field:?} {problem}"),
             Self::Serialize => f.write_str("the policy could not be written as json"),
             Self::Sign => f.write_str("the policy could not be signed"),
@@ -54,7 +67,14 @@ impl fmt::Display for PolicyError {
     }
 }
 
-impl Error for PolicyError {}
+impl Error for PolicyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Key(why) => Some(why),
+            _ => None,
+        }
+    }
+}
 
 /// What is wrong with a field of the form, or with a condition on it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -78,6 +98,8 @@ pub enum FieldProblem {
     ActiveContent,
     /// A status other than 200, 201 and 204.
     Status,
+    /// The clients of this token format name the object themselves.
+    NotPrefix,
     /// The clients of this token format do not send the field, so no policy can ask for it.
     NotInFormat,
 }
@@ -104,6 +126,9 @@ impl fmt::Display for FieldProblem {
                 "allows a type that browsers run as a page of your domain; leave it out, or call allow_active_content"
             }
             Self::Status => "must be 200, 201 or 204; for anything else oss answers 204",
+            Self::NotPrefix => {
+                "must be any name under a prefix: the clients of this token format append the name of the file"
+            }
             Self::NotInFormat => {
                 "is not sent by the clients of this token format, so every upload would fail (EC 0006-00000227)"
             }

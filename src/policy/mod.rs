@@ -14,23 +14,31 @@
 //! [signature version 4]: https://www.alibabacloud.com/help/en/oss/developer-reference/signature-version-4-recommend
 //! [1]: https://alibabacloud.com/help/en/oss/developer-reference/signature-version-1
 
+mod authorize;
 mod builder;
 mod condition;
 mod content_types;
 mod credentials;
+mod destination;
 mod directive;
 mod document;
 mod error;
 mod field;
 mod form;
+mod grant;
 mod moment;
+mod object_name;
 mod post_policy;
+mod refusal;
+mod requested;
 mod service;
 mod signature;
-mod token;
+mod template;
+mod terms;
 mod upload_key;
 mod upload_token;
 
+pub use authorize::Authorize;
 pub use builder::PostPolicyBuilder;
 pub use condition::Condition;
 pub use credentials::{
@@ -42,8 +50,12 @@ pub use directive::{
     CallbackFieldErrorKind,
 };
 pub use error::{FieldProblem, PolicyError};
+pub use grant::Grant;
+pub use object_name::unique_key;
 pub use post_policy::PostPolicy;
-pub use service::{OssPolicyService, PolicyBody, PolicyFuture};
+pub use refusal::Refusal;
+pub use requested::{RequestedFile, RequestedFiles};
+pub use service::{OssPolicyService, PolicyBody, PolicyFuture, PublicDemo, TokenFormat};
 pub use signature::SignatureVersion;
 pub use upload_key::UploadKey;
 pub use upload_token::UploadToken;

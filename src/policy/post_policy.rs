@@ -3,15 +3,17 @@
 use std::time::SystemTime;
 
 use super::{
-    builder::{PostPolicyBuilder, Profile},
+    builder::PostPolicyBuilder,
     content_types::ContentTypes,
     credentials::Credentials,
     directive::CallbackDirective,
     document::{self, Clause},
-    error::PolicyError,
+    error::{FieldProblem, PolicyError},
     form::Form,
     moment::Moment,
     signature::{SignatureVersion, v1, v4},
+    template::{Profile, Template},
+    terms::Terms,
     upload_key::UploadKey,
     upload_token::UploadToken,
 };
@@ -73,7 +75,7 @@ impl PostPolicy {
         size: SizeRange,
         callback: CallbackDirective,
     ) -> PostPolicyBuilder {
-        PostPolicyBuilder::new(bucket, region, key.into(), size, callback)
+        Template::new(bucket, region, callback).policy(key.into(), Terms::new(size))
     }
 
     pub(super) fn new(checked: PostPolicyBuilder) -> Self {
@@ -93,41 +95,52 @@ impl PostPolicy {
         credentials: &Credentials,
         at: SystemTime,
     ) -> Result<UploadToken, PolicyError> {
-        let policy = &self.0;
-        let moment = Moment::new(at, policy.lifetime, credentials.expires_at())?;
+        let Self(policy) = self;
+        let template = &policy.template;
+        let moment = Moment::new(at, policy.terms.lifetime, credentials.expires_at())?;
         let (day, date) = (moment.day(), moment.day_and_time());
         let key = policy.key.form_value();
-        let credential = v4::credential(credentials, &day, &policy.region);
-        let is_v4 = policy.signature == SignatureVersion::V4;
+        let region = match template.signature {
+            SignatureVersion::V4 => Some(template.region.as_ref().ok_or(PolicyError::Region)?),
+            SignatureVersion::V1 => None,
+        };
+        let credential = region.map(|region| v4::credential(credentials, &day, region));
 
         let mut form = Form::default();
         form.conditioned("key", &key, policy.key.clause());
-        form.condition(Clause::Is("bucket", policy.bucket.as_str()));
-        if is_v4 {
+        if let Some(bucket) = template.destination.bucket_name() {
+            form.condition(Clause::Is("bucket", bucket));
+        }
+        if let Some(credential) = &credential {
             form.pin("x-oss-signature-version", v4::ALGORITHM);
-            form.pin("x-oss-credential", &credential);
+            form.pin("x-oss-credential", credential);
         }
         if let Some(token) = credentials.security_token() {
+            let unsent = template.profile == Profile::Reduced && credential.is_none();
+            if unsent {
+                let field = "x-oss-security-token";
+                return Err(PolicyError::field(field, FieldProblem::NotInFormat));
+            }
             form.pin("x-oss-security-token", token);
         }
-        if is_v4 {
+        if credential.is_some() {
             form.pin("x-oss-date", &date);
         }
-        form.condition(Clause::ContentLengthRange(policy.size));
+        form.condition(Clause::ContentLengthRange(policy.terms.size));
         self.object(&mut form);
-        form.pin("callback", policy.callback.encoded());
-        for (name, value) in policy.callback.variables() {
+        form.pin("callback", template.callback.encoded());
+        for (name, value) in template.callback.variables() {
             form.pin_eq(name, value);
         }
 
         let text = document::encode(moment.expires(), form.clauses())?;
-        let fields = match policy.signature {
-            SignatureVersion::V4 => {
-                let keys = &policy.day_keys;
-                let signature = v4::sign(keys, credentials, &day, &policy.region, &text)?;
+        let fields = match region {
+            Some(region) => {
+                let keys = &template.day_keys;
+                let signature = v4::sign(keys, credentials, &day, region, &text)?;
                 form.signed(&[("policy", &text), ("x-oss-signature", &signature)])
             }
-            SignatureVersion::V1 => {
+            None => {
                 let signature = v1::sign(credentials, &text)?;
                 let id = credentials.access_key_id();
                 form.signed(&[
@@ -137,21 +150,22 @@ impl PostPolicy {
                 ])
             }
         };
-        let url = policy.endpoint.upload_url(&policy.bucket);
+        let url = template.destination.upload_url();
         Ok(UploadToken::new(url, &key, fields, moment.expires()))
     }
 
     /// What the object becomes.
     fn object<'a>(&'a self, form: &mut Form<'a>) {
-        let policy = &self.0;
-        form.pin_eq("success_action_status", policy.status_text());
-        if policy.profile != Profile::Full {
+        let Self(policy) = self;
+        let terms = &policy.terms;
+        form.pin_eq("success_action_status", terms.status_text());
+        if policy.template.profile != Profile::Full {
             return;
         }
-        form.pin_eq("x-oss-object-acl", policy.acl.unwrap_or_default().as_str());
-        let forbid = if policy.overwrite { "false" } else { "true" };
+        form.pin_eq("x-oss-object-acl", terms.acl.unwrap_or_default().as_str());
+        let forbid = if terms.overwrite { "false" } else { "true" };
         form.pin_eq("x-oss-forbid-overwrite", forbid);
-        match &policy.content_types {
+        match &terms.content_types {
             ContentTypes::Binary => form.pin_eq("x-oss-content-type", ContentTypes::BINARY),
             ContentTypes::One(one) => form.pin_eq("x-oss-content-type", one.as_str()),
             ContentTypes::Several(several) => {
@@ -159,10 +173,10 @@ impl PostPolicy {
             }
             ContentTypes::Any => {}
         }
-        for (name, value) in &policy.fields {
+        for (name, value) in &terms.fields {
             form.pin_eq(name, value);
         }
-        for condition in &policy.conditions {
+        for condition in &terms.conditions {
             form.condition(condition.clause());
         }
     }
@@ -175,19 +189,19 @@ mod tests {
 
     use super::*;
     use crate::{
-        policy::{condition::Condition, error::FieldProblem},
+        policy::condition::Condition,
         protocol::{ObjectAcl, ObjectPrefix},
     };
 
     fn reduced() -> PostPolicyBuilder {
-        PostPolicy::builder(
+        let mut template = Template::new(
             "examplebucket".parse().unwrap(),
             "cn-hangzhou".parse().unwrap(),
-            "a/".parse::<ObjectPrefix>().unwrap(),
-            SizeRange::new(1, 10).unwrap(),
             CallbackDirective::new("https://app.example/cb").unwrap(),
-        )
-        .profile(Profile::Reduced)
+        );
+        template.profile = Profile::Reduced;
+        let prefix: ObjectPrefix = "a/".parse().unwrap();
+        template.policy(prefix.into(), Terms::new(SizeRange::new(1, 10).unwrap()))
     }
 
     /// The clients of these formats send `success_action_status=200`, the callback and the signature, nothing else.
@@ -217,7 +231,7 @@ mod tests {
             expected.extend([
                 json!(["content-length-range", 1, 10]),
                 json!(["eq", "$success_action_status", "200"]),
-                json!({ "callback": policy.0.callback.encoded() }),
+                json!({ "callback": policy.0.template.callback.encoded() }),
             ]);
             assert_eq!(document["conditions"], Value::from(expected.clone()));
         }
@@ -234,6 +248,7 @@ mod tests {
                 "x-oss-content-type",
             ),
             (reduced().object_acl(ObjectAcl::Private), "x-oss-object-acl"),
+            (reduced().allow_overwrite(), "x-oss-forbid-overwrite"),
             (
                 reduced().success_action_status(201),
                 "success_action_status",

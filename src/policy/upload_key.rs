@@ -5,6 +5,9 @@ use std::borrow::Cow;
 use super::document::Clause;
 use crate::protocol::{ObjectKey, ObjectPrefix};
 
+/// For which OSS fills in the name of the file.
+pub(super) const FILENAME: &str = "${filename}";
+
 /// What an upload may be called: one name that you chose, or anything under a folder.
 ///
 /// Prefer a name of yours, made anew for every upload. Under a prefix the uploader decides, and can write to every
@@ -24,7 +27,7 @@ impl UploadKey {
     pub(super) fn form_value(&self) -> Cow<'_, str> {
         match self {
             Self::Exact(key) => key.as_str().into(),
-            Self::Under(prefix) => format!("{prefix}${{filename}}").into(),
+            Self::Under(prefix) => format!("{prefix}{FILENAME}").into(),
         }
     }
 

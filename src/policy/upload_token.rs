@@ -8,6 +8,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
+use super::upload_key::FILENAME;
 use crate::protocol::UploadUrl;
 
 /// A signed form: all that a client needs to post one file to OSS.
@@ -73,6 +74,11 @@ impl UploadToken {
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
+    }
+
+    /// The prefix of the key, for clients that append the name of the file themselves.
+    pub(super) fn dir(&self) -> &str {
+        self.key.strip_suffix(FILENAME).unwrap_or(&self.key)
     }
 
     /// The instant OSS stops taking the form, a whole second; the one in the policy.

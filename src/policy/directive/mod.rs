@@ -174,6 +174,18 @@ impl CallbackDirective {
         Ok(self)
     }
 
+    /// The same, with more custom variables in the body.
+    pub(super) fn with_custom(
+        self,
+        variables: &[(Box<str>, Box<str>)],
+    ) -> Result<Self, CallbackDirectiveError> {
+        let mut body = self.body.clone();
+        for (name, value) in variables {
+            body = body.custom(name, value)?;
+        }
+        self.body(body)
+    }
+
     /// The custom variables, each a form field of its own: names with their `x:`, and values. Those of the body come
     /// first.
     pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {

@@ -1,0 +1,116 @@
+//! What a token costs, beside what it must cost: writing the same document as JSON, Base64 and HMAC-SHA256 over it.
+//!
+//! ```text
+//! cargo bench --bench policy
+//! ```
+//!
+//! No socket, no runtime; the signing key of the day is at hand on both sides. Only the ratio within one run means
+//! anything.
+
+use std::{fs, hint::black_box, path::Path, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use criterion::Criterion;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde_json::Value;
+use sha2::Sha256;
+use tower_aliyun_oss::{
+    policy::{CallbackBody, CallbackDirective, Credentials, PostPolicy, UploadToken, unique_key},
+    protocol::{CallbackBodyType, SizeRange},
+};
+
+const OUTPUT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/policy");
+
+type Error = Box<dyn std::error::Error>;
+
+fn at() -> std::time::SystemTime {
+    std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_735_689_570)
+}
+
+/// The document as values, so that writing it is the work of serde alone.
+fn document(token: &UploadToken) -> Result<Value, Error> {
+    let text = STANDARD.decode(token.field("policy").unwrap_or_default())?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
+fn must(document: &Value, key: &Hmac<Sha256>) -> Option<(String, [u8; 32])> {
+    let text = STANDARD.encode(serde_json::to_vec(document).ok()?);
+    let mut mac = key.clone();
+    mac.update(text.as_bytes());
+    Some((text, mac.finalize().into_bytes().into()))
+}
+
+fn bench(criterion: &mut Criterion) -> Result<(), Error> {
+    let callback = CallbackDirective::new("https://app.example/oss/callback")?
+        .body(CallbackBody::standard(CallbackBodyType::Json))?;
+    let credentials = Credentials::new("LTAI5tExample", "a-secret-of-thirty-letters-0123")?;
+    let prefix = "user/7/".parse()?;
+    let template = PostPolicy::builder(
+        "examplebucket".parse()?,
+        "cn-hangzhou".parse()?,
+        unique_key(&prefix, None, at())?,
+        SizeRange::new(1, 10 * 1024 * 1024)?,
+        callback,
+    );
+    let policy = template.clone().build()?;
+    let token = policy.sign(&credentials, at())?;
+    let document = document(&token)?;
+    let key = Hmac::<Sha256>::new_from_slice(&[7; 32])?;
+    let (text, _) = must(&document, &key).ok_or("no text")?;
+    let signed = token.field("policy").unwrap_or_default();
+    assert_eq!(text.len(), signed.len(), "the same text on both sides");
+
+    let mut group = criterion.benchmark_group("token");
+    group.bench_function("json, base64 and hmac", |bencher| {
+        bencher.iter(|| must(black_box(&document), &key));
+    });
+    group.bench_function("sign", |bencher| {
+        bencher.iter(|| policy.sign(black_box(&credentials), at()));
+    });
+    group.bench_function("name, build and sign", |bencher| {
+        bencher.iter(|| {
+            let key = unique_key(&prefix, Some("a.png"), at()).ok()?;
+            let policy = template.clone().key(key).build().ok()?;
+            policy.sign(&credentials, at()).ok()
+        });
+    });
+    group.finish();
+    Ok(())
+}
+
+/// The least disturbed sample that criterion has written, in nanoseconds.
+fn least(name: &str) -> Option<f64> {
+    let path = Path::new(OUTPUT)
+        .join("token")
+        .join(name)
+        .join("new/sample.json");
+    let sample: Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    let numbers = |member: &str| Some(sample[member].as_array()?.iter().flat_map(Value::as_f64));
+    let times = numbers("times")?.zip(numbers("iters")?);
+    times
+        .map(|(time, iterations)| time / iterations)
+        .min_by(f64::total_cmp)
+}
+
+fn report() -> Option<()> {
+    let must = least("json, base64 and hmac")?;
+    for name in ["sign", "name, build and sign"] {
+        let ours = least(name)?;
+        println!(
+            "{name}: {ours:.0} ns; ÷ (json, base64 and hmac): {:.2} (at most 2); {:.0} ns more (at most 5000)",
+            ours / must,
+            ours - must
+        );
+    }
+    Some(())
+}
+
+fn main() -> Result<(), Error> {
+    let mut criterion = Criterion::default()
+        .output_directory(Path::new(OUTPUT))
+        .configure_from_args();
+    bench(&mut criterion)?;
+    criterion.final_summary();
+    report();
+    Ok(())
+}

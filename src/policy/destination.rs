@@ -1,0 +1,60 @@
+//! Where a form is posted to, and which bucket it is for.
+
+use crate::protocol::{Bucket, Endpoint, Region, UploadUrl};
+
+/// The two are separate: a URL does not say which bucket it leads to.
+#[derive(Clone, Debug)]
+pub(super) enum Destination {
+    Bucket {
+        bucket: Bucket,
+        endpoint: Endpoint,
+    },
+    /// As the sample servers are configured: they know the URL, and may not know the bucket.
+    Url {
+        url: UploadUrl,
+        bucket: Option<Bucket>,
+    },
+}
+
+impl Destination {
+    pub(super) fn bucket(bucket: Bucket, region: &Region) -> Self {
+        let endpoint = Endpoint::public(region);
+        Self::Bucket { bucket, endpoint }
+    }
+
+    pub(super) fn url(url: UploadUrl) -> Self {
+        Self::Url { url, bucket: None }
+    }
+
+    pub(super) fn name_bucket(&mut self, name: Bucket) {
+        match self {
+            Self::Bucket { bucket, .. } => *bucket = name,
+            Self::Url { bucket, .. } => *bucket = Some(name),
+        }
+    }
+
+    pub(super) fn reach_through(&mut self, through: Endpoint) {
+        match self {
+            Self::Bucket { endpoint, .. } => *endpoint = through,
+            Self::Url { url, bucket } => {
+                if let Some(bucket) = bucket {
+                    *url = through.upload_url(bucket);
+                }
+            }
+        }
+    }
+
+    pub(super) fn bucket_name(&self) -> Option<&str> {
+        match self {
+            Self::Bucket { bucket, .. } => Some(bucket.as_str()),
+            Self::Url { bucket, .. } => bucket.as_ref().map(Bucket::as_str),
+        }
+    }
+
+    pub(super) fn upload_url(&self) -> UploadUrl {
+        match self {
+            Self::Bucket { bucket, endpoint } => endpoint.upload_url(bucket),
+            Self::Url { url, .. } => url.clone(),
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! What somebody may upload.
+
+use std::time::{Duration, SystemTime};
+
+use super::{
+    condition::Condition,
+    content_types::ContentTypes,
+    directive::CallbackDirectiveError,
+    error::PolicyError,
+    object_name::unique_key,
+    post_policy::PostPolicy,
+    requested::RequestedFile,
+    template::{Profile, Template},
+    terms::Terms,
+    upload_key::UploadKey,
+};
+use crate::protocol::{ContentType, ObjectAcl, ObjectKey, ObjectPrefix, SizeRange};
+
+/// What somebody may upload: the answer of an [`Authorize`](super::Authorize).
+///
+/// What the client has asked for narrows it further, and can never widen it: a size becomes exactly that size, a type
+/// becomes that type if it is among the granted ones.
+///
+/// ```
+/// use tower_aliyun_oss::{policy::Grant, protocol::SizeRange};
+///
+/// let grant = Grant::under("user/7/".parse()?, SizeRange::new(1, 5 * 1024 * 1024)?)
+///     .content_types(["image/png".parse()?, "image/jpeg".parse()?])
+///     .field("Cache-Control", "max-age=31536000");
+/// # let _ = grant;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a grant does nothing until it is returned"]
+pub struct Grant {
+    name: Name,
+    terms: Terms,
+    variables: Vec<(Box<str>, Box<str>)>,
+}
+
+#[derive(Clone, Debug)]
+enum Name {
+    Exact(ObjectKey),
+    Unique(ObjectPrefix),
+    Any(ObjectPrefix),
+}
+
+/// Why a file cannot be granted as it was asked for.
+#[derive(Debug)]
+pub(super) enum Denied {
+    /// The size is not in the granted range.
+    Size,
+    /// The type is not among the granted ones.
+    ContentType,
+    /// Several types are granted, and none was asked for.
+    NoContentType,
+    /// The mistake is in the grant.
+    Grant(PolicyError),
+    /// The mistake is in its custom variables.
+    Callback(CallbackDirectiveError),
+}
+
+impl From<PolicyError> for Denied {
+    fn from(error: PolicyError) -> Self {
+        Self::Grant(error)
+    }
+}
+
+impl Grant {
+    /// One object, under a [name of its own](super::unique_key) below this prefix: `prefix/UUID.extension`, with the
+    /// extension of the file that was asked for. It takes the place of no other.
+    pub fn under(prefix: ObjectPrefix, size: SizeRange) -> Self {
+        Self::new(Name::Unique(prefix), size)
+    }
+
+    /// Exactly this object.
+    pub fn exact(key: ObjectKey, size: SizeRange) -> Self {
+        Self::new(Name::Exact(key), size)
+    }
+
+    /// Any number of objects under this prefix, named by the uploader.
+    ///
+    /// Whoever holds the token can write to every name there. Give each user a prefix of their own.
+    pub fn any_name_under(prefix: ObjectPrefix, size: SizeRange) -> Self {
+        Self::new(Name::Any(prefix), size)
+    }
+
+    fn new(name: Name, size: SizeRange) -> Self {
+        Self {
+            name,
+            terms: Terms::new(size),
+            variables: Vec::new(),
+        }
+    }
+
+    /// As [`PostPolicyBuilder::lifetime`](super::PostPolicyBuilder::lifetime): 15 minutes by default.
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.terms.lifetime = lifetime;
+        self
+    }
+
+    /// The one type the object gets; `application/octet-stream` by default. As [`PostPolicyBuilder::content_type`](super::PostPolicyBuilder::content_type).
+    pub fn content_type(mut self, content_type: ContentType) -> Self {
+        self.terms.content_types = ContentTypes::of([content_type]);
+        self
+    }
+
+    /// The types the client may choose from, by asking for one: without that it is refused. The token then carries it.
+    pub fn content_types(mut self, types: impl IntoIterator<Item = ContentType>) -> Self {
+        self.terms.content_types = ContentTypes::of(types);
+        self
+    }
+
+    /// Leaves the type to the client. As [`PostPolicyBuilder::any_content_type`](super::PostPolicyBuilder::any_content_type), and as dangerous: an uploader can
+    /// store pages with scripts on your domain.
+    pub fn any_content_type(mut self) -> Self {
+        self.terms.content_types = ContentTypes::Any;
+        self
+    }
+
+    /// As [`PostPolicyBuilder::allow_active_content`](super::PostPolicyBuilder::allow_active_content).
+    pub fn allow_active_content(mut self) -> Self {
+        self.terms.allow_active = true;
+        self
+    }
+
+    /// As [`PostPolicyBuilder::object_acl`](super::PostPolicyBuilder::object_acl).
+    pub fn object_acl(mut self, acl: ObjectAcl) -> Self {
+        self.terms.acl = Some(acl);
+        self
+    }
+
+    /// As [`PostPolicyBuilder::allow_overwrite`](super::PostPolicyBuilder::allow_overwrite).
+    pub fn allow_overwrite(mut self) -> Self {
+        self.terms.overwrite = true;
+        self
+    }
+
+    /// As [`PostPolicyBuilder::success_action_status`](super::PostPolicyBuilder::success_action_status).
+    pub fn success_action_status(mut self, status: u16) -> Self {
+        self.terms.status = status;
+        self
+    }
+
+    /// As [`PostPolicyBuilder::field`](super::PostPolicyBuilder::field).
+    pub fn field(mut self, name: &str, value: &str) -> Self {
+        self.terms.fields.push((name.into(), value.into()));
+        self
+    }
+
+    /// As [`PostPolicyBuilder::condition`](super::PostPolicyBuilder::condition).
+    pub fn condition(mut self, condition: Condition) -> Self {
+        self.terms.conditions.push(condition);
+        self
+    }
+
+    /// A custom variable (`x:…`), with a field of the same name in the body of the callback; the policy pins its value.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.into(), value.into()));
+        self
+    }
+
+    pub(super) fn size(mut self, size: SizeRange) -> Self {
+        self.terms.size = size;
+        self
+    }
+
+    pub(super) fn is_exact(&self) -> bool {
+        matches!(self.name, Name::Exact(_))
+    }
+
+    /// The policy for one file: what is granted, and of that only what was asked for.
+    pub(super) fn policy(
+        &self,
+        template: &Template,
+        asked: &RequestedFile,
+        at: SystemTime,
+    ) -> Result<PostPolicy, Denied> {
+        let mut terms = self.terms.clone();
+        if let Some(size) = asked.size() {
+            if !terms.size.contains(size) {
+                return Err(Denied::Size);
+            }
+            terms.size = SizeRange::new(size, size).map_err(|_| Denied::Size)?;
+        }
+        // The clients of the other formats send no type, so none can be asked of them.
+        if template.profile == Profile::Full {
+            terms.content_types = self.narrowed_type(asked)?;
+        }
+        let key = match &self.name {
+            Name::Exact(key) => UploadKey::Exact(key.clone()),
+            Name::Unique(prefix) => unique_key(prefix, asked.filename(), at)?.into(),
+            Name::Any(prefix) => UploadKey::Under(prefix.clone()),
+        };
+        let mut template = template.clone();
+        if !self.variables.is_empty() {
+            template.callback = template
+                .callback
+                .with_custom(&self.variables)
+                .map_err(Denied::Callback)?;
+        }
+        Ok(template.policy(key, terms).build()?)
+    }
+
+    fn narrowed_type(&self, asked: &RequestedFile) -> Result<ContentTypes, Denied> {
+        let granted = &self.terms.content_types;
+        match asked.content_type() {
+            Some(one) => granted
+                .narrowed(one, self.terms.allow_active)
+                .ok_or(Denied::ContentType),
+            None if matches!(granted, ContentTypes::Several(_)) => Err(Denied::NoContentType),
+            None => Ok(granted.clone()),
+        }
+    }
+}

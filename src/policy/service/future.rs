@@ -1,0 +1,228 @@
+//! The future of the service.
+
+use std::{
+    convert::Infallible,
+    error::Error,
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    Response, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
+    request::Parts,
+};
+use http_body::Body;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited, combinators::Collect};
+use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
+
+use super::{
+    OssPolicyService,
+    answer::{PolicyBody, json},
+    problem::Problem,
+};
+use crate::policy::{
+    authorize::Authorize,
+    requested::{AskError, RequestedFiles, asks, from_json, from_query},
+};
+
+/// The longest ask, in bytes.
+const MAX_ASK_LEN: usize = 64 * 1024;
+
+/// How long an ask may take to arrive once it has been waited for.
+const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+
+type Answer = Pin<Box<dyn Future<Output = Response<PolicyBody>> + Send>>;
+
+pin_project! {
+    /// The future of [`OssPolicyService`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct PolicyFuture<A, B>
+    where
+        B: Body,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        #[pin]
+        state: State<A, B>,
+    }
+}
+
+pin_project! {
+    #[project = StateProject]
+    enum State<A, B>
+    where
+        B: Body,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        Reading {
+            #[pin]
+            body: Collect<Limited<B>>,
+            // Only a body that is waited for has one.
+            #[pin]
+            timer: Option<Sleep>,
+            request: Option<(OssPolicyService<A>, Parts)>,
+        },
+        Answering { answer: Answer },
+        Ready { response: Option<Response<PolicyBody>> },
+    }
+}
+
+impl<A, B> PolicyFuture<A, B>
+where
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    pub(super) fn ready(response: Response<PolicyBody>) -> Self {
+        let response = Some(response);
+        Self {
+            state: State::Ready { response },
+        }
+    }
+}
+
+impl<A, B> PolicyFuture<A, B>
+where
+    A: Authorize,
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    /// The answer to a `POST`, whose body may ask.
+    pub(super) fn reading(service: OssPolicyService<A>, parts: Parts, body: B) -> Self {
+        let length = parts.headers.get(CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        let lower = body.size_hint().lower();
+        if length.unwrap_or(lower).max(lower) > MAX_ASK_LEN as u64 {
+            return Self::ready(Problem::TooLarge.response(&parts.method));
+        }
+        Self {
+            state: State::Reading {
+                body: Limited::new(body, MAX_ASK_LEN).collect(),
+                timer: None,
+                request: Some((service, parts)),
+            },
+        }
+    }
+
+    /// The answer once the body is there.
+    pub(super) fn asked(service: OssPolicyService<A>, parts: Parts, body: &Bytes) -> Self {
+        match ask(&parts, body) {
+            Ok(asked) => Self {
+                state: State::Answering {
+                    answer: Box::pin(answer(service, parts, asked)),
+                },
+            },
+            Err(problem) => Self::ready(problem.response(&parts.method)),
+        }
+    }
+}
+
+/// In the query or in the body, not in both.
+fn ask(parts: &Parts, body: &Bytes) -> Result<RequestedFiles, Problem> {
+    let query = parts.uri.query();
+    let content_type = parts.headers.get(CONTENT_TYPE);
+    if body.is_empty() && content_type.is_none_or(|kind| is_json(kind.as_bytes())) {
+        return from_query(query).map_err(Problem::Ask);
+    }
+    // A page of another origin can send a form or text unasked, but not this type.
+    if !content_type.is_some_and(|kind| is_json(kind.as_bytes())) {
+        return Err(Problem::MediaType);
+    }
+    if asks(query) {
+        return Err(Problem::Ask(AskError::Both));
+    }
+    from_json(body).map_err(Problem::Ask)
+}
+
+/// `application/json`, with a charset or without: what is not UTF-8 is found out anyway.
+fn is_json(content_type: &[u8]) -> bool {
+    let essence = content_type.split(|b| *b == b';').next();
+    essence.is_some_and(|essence| {
+        essence
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"application/json")
+    })
+}
+
+async fn answer<A: Authorize>(
+    service: OssPolicyService<A>,
+    mut parts: Parts,
+    asked: RequestedFiles,
+) -> Response<PolicyBody> {
+    parts.extensions.insert(asked.clone());
+    let token = service.issuer.token(&*service.authorize, &parts, &asked);
+    match token.await {
+        Ok(token) => json(StatusCode::OK, token, &parts.method),
+        Err(problem) => problem.response(&parts.method),
+    }
+}
+
+impl<A, B> Future for PolicyFuture<A, B>
+where
+    A: Authorize,
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Output = Result<Response<PolicyBody>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            let next = match state.as_mut().project() {
+                StateProject::Reading {
+                    body,
+                    mut timer,
+                    request,
+                } => {
+                    let body = match body.poll(cx) {
+                        Poll::Ready(Ok(body)) => Ok(body.to_bytes()),
+                        Poll::Ready(Err(error)) if error.is::<LengthLimitError>() => {
+                            Err(Problem::TooLarge)
+                        }
+                        Poll::Ready(Err(_)) => Err(Problem::CutShort),
+                        Poll::Pending => {
+                            if timer.is_none() {
+                                timer.set(Some(sleep(ASK_TIMEOUT)));
+                            }
+                            if let Some(timer) = timer.as_pin_mut() {
+                                ready!(timer.poll(cx));
+                            }
+                            Err(Problem::TooSlow)
+                        }
+                    };
+                    #[expect(clippy::expect_used, reason = "the state is left with it")]
+                    let (service, parts) = request.take().expect("polled after completion");
+                    match body {
+                        Ok(body) => Self::asked(service, parts, &body).state,
+                        Err(problem) => State::Ready {
+                            response: Some(problem.response(&parts.method)),
+                        },
+                    }
+                }
+                StateProject::Answering { answer } => {
+                    return answer.as_mut().poll(cx).map(Ok);
+                }
+                StateProject::Ready { response } => {
+                    #[expect(clippy::expect_used, reason = "as every future")]
+                    let response = response.take().expect("polled after completion");
+                    return Poll::Ready(Ok(response));
+                }
+            };
+            state.set(next);
+        }
+    }
+}
+
+impl<A, B> fmt::Debug for PolicyFuture<A, B>
+where
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PolicyFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,103 @@
+//! From what was asked for to what is answered.
+
+use std::{fmt, sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use http::{Method, request::Parts};
+
+use super::{format::TokenFormat, problem::Problem};
+use crate::policy::{
+    authorize::Authorize,
+    credentials::{Credentials, CredentialsLookup, CredentialsProvider},
+    error::PolicyError,
+    grant::Grant,
+    requested::{RequestedFile, RequestedFiles},
+    template::Template,
+    upload_token::UploadToken,
+};
+
+/// What the tokens of a service have in common.
+#[derive(Clone)]
+pub(super) struct Issuer {
+    pub(super) template: Template,
+    pub(super) credentials: Arc<dyn CredentialsProvider>,
+    pub(super) format: TokenFormat,
+    pub(super) clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
+    pub(super) post_only: bool,
+}
+
+impl Issuer {
+    pub(super) fn accepts(&self, method: &Method) -> Result<(), Problem> {
+        let reads = [Method::GET, Method::HEAD].contains(method);
+        match (self.post_only, reads) {
+            _ if method == Method::POST => Ok(()),
+            (false, true) => Ok(()),
+            (true, _) => Err(Problem::Method("POST")),
+            (false, false) => Err(Problem::Method("GET, HEAD, POST")),
+        }
+    }
+
+    /// Asks the authoriser, and signs what it grants.
+    pub(super) async fn token(
+        &self,
+        authorize: &impl Authorize,
+        parts: &Parts,
+        asked: &RequestedFiles,
+    ) -> Result<Bytes, Problem> {
+        let grant = authorize.authorize(parts).await.map_err(Problem::Refused)?;
+        if asked.is_batch() {
+            // One token under a prefix serves any number of files there, so these formats know no batch.
+            if self.format != TokenFormat::Fields {
+                return Err(Problem::BatchInFormat);
+            }
+            if grant.is_exact() {
+                return Err(Problem::BatchUnderExactKey);
+            }
+        }
+        let credentials = match self.credentials.credentials() {
+            CredentialsLookup::Ready(credentials) => credentials,
+            CredentialsLookup::Pending(credentials) => credentials.await,
+        };
+        let credentials = credentials.map_err(|error| {
+            tracing::error!(%error, "no credentials to sign a policy with");
+            Problem::Credentials
+        })?;
+        let at = (self.clock)();
+        let tokens = asked.files().iter();
+        let tokens = tokens.map(|file| self.sign(&grant, file, &credentials, at));
+        if asked.is_batch() {
+            let tokens: Vec<_> = tokens.collect::<Result<_, _>>()?;
+            return self.format.batch(&tokens).map_err(Problem::policy);
+        }
+        let mut tokens = tokens;
+        let token = tokens.next().unwrap_or(Err(Problem::Policy))?;
+        self.format.token(&token).map_err(Problem::policy)
+    }
+
+    fn sign(
+        &self,
+        grant: &Grant,
+        file: &RequestedFile,
+        credentials: &Credentials,
+        at: SystemTime,
+    ) -> Result<UploadToken, Problem> {
+        let policy = grant.policy(&self.template, file, at)?;
+        policy.sign(credentials, at).map_err(|error| match error {
+            PolicyError::CredentialsExpired => {
+                tracing::error!(%error, "no credentials to sign a policy with");
+                Problem::Credentials
+            }
+            error => Problem::policy(error),
+        })
+    }
+}
+
+impl fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Issuer")
+            .field("template", &self.template)
+            .field("format", &self.format)
+            .field("post_only", &self.post_only)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,209 @@
+//! The service that hands out tokens.
+
+mod answer;
+mod demo;
+mod format;
+mod future;
+mod issuer;
+mod problem;
+
+use std::{
+    convert::Infallible,
+    error::Error,
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use super::{
+    authorize::Authorize, credentials::CredentialsProvider, directive::CallbackDirective,
+    error::PolicyError, signature::SignatureVersion, template::Template,
+};
+use crate::protocol::{Bucket, Endpoint, Region};
+
+pub use answer::PolicyBody;
+pub use demo::PublicDemo;
+pub use format::TokenFormat;
+pub use future::PolicyFuture;
+
+use issuer::Issuer;
+
+/// Answers a request with a token that lets the client upload to OSS by itself, if the
+/// [authoriser](Authorize) grants it.
+///
+/// `GET`, `HEAD` and `POST`; what is asked for stands in the query or in a JSON body, see
+/// [`RequestedFiles`](super::RequestedFiles). The answer is JSON in one of three [formats](TokenFormat), and never
+/// cached (`Cache-Control: no-store`). Everything else is an error `{"code","message"}`:
+///
+/// | status | when |
+/// |---|---|
+/// | 400 | what is asked for cannot be read; a batch where one exact key is granted; no type named where several are granted |
+/// | 403 | a size or type that is not granted; whatever status the authoriser refuses with |
+/// | 405 + `Allow` | another method. `OPTIONS` is the business of a `CorsLayer` around this service |
+/// | 408 / 413 / 415 | the body takes over ten seconds / is over 64 KiB / is not `application/json` |
+/// | 500 | the grant cannot be put into a policy; the log says why |
+/// | 503 | there are no credentials to sign with |
+///
+/// ```
+/// use http::request::Parts;
+/// use tower_aliyun_oss::{
+///     policy::{CallbackDirective, Credentials, Grant, OssPolicyService, Refusal},
+///     protocol::SizeRange,
+/// };
+///
+/// async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
+///     let user: u64 = *parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
+///     let prefix = format!("user/{user}/").parse().map_err(|_| Refusal::forbidden())?;
+///     let size = SizeRange::new(1, 10 * 1024 * 1024).map_err(|_| Refusal::forbidden())?;
+///     Ok(Grant::under(prefix, size))
+/// }
+///
+/// let tokens = OssPolicyService::new(
+///     authorize,
+///     Credentials::new("LTAI5tExample", "secret")?,
+///     "examplebucket".parse()?,
+///     "cn-hangzhou".parse()?,
+///     CallbackDirective::new("https://app.example/oss/callback")?,
+/// )?;
+/// # let _ = tokens;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// The service is always ready, and a clone costs two reference counts. A body needs tokio's clock for its ten seconds.
+pub struct OssPolicyService<A> {
+    authorize: Arc<A>,
+    issuer: Arc<Issuer>,
+}
+
+impl<A: Authorize> OssPolicyService<A> {
+    /// Tokens for this bucket, signed for its region with the credentials that the provider gives, for whom `authorize`
+    /// lets have one. The callback is that of every upload.
+    ///
+    /// # Errors
+    ///
+    /// When no policy can pin the custom variables of the callback.
+    pub fn new(
+        authorize: A,
+        credentials: impl CredentialsProvider + 'static,
+        bucket: Bucket,
+        region: Region,
+        callback: CallbackDirective,
+    ) -> Result<Self, PolicyError> {
+        let template = Template::new(bucket, region, callback);
+        Self::issuing(authorize, credentials, template, TokenFormat::Fields)
+    }
+
+    fn issuing(
+        authorize: A,
+        credentials: impl CredentialsProvider + 'static,
+        template: Template,
+        format: TokenFormat,
+    ) -> Result<Self, PolicyError> {
+        template.check()?;
+        Ok(Self {
+            authorize: Arc::new(authorize),
+            issuer: Arc::new(Issuer {
+                template,
+                credentials: Arc::new(credentials),
+                format,
+                clock: Arc::new(SystemTime::now),
+                post_only: false,
+            }),
+        })
+    }
+
+    /// The host that forms are posted to; by default the public endpoint of the region.
+    #[must_use]
+    pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
+        let issuer = Arc::make_mut(&mut self.issuer);
+        issuer.template.destination.reach_through(endpoint);
+        self
+    }
+
+    /// How tokens are written; [`TokenFormat::Fields`] by default.
+    ///
+    /// # Errors
+    ///
+    /// When the callback has custom variables and the clients of the format send none, or the format is signed for a
+    /// region and none is known.
+    pub fn format(mut self, format: TokenFormat) -> Result<Self, PolicyError> {
+        let issuer = Arc::make_mut(&mut self.issuer);
+        format.shape(&mut issuer.template);
+        issuer.format = format;
+        issuer.template.check()?;
+        Ok(self)
+    }
+
+    /// Signs [`TokenFormat::Fields`] with another version than 4; the other formats have their own.
+    #[must_use]
+    pub fn signature(mut self, version: SignatureVersion) -> Self {
+        let issuer = Arc::make_mut(&mut self.issuer);
+        if issuer.format == TokenFormat::Fields {
+            issuer.template.signature = version;
+        }
+        self
+    }
+
+    /// Leaves `GET` and `HEAD` out: tokens are credentials, and nothing follows a link to a `POST`.
+    #[must_use]
+    pub fn post_only(mut self) -> Self {
+        Arc::make_mut(&mut self.issuer).post_only = true;
+        self
+    }
+
+    /// Reads the time from here instead of from the system.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        Arc::make_mut(&mut self.issuer).clock = Arc::new(clock);
+        self
+    }
+}
+
+impl<A> Clone for OssPolicyService<A> {
+    fn clone(&self) -> Self {
+        Self {
+            authorize: Arc::clone(&self.authorize),
+            issuer: Arc::clone(&self.issuer),
+        }
+    }
+}
+
+impl<A> fmt::Debug for OssPolicyService<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OssPolicyService")
+            .field("issuer", &self.issuer)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<A, B> Service<Request<B>> for OssPolicyService<A>
+where
+    A: Authorize,
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Response = Response<PolicyBody>;
+    type Error = Infallible;
+    type Future = PolicyFuture<A, B>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> PolicyFuture<A, B> {
+        let (parts, body) = request.into_parts();
+        if let Err(problem) = self.issuer.accepts(&parts.method) {
+            return PolicyFuture::ready(problem.response(&parts.method));
+        }
+        if parts.method == Method::POST {
+            return PolicyFuture::reading(self.clone(), parts, body);
+        }
+        PolicyFuture::asked(self.clone(), parts, &Bytes::new())
+    }
+}

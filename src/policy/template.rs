@@ -1,0 +1,77 @@
+//! What the policies of one service have in common.
+
+use std::sync::Arc;
+
+use super::{
+    builder::PostPolicyBuilder,
+    destination::Destination,
+    directive::CallbackDirective,
+    error::{FieldProblem, PolicyError},
+    field::{check_distinct, check_value},
+    signature::{DayKeys, SignatureVersion},
+    terms::Terms,
+    upload_key::UploadKey,
+};
+use crate::protocol::{Bucket, Region, UploadUrl};
+
+/// Which conditions a policy has: as many as the clients of a token format send fields for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Profile {
+    /// All of them.
+    Full,
+    /// Bucket, key, size, status and callback, and the fields of the signature.
+    Reduced,
+}
+
+/// Everything but the key and the terms of an upload. Clones share the signing key of the day.
+#[derive(Clone, Debug)]
+pub(super) struct Template {
+    pub(super) destination: Destination,
+    pub(super) region: Option<Region>,
+    pub(super) callback: CallbackDirective,
+    pub(super) signature: SignatureVersion,
+    pub(super) profile: Profile,
+    pub(super) day_keys: Arc<DayKeys>,
+}
+
+impl Template {
+    pub(super) fn new(bucket: Bucket, region: Region, callback: CallbackDirective) -> Self {
+        Self {
+            destination: Destination::bucket(bucket, &region),
+            region: Some(region),
+            callback,
+            signature: SignatureVersion::V4,
+            profile: Profile::Full,
+            day_keys: Arc::default(),
+        }
+    }
+
+    /// For the clients of the first samples, which post to this URL.
+    pub(super) fn for_samples(url: UploadUrl, callback: CallbackDirective) -> Self {
+        Self {
+            destination: Destination::url(url),
+            region: None,
+            callback,
+            signature: SignatureVersion::V1,
+            profile: Profile::Reduced,
+            day_keys: Arc::default(),
+        }
+    }
+
+    pub(super) fn policy(self, key: UploadKey, terms: Terms) -> PostPolicyBuilder {
+        PostPolicyBuilder::of(self, key, terms)
+    }
+
+    pub(super) fn check(&self) -> Result<(), PolicyError> {
+        if self.signature == SignatureVersion::V4 && self.region.is_none() {
+            return Err(PolicyError::Region);
+        }
+        for (name, value) in self.callback.variables() {
+            if self.profile == Profile::Reduced {
+                return Err(PolicyError::field(name, FieldProblem::NotInFormat));
+            }
+            check_value(name, value)?;
+        }
+        check_distinct(self.callback.variables().map(|(name, _)| name))
+    }
+}
