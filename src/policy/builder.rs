@@ -1,6 +1,6 @@
 //! The settings of a policy, and the checks on them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     condition::Condition,
@@ -45,13 +45,13 @@ use crate::protocol::{ContentType, Endpoint, ObjectAcl, SizeRange};
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct PostPolicyBuilder {
-    pub(super) template: Template,
+    pub(super) template: Arc<Template>,
     pub(super) key: UploadKey,
     pub(super) terms: Terms,
 }
 
 impl PostPolicyBuilder {
-    pub(super) fn of(template: Template, key: UploadKey, terms: Terms) -> Self {
+    pub(super) fn of(template: Arc<Template>, key: UploadKey, terms: Terms) -> Self {
         Self {
             template,
             key,
@@ -73,13 +73,15 @@ impl PostPolicyBuilder {
 
     /// Another callback than the one the builder began with.
     pub fn callback(mut self, callback: CallbackDirective) -> Self {
-        self.template.callback = callback;
+        Arc::make_mut(&mut self.template).callback = callback;
         self
     }
 
     /// The host that forms are posted to; by default the public endpoint of the region.
     pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
-        self.template.destination.reach_through(endpoint);
+        Arc::make_mut(&mut self.template)
+            .destination
+            .reach_through(endpoint);
         self
     }
 
@@ -94,7 +96,7 @@ impl PostPolicyBuilder {
 
     /// Which signature the policy carries; version 4 by default.
     pub fn signature(mut self, version: SignatureVersion) -> Self {
-        self.template.signature = version;
+        Arc::make_mut(&mut self.template).signature = version;
         self
     }
 

@@ -36,11 +36,8 @@ impl Destination {
     pub(super) fn reach_through(&mut self, through: Endpoint) {
         match self {
             Self::Bucket { endpoint, .. } => *endpoint = through,
-            Self::Url { url, bucket } => {
-                if let Some(bucket) = bucket {
-                    *url = through.upload_url(bucket);
-                }
-            }
+            // Whoever gave the URL has said it all.
+            Self::Url { .. } => {}
         }
     }
 

@@ -1,8 +1,12 @@
 //! What somebody may upload.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use super::{
+    builder::PostPolicyBuilder,
     condition::Condition,
     content_types::ContentTypes,
     directive::CallbackDirectiveError,
@@ -172,7 +176,7 @@ impl Grant {
     /// The policy for one file: what is granted, and of that only what was asked for.
     pub(super) fn policy(
         &self,
-        template: &Template,
+        template: &Arc<Template>,
         asked: &RequestedFile,
         at: SystemTime,
     ) -> Result<PostPolicy, Denied> {
@@ -192,14 +196,12 @@ impl Grant {
             Name::Unique(prefix) => unique_key(prefix, asked.filename(), at)?.into(),
             Name::Any(prefix) => UploadKey::Under(prefix.clone()),
         };
-        let mut template = template.clone();
+        let mut template = Arc::clone(template);
         if !self.variables.is_empty() {
-            template.callback = template
-                .callback
-                .with_custom(&self.variables)
-                .map_err(Denied::Callback)?;
+            let callback = template.callback.clone().with_custom(&self.variables);
+            Arc::make_mut(&mut template).callback = callback.map_err(Denied::Callback)?;
         }
-        Ok(template.policy(key, terms).build()?)
+        Ok(PostPolicyBuilder::of(template, key, terms).build()?)
     }
 
     fn narrowed_type(&self, asked: &RequestedFile) -> Result<ContentTypes, Denied> {

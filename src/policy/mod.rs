@@ -4,9 +4,10 @@
 //! send another callback, or none. So every policy made here names the callback.
 //!
 //! * [`PostPolicy`] is one upload: built from checked values, signed into an [`UploadToken`] (signature version 4, or 1).
-//! * [`OssPolicyService`] answers a `GET` with the token of Alibaba's sample application servers: `accessid`, `host`,
-//!   `policy`, `signature`, `expire`, `dir` and `callback`. CORS is not its business: put a
-//!   `tower_http::cors::CorsLayer` around it.
+//! * [`OssPolicyService`] hands such tokens out: an [`Authorize`] of yours answers with a [`Grant`], and what the client
+//!   asked for narrows it. CORS is not its business: put a `tower_http::cors::CorsLayer` around it.
+//! * [`CallbackDirective`] says whom OSS calls after the upload, and with which [`CallbackBody`].
+//! * [`CredentialsProvider`] gives the AccessKey to sign with: a pair, the environment, or STS.
 //!
 //! Sources: the [PostObject] page, and [signature version 4] and [1].
 //!

@@ -1,6 +1,6 @@
 //! A policy that can be signed.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use super::{
     builder::PostPolicyBuilder,
@@ -75,7 +75,8 @@ impl PostPolicy {
         size: SizeRange,
         callback: CallbackDirective,
     ) -> PostPolicyBuilder {
-        Template::new(bucket, region, callback).policy(key.into(), Terms::new(size))
+        let template = Arc::new(Template::new(bucket, region, callback));
+        PostPolicyBuilder::of(template, key.into(), Terms::new(size))
     }
 
     pub(super) fn new(checked: PostPolicyBuilder) -> Self {
@@ -201,7 +202,8 @@ mod tests {
         );
         template.profile = Profile::Reduced;
         let prefix: ObjectPrefix = "a/".parse().unwrap();
-        template.policy(prefix.into(), Terms::new(SizeRange::new(1, 10).unwrap()))
+        let terms = Terms::new(SizeRange::new(1, 10).unwrap());
+        PostPolicyBuilder::of(Arc::new(template), prefix.into(), terms)
     }
 
     /// The clients of these formats send `success_action_status=200`, the callback and the signature, nothing else.

@@ -3,14 +3,11 @@
 use std::sync::Arc;
 
 use super::{
-    builder::PostPolicyBuilder,
     destination::Destination,
     directive::CallbackDirective,
     error::{FieldProblem, PolicyError},
     field::{check_distinct, check_value},
     signature::{DayKeys, SignatureVersion},
-    terms::Terms,
-    upload_key::UploadKey,
 };
 use crate::protocol::{Bucket, Region, UploadUrl};
 
@@ -56,10 +53,6 @@ impl Template {
             profile: Profile::Reduced,
             day_keys: Arc::default(),
         }
-    }
-
-    pub(super) fn policy(self, key: UploadKey, terms: Terms) -> PostPolicyBuilder {
-        PostPolicyBuilder::of(self, key, terms)
     }
 
     pub(super) fn check(&self) -> Result<(), PolicyError> {

@@ -100,7 +100,7 @@ impl OssPolicyService<PublicDemo> {
     pub fn region(self, region: Region) -> Self {
         let mut signed = self.shaped(|template| template.region = Some(region));
         let issuer = Arc::make_mut(&mut signed.issuer);
-        TokenFormat::V4.shape(&mut issuer.template);
+        TokenFormat::V4.shape(Arc::make_mut(&mut issuer.template));
         issuer.format = TokenFormat::V4;
         signed
     }
@@ -114,7 +114,8 @@ impl OssPolicyService<PublicDemo> {
     }
 
     fn shaped(mut self, change: impl FnOnce(&mut Template)) -> Self {
-        change(&mut Arc::make_mut(&mut self.issuer).template);
+        let issuer = Arc::make_mut(&mut self.issuer);
+        change(Arc::make_mut(&mut issuer.template));
         self
     }
 }

@@ -19,7 +19,7 @@ use crate::policy::{
 /// What the tokens of a service have in common.
 #[derive(Clone)]
 pub(super) struct Issuer {
-    pub(super) template: Template,
+    pub(super) template: Arc<Template>,
     pub(super) credentials: Arc<dyn CredentialsProvider>,
     pub(super) format: TokenFormat,
     pub(super) clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,

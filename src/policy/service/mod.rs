@@ -109,7 +109,7 @@ impl<A: Authorize> OssPolicyService<A> {
         Ok(Self {
             authorize: Arc::new(authorize),
             issuer: Arc::new(Issuer {
-                template,
+                template: Arc::new(template),
                 credentials: Arc::new(credentials),
                 format,
                 clock: Arc::new(SystemTime::now),
@@ -118,11 +118,14 @@ impl<A: Authorize> OssPolicyService<A> {
         })
     }
 
-    /// The host that forms are posted to; by default the public endpoint of the region.
+    /// The host that forms are posted to; by default the public endpoint of the region. A
+    /// [`public_demo`](OssPolicyService::public_demo) is given the whole URL instead, and keeps it.
     #[must_use]
     pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
         let issuer = Arc::make_mut(&mut self.issuer);
-        issuer.template.destination.reach_through(endpoint);
+        Arc::make_mut(&mut issuer.template)
+            .destination
+            .reach_through(endpoint);
         self
     }
 
@@ -134,7 +137,7 @@ impl<A: Authorize> OssPolicyService<A> {
     /// region and none is known.
     pub fn format(mut self, format: TokenFormat) -> Result<Self, PolicyError> {
         let issuer = Arc::make_mut(&mut self.issuer);
-        format.shape(&mut issuer.template);
+        format.shape(Arc::make_mut(&mut issuer.template));
         issuer.format = format;
         issuer.template.check()?;
         Ok(self)
@@ -145,7 +148,7 @@ impl<A: Authorize> OssPolicyService<A> {
     pub fn signature(mut self, version: SignatureVersion) -> Self {
         let issuer = Arc::make_mut(&mut self.issuer);
         if issuer.format == TokenFormat::Fields {
-            issuer.template.signature = version;
+            Arc::make_mut(&mut issuer.template).signature = version;
         }
         self
     }
