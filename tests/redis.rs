@@ -1,0 +1,1 @@
+//! The store of used tickets on a real Redis.
