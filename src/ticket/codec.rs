@@ -153,8 +153,12 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(text).ok()
     }
 
-    fn parsed<T: FromStr>(&mut self) -> Option<T> {
-        self.text()?.parse().ok()
+    /// A text that is spelled as the type itself spells it.
+    fn parsed<T: FromStr + ToString>(&mut self) -> Option<T> {
+        let text = self.text()?;
+        text.parse()
+            .ok()
+            .filter(|value: &T| value.to_string() == text)
     }
 
     fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {

@@ -2,6 +2,8 @@
 
 mod counter;
 mod entry;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{HashMap, hash_map},
@@ -40,7 +42,7 @@ const SWEEP_WHEN_FULL_EVERY: Duration = Duration::from_secs(1);
 /// For a service that runs once. Two instances do not know of each other, and a restart forgets: tickets that have not
 /// expired can then be used once more. Use `RedisStore` where that matters.
 ///
-/// A ticket takes at most 128 bytes beside the stored answers (152 while its handler runs). Only what has expired is
+/// A ticket takes at most 128 bytes beside the stored answers (144 while its handler runs). Only what has expired is
 /// ever forgotten: a full store refuses, and the callback is answered with 503.
 ///
 /// A ticket has expired when it has by the clock that [`Attempt::now`] was read from, *and* as much time has passed by
