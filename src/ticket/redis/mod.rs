@@ -35,7 +35,8 @@ const KEPT_LONGER: Duration = Duration::from_secs(60 * 60);
 /// key, `oss-ticket:` and its nonce in hex, which Redis itself drops an hour after the ticket has expired. Leases run
 /// by the clock of Redis. While the handler runs for a text elsewhere, that text is asked about every 25 to 400 ms.
 ///
-/// The connection is made when it is first needed, and again after it failed. A Redis that cannot be reached, or takes
+/// The connection is made when it is first needed, and again when it is found lost: each step can be done twice without
+/// being done twice. A Redis that cannot be reached, or takes
 /// longer than the [timeout](Self::timeout), is an error, and the callback is answered with 503.
 ///
 /// # What the Redis needs
