@@ -322,12 +322,12 @@ async fn rp_05_a_lease_that_ends_frees_the_text_and_fences_its_holder() {
     assert_eq!(stored(&one, &once(1, 1)).await, reply("[]"));
 
     // What a holder left behind keeps no other text out, and a late holder that nobody replaced may finish.
-    drop(fresh(&one, &once(2, 1).lease(short)).await);
-    drop(fresh(&one, &up_to(1, 3, 1).lease(short)).await);
+    fresh(&one, &once(2, 1).lease(short)).await;
+    fresh(&one, &up_to(1, 3, 1).lease(short)).await;
     let late = fresh(&one, &once(4, 1).lease(short)).await;
     sleep(short + Duration::from_millis(50)).await;
-    drop(fresh(&two, &once(2, 2)).await);
-    drop(fresh(&two, &up_to(1, 3, 2)).await);
+    fresh(&two, &once(2, 2)).await;
+    fresh(&two, &up_to(1, 3, 2)).await;
     let more = begin(&two, &up_to(1, 3, 1)).await;
     assert!(matches!(more, Ok(Begin::Exhausted)));
     finish(&one, &late, "{}").await.unwrap();
@@ -513,7 +513,7 @@ async fn rp_11_clocks_that_jump_do_not_matter_to_leases() {
     let redis = Redis::start(FORGETFUL);
     let (one, two) = (redis.store(), redis.store());
     let hour = 60 * MINUTE;
-    drop(fresh(&one, &once(1, 1)).await);
+    fresh(&one, &once(1, 1)).await;
     for wall in [
         SystemTime::now() + hour,
         SystemTime::now() - hour,
@@ -523,7 +523,7 @@ async fn rp_11_clocks_that_jump_do_not_matter_to_leases() {
         assert!(matches!(other, Ok(Begin::Running(_))), "{wall:?}");
     }
     let endless = once(2, 1).lease(Duration::MAX);
-    drop(fresh(&one, &endless).await);
+    fresh(&one, &endless).await;
     assert!(matches!(begin(&two, &endless).await, Ok(Begin::Running(_))));
 }
 

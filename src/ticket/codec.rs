@@ -88,7 +88,7 @@ fn write_text(out: &mut Vec<u8>, text: &str) -> Option<()> {
     Some(())
 }
 
-/// Reads what [`write`] has written, and nothing else. Only for bytes whose seal has been checked.
+/// Reads what [`write()`] has written, and nothing else. Only for bytes whose seal has been checked.
 pub(super) fn read(bytes: &[u8]) -> Option<Content> {
     let mut input = Reader(bytes);
     if input.array()? != [VERSION] {

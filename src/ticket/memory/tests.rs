@@ -212,7 +212,7 @@ async fn rp_05_what_a_holder_left_behind_keeps_no_other_text_out() {
     // Of a prefix, the uses come back.
     let answered = fresh(&store, &up_to(2, 2, 1));
     store.try_finish(&answered, &reply("1")).unwrap();
-    drop(fresh(&store, &up_to(2, 2, 2)));
+    fresh(&store, &up_to(2, 2, 2));
     assert!(matches!(
         store.try_begin(&up_to(2, 2, 3)),
         Ok(Begin::Exhausted)
@@ -272,7 +272,6 @@ async fn rp_08_a_ticket_takes_at_most_128_bytes_beside_its_answer() {
     const TICKETS: u128 = 62_500;
     let store = MemoryStore::new();
     let (mut leases, empty) = (Vec::new(), reply(""));
-    let leases_then = |leases: &mut Vec<Lease>| leases.drain(..).collect::<Vec<_>>();
     leases.reserve(TICKETS as usize);
     let running = allocation_counter::measure(|| {
         for n in 0..TICKETS {
@@ -282,7 +281,6 @@ async fn rp_08_a_ticket_takes_at_most_128_bytes_beside_its_answer() {
     let per_ticket = running.bytes_current / i64::try_from(TICKETS).unwrap();
     println!("{per_ticket} bytes a ticket while its handler runs");
     assert!(per_ticket <= 144, "{per_ticket}");
-    let leases = leases_then(&mut leases);
     let finished = allocation_counter::measure(|| {
         for lease in &leases {
             store.try_finish(lease, &empty).unwrap();
