@@ -60,7 +60,7 @@ impl Config {
         let length = HeaderValue::from(response.body().len());
         response.headers_mut().insert(CONTENT_LENGTH, length);
         response.extensions_mut().insert(error);
-        response.map(ResponseBody::rejection)
+        response.map(ResponseBody::ours)
     }
 }
 

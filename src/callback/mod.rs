@@ -142,11 +142,15 @@
 #[cfg(feature = "axum")]
 mod axum;
 mod body;
+mod bond;
+mod claim;
+mod claiming;
 mod config;
 mod diagnose;
 mod error;
 mod event;
 mod future;
+mod keeping;
 mod layer;
 mod reply;
 mod report;

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+    atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
 };
 
 use bytes::Bytes;
@@ -23,6 +23,7 @@ pub(super) struct Reporter(Arc<Said>);
 #[derive(Debug, Default)]
 struct Said {
     unusable_answers: AtomicU8,
+    failing_store: AtomicBool,
     /// A bit for each entry a key table can have.
     missing_keys: [AtomicU64; KeyTable::MAX_PATHS.div_ceil(64)],
 }
@@ -39,6 +40,15 @@ impl Reporter {
     /// A refused request. The texts are ours; what the sender wrote stays out, or is the digits of a key version.
     pub(super) fn rejection(&self, error: &CallbackError, key_url: Option<&KeyUrl>) {
         let source = std::error::Error::source(error);
+        if error.kind() == CallbackErrorKind::StoreUnavailable
+            && !self.0.failing_store.swap(true, Relaxed)
+        {
+            return tracing::warn!(
+                target: "tower_aliyun_oss::rejection",
+                reason = source,
+                "the store of used tickets fails; callbacks are answered with 503"
+            );
+        }
         match key_url.filter(|_| error.kind() == CallbackErrorKind::KeyUnavailable) {
             Some(url) if self.0.first_without_key(url.entry()) => tracing::warn!(
                 target: "tower_aliyun_oss::rejection",

@@ -10,6 +10,8 @@ use std::{error::Error, fmt};
 pub enum TicketError {
     /// There is none.
     Absent,
+    /// The callback body holds more than one.
+    Repeated,
     /// Not a ticket: too long, too short, not its one Base64 spelling, or authentic and still not readable.
     Malformed,
     /// A version that this one does not know.
@@ -26,13 +28,15 @@ pub enum TicketError {
     Target,
     /// For a callback body of the other type.
     BodyType,
-    /// For another bucket.
+    /// The callback body cannot be read, or gives a name twice, so it does not say what was uploaded.
+    Unreadable,
+    /// For another bucket, or the callback names none.
     Bucket,
-    /// For another object.
+    /// For another object, or the callback names none.
     Object,
-    /// The object is smaller or larger than was granted.
+    /// The object is smaller or larger than was granted, or the callback does not say how large it is.
     Size,
-    /// The object is of a type that was not granted.
+    /// The object is of a type that was not granted, or the callback names none.
     ContentType,
     /// The claims are not what the type that they are read into asks for.
     Claims,
@@ -42,6 +46,7 @@ impl fmt::Display for TicketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Absent => "the callback has no ticket; was the upload granted by this service?",
+            Self::Repeated => "the callback body holds more than one ticket; name the field once",
             Self::Malformed => "the ticket is malformed; does the callback body hold it unchanged?",
             Self::UnknownVersion => {
                 "the ticket is of an unknown version; was it made by a newer release?"
@@ -57,8 +62,11 @@ impl fmt::Display for TicketError {
             }
             Self::Target => "the ticket is for another callback target",
             Self::BodyType => "the ticket is for the other type of callback body",
-            Self::Bucket => "the ticket is for another bucket",
-            Self::Object => "the ticket is for another object",
+            Self::Unreadable => {
+                "the callback body cannot be read, or gives a name twice; compare it with callbackBody"
+            }
+            Self::Bucket => "the ticket is for another bucket, or the callback body names none",
+            Self::Object => "the ticket is for another object, or the callback body names none",
             Self::Size => "the object has a size that the ticket does not grant",
             Self::ContentType => "the object is of a type that the ticket does not grant",
             Self::Claims => "the claims of the ticket do not fit the type they are read into",

@@ -76,6 +76,7 @@ mod store;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod tickets;
 
 pub use checked::CheckedTicket;
 pub use codec::MAX_TICKET_LEN;
@@ -92,3 +93,4 @@ pub use store::{
     UseLimit,
 };
 pub use terms::{Grant, Terms, TermsError};
+pub use tickets::{OnFailure, Tickets};

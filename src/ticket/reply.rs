@@ -54,6 +54,15 @@ impl StoredReply {
         })
     }
 
+    /// A short constant text of ours.
+    pub(crate) fn json(status: StatusCode, body: &'static str) -> Self {
+        Self {
+            status,
+            content_type: Some(HeaderValue::from_static("application/json")),
+            body: Bytes::from_static(body.as_bytes()),
+        }
+    }
+
     /// The status.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
