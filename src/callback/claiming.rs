@@ -40,6 +40,7 @@ enum Step {
 }
 
 /// How a callback is to be answered.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
 pub(super) enum Claimed<S, B> {
     /// By the inner service. Without a claim when the store failed, and that is passed over.
     Run(S, Request<CallbackBody<B>>, Option<Claim>),
