@@ -104,10 +104,10 @@ async fn rp_06_redis_killed_in_the_middle() {
         let mut redis = Redis::start(DURABLE);
         let runs = Runs::default();
         let instances = [(); 3].map(|()| {
-            let tickets = tickets(&redis).on_failure(on_failure);
+            let tickets = tickets(&redis).on_failure(on_failure).lease(HOUR);
             // What is held by nobody any more is not waited for.
             layer(&tickets)
-                .deadline(Duration::from_millis(500))
+                .deadline(Duration::from_secs(3))
                 .layer(runs.clone())
         });
         let requests: Arc<[_]> = (0..TICKETS)

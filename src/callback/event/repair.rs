@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr_iter;
+
 const NULL: &str = "null";
 
 /// A JSON text in which every member has a value.
@@ -19,6 +21,12 @@ pub(super) struct Repaired<'a> {
 impl<'a> Repaired<'a> {
     /// One pass, without a stack; copies nothing when nothing is missing.
     pub(super) fn new(json: &'a str) -> Self {
+        if !may_have_gaps(json.as_bytes()) {
+            return Self {
+                text: Cow::Borrowed(json),
+                inserted: Vec::new(),
+            };
+        }
         let mut repaired = String::new();
         let mut inserted = Vec::new();
         let mut copied = 0;
@@ -55,6 +63,15 @@ impl<'a> Repaired<'a> {
             None => offset,
         }
     }
+}
+
+/// Whether any colon, in a string or not, is followed by what may follow a missing value.
+fn may_have_gaps(json: &[u8]) -> bool {
+    memchr_iter(b':', json).any(|at| {
+        let mut rest = json.iter().skip(at + 1);
+        let next = rest.find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+        matches!(next, Some(b',' | b'}'))
+    })
 }
 
 /// The offsets behind each colon whose value is missing.
