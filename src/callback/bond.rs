@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     error::{CallbackError, CallbackErrorKind as Kind},
-    event::{find_ticket, read_event},
+    event::{UploadEvent, find_ticket, read_event},
     rules::Rules,
 };
 use crate::{
@@ -30,6 +30,8 @@ pub(super) enum Bond {
 pub(super) struct Granted {
     pub(super) ticket: CheckedTicket,
     pub(super) digest: TextDigest,
+    /// Read for the check already.
+    pub(super) event: UploadEvent,
 }
 
 impl Bond {
@@ -77,12 +79,16 @@ impl Bond {
             Self::Open(_) => return Err(Kind::TicketMissing.into()),
             Self::Checked(ticket) => *ticket,
         };
-        within_grant(&ticket, body_type, body)
+        let event = within_grant(&ticket, body_type, body)
             .map_err(|why| CallbackError::with_source(Kind::OutsideGrant, why))?;
         let mut text = Sha256::new();
         write(&mut text);
         let digest = TextDigest::from_bytes(text.finalize().into());
-        Ok(Some(Granted { ticket, digest }))
+        Ok(Some(Granted {
+            ticket,
+            digest,
+            event,
+        }))
     }
 }
 
@@ -90,11 +96,12 @@ fn within_grant(
     ticket: &CheckedTicket,
     body_type: CallbackBodyType,
     body: &[u8],
-) -> Result<(), TicketError> {
+) -> Result<UploadEvent, TicketError> {
     let event = read_event(body_type, body).map_err(|_| TicketError::Unreadable)?;
     let bucket = event.bucket().ok_or(TicketError::Bucket)?;
     let object = event.object().ok_or(TicketError::Object)?;
     let size = event.size().ok_or(TicketError::Size)?;
     // None is of no type, which only a grant of any type contains.
-    ticket.permits(bucket, object, size, event.mime_type().unwrap_or_default())
+    ticket.permits(bucket, object, size, event.mime_type().unwrap_or_default())?;
+    Ok(event)
 }

@@ -105,7 +105,10 @@ impl VerifiedCallback {
     /// When the body is not UTF-8, is not JSON although its content type says so, gives a name twice at the top
     /// level, or when a variable is not of its kind: a number of OSS that is none, an `x:` variable that is no string.
     pub fn event(&self) -> Result<UploadEvent, EventError> {
-        event::read_event(self.body_type, &self.body)
+        match &self.granted {
+            Some(granted) => Ok(granted.event.clone()),
+            None => event::read_event(self.body_type, &self.body),
+        }
     }
 
     /// The body as a type of yours. See the [module](super#reading-the-body) for what is read how.

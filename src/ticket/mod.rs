@@ -60,7 +60,43 @@
 //! # One use
 //!
 //! A ticket alone can be shown again until it expires. A [`ReplayStore`] remembers which were used: [`MemoryStore`]
-//! for one process, `RedisStore` (feature `redis`) for many.
+//! for one process, `RedisStore` (feature `redis`) for many. [`Tickets`] is what a layer is given: keys, store, and
+//! what happens to a ticket whose handler fails.
+//!
+//! Of one ticket and one text (what OSS signed: path, query and body):
+//!
+//! | a callback comes | and it is answered |
+//! |---|---|
+//! | for the first time | by the handler, and the answer is kept |
+//! | again, when the handler is done | as the first time; the handler does not run |
+//! | again, while the handler runs | as the first time, or with 503 at the layer's deadline |
+//! | again, after the handler failed | as [`OnFailure`] says: by the handler, or as the first time |
+//! | with another text, for one object | with 403 |
+//! | with another text, for a prefix | by the handler, as often as [`Grant::Prefix`] says; then with 403 |
+//! | while the store cannot be reached | with 503 |
+//!
+//! An answer is a success only when it is known to be kept. A handler that has run, and whose answer could not be
+//! kept, is not called one; with [`OnFailure::Retry`] it may run again once its [lease](Tickets::lease) has ended.
+//! Nothing makes *exactly* once out of that: let the handler note the [nonce](CheckedTicket::nonce) and
+//! [text](crate::callback::VerifiedCallback::text_digest) in its own transaction where it matters.
+//!
+//! OSS tries the URLs of a callback in turn. Those that differ in path or query make different texts, so for one
+//! object only the first that the handler answers counts.
+//!
+//! # How durable
+//!
+//! What a store forgets can be used once more, by whoever has kept a signed callback, until the ticket expires:
+//! nothing becomes possible that was not granted, but the handler runs a second time.
+//!
+//! * [`MemoryStore`] forgets when the process ends, and knows nothing of other processes.
+//! * `RedisStore` keeps what its Redis keeps. With `appendonly yes` and **`appendfsync always`** a crash loses nothing
+//!   that was answered. With `everysec` it loses a second or two; without `appendonly`, all since the last snapshot.
+//!   A failover loses what was not replicated. Set `maxmemory-policy noeviction`.
+//!
+//! # What a ticket does not prove
+//!
+//! Its lawful holder can have OSS sign another size, type or checksum for it, through a bucket of his own. Ask OSS
+//! itself, with your credentials, for what must be true.
 
 mod checked;
 mod codec;
@@ -73,6 +109,7 @@ mod redis;
 mod reply;
 mod seal;
 mod store;
+mod store_error;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -88,9 +125,7 @@ pub use nonce::{Nonce, RandomError};
 pub use redis::RedisStore;
 pub use reply::{StoredReply, StoredReplyError};
 pub use seal::{MAX_LIFETIME, SKEW};
-pub use store::{
-    Attempt, Begin, Lease, ReplayStore, StoreAnswer, StoreError, StoreErrorKind, TextDigest,
-    UseLimit,
-};
+pub use store::{Attempt, Begin, Lease, ReplayStore, StoreAnswer, TextDigest, UseLimit};
+pub use store_error::{StoreError, StoreErrorKind};
 pub use terms::{Grant, Terms, TermsError};
 pub use tickets::{OnFailure, Tickets};

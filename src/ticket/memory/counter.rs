@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::super::store::{StoreError, StoreErrorKind};
+use super::super::store_error::{StoreError, StoreErrorKind};
 
 pub(super) struct Counter {
     taken: AtomicUsize,

@@ -24,9 +24,8 @@ use self::{
 use super::{
     nonce::Nonce,
     reply::StoredReply,
-    store::{
-        Attempt, Begin, Lease, ReplayStore, StoreAnswer, StoreError, StoreErrorKind, UseLimit,
-    },
+    store::{Attempt, Begin, Lease, ReplayStore, StoreAnswer, UseLimit},
+    store_error::{StoreError, StoreErrorKind},
 };
 
 const SHARDS: usize = 16;

@@ -8,7 +8,7 @@ use std::{
 use redis::{Client, FromRedisValue, RedisError, ScriptInvocation, aio::MultiplexedConnection};
 use tokio::{sync::OnceCell, time::timeout};
 
-use super::super::store::{StoreError, StoreErrorKind};
+use super::super::store_error::{StoreError, StoreErrorKind};
 
 /// Filled by whoever comes first; the others wait for that one.
 type Cell = Arc<OnceCell<MultiplexedConnection>>;

@@ -15,9 +15,8 @@ use self::connection::Connection;
 use super::{
     nonce::{Nonce, fill_random},
     reply::StoredReply,
-    store::{
-        Attempt, Begin, Lease, ReplayStore, StoreAnswer, StoreError, StoreErrorKind, UseLimit,
-    },
+    store::{Attempt, Begin, Lease, ReplayStore, StoreAnswer, UseLimit},
+    store_error::{StoreError, StoreErrorKind},
 };
 
 /// The first pause before a running text is asked about again; it doubles each time.
