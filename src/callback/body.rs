@@ -100,11 +100,9 @@ pin_project! {
 }
 
 impl<B> ResponseBody<B> {
-    pub(super) fn ours(bytes: Bytes) -> Self {
+    pub(super) fn whole(body: Full<Bytes>) -> Self {
         Self {
-            inner: Either::Ours {
-                body: Full::new(bytes),
-            },
+            inner: Either::Ours { body },
         }
     }
 

@@ -7,6 +7,7 @@ use http::{
     HeaderValue, Response,
     header::{CONTENT_LENGTH, CONTENT_TYPE},
 };
+use http_body_util::Full;
 use tokio::runtime::Handle;
 
 use super::{body::ResponseBody, error::CallbackErrorKind};
@@ -122,5 +123,5 @@ pub(super) fn given_again<B>(reply: &StoredReply) -> Response<ResponseBody<B>> {
     if let Some(content_type) = reply.content_type() {
         headers.insert(CONTENT_TYPE, content_type.clone());
     }
-    response.map(|()| ResponseBody::ours(body))
+    response.map(|()| ResponseBody::whole(Full::new(body)))
 }

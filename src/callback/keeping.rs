@@ -9,6 +9,7 @@ use std::{
 use bytes::Bytes;
 use http::{Response, header::CONTENT_TYPE, response::Parts};
 use http_body::Body;
+use http_body_util::Full;
 use pin_project_lite::pin_project;
 
 use super::{
@@ -64,12 +65,12 @@ where
                             return Poll::Ready(Err(error));
                         }
                     };
-                    config.reporter.answer(&response);
                     let frees = claim
                         .as_ref()
                         .is_none_or(|claim| claim.tickets().frees_on_failure());
                     if frees && !response.status().is_success() {
                         drop(claim.take());
+                        config.reporter.answer(&response);
                         return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                     }
                     let (parts, body) = response.into_parts();
@@ -160,7 +161,11 @@ fn settled<R>(
 ) -> Response<ResponseBody<R>> {
     match finished {
         Err(error) if !passed_over => refuse(config, error),
-        Ok(()) | Err(_) => response.map(ResponseBody::ours),
+        Ok(()) | Err(_) => {
+            let response = response.map(Full::new);
+            config.reporter.answer(&response);
+            response.map(ResponseBody::whole)
+        }
     }
 }
 

@@ -90,7 +90,8 @@ impl OssCallbackLayer {
     }
 
     /// How long body, key and store of tickets together may take; 4 s by default. What takes longer is answered with
-    /// 503. So is a callback that waits for as long for another one of the same ticket to be answered.
+    /// 503. So is a callback that waits for as long for another one of the same ticket to be answered. Keeping the answer
+    /// may take as long once more: the inner service has run by then.
     ///
     /// OSS waits 5 s for the answer and does not try again, so keep some of it for the handler.
     pub fn deadline(mut self, time: Duration) -> Self {

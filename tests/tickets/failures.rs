@@ -439,3 +439,57 @@ fn dropped_outside_of_a_runtime() {
     drop(future);
     assert_eq!(store.counts(), [1, 0, 0]);
 }
+
+#[test]
+fn the_log_says_once_loudly_that_the_store_fails_and_never_what_is_secret() {
+    let log = support::Log::default();
+    let _listening = log.listen();
+    let store = Meddled {
+        begin: fails(),
+        ..Meddled::new(&CountedStore::default())
+    };
+    let tickets = Tickets::new(keys(), store);
+    let service = layer(&tickets).layer(Handler::default());
+    let ticket = mint(&exact("a.png").claims("canary").unwrap());
+    for _ in 0..3 {
+        let outcome = now(send(service.clone(), signed(form("a.png", &ticket))));
+        outcome.assert_refused(503, CallbackErrorKind::StoreUnavailable);
+    }
+    assert_eq!(log.count("WARN", "the store of used tickets fails"), 1);
+    assert_eq!(
+        log.count("DEBUG", "the store of used tickets is not available"),
+        2
+    );
+    let forged = ticket.replace(['A', 'b'], "_");
+    now(send(service, signed(form("a.png", &forged))));
+    assert_eq!(
+        log.count("DEBUG", "the ticket is not valid for this callback"),
+        1
+    );
+    for secret in [&*ticket, &forged, "canary", "a.png", "FEFE"] {
+        assert_eq!(log.count("", secret), 0, "{secret}");
+        assert!(!format!("{tickets:?}").contains(secret));
+    }
+}
+
+/// Without tickets OSS would not take it; what is kept has a length.
+#[test]
+fn an_answer_in_pieces_is_given_whole() {
+    let log = support::Log::default();
+    let _listening = log.listen();
+    let inner = service_fn(|_: Request<CallbackBody<Full<Bytes>>>| {
+        let pieces = Pieces {
+            piece: Bytes::from_static(b"[1]"),
+            left: 50,
+            then: Fault::Status(200),
+        };
+        ready(Ok::<_, Infallible>(Response::new(pieces)))
+    });
+    let request = signed(form("a.png", &mint(&exact("a.png"))));
+    let response = now(layer(&Tickets::in_memory(keys()))
+        .layer(inner)
+        .oneshot(request))
+    .unwrap();
+    assert_eq!(response.body().size_hint().exact(), Some(150));
+    assert_eq!(log.count("WARN", ""), 0);
+}

@@ -10,6 +10,9 @@ mod refusals;
 #[path = "../support/redis.rs"]
 mod server;
 
+#[path = "../support/mod.rs"]
+mod support;
+
 use std::{
     convert::Infallible,
     future::{Future, Ready, ready},

@@ -267,3 +267,40 @@ fn an_answer_is_given_again_as_it_was() {
         assert_eq!(again.error.map(|error| error.kind()), None);
     }
 }
+
+/// Panics when it is called without having been polled ready; a clone starts unready.
+struct Strict(bool, Handler);
+
+impl Clone for Strict {
+    fn clone(&self) -> Self {
+        Self(false, self.1.clone())
+    }
+}
+
+impl<B> Service<Request<CallbackBody<B>>> for Strict {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.0 = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<CallbackBody<B>>) -> Self::Future {
+        assert!(std::mem::take(&mut self.0), "called without being ready");
+        ready(Ok(self.1.run()))
+    }
+}
+
+#[test]
+fn df_21_the_ready_instance_is_the_one_called() {
+    let tickets = Tickets::in_memory(keys());
+    let mut service = layer(&tickets).layer(Strict(false, Handler::default()));
+    let ticket = mint(&under("user/7/"));
+    for (run, object) in (1..).zip(["user/7/a.png", "user/7/b.png"]) {
+        for _ in 0..2 {
+            now(send(&mut service, signed(form(object, &ticket)))).assert_run(run);
+        }
+    }
+}

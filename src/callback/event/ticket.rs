@@ -127,3 +127,105 @@ impl Visitor<'_> for IsTicket {
         Ok(name == TICKET_FIELD)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{
+        super::{EventErrorKind, read_event},
+        *,
+    };
+
+    fn form() -> impl Strategy<Value = String> {
+        let name = prop::sample::select(vec![
+            "x:ticket",
+            "x%3Aticket",
+            "x%3aticket",
+            "%78:ticket",
+            "x:ticket+",
+            "+x:ticket",
+            "x:ticke",
+            "bucket",
+            "",
+            "x:ticket%00",
+            "X:ticket",
+            "x:tick%65t",
+        ]);
+        let value = prop::sample::select(vec!["=", "=abc", "=a%62c", "=a=b", "", "=%FF", "=a%2Bb"]);
+        let pair = (name, value).prop_map(|(name, value)| format!("{name}{value}"));
+        prop::collection::vec(pair, 0..4).prop_map(|pairs| pairs.join("&"))
+    }
+
+    fn json() -> impl Strategy<Value = String> {
+        let name = prop::sample::select(vec![
+            "x:ticket",
+            "\\u0078:ticket",
+            "x:tic\\u006Bet",
+            "x:ticke",
+            "bucket",
+            "",
+            "a:,x:ticket",
+        ]);
+        let value = prop::sample::select(vec![
+            "",
+            "null",
+            "\"\"",
+            "\"abc\"",
+            "\"a\\u0062c\"",
+            "1",
+            "[]",
+            "{\"x:ticket\":\"b\"}",
+        ]);
+        let member = (name, value).prop_map(|(name, value)| format!("\"{name}\":{value}"));
+        let members = prop::collection::vec(member, 0..4);
+        (members, prop::sample::select(vec!["", " ", "x", "{}"]))
+            .prop_map(|(members, end)| format!("{{{}}}{end}", members.join(",")))
+    }
+
+    /// What is found before the signature is verified is what the whole reader finds after it.
+    fn agrees(body_type: CallbackBodyType, body: &str) -> Result<(), TestCaseError> {
+        let found = find(body_type, body.as_bytes());
+        match read_event(body_type, body.as_bytes()) {
+            Ok(event) => {
+                let ticket = event.custom(TICKET_FIELD).unwrap_or_default();
+                match found {
+                    Ok(found) => prop_assert_eq!(&found, ticket),
+                    Err(why) => {
+                        prop_assert_eq!(why, TicketError::Absent);
+                        prop_assert_eq!(ticket, "");
+                    }
+                }
+            }
+            // Another name may stand twice, or another value be unreadable, and that is seen later.
+            Err(error) if error.field() == Some(TICKET_FIELD) => {
+                // Which of two faults is named is up to the reader.
+                let refused = matches!(found, Err(TicketError::Repeated | TicketError::Malformed));
+                prop_assert!(refused, "{}: {:?}", error, found);
+            }
+            Err(error) if error.kind() == EventErrorKind::NotJson => {
+                prop_assert!(found.is_err(), "{}", error);
+            }
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn both_readers_of_a_form_find_the_same(body in form()) {
+            agrees(CallbackBodyType::Form, &body)?;
+        }
+
+        #[test]
+        fn both_readers_of_json_find_the_same(body in json()) {
+            agrees(CallbackBodyType::Json, &body)?;
+        }
+
+        #[test]
+        fn any_body_is_answered(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = find(CallbackBodyType::Form, &body);
+            let _ = find(CallbackBodyType::Json, &body);
+        }
+    }
+}
