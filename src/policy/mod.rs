@@ -33,8 +33,14 @@ mod upload_token;
 
 pub use builder::PostPolicyBuilder;
 pub use condition::Condition;
-pub use credentials::{Credentials, CredentialsError};
-pub use directive::{CallbackDirective, CallbackDirectiveError};
+pub use credentials::{
+    Credentials, CredentialsError, CredentialsLookup, CredentialsProvider,
+    CredentialsProviderError, EnvironmentError, RefreshingCredentials,
+};
+pub use directive::{
+    CallbackBody, CallbackDirective, CallbackDirectiveError, CallbackFieldError,
+    CallbackFieldErrorKind,
+};
 pub use error::{FieldProblem, PolicyError};
 pub use post_policy::PostPolicy;
 pub use service::{OssPolicyService, PolicyBody, PolicyFuture};

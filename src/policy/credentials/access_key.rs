@@ -1,7 +1,6 @@
 //! The AccessKey.
 
 use std::{
-    error::Error,
     fmt,
     sync::{Arc, Weak},
     time::SystemTime,
@@ -9,7 +8,12 @@ use std::{
 
 use zeroize::Zeroizing;
 
-/// An AccessKey pair. The secret is shown nowhere and wiped from memory when the last clone goes.
+use super::{CredentialsError, CredentialsLookup, CredentialsProvider};
+
+/// An AccessKey pair, and the token of STS if there is one. Secret and token are not in `Debug`, and are wiped from
+/// memory when the last clone goes. A clone copies nothing.
+///
+/// Being a [`CredentialsProvider`] itself, it stands wherever one is asked for, and is at hand at once.
 ///
 /// ```
 /// use tower_aliyun_oss::policy::{Credentials, CredentialsError};
@@ -108,32 +112,39 @@ impl Credentials {
         self.0.expires_at
     }
 
-    pub(super) fn secret(&self) -> &[u8] {
+    pub(in crate::policy) fn secret(&self) -> &[u8] {
         self.0.access_key_secret.as_bytes()
     }
 
     /// Tells these credentials and their clones from all others, without keeping the secret in memory.
-    pub(super) fn identity(&self) -> CredentialsIdentity {
+    pub(in crate::policy) fn identity(&self) -> CredentialsIdentity {
         CredentialsIdentity(Arc::downgrade(&self.0))
     }
 }
 
 /// Holds on to the address of the credentials, so that it is not given to others, but not to what lies there.
-pub(super) struct CredentialsIdentity(Weak<Secrets>);
+pub(in crate::policy) struct CredentialsIdentity(Weak<Secrets>);
 
 impl CredentialsIdentity {
-    pub(super) fn is_of(&self, credentials: &Credentials) -> bool {
+    pub(in crate::policy) fn is_of(&self, credentials: &Credentials) -> bool {
         std::ptr::eq(self.0.as_ptr(), Arc::as_ptr(&credentials.0))
     }
 
     #[cfg(test)]
-    pub(super) fn is_gone(&self) -> bool {
+    pub(in crate::policy) fn is_gone(&self) -> bool {
         self.0.strong_count() == 0
     }
 }
 
 fn strays(text: &str) -> bool {
     text.contains(|c| !matches!(c, '!'..='~'))
+}
+
+/// Always [`CredentialsLookup::Ready`], even when they have ended: whoever signs holds the clock.
+impl CredentialsProvider for Credentials {
+    fn credentials(&self) -> CredentialsLookup {
+        CredentialsLookup::Ready(Ok(self.clone()))
+    }
 }
 
 impl fmt::Debug for Credentials {
@@ -145,48 +156,43 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Why two texts are not an AccessKey pair.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum CredentialsError {
-    /// The id is empty.
-    EmptyId,
-    /// The id holds something other than visible ASCII.
-    IdCharacter,
-    /// The secret is empty.
-    EmptySecret,
-    /// The secret holds something other than visible ASCII.
-    SecretCharacter,
-    /// The security token is empty.
-    EmptyToken,
-    /// The security token holds something other than visible ASCII.
-    TokenCharacter,
-}
-
-impl fmt::Display for CredentialsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::EmptyId => "the access key id is empty; is the environment variable set?",
-            Self::IdCharacter => {
-                "the access key id holds white space or another invisible character; was a line feed copied along?"
-            }
-            Self::EmptySecret => "the access key secret is empty; is the environment variable set?",
-            Self::SecretCharacter => {
-                "the access key secret holds white space or another invisible character; was a line feed copied along?"
-            }
-            Self::EmptyToken => "the security token is empty; leave it out for the access key of a user",
-            Self::TokenCharacter => {
-                "the security token holds white space or another invisible character; was a line feed copied along?"
-            }
-        })
-    }
-}
-
-impl Error for CredentialsError {}
-
 #[cfg(test)]
 mod tests {
+    use zeroize::ZeroizeOnDrop;
+
     use super::*;
+
+    fn temporary() -> Credentials {
+        let pair = Credentials::new("id", "canary").unwrap();
+        pair.with_security_token("canary-token")
+            .unwrap()
+            .with_expiry(SystemTime::UNIX_EPOCH)
+    }
+
+    /// Safe code cannot look at freed memory. What it can show: both secrets lie in a type that wipes itself, nothing
+    /// else does hold one (a new field does not compile here), and the last clone takes them along.
+    #[test]
+    fn pl_21_secrets_are_wiped_with_the_last_clone() {
+        fn wiped<T: ZeroizeOnDrop>(_: &T) {}
+        let credentials = temporary();
+        let Secrets {
+            access_key_id: _,
+            access_key_secret,
+            security_token,
+            expires_at: _,
+        } = &*credentials.0;
+        wiped(access_key_secret);
+        wiped(security_token.as_ref().unwrap());
+
+        let memory = Arc::downgrade(&credentials.0);
+        let CredentialsLookup::Ready(Ok(clone)) = credentials.credentials() else {
+            unreachable!("an access key is at hand");
+        };
+        drop(credentials);
+        assert!(memory.upgrade().is_some());
+        drop(clone);
+        assert!(memory.upgrade().is_none());
+    }
 
     #[test]
     fn pl_22_secrets_with_strays_are_refused_with_a_hint() {
@@ -216,9 +222,14 @@ mod tests {
 
     #[test]
     fn pl_20_the_secret_is_not_shown() {
-        let credentials = Credentials::new("id", "canary").unwrap();
-        let credentials = credentials.with_security_token("canary-token").unwrap();
-        for shown in [format!("{credentials:?}"), format!("{credentials:#?}")] {
+        let credentials = temporary();
+        let lookup = credentials.credentials();
+        for shown in [
+            format!("{credentials:?}"),
+            format!("{credentials:#?}"),
+            format!("{lookup:?}"),
+            format!("{lookup:#?}"),
+        ] {
             assert!(shown.contains("id") && !shown.contains("canary"), "{shown}");
         }
     }
