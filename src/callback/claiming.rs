@@ -1,7 +1,6 @@
 //! From a verified callback to the right to run the inner service for it.
 
 use std::{
-    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -140,13 +139,5 @@ impl<S, B> Claiming<S, B> {
                 begun => return Poll::Ready(begun),
             }
         }
-    }
-}
-
-impl<S, B> fmt::Debug for Claiming<S, B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Claiming")
-            .field("attempt", &self.attempt)
-            .finish_non_exhaustive()
     }
 }
