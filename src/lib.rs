@@ -63,6 +63,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `axum` | [`callback::VerifiedCallback`] as an extractor, [`callback::CallbackReply`] as a response, and axum's `OriginalUri` taken for the signed path without configuration |
+//! | `redis` | [`ticket::RedisStore`]: a ticket is used once, on however many machines |
 //! | `testing` | [`testing::CallbackSigner`]: callbacks as OSS sends them, signed with a key of your own |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -73,6 +74,7 @@ pub mod policy;
 pub mod protocol;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod ticket;
 
 pub use callback::OssCallbackLayer;
 pub use policy::OssPolicyService;

@@ -91,7 +91,8 @@ impl<B> fmt::Debug for CallbackBody<B> {
 }
 
 pin_project! {
-    /// The body of an answer: that of the inner service, or a rejection with an exact length.
+    /// The body of an answer: that of the inner service, or bytes that the layer has in hand, with an exact length (a
+    /// rejection, or an answer that is kept with a ticket).
     pub struct ResponseBody<B> {
         #[pin]
         inner: Either<B>,
@@ -99,11 +100,9 @@ pin_project! {
 }
 
 impl<B> ResponseBody<B> {
-    pub(super) fn rejection(bytes: Bytes) -> Self {
+    pub(super) fn whole(body: Full<Bytes>) -> Self {
         Self {
-            inner: Either::Ours {
-                body: Full::new(bytes),
-            },
+            inner: Either::Ours { body },
         }
     }
 
@@ -153,7 +152,7 @@ impl<B: Default> Default for ResponseBody<B> {
 impl<B> fmt::Debug for ResponseBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.inner {
-            Either::Ours { .. } => "ResponseBody(rejection)",
+            Either::Ours { .. } => "ResponseBody(whole)",
             Either::Theirs { .. } => "ResponseBody(inner)",
         })
     }
@@ -179,16 +178,19 @@ pub(super) enum Collected {
 impl fmt::Debug for Collected {
     /// The length alone: a body can hold what does not belong into a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let len = match self {
-            Self::Empty => 0,
-            Self::One(bytes) => bytes.len(),
-            Self::Many(all) => all.len(),
-        };
-        write!(f, "{len} bytes")
+        write!(f, "{} bytes", self.len())
     }
 }
 
 impl Collected {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Empty => 0,
+            Self::One(bytes) => bytes.len(),
+            Self::Many(all) => all.len(),
+        }
+    }
+
     pub(super) fn push(&mut self, chunk: Bytes) {
         if chunk.is_empty() {
             return;

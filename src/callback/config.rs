@@ -7,6 +7,7 @@ use http::{
     HeaderValue, Response, StatusCode,
     header::{ALLOW, CONTENT_LENGTH},
 };
+use http_body_util::Full;
 
 use super::{body::ResponseBody, error::CallbackError, report::Reporter, rules::Rules};
 use crate::key::{KeySource, PinnedKeys};
@@ -60,7 +61,7 @@ impl Config {
         let length = HeaderValue::from(response.body().len());
         response.headers_mut().insert(CONTENT_LENGTH, length);
         response.extensions_mut().insert(error);
-        response.map(ResponseBody::rejection)
+        response.map(|bytes| ResponseBody::whole(Full::new(bytes)))
     }
 }
 

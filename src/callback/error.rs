@@ -114,7 +114,7 @@ macro_rules! kinds {
                 }
             }
 
-            const fn body(self) -> &'static str {
+            pub(super) const fn body(self) -> &'static str {
                 match self {
                     $(Self::$kind => concat!(
                         r#"{"code":""#, stringify!($kind), r#"","message":""#, $text, r#""}"#
@@ -150,12 +150,24 @@ kinds! {
     BodyTimeout, REQUEST_TIMEOUT, "the body did not arrive in time";
     /// The body broke off, or is not as long as announced.
     BodyIncomplete, BAD_REQUEST, "the body is incomplete";
+    /// There is no ticket in the body, and [tickets](super::OssCallbackLayer::tickets) are asked for.
+    TicketMissing, FORBIDDEN, "the callback has no ticket";
+    /// The ticket is not one of ours, has expired, or is for another target or body type; see the source.
+    TicketInvalid, FORBIDDEN, "the ticket is not valid for this callback";
     /// The key source has no key for this URL, or cannot get it now.
     KeyUnavailable, SERVICE_UNAVAILABLE, "the public key is not available";
-    /// Body and key together took longer than the deadline.
+    /// Body, key and store together took longer than the deadline.
     DeadlineExceeded, SERVICE_UNAVAILABLE, "the verification took too long";
     /// The signature does not belong to this target, body and key.
     SignatureMismatch, FORBIDDEN, "the signature does not match";
+    /// The signature is right, and the callback is about something else than the ticket grants; see the source.
+    OutsideGrant, FORBIDDEN, "the callback is outside of what was granted";
+    /// The ticket was used for another text, or as often as it may.
+    TicketUsed, FORBIDDEN, "the ticket has been used";
+    /// The store of used tickets cannot be reached, or cannot say; see the source.
+    StoreUnavailable, SERVICE_UNAVAILABLE, "the store of used tickets is not available";
+    /// The inner service gave no answer that could be kept: it was over 1 MiB, or broke off. Only with tickets.
+    UnusableAnswer, SERVICE_UNAVAILABLE, "the callback was not answered";
 }
 
 impl fmt::Display for CallbackErrorKind {

@@ -17,37 +17,40 @@ use tower_service::Service;
 
 use super::{
     body::{CallbackBody, ResponseBody},
+    claim::given_again,
+    claiming::{Claimed, Claiming},
     config::Config,
     error::CallbackError,
+    keeping::Keeping,
     verifier::Preflight,
-    verifying::Verifying,
+    verifying::{Verified, Verifying},
 };
 
 pin_project! {
-    /// The future of [`OssCallback`](super::OssCallback). `F` is the future of the inner service `S`.
-    pub struct ResponseFuture<S, ReqBody, F> {
+    /// The future of [`OssCallback`](super::OssCallback). `F` is the future of the inner service `S`, `ResBody` the body
+    /// of its answer.
+    pub struct ResponseFuture<S, ReqBody, F, ResBody> {
         #[pin]
-        state: State<S, ReqBody, F>,
+        state: State<S, ReqBody, F, ResBody>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<S, B, F> {
+    enum State<S, B, F, R> {
         Rejected { config: Arc<Config>, error: Option<CallbackError> },
         Verifying { config: Arc<Config>, #[pin] verifying: Verifying<S, B> },
+        Claiming { config: Arc<Config>, #[pin] claiming: Claiming<S, B> },
+        Keeping { config: Arc<Config>, #[pin] keeping: Keeping<F, R> },
         // The config of a verified callback, whose answer goes to OSS.
         Answering { config: Option<Arc<Config>>, #[pin] answer: F },
     }
 }
 
-impl<S, B, F> ResponseFuture<S, B, F> {
+impl<S, B, F, R> ResponseFuture<S, B, F, R> {
     pub(super) fn rejected(config: Arc<Config>, error: CallbackError) -> Self {
         Self {
-            state: State::Rejected {
-                config,
-                error: Some(error),
-            },
+            state: State::rejected(config, error),
         }
     }
 
@@ -74,7 +77,7 @@ impl<S, B, F> ResponseFuture<S, B, F> {
     }
 }
 
-impl<S, B, ResBody> Future for ResponseFuture<S, B, S::Future>
+impl<S, B, ResBody> Future for ResponseFuture<S, B, S::Future, ResBody>
 where
     S: Service<Request<CallbackBody<B>>, Response = Response<ResBody>>,
     B: Body,
@@ -89,19 +92,29 @@ where
             let next = match this.state.as_mut().project() {
                 StateProj::Verifying { config, verifying } => {
                     match ready!(verifying.poll(cx, config)) {
-                        Ok((mut inner, request)) => {
-                            let answer = inner.call(request);
-                            State::Answering {
-                                config: Some(Arc::clone(config)),
-                                answer,
-                            }
-                        }
-                        Err(error) => State::Rejected {
-                            config: Arc::clone(config),
-                            error: Some(error),
-                        },
+                        Ok(verified) => State::verified(Arc::clone(config), verified),
+                        Err(error) => State::rejected(Arc::clone(config), error),
                     }
                 }
+                StateProj::Claiming { config, claiming } => {
+                    match ready!(claiming.poll(cx, config)) {
+                        Ok(Claimed::Run(mut inner, request, Some(claim))) => {
+                            // Called while the claim is held, so that a panic lets go of it.
+                            let keeping = Keeping::new(inner.call(request), claim);
+                            let config = Arc::clone(config);
+                            State::Keeping { config, keeping }
+                        }
+                        Ok(Claimed::Run(mut inner, request, None)) => State::Answering {
+                            answer: inner.call(request),
+                            config: Some(Arc::clone(config)),
+                        },
+                        Ok(Claimed::Again(reply)) => {
+                            return Poll::Ready(Ok(given_again(&reply)));
+                        }
+                        Err(error) => State::rejected(Arc::clone(config), error),
+                    }
+                }
+                StateProj::Keeping { config, keeping } => return keeping.poll(cx, config),
                 StateProj::Rejected { config, error } => {
                     #[expect(
                         clippy::expect_used,
@@ -125,11 +138,44 @@ where
     }
 }
 
-impl<S, B, F> fmt::Debug for ResponseFuture<S, B, F> {
+impl<S, B, F, R> State<S, B, F, R> {
+    fn rejected(config: Arc<Config>, error: CallbackError) -> Self {
+        Self::Rejected {
+            config,
+            error: Some(error),
+        }
+    }
+
+    fn verified<E>(config: Arc<Config>, verified: Verified<S, B>) -> Self
+    where
+        S: Service<Request<CallbackBody<B>>, Response = Response<R>, Error = E, Future = F>,
+    {
+        let Verified {
+            mut inner,
+            request,
+            granted,
+            started,
+        } = verified;
+        match (granted, config.rules.required_tickets()) {
+            (Some(granted), Some(tickets)) => Self::Claiming {
+                claiming: Claiming::new(tickets, &granted, started, inner, request),
+                config,
+            },
+            _ => Self::Answering {
+                answer: inner.call(request),
+                config: Some(config),
+            },
+        }
+    }
+}
+
+impl<S, B, F, R> fmt::Debug for ResponseFuture<S, B, F, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.state {
             State::Rejected { .. } => "ResponseFuture(rejected)",
             State::Verifying { .. } => "ResponseFuture(verifying)",
+            State::Claiming { .. } => "ResponseFuture(claiming)",
+            State::Keeping { .. } => "ResponseFuture(keeping)",
             State::Answering { .. } => "ResponseFuture(answering)",
         })
     }

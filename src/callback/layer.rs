@@ -7,7 +7,7 @@ use http::{Response, Uri, request::Parts};
 use tower_layer::Layer;
 
 use super::{config::Config, error::CallbackError, service::OssCallback};
-use crate::{key::KeySource, protocol::CallbackBodyType};
+use crate::{key::KeySource, protocol::CallbackBodyType, ticket::Tickets};
 
 /// Verifies that the requests it wraps are callbacks signed by OSS, before the inner service sees them.
 ///
@@ -89,7 +89,9 @@ impl OssCallbackLayer {
         self
     }
 
-    /// How long body and key together may take; 4 s by default. What takes longer is answered with 503.
+    /// How long body, key and store of tickets together may take; 4 s by default. What takes longer is answered with
+    /// 503. So is a callback that waits for as long for another one of the same ticket to be answered. Keeping the answer
+    /// may take as long once more: the inner service has run by then.
     ///
     /// OSS waits 5 s for the answer and does not try again, so keep some of it for the handler.
     pub fn deadline(mut self, time: Duration) -> Self {
@@ -117,6 +119,34 @@ impl OssCallbackLayer {
         config.rules = config.rules.clone().key_table(source.table().clone());
         config.key_source = Arc::new(source);
         self
+    }
+
+    /// Takes only callbacks that bear a ticket of ours, and each only as often as the ticket says.
+    ///
+    /// The ticket is the field [`TICKET_FIELD`](crate::protocol::TICKET_FIELD) of the body. Without a valid one for this
+    /// target and body type a request costs no key, no signature check and no store (403). Once the signature is
+    /// verified, `bucket`, `object`, `size` and `mimeType` of the body must be within what was granted (403), and the
+    /// ticket must not have been used for another body (403) or too often (403). The same callback once more is given
+    /// the answer of the first time, without the inner service; while that is at work, it waits until the
+    /// [`deadline`](Self::deadline) (503).
+    ///
+    /// For that the answer is collected before it is given, up to 1 MiB; what is larger, or breaks off, is answered
+    /// with 503. What is kept of it is its status, its content type and its body.
+    ///
+    /// See [`ticket`](crate::ticket) and, for what happens when the inner service fails,
+    /// [`OnFailure`](crate::ticket::OnFailure).
+    ///
+    /// ```
+    /// use tower_aliyun_oss::OssCallbackLayer;
+    /// use tower_aliyun_oss::ticket::{MemoryStore, OnFailure, TicketKey, TicketKeys, Tickets};
+    ///
+    /// let keys = TicketKeys::new(1, TicketKey::generate()?);
+    /// let tickets = Tickets::new(keys, MemoryStore::new()).on_failure(OnFailure::AtMostOnce);
+    /// let layer = OssCallbackLayer::new().tickets(tickets);
+    /// # Ok::<(), tower_aliyun_oss::ticket::RandomError>(())
+    /// ```
+    pub fn tickets(self, tickets: Tickets) -> Self {
+        self.with_rules(|rules| rules.tickets(tickets))
     }
 
     /// Renders the rejections, which are JSON with a constant text by default.

@@ -17,9 +17,14 @@
 //! 5. The content type is one of [`content_types`](OssCallbackLayer::content_types), without parameters but
 //!    `charset=utf-8`, and there is no content encoding; else 415.
 //! 6. The body arrives in time (else 408), whole (else 400), and is not larger than the limit (else 413).
-//! 7. The key is at hand before the [`deadline`](OssCallbackLayer::deadline); else 503.
-//! 8. The signature (RSASSA-PKCS1-v1_5 with MD5) was made with that key over the decoded path, the query, a line feed
+//! 7. With [`tickets`](OssCallbackLayer::tickets): the body bears one that is authentic, has not expired, and is for
+//!    this target and body type; else 403.
+//! 8. The key is at hand before the [`deadline`](OssCallbackLayer::deadline); else 503.
+//! 9. The signature (RSASSA-PKCS1-v1_5 with MD5) was made with that key over the decoded path, the query, a line feed
 //!    and the body; else 403.
+//! 10. With tickets: `bucket`, `object`, `size` and `mimeType` are within what the ticket grants; else 403.
+//! 11. With tickets: the ticket was not used for another body, or as often as it may (else 403), and the store can tell
+//!     before the deadline (else 503). What was answered before is answered again, and the inner service does not run.
 //!
 //! Rejections are JSON of a constant text, with an exact length and the [`CallbackError`] in their extensions; an
 //! error of the inner service passes through as it is. No error is answered with 200.
@@ -42,6 +47,39 @@
 //! ```
 //!
 //! `post(handler).route_layer(layer)` answers other paths with 404 and other methods with 405, as without the layer.
+//!
+//! # Only what was granted
+//!
+//! The first nine lines of that list prove that OSS sent this body to this target for *somebody*: one key signs for every
+//! customer, and anybody can have OSS sign any body for your URL. [Tickets](OssCallbackLayer::tickets) prove the rest.
+//!
+//! ```
+//! # #[cfg(feature = "axum")]
+//! # fn app() -> Result<axum::Router, Box<dyn std::error::Error>> {
+//! use axum::{Router, http::StatusCode, routing::post};
+//! use serde::{Deserialize, Serialize};
+//! use tower_aliyun_oss::{OssCallbackLayer, callback::{CallbackReply, VerifiedCallback}};
+//! use tower_aliyun_oss::ticket::{TicketKey, TicketKeys, Tickets};
+//!
+//! #[derive(Deserialize, Serialize)]
+//! struct Claims {
+//!     user: u64,
+//! }
+//!
+//! async fn on_upload(callback: VerifiedCallback) -> Result<CallbackReply, StatusCode> {
+//!     // Whose upload it is, as it was said when it was granted.
+//!     let claims: Claims = callback.claims().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+//!     println!("an upload of user {}", claims.user);
+//!     Ok(CallbackReply::ok())
+//! }
+//!
+//! // openssl rand -base64 32
+//! let key = TicketKey::from_base64(&std::env::var("OSS_TICKET_KEY")?)?;
+//! let tickets = Tickets::in_memory(TicketKeys::new(1, key));
+//! let layer = OssCallbackLayer::new().tickets(tickets);
+//! Ok(Router::new().route("/oss/callback", post(on_upload).route_layer(layer)))
+//! # }
+//! ```
 //!
 //! # Any tower server
 //!
@@ -142,11 +180,15 @@
 #[cfg(feature = "axum")]
 mod axum;
 mod body;
+mod bond;
+mod claim;
+mod claiming;
 mod config;
 mod diagnose;
 mod error;
 mod event;
 mod future;
+mod keeping;
 mod layer;
 mod reply;
 mod report;

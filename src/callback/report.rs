@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+    atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
 };
 
 use bytes::Bytes;
@@ -23,6 +23,8 @@ pub(super) struct Reporter(Arc<Said>);
 #[derive(Debug, Default)]
 struct Said {
     unusable_answers: AtomicU8,
+    failing_store: AtomicBool,
+    unanswered: AtomicBool,
     /// A bit for each entry a key table can have.
     missing_keys: [AtomicU64; KeyTable::MAX_PATHS.div_ceil(64)],
 }
@@ -39,7 +41,22 @@ impl Reporter {
     /// A refused request. The texts are ours; what the sender wrote stays out, or is the digits of a key version.
     pub(super) fn rejection(&self, error: &CallbackError, key_url: Option<&KeyUrl>) {
         let source = std::error::Error::source(error);
-        match key_url.filter(|_| error.kind() == CallbackErrorKind::KeyUnavailable) {
+        let kind = error.kind();
+        let key_url_of_missing = key_url.filter(|_| kind == CallbackErrorKind::KeyUnavailable);
+        match key_url_of_missing {
+            _ if kind == CallbackErrorKind::StoreUnavailable && first(&self.0.failing_store) => {
+                tracing::warn!(
+                    target: "tower_aliyun_oss::rejection",
+                    reason = source,
+                    "the store of used tickets fails; answered with 503"
+                );
+            }
+            _ if kind == CallbackErrorKind::UnusableAnswer && first(&self.0.unanswered) => {
+                tracing::warn!(
+                    target: "tower_aliyun_oss::rejection",
+                    "the answer to a callback with a ticket breaks off, or is over 1 MiB; answered with 503"
+                );
+            }
             Some(url) if self.0.first_without_key(url.entry()) => tracing::warn!(
                 target: "tower_aliyun_oss::rejection",
                 key_url = %url,
@@ -47,10 +64,10 @@ impl Reporter {
                 reason = source,
                 "a callback names a public key that is not available; answered with 503"
             ),
-            url => tracing::debug!(
+            _ => tracing::debug!(
                 target: "tower_aliyun_oss::rejection",
                 status = error.status().as_u16(),
-                key_url = url.map(tracing::field::display),
+                key_url = key_url_of_missing.map(tracing::field::display),
                 reason = source,
                 "{error}"
             ),
@@ -95,6 +112,10 @@ impl Reporter {
             _ => {}
         }
     }
+}
+
+fn first(said: &AtomicBool) -> bool {
+    !said.load(Relaxed) && !said.swap(true, Relaxed)
 }
 
 impl Said {

@@ -8,6 +8,7 @@ use super::error::{CallbackError, CallbackErrorKind};
 use crate::{
     key::KeyTable,
     protocol::{CallbackBodyType, CallbackTarget, TargetError},
+    ticket::Tickets,
 };
 
 type TargetUri = Arc<dyn Fn(&Parts) -> Option<Uri> + Send + Sync>;
@@ -24,6 +25,7 @@ pub struct Rules {
     only: Only,
     target_uri: Option<TargetUri>,
     diagnose_prefixes: Vec<Box<str>>,
+    tickets: Option<Tickets>,
 }
 
 #[derive(Clone, Debug)]
@@ -50,6 +52,7 @@ impl Rules {
             only: Only::Every,
             target_uri: None,
             diagnose_prefixes: Vec::new(),
+            tickets: None,
         }
     }
 
@@ -117,6 +120,15 @@ impl Rules {
         self
     }
 
+    /// See [`OssCallbackLayer::tickets`](super::OssCallbackLayer::tickets). Without tower,
+    /// [`Preflight::check_ticket`](super::Preflight::check_ticket) comes before the key, and whoever calls the store
+    /// sees to the one use.
+    #[must_use]
+    pub fn tickets(mut self, tickets: Tickets) -> Self {
+        self.tickets = Some(tickets);
+        self
+    }
+
     /// Whether a request is to be verified; without [`only_path`](Self::only_path), every one is.
     ///
     /// A request is a callback when its own path, or the path it says was signed, is one of the configured: what a
@@ -145,6 +157,10 @@ impl Rules {
 
     pub(super) fn allows(&self, body_type: CallbackBodyType) -> bool {
         self.body_types.contains(&body_type)
+    }
+
+    pub(super) fn required_tickets(&self) -> Option<&Tickets> {
+        self.tickets.as_ref()
     }
 
     pub(super) fn diagnose_prefixes(&self) -> &[Box<str>] {
@@ -212,6 +228,7 @@ impl fmt::Debug for Rules {
                 &self.target_uri.as_ref().map(|_| format_args!("<fn>")),
             )
             .field("diagnose_prefixes", &self.diagnose_prefixes)
+            .field("tickets", &self.tickets)
             .finish()
     }
 }

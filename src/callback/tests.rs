@@ -5,19 +5,29 @@ use std::{
     future::ready,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt as _, Full};
+use md5::Md5;
+use rsa::{pkcs1::DecodeRsaPrivateKey as _, pkcs8::EncodePublicKey as _};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use super::{
     CallbackError, CallbackErrorKind as Kind, CallbackReply, OssCallbackLayer, body::CallbackBody,
 };
-use crate::protocol::CallbackBodyType;
+use crate::{
+    key::{PinnedKeys, PublicKey},
+    protocol::{CallbackBodyType, SizeRange, TICKET_FIELD},
+    ticket::{
+        Attempt, Begin, Grant, Lease, MemoryStore, Nonce, ReplayStore, StoreAnswer, StoreErrorKind,
+        StoredReply, Terms, TicketKey, TicketKeys, Tickets,
+    },
+};
 
 /// A kind is added here when it is added to the enum, or this does not compile.
 fn all_kinds() -> Vec<Kind> {
@@ -34,10 +44,16 @@ fn all_kinds() -> Vec<Kind> {
         Kind::UnsupportedContentType => Some(Kind::UnsupportedContentEncoding),
         Kind::UnsupportedContentEncoding => Some(Kind::BodyTimeout),
         Kind::BodyTimeout => Some(Kind::BodyIncomplete),
-        Kind::BodyIncomplete => Some(Kind::KeyUnavailable),
+        Kind::BodyIncomplete => Some(Kind::TicketMissing),
+        Kind::TicketMissing => Some(Kind::TicketInvalid),
+        Kind::TicketInvalid => Some(Kind::KeyUnavailable),
         Kind::KeyUnavailable => Some(Kind::DeadlineExceeded),
         Kind::DeadlineExceeded => Some(Kind::SignatureMismatch),
-        Kind::SignatureMismatch => None,
+        Kind::SignatureMismatch => Some(Kind::OutsideGrant),
+        Kind::OutsideGrant => Some(Kind::TicketUsed),
+        Kind::TicketUsed => Some(Kind::StoreUnavailable),
+        Kind::StoreUnavailable => Some(Kind::UnusableAnswer),
+        Kind::UnusableAnswer => None,
     } {
         kinds.push(next);
     }
@@ -111,15 +127,103 @@ fn refused(kind: Kind) -> (OssCallbackLayer, Request<TestBody>) {
         Kind::SignatureMismatch => {
             *request.body_mut() = TestBody::Whole(Full::from("bucket=yonghu-tesu"));
         }
+        Kind::TicketMissing => layer = layer.tickets(Tickets::in_memory(ticket_keys())),
+        Kind::TicketInvalid => {
+            layer = layer.tickets(Tickets::in_memory(ticket_keys()));
+            let body = Full::from(format!("bucket=yonghu-test&{TICKET_FIELD}=AQABAAA"));
+            *request.body_mut() = TestBody::Whole(body);
+        }
+        Kind::OutsideGrant => return granted("object=b&size=5", MemoryStore::new()),
+        Kind::TicketUsed => return granted("object=a&size=5", Store::UsedUp),
+        Kind::StoreUnavailable => return granted("object=a&size=5", Store::Down),
+        Kind::UnusableAnswer => {
+            let (layer, mut request) = granted("object=a&size=5", MemoryStore::new());
+            request.extensions_mut().insert(TooLarge);
+            return (layer, request);
+        }
     }
     (layer, request)
 }
 
+#[derive(Clone)]
+struct TooLarge;
+
+fn ticket_keys() -> TicketKeys {
+    TicketKeys::new(
+        1,
+        TicketKey::from_bytes(&[[7; 16], [9; 16]].concat()).unwrap(),
+    )
+}
+
+/// A callback for an upload of `a` to `yonghu-test`, whose body says this about it; signed, with its ticket.
+fn granted(says: &str, store: impl ReplayStore + 'static) -> (OssCallbackLayer, Request<TestBody>) {
+    let target = "/index.php?id=1&index=2";
+    let expires = SystemTime::now() + Duration::from_secs(3600);
+    let grant = Grant::Exact("a".parse().unwrap());
+    let terms = Terms::new(
+        "yonghu-test".parse().unwrap(),
+        grant,
+        SizeRange::new(1, 10).unwrap(),
+        &target.parse().unwrap(),
+        expires,
+    );
+    let ticket = ticket_keys()
+        .mint(&terms, SystemTime::now(), Nonce::random().unwrap())
+        .unwrap();
+    let body = format!("bucket=yonghu-test&{says}&{TICKET_FIELD}={ticket}");
+
+    let key = include_str!("../../tests/keys/rsa_1024.pem");
+    let key = rsa::PrivateKey::from_pkcs1_pem(key).unwrap();
+    let signature = key.pkcs1v15_sign::<Md5>(format!("{target}\n{body}").as_bytes());
+    let der = rsa::PublicKey::from(&key).to_public_key_der().unwrap();
+    let public = PublicKey::from_der(der.as_bytes()).unwrap();
+    let request = Request::post(target)
+        .header("authorization", STANDARD.encode(signature.unwrap()))
+        .header(
+            "x-oss-pub-key-url",
+            "aHR0cDovL2dvc3NwdWJsaWMuYWxpY2RuLmNvbS9jYWxsYmFja19wdWJfa2V5X3YxLnBlbQ==",
+        )
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(TestBody::Whole(Full::from(body)))
+        .unwrap();
+    let layer = OssCallbackLayer::new()
+        .key_source(PinnedKeys::official().with_version(1, public))
+        .tickets(Tickets::new(ticket_keys(), store));
+    (layer, request)
+}
+
+/// Stores that have nothing good to say.
+enum Store {
+    Down,
+    UsedUp,
+}
+
+impl ReplayStore for Store {
+    fn begin(&self, _: &Attempt) -> StoreAnswer<Begin> {
+        StoreAnswer::Ready(match self {
+            Self::Down => Err(StoreErrorKind::Unavailable.into()),
+            Self::UsedUp => Ok(Begin::OtherText),
+        })
+    }
+
+    fn finish(&self, _: &Lease, _: &StoredReply) -> StoreAnswer<()> {
+        panic!("nothing was begun")
+    }
+
+    fn abandon(&self, _: &Lease) -> StoreAnswer<()> {
+        panic!("nothing was begun")
+    }
+}
+
 async fn answer(layer: OssCallbackLayer, request: Request<TestBody>) -> Response<Bytes> {
-    let inner = service_fn(|_: Request<CallbackBody<TestBody>>| {
-        ready(Ok::<Response<Full<Bytes>>, Infallible>(
-            CallbackReply::ok().into(),
-        ))
+    let inner = service_fn(|request: Request<CallbackBody<TestBody>>| {
+        let answer: Response<Full<Bytes>> = CallbackReply::ok().into();
+        ready(Ok::<_, Infallible>(answer.map(|body| {
+            if request.extensions().get::<TooLarge>().is_some() {
+                return Full::from(vec![b'x'; StoredReply::MAX_BODY_LEN + 1]);
+            }
+            body
+        })))
     });
     let (parts, body) = layer
         .layer(inner)
@@ -213,5 +317,5 @@ fn the_types_can_be_used_where_servers_want_them() {
     shared::<super::Rules>();
     sent::<CallbackBody<Full<Bytes>>>();
     sent::<super::ResponseBody<Full<Bytes>>>();
-    sent::<super::ResponseFuture<(), Full<Bytes>, std::future::Ready<()>>>();
+    sent::<super::ResponseFuture<(), Full<Bytes>, std::future::Ready<()>, Full<Bytes>>>();
 }

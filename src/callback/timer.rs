@@ -21,6 +21,19 @@ pin_project! {
 }
 
 impl Timer {
+    /// A deadline that goes on from when another one has started, if it has.
+    pub(super) fn resumed(started: Option<Instant>) -> Self {
+        Self {
+            started,
+            sleep: None,
+        }
+    }
+
+    /// When something first had to be waited for.
+    pub(super) fn started(&self) -> Option<Instant> {
+        self.started
+    }
+
     /// Ready once `limit` has passed since the first call.
     pub(super) fn poll_after(
         self: Pin<&mut Self>,

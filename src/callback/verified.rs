@@ -1,25 +1,30 @@
 //! What is known of a callback once its signature has been verified.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use serde::de::DeserializeOwned;
 
-use super::event::{self, EventError, UploadEvent};
+use super::{
+    bond::Granted,
+    event::{self, EventError, UploadEvent},
+};
 use crate::{
     key::{KeyUrl, PublicKey},
     protocol::{
         CallbackBodyType, CallbackTarget,
         header::{X_OSS_BUCKET, X_OSS_OWNER, X_OSS_REQUEST_ID, X_OSS_REQUESTER},
     },
+    ticket::{CheckedTicket, TextDigest, TicketError},
 };
 
 /// A callback that OSS has signed, as the layer puts it into the extensions of the request.
 ///
 /// It proves that OSS sent this body to this target for somebody. It does **not** prove that your bucket received
 /// anything, or that you asked for it: one key signs for every customer of OSS, anybody can have OSS send any body to
-/// any URL, and a signed callback can be sent again at any time.
+/// any URL, and a signed callback can be sent again at any time. That it was granted, and is handled once, is proved by
+/// its [`ticket`](Self::ticket), when the layer [asks for one](super::OssCallbackLayer::tickets).
 ///
 /// Only a verification makes one. With feature `axum` it is an extractor:
 ///
@@ -45,6 +50,7 @@ pub struct VerifiedCallback {
     key_url: KeyUrl,
     key: PublicKey,
     unauthenticated: Unauthenticated,
+    granted: Option<Arc<Granted>>,
 }
 
 impl VerifiedCallback {
@@ -55,6 +61,7 @@ impl VerifiedCallback {
         key_url: KeyUrl,
         key: PublicKey,
         unauthenticated: Unauthenticated,
+        granted: Option<Arc<Granted>>,
     ) -> Self {
         Self {
             body,
@@ -63,6 +70,7 @@ impl VerifiedCallback {
             key_url,
             key,
             unauthenticated,
+            granted,
         }
     }
 
@@ -97,7 +105,10 @@ impl VerifiedCallback {
     /// When the body is not UTF-8, is not JSON although its content type says so, gives a name twice at the top
     /// level, or when a variable is not of its kind: a number of OSS that is none, an `x:` variable that is no string.
     pub fn event(&self) -> Result<UploadEvent, EventError> {
-        event::read_event(self.body_type, &self.body)
+        match &self.granted {
+            Some(granted) => Ok(granted.event.clone()),
+            None => event::read_event(self.body_type, &self.body),
+        }
     }
 
     /// The body as a type of yours. See the [module](super#reading-the-body) for what is read how.
@@ -125,6 +136,49 @@ impl VerifiedCallback {
     /// level (also one that `T` has no use for), or does not fit `T`.
     pub fn event_as<T: DeserializeOwned>(&self) -> Result<T, EventError> {
         event::read(self.body_type, &self.body)
+    }
+
+    /// What was said about the grant when it was given, such as whose upload it is. Authentic, and readable by the
+    /// uploader.
+    ///
+    /// ```
+    /// use serde::Deserialize;
+    /// use tower_aliyun_oss::{callback::VerifiedCallback, ticket::TicketError};
+    ///
+    /// #[derive(Deserialize)]
+    /// struct Claims {
+    ///     user: u64,
+    /// }
+    ///
+    /// fn whose(callback: &VerifiedCallback) -> Result<u64, TicketError> {
+    ///     callback.claims::<Claims>().map(|claims| claims.user)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`TicketError::Absent`] when the callback has no [ticket](Self::ticket), [`TicketError::Claims`] when the claims
+    /// do not fit `T`; a ticket without claims has JSON's `null`.
+    pub fn claims<T: DeserializeOwned>(&self) -> Result<T, TicketError> {
+        self.ticket().ok_or(TicketError::Absent)?.claims()
+    }
+
+    /// The ticket, which is one of ours, has not expired, and grants what the body says. `None` when the layer does not
+    /// ask for tickets, or took this callback [without one](crate::ticket::Tickets::dangerous_accept_without_ticket_until).
+    #[must_use]
+    pub fn ticket(&self) -> Option<&CheckedTicket> {
+        self.granted.as_deref().map(|granted| &granted.ticket)
+    }
+
+    pub(super) fn granted(&self) -> Option<&Arc<Granted>> {
+        self.granted.as_ref()
+    }
+
+    /// By what a store of used tickets tells this callback from others of the same ticket: the SHA-256 of what OSS
+    /// signed. There is one when there is a ticket. The layer has seen to it already that it is handled once.
+    #[must_use]
+    pub fn text_digest(&self) -> Option<TextDigest> {
+        self.granted.as_deref().map(|granted| granted.digest)
     }
 
     /// The signed target: the path and query that OSS called.
@@ -161,6 +215,7 @@ impl fmt::Debug for VerifiedCallback {
             .field("body_type", &self.body_type)
             .field("body_len", &self.body.len())
             .field("key_url", &self.key_url)
+            .field("nonce", &self.ticket().map(CheckedTicket::nonce))
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 //! The verification itself, without any input or output.
 
-use std::str;
+use std::{str, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use http::{
@@ -8,10 +8,11 @@ use http::{
     header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
     request::Parts,
 };
-use md5::{Digest as _, Md5};
+use md5::{Digest, Md5};
 
 use super::{
     body::Collected,
+    bond::Bond,
     error::{CallbackError, CallbackErrorKind as Kind},
     rules::Rules,
     signature::Signature,
@@ -63,6 +64,7 @@ pub struct Preflight {
     received: usize,
     body: Collected,
     text: Md5,
+    bond: Bond,
 }
 
 impl Preflight {
@@ -85,10 +87,7 @@ impl Preflight {
         let body_type = body_type(headers, rules)?;
 
         let mut text = Md5::new();
-        let (path, query) = target.signed_parts();
-        text.update(path);
-        text.update(query);
-        text.update(b"\n");
+        start_text(&mut text, &target);
         Ok(Self {
             signature,
             key_url,
@@ -100,6 +99,7 @@ impl Preflight {
             received: 0,
             body: Collected::default(),
             text,
+            bond: Bond::new(rules),
         })
     }
 
@@ -111,7 +111,10 @@ impl Preflight {
     pub fn update(&mut self, chunk: Bytes) -> Result<(), CallbackError> {
         self.make_room(chunk.len())?;
         self.received += chunk.len();
-        self.text.update(&chunk);
+        // A body that bears no ticket is not worth hashing.
+        if !self.bond.is_open() {
+            self.text.update(&chunk);
+        }
         self.body.push(chunk);
         Ok(())
     }
@@ -143,6 +146,25 @@ impl Preflight {
         }
     }
 
+    /// Checks the ticket in the body, when the [rules](Rules::tickets) ask for tickets; else it does nothing. To be called
+    /// when the body has ended, and before the key is got: what fails here has cost no more than the sender paid.
+    ///
+    /// # Errors
+    ///
+    /// When there is no ticket, it is not one of ours, has expired `now`, or is for another target or body type; or when
+    /// the body is not as long as announced.
+    pub fn check_ticket(&mut self, now: SystemTime) -> Result<(), CallbackError> {
+        if !self.bond.is_open() {
+            return Ok(());
+        }
+        self.end_of_body()?;
+        let body = self.body.bytes();
+        self.bond
+            .check_ticket(&body, self.body_type, &self.target, now)?;
+        self.text.update(&body);
+        Ok(())
+    }
+
     /// The key the callback says it was signed with.
     #[must_use]
     pub fn key_url(&self) -> &KeyUrl {
@@ -154,21 +176,37 @@ impl Preflight {
     ///
     /// # Errors
     ///
-    /// When the signature was not made for them with this key, or the body is not as long as announced.
+    /// When the signature was not made for them with this key, or the body is not as long as announced. When tickets
+    /// are asked for: when [`check_ticket`](Self::check_ticket) has not found one, or the body says something else than
+    /// the ticket grants.
     pub fn verify(mut self, key: &PublicKey) -> Result<VerifiedCallback, CallbackError> {
         self.end_of_body()?;
         if !key.verify_md5(&self.text.finalize().into(), self.signature.as_bytes()) {
             return Err(Kind::SignatureMismatch.into());
         }
+        let body = self.body.bytes();
+        let granted = self.bond.settle(self.body_type, &body, |text| {
+            start_text(text, &self.target);
+            text.update(&body);
+        })?;
         Ok(VerifiedCallback::new(
-            self.body.bytes(),
+            body,
             self.body_type,
             self.target,
             self.key_url,
             key.clone(),
             self.unauthenticated,
+            granted.map(Arc::new),
         ))
     }
+}
+
+/// What stands before the body in the signed text.
+fn start_text(text: &mut impl Digest, target: &CallbackTarget) {
+    let (path, query) = target.signed_parts();
+    text.update(path);
+    text.update(query);
+    text.update(b"\n");
 }
 
 fn required(headers: &HeaderMap, name: HeaderName) -> Result<&HeaderValue, CallbackError> {

@@ -4,6 +4,7 @@ use std::{
     error::Error,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -12,9 +13,11 @@ use http::{Request, request::Parts};
 use http_body::Body;
 use http_body_util::LengthLimitError;
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 
 use super::{
     body::CallbackBody,
+    bond::Granted,
     config::Config,
     diagnose::diagnose,
     error::{CallbackError, CallbackErrorKind as Kind},
@@ -25,7 +28,7 @@ use super::{
 use crate::key::{KeyError, KeyLookup, PublicKey};
 
 /// Frames taken in one go before others get their turn: a body of endless empty frames must meet its deadline.
-const FRAMES_PER_POLL: usize = 64;
+pub(super) const FRAMES_PER_POLL: usize = 64;
 
 type PendingKey = Pin<Box<dyn Future<Output = Result<PublicKey, KeyError>> + Send>>;
 
@@ -63,7 +66,15 @@ impl<S, B> Verifying<S, B> {
     }
 }
 
-pub(super) type Verified<S, B> = (S, Request<CallbackBody<B>>);
+/// What a verification comes to.
+pub(super) struct Verified<S, B> {
+    pub(super) inner: S,
+    pub(super) request: Request<CallbackBody<B>>,
+    /// There is one when tickets are asked for.
+    pub(super) granted: Option<Arc<Granted>>,
+    /// When the deadline began to run.
+    pub(super) started: Option<Instant>,
+}
 
 impl<S, B> Verifying<S, B>
 where
@@ -99,8 +110,14 @@ where
         Poll::Ready(match verified {
             Ok(callback) => {
                 let body = CallbackBody::verified(callback.body().clone());
+                let granted = callback.granted().cloned();
                 parts.extensions.insert(callback);
-                Ok((inner, Request::from_parts(parts, body)))
+                Ok(Verified {
+                    inner,
+                    request: Request::from_parts(parts, body),
+                    granted,
+                    started: this.timer.started(),
+                })
             }
             Err(error) => {
                 config.reporter.rejection(&error, Some(&key_url));
@@ -109,7 +126,7 @@ where
         })
     }
 
-    /// Collects the body, then gets the key.
+    /// Collects the body, checks its ticket, then gets the key.
     fn poll_key(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -134,6 +151,9 @@ where
                         ready!(this.timer.poll_after(limit, cx));
                         return Poll::Ready(Err(kind.into()));
                     }
+                }
+                if let Some(tickets) = config.rules.required_tickets() {
+                    preflight.check_ticket(tickets.now())?;
                 }
                 match config.key_source.key(preflight.key_url()) {
                     KeyLookup::Ready(key) => return Poll::Ready(key.map_err(key_unavailable)),

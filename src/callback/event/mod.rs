@@ -6,18 +6,21 @@
 //! | `value` | one variable, as a form or JSON writes it, empty or not |
 //! | `form`, `json` | the two body types, read into any type of serde |
 //! | `repair` | the numbers that OSS leaves out of JSON |
+//! | `ticket` | the ticket, found before the signature is verified |
 //! | `error` | [`EventError`] |
 
 mod error;
 mod form;
 mod json;
 mod repair;
+mod ticket;
 mod upload;
 mod value;
 
 use serde::de::DeserializeOwned;
 
 pub use error::{EventError, EventErrorKind};
+pub(super) use ticket::find as find_ticket;
 pub use upload::UploadEvent;
 
 use crate::protocol::CallbackBodyType;

@@ -1,6 +1,8 @@
 //! The numbers that OSS leaves out of JSON.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, iter};
+
+use memchr::memchr2;
 
 const NULL: &str = "null";
 
@@ -59,34 +61,42 @@ impl<'a> Repaired<'a> {
 
 /// The offsets behind each colon whose value is missing.
 fn gaps(json: &[u8]) -> impl Iterator<Item = usize> + '_ {
-    let mut in_string = false;
-    let mut escaped = false;
+    let mut at = 0;
     // The offset behind the colon that is still without a value.
     let mut open = None;
-    json.iter().enumerate().filter_map(move |(at, &byte)| {
-        if in_string {
+    iter::from_fn(move || {
+        while let Some(&byte) = json.get(at) {
+            at += 1;
             match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            return None;
-        }
-        match byte {
-            b' ' | b'\t' | b'\n' | b'\r' => None,
-            b':' => {
-                open = Some(at + 1);
-                None
-            }
-            b',' | b'}' => open.take(),
-            _ => {
-                open = None;
-                in_string = byte == b'"';
-                None
+                b' ' | b'\t' | b'\n' | b'\r' => {}
+                b':' => open = Some(at),
+                b',' | b'}' => {
+                    if let Some(gap) = open.take() {
+                        return Some(gap);
+                    }
+                }
+                b'"' => {
+                    open = None;
+                    at = end_of_string(json, at);
+                }
+                _ => open = None,
             }
         }
+        None
     })
+}
+
+/// The offset behind the quote that ends the string which goes on here.
+fn end_of_string(json: &[u8], mut at: usize) -> usize {
+    while let Some(next) = json.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+        at += next;
+        match json.get(at) {
+            Some(b'"') => return at + 1,
+            // What is escaped does not end it.
+            _ => at += 2,
+        }
+    }
+    json.len()
 }
 
 #[cfg(test)]

@@ -1,0 +1,258 @@
+//! What a request without a valid ticket costs, beside a genuine one: less than a fifth.
+//!
+//! ```text
+//! cargo bench --bench ticket
+//! ```
+//!
+//! In the layer, without a socket or a runtime; bodies of 1 KiB, a key of 512 bits as the published one has. Only
+//! ratios within one run mean anything.
+
+use std::{
+    convert::Infallible,
+    fs,
+    future::{Future as _, Ready, ready},
+    hint::black_box,
+    path::Path,
+    pin::pin,
+    task::{Context, Poll, Waker},
+    time::{Duration, SystemTime},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use criterion::{BatchSize, BenchmarkGroup, Criterion, measurement::WallTime};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::Full;
+use md5::Md5;
+use rsa::{PrivateKey, pkcs1::DecodeRsaPrivateKey as _, pkcs8::EncodePublicKey as _};
+use tower::{Layer as _, Service, service_fn};
+use tower_aliyun_oss::{
+    OssCallbackLayer,
+    key::{KeyLookup, KeySource, KeyTable, KeyUrl, PublicKey},
+    protocol::{CallbackBodyType, SizeRange, TICKET_FIELD},
+    ticket::{Grant, MemoryStore, Nonce, Terms, TicketKey, TicketKeys, Tickets},
+};
+
+const OUTPUT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/ticket");
+const TARGET: &str = "/oss/callback";
+const BODY_SIZE: usize = 1024;
+const HOUR: Duration = Duration::from_secs(3600);
+const TYPES: [CallbackBodyType; 2] = [CallbackBodyType::Form, CallbackBodyType::Json];
+
+/// Base64 of `https://gosspublic.alicdn.com/callback_pub_key_v1.pem`.
+const KEY_URL: &str = "aHR0cHM6Ly9nb3NzcHVibGljLmFsaWNkbi5jb20vY2FsbGJhY2tfcHViX2tleV92MS5wZW0=";
+
+type Callback = Request<Full<Bytes>>;
+type Error = Box<dyn std::error::Error>;
+
+/// Tickets, and a key in the place of the published one.
+struct Bench {
+    private: PrivateKey,
+    public: PublicKey,
+    keys: TicketKeys,
+    others: TicketKeys,
+}
+
+struct OneKey(KeyTable, PublicKey);
+
+impl KeySource for OneKey {
+    fn table(&self) -> &KeyTable {
+        &self.0
+    }
+
+    fn key(&self, _: &KeyUrl) -> KeyLookup {
+        KeyLookup::Ready(Ok(self.1.clone()))
+    }
+}
+
+impl Bench {
+    fn new() -> Result<Self, Error> {
+        let private = PrivateKey::from_pkcs1_pem(include_str!("../tests/keys/rsa_512.pem"))?;
+        let der = rsa::PublicKey::from(&private).to_public_key_der()?;
+        Ok(Self {
+            public: PublicKey::from_der(der.as_bytes())?,
+            private,
+            keys: TicketKeys::new(1, TicketKey::generate()?),
+            others: TicketKeys::new(1, TicketKey::generate()?),
+        })
+    }
+
+    fn layer(&self) -> OssCallbackLayer {
+        OssCallbackLayer::new().key_source(OneKey(KeyTable::official(), self.public.clone()))
+    }
+
+    /// One that remembers all that the benchmark uses.
+    fn with_tickets(&self) -> OssCallbackLayer {
+        let store = MemoryStore::with_capacity(usize::MAX, usize::MAX);
+        self.layer().tickets(Tickets::new(self.keys.clone(), store))
+    }
+
+    fn ticket(
+        &self,
+        keys: &TicketKeys,
+        body_type: CallbackBodyType,
+        made: SystemTime,
+    ) -> Result<String, Error> {
+        let grant = Grant::Exact("user/7/photo.jpg".parse()?);
+        let bucket = "examplebucket".parse()?;
+        let sizes = SizeRange::new(1, 1 << 20)?;
+        let terms = Terms::new(bucket, grant, sizes, &TARGET.parse()?, made + HOUR)
+            .body_type(body_type)
+            .content_types(["image/jpeg".parse()?])
+            .claims(&("user", 7))?;
+        Ok(keys.mint(&terms, made, Nonce::random()?)?)
+    }
+
+    /// Signed, and of the same size whatever the ticket.
+    fn callback(&self, body_type: CallbackBodyType, ticket: &str) -> Result<Callback, Error> {
+        let form = body_type == CallbackBodyType::Form;
+        let mut body = if form {
+            format!(
+                "reqId=5CF3E7820000000000000001&bucket=examplebucket&object=user%2F7%2Fphoto.jpg&size=4711\
+                 &etag=D41D8CD98F00B204E9800998ECF8427E&mimeType=image%2Fjpeg&{TICKET_FIELD}={ticket}&x:note="
+            )
+        } else {
+            format!(
+                r#"{{"reqId":"5CF3E7820000000000000001","bucket":"examplebucket","object":"user/7/photo.jpg","size":4711,"etag":"D41D8CD98F00B204E9800998ECF8427E","mimeType":"image/jpeg","imageInfo.height":,"{TICKET_FIELD}":"{ticket}","x:note":""#
+            )
+        };
+        let end = if form { "" } else { "\"}" };
+        let rest = BODY_SIZE.saturating_sub(body.len() + end.len());
+        body.push_str(&"x".repeat(rest));
+        body.push_str(end);
+        let text = format!("{TARGET}\n{body}");
+        let signature = STANDARD.encode(self.private.pkcs1v15_sign::<Md5>(text.as_bytes())?);
+        // As a server reads them: parts of a buffer that is shared already.
+        let value = |text: &str| {
+            let buffer = Bytes::from([text, "\r\n"].concat());
+            HeaderValue::from_maybe_shared(buffer.slice(..text.len()))
+        };
+        let content_type = if form {
+            "application/x-www-form-urlencoded"
+        } else {
+            "application/json"
+        };
+        Ok(Request::post(TARGET)
+            .header("authorization", value(&signature)?)
+            .header("x-oss-pub-key-url", HeaderValue::from_static(KEY_URL))
+            .header("content-type", HeaderValue::from_static(content_type))
+            .header("content-length", body.len())
+            .body(Full::from(body))?)
+    }
+}
+
+fn answer<B>(_: Request<B>) -> Ready<Result<Response<Full<Bytes>>, Infallible>> {
+    ready(Ok(Response::new(Full::from("{}"))))
+}
+
+/// Everything is at hand, so one poll does it.
+fn call<S, B>(service: &mut S, request: Callback) -> StatusCode
+where
+    S: Service<Callback, Response = Response<B>, Error = Infallible>,
+{
+    match pin!(service.call(request)).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(response)) => black_box(response).status(),
+        Poll::Pending => StatusCode::IM_A_TEAPOT,
+    }
+}
+
+fn measure(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    layer: &OssCallbackLayer,
+    expected: u16,
+    make: impl Fn() -> Result<Callback, Error>,
+) {
+    let mut service = layer.layer(service_fn(answer));
+    group.bench_function(name, |bencher| {
+        bencher.iter_batched(
+            || make().unwrap_or_default(),
+            |request| assert_eq!(call(&mut service, request), expected),
+            BatchSize::SmallInput,
+        );
+    });
+}
+
+const REFUSALS: [&str; 4] = ["no ticket", "no base64", "forged", "expired"];
+
+fn name(body_type: CallbackBodyType) -> &'static str {
+    if body_type == CallbackBodyType::Form {
+        "form"
+    } else {
+        "json"
+    }
+}
+
+fn bench(criterion: &mut Criterion, bench: &Bench) -> Result<(), Error> {
+    let now = SystemTime::now();
+    for body_type in TYPES {
+        let mut group = criterion.benchmark_group(name(body_type));
+        let layer = bench.with_tickets();
+        measure(&mut group, "genuine", &layer, 200, || {
+            let ticket = bench.ticket(&bench.keys, body_type, now)?;
+            bench.callback(body_type, &ticket)
+        });
+        let known = bench.callback(body_type, &bench.ticket(&bench.keys, body_type, now)?)?;
+        let known = || Ok(known.clone());
+        measure(&mut group, "by signature alone", &bench.layer(), 200, known);
+        measure(&mut group, "replay", &layer, 200, known);
+        let long_ago = now - 48 * HOUR;
+        let forged = bench.ticket(&bench.others, body_type, now)?;
+        let expired = bench.ticket(&bench.keys, body_type, long_ago)?;
+        for (refusal, ticket) in REFUSALS.into_iter().zip(["", "%%%", &forged, &expired]) {
+            let request = bench.callback(body_type, ticket)?;
+            measure(&mut group, refusal, &layer, 403, || Ok(request.clone()));
+        }
+        group.finish();
+    }
+    Ok(())
+}
+
+/// The least disturbed sample that criterion has written, in nanoseconds.
+fn least(group: &str, name: &str) -> Option<f64> {
+    let path = Path::new(OUTPUT)
+        .join(group)
+        .join(name)
+        .join("new/sample.json");
+    let sample: serde_json::Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    let numbers = |member: &str| Some(sample[member].as_array()?.iter().flat_map(|n| n.as_f64()));
+    let times = numbers("times")?.zip(numbers("iters")?);
+    times
+        .map(|(time, iterations)| time / iterations)
+        .min_by(f64::total_cmp)
+}
+
+fn report() -> Option<()> {
+    for group in TYPES.map(name) {
+        let genuine = least(group, "genuine")?;
+        let alone = least(group, "by signature alone")?;
+        let replay = least(group, "replay")?;
+        println!(
+            "\n{group} of {BODY_SIZE} bytes: {genuine:.0} ns with its ticket, {alone:.0} ns by its signature alone"
+        );
+        println!("a replay ÷ genuine: {:.2}", replay / genuine);
+        for refusal in REFUSALS {
+            let refused = least(group, refusal)?;
+            println!(
+                "{refusal} ÷ genuine: {:.3} (less than 0.2)",
+                refused / genuine
+            );
+        }
+    }
+    Some(())
+}
+
+fn main() -> Result<(), Error> {
+    let mut criterion = Criterion::default()
+        .output_directory(Path::new(OUTPUT))
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(3))
+        .without_plots()
+        .configure_from_args();
+    bench(&mut criterion, &Bench::new()?)?;
+    criterion.final_summary();
+    if report().is_none() {
+        println!("not everything was measured, so there are no ratios");
+    }
+    Ok(())
+}

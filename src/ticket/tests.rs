@@ -1,0 +1,668 @@
+//! The cases of tickets: RP-01 to RP-03 and RP-09 to RP-11. The stores have theirs in `memory/tests.rs` and
+//! `tests/redis.rs`.
+
+use std::{
+    num::NonZeroU16,
+    time::{Duration, SystemTime},
+};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use proptest::prelude::*;
+
+use super::{codec, *};
+use crate::protocol::{CallbackBodyType, CallbackTarget, ObjectPrefix, SizeRange};
+
+const FORM: CallbackBodyType = CallbackBodyType::Form;
+const JSON: CallbackBodyType = CallbackBodyType::Json;
+
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+const NOW: u64 = 1_800_000_000;
+const EXPIRES: u64 = NOW + 4500;
+
+fn key(seed: u8) -> TicketKey {
+    let bytes: Vec<u8> = (0..32).map(|i| seed.wrapping_add(i)).collect();
+    TicketKey::from_bytes(&bytes).unwrap()
+}
+
+fn keys() -> TicketKeys {
+    TicketKeys::new(7, key(1))
+}
+
+fn nonce() -> Nonce {
+    Nonce::from_bytes(*b"0123456789abcdef")
+}
+
+fn target(text: &str) -> CallbackTarget {
+    text.parse().unwrap()
+}
+
+fn exact(bucket: &str, object: &str) -> Terms {
+    Terms::new(
+        bucket.parse().unwrap(),
+        Grant::Exact(object.parse().unwrap()),
+        SizeRange::new(1, 1000).unwrap(),
+        &target("/oss/callback"),
+        at(EXPIRES),
+    )
+}
+
+fn terms() -> Terms {
+    exact("examplebucket", "user/1/a.jpg")
+        .content_types(["image/png".parse().unwrap(), "image/jpeg".parse().unwrap()])
+        .claims(&("user", 1))
+        .unwrap()
+}
+
+fn text() -> String {
+    keys().mint(&terms(), at(NOW), nonce()).unwrap()
+}
+
+fn check(text: &str) -> Result<CheckedTicket, TicketError> {
+    keys().check(text, &target("/oss/callback"), FORM, at(NOW))
+}
+
+/// The ticket with other bytes and the seal that it had.
+fn with_bytes(change: impl FnOnce(&mut Vec<u8>)) -> String {
+    let mut bytes = URL_SAFE_NO_PAD.decode(text()).unwrap();
+    change(&mut bytes);
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// A text with a good seal over any content.
+fn sealed(content: &[u8]) -> String {
+    use hmac::{Hmac, KeyInit as _, Mac as _};
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(key(1).as_bytes()).unwrap();
+    mac.update(b"\x00\x09oss-cb-v1");
+    mac.update(content);
+    URL_SAFE_NO_PAD.encode([content, &mac.finalize().into_bytes()].concat())
+}
+
+#[test]
+fn a_ticket_says_what_was_granted() {
+    let ticket = check(&text()).unwrap();
+    assert_eq!(ticket.nonce(), nonce());
+    assert_eq!(ticket.expires(), at(EXPIRES));
+    assert_eq!(ticket.until(), at(EXPIRES + 60));
+    assert!(ticket.is_exact());
+    assert_eq!(ticket.use_limit(), UseLimit::Once);
+    assert_eq!(ticket.bucket().as_str(), "examplebucket");
+    assert_eq!(ticket.grant(), &terms().grant);
+    assert_eq!(
+        ticket.claims::<(String, u32)>().unwrap(),
+        ("user".into(), 1)
+    );
+    assert_eq!(ticket.claims::<u32>(), Err(TicketError::Claims));
+    assert_eq!(
+        ticket.permits("examplebucket", "user/1/a.jpg", 1000, "image/png"),
+        Ok(())
+    );
+    assert_eq!(
+        ticket.permits("examplebucket", "user/1/a.jpg", 1, "Image/JPEG"),
+        Ok(())
+    );
+    assert!(
+        text().len() < 300,
+        "a usual ticket is short: {}",
+        text().len()
+    );
+}
+
+#[test]
+fn rp_01_absent_malformed_unknown_key_or_version() {
+    assert_eq!(check("").unwrap_err(), TicketError::Absent);
+    for malformed in [
+        "a",
+        "!!!!",
+        "ticket",
+        &"A".repeat(MAX_TICKET_LEN + 4),
+        &"A".repeat(MAX_TICKET_LEN + 1),
+        &text()[..40],
+        "\u{0}",
+        "票",
+    ] {
+        assert_eq!(
+            check(malformed).unwrap_err(),
+            TicketError::Malformed,
+            "{malformed}"
+        );
+    }
+    let version = with_bytes(|bytes| bytes[0] = 2);
+    assert_eq!(check(&version).unwrap_err(), TicketError::UnknownVersion);
+    let key_id = with_bytes(|bytes| bytes[2] = 8);
+    assert_eq!(check(&key_id).unwrap_err(), TicketError::UnknownKey);
+    let another = TicketKeys::new(7, key(2));
+    let forged = another.mint(&terms(), at(NOW), nonce()).unwrap();
+    assert_eq!(check(&forged).unwrap_err(), TicketError::Mac);
+    // Authentic, and no ticket: another layout under the same version.
+    assert_eq!(
+        check(&sealed(&[1, 0, 7])).unwrap_err(),
+        TicketError::Malformed
+    );
+}
+
+#[test]
+fn rp_02_any_bit_flipped_is_refused() {
+    let text = text();
+    let bytes = URL_SAFE_NO_PAD.decode(&text).unwrap();
+    for bit in 0..bytes.len() * 8 {
+        let flipped = with_bytes(|bytes| bytes[bit / 8] ^= 1 << (bit % 8));
+        let error = check(&flipped).unwrap_err();
+        let expected = match bit / 8 {
+            0 => TicketError::UnknownVersion,
+            1 | 2 => TicketError::UnknownKey,
+            _ => TicketError::Mac,
+        };
+        assert_eq!(error, expected, "bit {bit}");
+    }
+    // And any bit of the text, whatever it is then.
+    for bit in 0..text.len() * 8 {
+        let mut flipped = text.clone().into_bytes();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        if let Ok(flipped) = String::from_utf8(flipped) {
+            assert!(check(&flipped).is_err(), "bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn rp_02_a_ticket_has_one_spelling() {
+    // Of every length of the last group.
+    for claims in ["a", "ab", "abc"] {
+        let terms = terms().claims(claims).unwrap();
+        let text = keys().mint(&terms, at(NOW), nonce()).unwrap();
+        assert!(check(&text).is_ok());
+        let last = text.chars().last().unwrap();
+        for other in ('A'..='Z')
+            .chain('a'..='z')
+            .chain('0'..='9')
+            .chain(['-', '_', '+', '/', '='])
+        {
+            let spelled = format!("{}{other}", &text[..text.len() - 1]);
+            assert_eq!(check(&spelled).is_ok(), other == last, "{other}");
+        }
+        for other in [
+            format!("{text}="),
+            format!("{text}=="),
+            format!("{text}A"),
+            format!(" {text}"),
+            format!("{text}\n"),
+            text.replace('-', "+").replace('_', "/") + "=",
+            format!("{text}{text}"),
+        ] {
+            assert!(check(&other).is_err(), "{other}");
+        }
+    }
+}
+
+#[test]
+fn rp_02_another_bucket_object_target_body_type_size_or_type() {
+    let ticket = check(&text()).unwrap();
+    let permits = |bucket, object, size, kind| ticket.permits(bucket, object, size, kind);
+    for (bucket, object, size, kind, error) in [
+        (
+            "otherbucket",
+            "user/1/a.jpg",
+            1,
+            "image/png",
+            TicketError::Bucket,
+        ),
+        ("", "user/1/a.jpg", 1, "image/png", TicketError::Bucket),
+        (
+            "examplebucket",
+            "user/2/a.jpg",
+            1,
+            "image/png",
+            TicketError::Object,
+        ),
+        (
+            "examplebucket",
+            "user/1/a.jpg/",
+            1,
+            "image/png",
+            TicketError::Object,
+        ),
+        ("examplebucket", "", 1, "image/png", TicketError::Object),
+        (
+            "examplebucket",
+            "user/1/a.jpg",
+            0,
+            "image/png",
+            TicketError::Size,
+        ),
+        (
+            "examplebucket",
+            "user/1/a.jpg",
+            1001,
+            "image/png",
+            TicketError::Size,
+        ),
+        (
+            "examplebucket",
+            "user/1/a.jpg",
+            1,
+            "text/html",
+            TicketError::ContentType,
+        ),
+        (
+            "examplebucket",
+            "user/1/a.jpg",
+            1,
+            "image/png;a=b",
+            TicketError::ContentType,
+        ),
+        (
+            "examplebucket",
+            "user/1/a.jpg",
+            1,
+            "",
+            TicketError::ContentType,
+        ),
+    ] {
+        assert_eq!(
+            permits(bucket, object, size, kind),
+            Err(error),
+            "{object} {size} {kind}"
+        );
+    }
+    for (other, body_type, error) in [
+        ("/oss/callback?", FORM, TicketError::Target),
+        ("/oss/callback/", FORM, TicketError::Target),
+        ("/other", FORM, TicketError::Target),
+        ("/oss/callback", JSON, TicketError::BodyType),
+    ] {
+        let refused = keys().check(&text(), &target(other), body_type, at(NOW));
+        assert_eq!(refused.unwrap_err(), error, "{other}");
+    }
+}
+
+#[test]
+fn a_prefix_grants_what_lies_under_it() {
+    let prefix: ObjectPrefix = "user/1/".parse().unwrap();
+    let max_uses = NonZeroU16::new(3).unwrap();
+    for (grant, limit) in [
+        (Grant::prefix(prefix.clone()), 100),
+        (Grant::Prefix { prefix, max_uses }, 3),
+    ] {
+        let terms = Terms {
+            grant,
+            ..exact("examplebucket", "unused")
+        };
+        let ticket = check(&keys().mint(&terms, at(NOW), nonce()).unwrap()).unwrap();
+        assert!(!ticket.is_exact());
+        assert_eq!(
+            ticket.use_limit(),
+            UseLimit::Texts(NonZeroU16::new(limit).unwrap())
+        );
+        assert_eq!(
+            ticket.claims::<Option<u32>>(),
+            Ok(None),
+            "no claims were made"
+        );
+        let object = |object| ticket.permits("examplebucket", object, 5, "any/thing");
+        assert_eq!(object("user/1/b/c.jpg"), Ok(()));
+        for outside in [
+            "user/10/a",
+            "user/2/a",
+            "user/1/",
+            "user/1/../2/a",
+            "user/1//a",
+            "/user/1/a",
+        ] {
+            assert_eq!(object(outside), Err(TicketError::Object), "{outside}");
+        }
+    }
+}
+
+#[test]
+fn several_targets_are_each_accepted() {
+    let terms = terms()
+        .also_target(&target("/b"))
+        .also_target(&target("/a?x=1"));
+    let text = keys().mint(&terms, at(NOW), nonce()).unwrap();
+    for known in ["/oss/callback", "/b", "/a?x=1"] {
+        assert!(keys().check(&text, &target(known), FORM, at(NOW)).is_ok());
+    }
+    let refused = keys().check(&text, &target("/a"), FORM, at(NOW));
+    assert_eq!(refused.unwrap_err(), TicketError::Target);
+    let many = (0..5).fold(terms, |terms, i| {
+        terms.also_target(&target(&format!("/{i}")))
+    });
+    assert_eq!(
+        keys().mint(&many, at(NOW), nonce()),
+        Err(TermsError::TooManyTargets)
+    );
+}
+
+#[test]
+fn rp_03_the_edges_of_expiry() {
+    let check_at = |now| keys().check(&text(), &target("/oss/callback"), FORM, now);
+    let refused = |now| check_at(now).map(drop);
+    assert_eq!(refused(at(EXPIRES + 61)), Err(TicketError::Expired));
+    assert_eq!(
+        refused(at(EXPIRES + 60) + Duration::from_nanos(1)),
+        Err(TicketError::Expired)
+    );
+    assert_eq!(refused(at(EXPIRES + 60)), Ok(()));
+    assert_eq!(refused(at(EXPIRES + 59)), Ok(()));
+    assert_eq!(refused(at(EXPIRES)), Ok(()));
+    assert_eq!(refused(at(NOW)), Ok(()));
+    let most = MAX_LIFETIME.as_secs() + 60;
+    assert_eq!(refused(at(EXPIRES - most)), Ok(()));
+    assert_eq!(refused(at(EXPIRES - most - 1)), Err(TicketError::TooFar));
+    // A clock before 1970, and the end of time.
+    assert_eq!(refused(at(0)), Err(TicketError::TooFar));
+    assert_eq!(
+        refused(SystemTime::UNIX_EPOCH - Duration::from_secs(5)),
+        Err(TicketError::TooFar)
+    );
+    assert_eq!(
+        refused(at(i64::MAX.unsigned_abs())),
+        Err(TicketError::Expired)
+    );
+
+    let minted = |expires, now| {
+        let terms = Terms { expires, ..terms() };
+        keys().mint(&terms, now, nonce()).map(drop)
+    };
+    assert_eq!(minted(at(NOW), at(NOW)), Err(TermsError::Expired));
+    assert_eq!(minted(at(NOW - 1), at(NOW)), Err(TermsError::Expired));
+    assert_eq!(
+        minted(at(NOW) + Duration::from_millis(999), at(NOW)),
+        Err(TermsError::Expired)
+    );
+    assert_eq!(minted(at(NOW + 1), at(NOW)), Ok(()));
+    assert_eq!(minted(at(0), at(NOW)), Err(TermsError::Expired));
+    assert_eq!(minted(at(NOW) + MAX_LIFETIME, at(NOW)), Ok(()));
+    assert_eq!(
+        minted(at(NOW + 1) + MAX_LIFETIME, at(NOW)),
+        Err(TermsError::TooFar)
+    );
+    assert_eq!(
+        minted(at(i64::MAX.unsigned_abs()), at(NOW)),
+        Err(TermsError::TooFar)
+    );
+
+    // Authentic, with an expiry that no terms can have.
+    for (expires, error) in [
+        (0, TicketError::Expired),
+        (u64::MAX, TicketError::Malformed),
+        (i64::MAX.unsigned_abs(), TicketError::TooFar),
+    ] {
+        let content = codec::write(7, expires, &nonce(), &terms()).unwrap();
+        assert_eq!(check(&sealed(&content)).unwrap_err(), error, "{expires}");
+    }
+}
+
+#[test]
+fn rp_10_an_old_key_is_accepted_until_its_last_ticket_has_expired() {
+    let old = TicketKeys::new(1, key(1));
+    let text = old.mint(&terms(), at(NOW), nonce()).unwrap();
+    let rotated = TicketKeys::new(2, key(2)).with_previous(1, key(1)).unwrap();
+    let check =
+        |keys: &TicketKeys, text: &str, now| keys.check(text, &target("/oss/callback"), FORM, now);
+
+    assert!(check(&rotated, &text, at(EXPIRES + 60)).is_ok());
+    assert_eq!(
+        check(&rotated, &text, at(EXPIRES + 61)).unwrap_err(),
+        TicketError::Expired
+    );
+    let new = rotated.mint(&terms(), at(NOW), nonce()).unwrap();
+    assert!(check(&rotated, &new, at(NOW)).is_ok());
+    assert_eq!(
+        check(&old, &new, at(NOW)).unwrap_err(),
+        TicketError::UnknownKey
+    );
+    // The old key is dropped.
+    let later = TicketKeys::new(2, key(2));
+    assert_eq!(
+        check(&later, &text, at(NOW)).unwrap_err(),
+        TicketError::UnknownKey
+    );
+    // An id given to another key accepts nothing that the first one sealed.
+    let reused = TicketKeys::new(1, key(3));
+    assert_eq!(
+        check(&reused, &text, at(NOW)).unwrap_err(),
+        TicketError::Mac
+    );
+
+    let taken = rotated.clone().with_previous(2, key(4)).unwrap_err();
+    assert_eq!(taken, TicketKeyError::DuplicateId(2));
+    let full = (3..17).try_fold(rotated, |keys, id| keys.with_previous(id, key(4)));
+    let full = full.unwrap();
+    assert_eq!(
+        full.with_previous(99, key(4)).unwrap_err(),
+        TicketKeyError::TooMany
+    );
+}
+
+#[test]
+fn rp_11_a_clock_that_jumps_an_hour_is_survived() {
+    let check_at = |now| keys().check(&text(), &target("/oss/callback"), FORM, at(now));
+    assert!(check_at(NOW - 3600).is_ok());
+    assert!(check_at(NOW + 3600).is_ok());
+    assert_eq!(check_at(EXPIRES + 3600).unwrap_err(), TicketError::Expired);
+}
+
+#[test]
+fn the_longest_ticket_leaves_room_in_a_callback() {
+    let key = "k".repeat(1023);
+    let bucket = "b".repeat(63);
+    let longest = exact(&bucket, &key)
+        .claims(&"c".repeat(1022))
+        .unwrap()
+        .also_target(&target("/1"));
+    let longest = longest.content_types(["image/png".parse().unwrap()]);
+    let text = keys().mint(&longest, at(NOW), nonce()).unwrap();
+    assert!(text.len() <= MAX_TICKET_LEN, "{}", text.len());
+    assert!(check(&text).is_ok());
+
+    let types = (0..64).map(|i| format!("application/x-{i:050}").parse().unwrap());
+    let longer = longest.clone().content_types(types);
+    assert!(matches!(
+        keys().mint(&longer, at(NOW), nonce()),
+        Err(TermsError::TooLong(n)) if n > MAX_TICKET_LEN
+    ));
+    let types = (0..65).map(|i| format!("a/{i}").parse().unwrap());
+    assert_eq!(
+        keys().mint(&longest.clone().content_types(types), at(NOW), nonce()),
+        Err(TermsError::TooManyContentTypes)
+    );
+    assert_eq!(
+        longest.claims(&"c".repeat(1023)).unwrap_err(),
+        TermsError::ClaimsTooLong(1025)
+    );
+}
+
+#[test]
+fn keys_are_long_random_and_not_shown() {
+    for length in [0, 31, 1025] {
+        let bytes: Vec<u8> = (0..length).map(|i| i as u8).collect();
+        let refused = TicketKey::from_bytes(&bytes).unwrap_err();
+        assert_eq!(refused, TicketKeyError::Length(length));
+    }
+    assert_eq!(
+        TicketKey::from_bytes(&[0; 32]).unwrap_err(),
+        TicketKeyError::Uniform
+    );
+    let base64 = "R9ELuV7H0+1D0zn6CAbYXrpPEMqXxGXnDhLg4Lf0bLA=";
+    assert!(TicketKey::from_base64(base64).is_ok());
+    for stray in [
+        format!("{base64}\n"),
+        format!(" {base64}"),
+        base64.replace('=', ""),
+        base64.replace('+', "-"),
+    ] {
+        assert_eq!(
+            TicketKey::from_base64(&stray).unwrap_err(),
+            TicketKeyError::NotBase64
+        );
+    }
+    assert_eq!(
+        TicketKey::from_base64("").unwrap_err(),
+        TicketKeyError::Empty
+    );
+    let (one, two) = (
+        TicketKey::generate().unwrap(),
+        TicketKey::generate().unwrap(),
+    );
+    assert_ne!(one.as_bytes(), two.as_bytes());
+    let canary = TicketKey::from_bytes(b"canary-canary-canary-canary-canary").unwrap();
+    let shown = format!("{:?} {canary:?}", TicketKeys::new(1, canary.clone()));
+    assert!(
+        !shown.contains("canary") && !shown.contains("99"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn claims_and_answers_are_not_shown() {
+    let terms = terms().claims("canary").unwrap();
+    let ticket = check(&keys().mint(&terms, at(NOW), nonce()).unwrap()).unwrap();
+    assert!(!format!("{terms:?} {ticket:?}").contains("canary"));
+    let reply = StoredReply::new(http::StatusCode::OK, None, "canary").unwrap();
+    assert!(!format!("{reply:?}").contains("canary"));
+}
+
+#[test]
+fn refusing_a_ticket_allocates_nothing() {
+    let (keys, target) = (keys(), target("/oss/callback"));
+    let texts = [
+        String::new(),
+        "A".repeat(MAX_TICKET_LEN),
+        with_bytes(|bytes| bytes[20] ^= 1),
+    ];
+    for text in texts {
+        let allocated = allocation_counter::measure(|| {
+            assert!(keys.check(&text, &target, FORM, at(NOW)).is_err());
+        });
+        assert_eq!(allocated.count_total, 0);
+    }
+}
+
+#[test]
+fn answers_are_bounded_and_read_back() {
+    use http::{HeaderValue, StatusCode};
+    let long = vec![b'x'; StoredReply::MAX_BODY_LEN + 1];
+    assert_eq!(
+        StoredReply::new(StatusCode::OK, None, long),
+        Err(StoredReplyError::BodyTooLong(1024 * 1024 + 1))
+    );
+    let long = HeaderValue::from_str(&"x".repeat(256)).unwrap();
+    assert_eq!(
+        StoredReply::new(StatusCode::OK, Some(long), ""),
+        Err(StoredReplyError::ContentTypeTooLong)
+    );
+    for unreadable in [
+        &b""[..],
+        b"\0",
+        b"\0\xc8",
+        b"\0\xc8\x05abcd",
+        b"\0\0\0",
+        b"\0\xc8\x01\n",
+    ] {
+        assert_eq!(
+            StoredReply::from_bytes(unreadable),
+            Err(StoredReplyError::Unreadable)
+        );
+    }
+}
+
+prop_compose! {
+    fn any_terms()(
+        bucket in "[a-z0-9]{3,10}",
+        name in "[a-z|,:=\u{e4}]{1,8}",
+        prefix in any::<Option<NonZeroU16>>(),
+        (min, max) in (0_u64..50, 50_u64..100),
+        targets in prop::collection::vec("/[a-z]{0,3}(\\?[a-z=&]{0,3})?", 1..5),
+        expires in NOW + 1..NOW + 1000,
+        json in any::<bool>(),
+        types in prop::collection::vec("[a-z]{1,3}/[a-z]{1,3}", 0..4),
+        claims in prop::option::of("[ -~\u{e4}\0\n]{0,8}"),
+    ) -> Terms {
+        let grant = match prefix {
+            None => Grant::Exact(name.parse().unwrap()),
+            Some(max_uses) => Grant::Prefix { prefix: format!("{name}/").parse().unwrap(), max_uses },
+        };
+        let first = target(&targets[0]);
+        let sizes = SizeRange::new(min, max).unwrap();
+        let terms = Terms::new(bucket.parse().unwrap(), grant, sizes, &first, at(expires))
+            .body_type(if json { JSON } else { FORM })
+            .content_types(types.iter().map(|kind| kind.parse().unwrap()));
+        let terms = targets.iter().fold(terms, |terms, text| terms.also_target(&target(text)));
+        match claims {
+            None => terms,
+            Some(claims) => terms.claims(&claims).unwrap(),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_answered(text in "\\PC{0,400}", tail in "[A-Za-z0-9_-]{0,400}") {
+        prop_assert!(check(&text).is_err());
+        prop_assert!(check(&tail).is_err());
+    }
+
+    /// Whoever has the key cannot make the reader fall over either.
+    #[test]
+    fn any_authentic_content_is_answered(mut content in prop::collection::vec(any::<u8>(), 3..300)) {
+        content[..3].copy_from_slice(&[1, 0, 7]);
+        let _ = check(&sealed(&content));
+    }
+
+    /// Nor a true one that was cut, grown, or changed in one place; what is still read is written alike again.
+    #[test]
+    fn what_is_read_has_one_spelling(terms in any_terms(), place in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut content = codec::write(7, NOW + 5, &nonce(), &terms).unwrap();
+        let at = place.index(content.len());
+        prop_assert!(codec::read(&content[..at]).is_none());
+        prop_assert!(codec::read(&[&content[..], &[byte]].concat()).is_none());
+        content[at] = byte;
+        if let Some(read) = codec::read(&content) {
+            let head = codec::Head::read(&content).unwrap();
+            let again = codec::write(head.key_id, read.expires, &read.nonce, &read.terms).unwrap();
+            prop_assert_eq!(again, content);
+        }
+    }
+
+    #[test]
+    fn what_is_minted_is_read_back(terms in any_terms(), nonce in any::<[u8; 16]>()) {
+        let nonce = Nonce::from_bytes(nonce);
+        let text = keys().mint(&terms, at(NOW), nonce).unwrap();
+        let bytes = URL_SAFE_NO_PAD.decode(&text).unwrap();
+        let read = codec::read(&bytes[..bytes.len() - 32]).unwrap();
+        prop_assert!(read.terms == terms);
+        prop_assert_eq!(read.nonce, nonce);
+    }
+
+    /// RP-09: whatever delimiters the fields hold, other terms make other bytes.
+    #[test]
+    fn rp_09_other_terms_make_another_ticket(one in any_terms(), two in any_terms()) {
+        let written = |terms| codec::write(7, NOW, &nonce(), terms).unwrap();
+        // The expiry is given for both, so it is not what tells them apart.
+        let two = Terms { expires: one.expires, ..two };
+        prop_assert_eq!(one == two, written(&one) == written(&two));
+    }
+
+    /// RP-09: nor does moving a character from one field into the next.
+    #[test]
+    fn rp_09_fields_do_not_run_into_each_other(text in "[a-z]{8,20}", cut in 3_usize..7, other in 3_usize..7) {
+        let split = |at: usize| exact(&text[..at], &text[at..]);
+        let minted = |at| keys().mint(&split(at), at_now(), nonce()).unwrap();
+        prop_assert_eq!(cut == other, minted(cut) == minted(other));
+    }
+
+    #[test]
+    fn answers_are_read_back(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        if let Ok(reply) = StoredReply::from_bytes(&bytes) {
+            prop_assert_eq!(reply.to_bytes(), bytes);
+        }
+    }
+}
+
+fn at_now() -> SystemTime {
+    at(NOW)
+}

@@ -1,0 +1,269 @@
+//! Callbacks that must prove they were granted, at the level of the layer.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod failures;
+mod once;
+#[cfg(feature = "redis")]
+mod redis;
+mod refusals;
+#[cfg(feature = "redis")]
+#[path = "../support/redis.rs"]
+mod server;
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::{
+    convert::Infallible,
+    future::{Future, Ready, ready},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use tower::{Layer as _, Service, ServiceExt as _, service_fn};
+use tower_aliyun_oss::{
+    OssCallbackLayer,
+    callback::{CallbackBody, CallbackError, CallbackErrorKind, CallbackReply, VerifiedCallback},
+    key::{KeyLookup, KeySource, KeyTable, KeyUrl, PinnedKeys},
+    protocol::{CallbackBodyType, SizeRange, TICKET_FIELD},
+    testing::CallbackSigner,
+    ticket::{
+        Attempt, Begin, Grant, Lease, MemoryStore, Nonce, ReplayStore, StoreAnswer, StoredReply,
+        Terms, TicketError, TicketKey, TicketKeys, Tickets,
+    },
+};
+
+const TARGET: &str = "/oss/callback";
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn key(seed: u8) -> TicketKey {
+    let mut bytes = [seed; 32];
+    bytes[0] = !seed;
+    TicketKey::from_bytes(&bytes).unwrap()
+}
+
+fn keys() -> TicketKeys {
+    TicketKeys::new(1, key(1))
+}
+
+fn terms_at(target: &str, grant: Grant, expires: SystemTime) -> Terms {
+    Terms::new(
+        "examplebucket".parse().unwrap(),
+        grant,
+        SizeRange::new(1, 1000).unwrap(),
+        &target.parse().unwrap(),
+        expires,
+    )
+    .content_types(["image/png".parse().unwrap()])
+}
+
+fn exact(object: &str) -> Terms {
+    let grant = Grant::Exact(object.parse().unwrap());
+    terms_at(TARGET, grant, SystemTime::now() + HOUR)
+}
+
+fn under(prefix: &str) -> Terms {
+    let grant = Grant::prefix(prefix.parse().unwrap());
+    terms_at(TARGET, grant, SystemTime::now() + HOUR)
+}
+
+fn mint(terms: &Terms) -> String {
+    let nonce = Nonce::random().unwrap();
+    keys().mint(terms, SystemTime::now(), nonce).unwrap()
+}
+
+/// What OSS makes of the template for an upload of this object.
+fn form(object: &str, ticket: &str) -> String {
+    let object = object.replace('/', "%2F");
+    format!(
+        "reqId=5CF3E7820000000000000001&bucket=examplebucket&object={object}&size=5&etag=D41D\
+         &mimeType=image%2Fpng&{TICKET_FIELD}={ticket}"
+    )
+}
+
+fn json(object: &str, ticket: &str) -> String {
+    format!(
+        r#"{{"reqId":"5CF3","bucket":"examplebucket","object":"{object}","size":5,"etag":"D41D","mimeType":"image/png","imageInfo.height":,"{TICKET_FIELD}":"{ticket}"}}"#
+    )
+}
+
+fn signed(body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    let signer = CallbackSigner::new();
+    signer.callback(TARGET).form(body).request().unwrap()
+}
+
+fn signed_json(body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    let signer = CallbackSigner::new();
+    signer.callback(TARGET).json(body).request().unwrap()
+}
+
+/// The layer without tickets: what a signature alone is worth.
+fn by_signature_alone() -> OssCallbackLayer {
+    OssCallbackLayer::new().key_source(CallbackSigner::new().key_source())
+}
+
+fn layer(tickets: &Tickets) -> OssCallbackLayer {
+    by_signature_alone().tickets(tickets.clone())
+}
+
+/// An inner service that counts how often it ran, and says so in its answer.
+#[derive(Clone, Default)]
+struct Handler(Arc<AtomicUsize>);
+
+impl Handler {
+    fn runs(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    fn run(&self) -> Response<Full<Bytes>> {
+        let run = self.0.fetch_add(1, Ordering::SeqCst) + 1;
+        CallbackReply::json(&serde_json::json!({ "run": run }))
+            .unwrap()
+            .into()
+    }
+}
+
+impl<B> Service<Request<CallbackBody<B>>> for Handler {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<CallbackBody<B>>) -> Self::Future {
+        ready(Ok(self.run()))
+    }
+}
+
+/// An answer.
+#[derive(Debug)]
+struct Outcome {
+    status: StatusCode,
+    headers: http::HeaderMap,
+    body: Bytes,
+    error: Option<CallbackError>,
+}
+
+impl Outcome {
+    fn kind(&self) -> Option<CallbackErrorKind> {
+        self.error.as_ref().map(CallbackError::kind)
+    }
+
+    /// What is wrong with the ticket.
+    fn why(&self) -> Option<TicketError> {
+        let source = std::error::Error::source(self.error.as_ref()?)?;
+        source.downcast_ref::<TicketError>().copied()
+    }
+
+    /// Answered by the inner service, in its run of this number.
+    #[track_caller]
+    fn assert_run(&self, run: usize) {
+        assert_eq!((self.status, self.kind()), (StatusCode::OK, None));
+        assert_eq!(self.body, format!("{{\"run\":{run}}}"));
+        assert_eq!(self.headers["content-type"], "application/json");
+        assert_eq!(self.headers["content-length"], self.body.len().to_string());
+    }
+
+    /// Refused in this way, in the form that every refusal has.
+    #[track_caller]
+    fn assert_refused(&self, status: u16, kind: CallbackErrorKind) {
+        assert_eq!((self.status.as_u16(), self.kind()), (status, Some(kind)));
+        let answer: serde_json::Value = serde_json::from_slice(&self.body).unwrap();
+        assert_eq!(answer["code"], format!("{kind:?}"));
+        assert_eq!(answer["message"], kind.to_string());
+    }
+}
+
+async fn send<S, R>(service: S, request: Request<Full<Bytes>>) -> Outcome
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: std::fmt::Debug>,
+    R: http_body::Body<Data = Bytes, Error: std::fmt::Debug>,
+{
+    let (parts, body) = service.oneshot(request).await.unwrap().into_parts();
+    Outcome {
+        status: parts.status,
+        headers: parts.headers,
+        body: body.collect().await.unwrap().to_bytes(),
+        error: parts.extensions.get().cloned(),
+    }
+}
+
+/// Everything is at hand, so one poll does it.
+fn now<F: Future>(future: F) -> F::Output {
+    match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("everything is at hand"),
+    }
+}
+
+/// A source that counts how often it was asked.
+#[derive(Clone)]
+struct CountedKeys {
+    keys: PinnedKeys,
+    lookups: Arc<AtomicUsize>,
+}
+
+impl CountedKeys {
+    fn new() -> Self {
+        Self {
+            keys: CallbackSigner::new().key_source(),
+            lookups: Arc::default(),
+        }
+    }
+
+    fn lookups(&self) -> usize {
+        self.lookups.load(Ordering::SeqCst)
+    }
+}
+
+impl KeySource for CountedKeys {
+    fn table(&self) -> &KeyTable {
+        self.keys.table()
+    }
+
+    fn key(&self, url: &KeyUrl) -> KeyLookup {
+        self.lookups.fetch_add(1, Ordering::SeqCst);
+        self.keys.key(url)
+    }
+}
+
+/// A store that counts how often it was asked.
+#[derive(Clone, Default)]
+struct CountedStore {
+    store: Arc<MemoryStore>,
+    begun: Arc<AtomicUsize>,
+    finished: Arc<AtomicUsize>,
+    abandoned: Arc<AtomicUsize>,
+}
+
+impl CountedStore {
+    fn counts(&self) -> [usize; 3] {
+        [&self.begun, &self.finished, &self.abandoned].map(|count| count.load(Ordering::SeqCst))
+    }
+}
+
+impl ReplayStore for CountedStore {
+    fn begin(&self, attempt: &Attempt) -> StoreAnswer<Begin> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        self.store.begin(attempt)
+    }
+
+    fn finish(&self, lease: &Lease, reply: &StoredReply) -> StoreAnswer<()> {
+        self.finished.fetch_add(1, Ordering::SeqCst);
+        self.store.finish(lease, reply)
+    }
+
+    fn abandon(&self, lease: &Lease) -> StoreAnswer<()> {
+        self.abandoned.fetch_add(1, Ordering::SeqCst);
+        self.store.abandon(lease)
+    }
+}
