@@ -32,6 +32,11 @@ impl ContentTypes {
         }
     }
 
+    /// Whether the client must choose one.
+    pub(super) fn is_choice(&self) -> bool {
+        matches!(self, Self::Several(several) if !several.is_empty())
+    }
+
     /// This one type, if it is among them.
     pub(super) fn narrowed(&self, asked: &ContentType, allow_active: bool) -> Option<Self> {
         let asked_for = asked.as_str();

@@ -210,7 +210,7 @@ impl Grant {
             Some(one) => granted
                 .narrowed(one, self.terms.allow_active)
                 .ok_or(Denied::ContentType),
-            None if matches!(granted, ContentTypes::Several(_)) => Err(Denied::NoContentType),
+            None if granted.is_choice() => Err(Denied::NoContentType),
             None => Ok(granted.clone()),
         }
     }
