@@ -30,7 +30,7 @@ use tower_aliyun_oss::{
     OssCallbackLayer,
     key::{KeyLookup, KeySource, KeyTable, KeyUrl, PublicKey},
     protocol::{CallbackBodyType, SizeRange, TICKET_FIELD},
-    ticket::{Grant, MemoryStore, Nonce, Terms, TicketKey, TicketKeys, Tickets},
+    ticket::{MemoryStore, Nonce, Scope, Terms, TicketKey, TicketKeys, Tickets},
 };
 
 const OUTPUT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/ticket");
@@ -93,7 +93,7 @@ impl Bench {
         body_type: CallbackBodyType,
         made: SystemTime,
     ) -> Result<String, Error> {
-        let grant = Grant::Exact("user/7/photo.jpg".parse()?);
+        let grant = Scope::Exact("user/7/photo.jpg".parse()?);
         let bucket = "examplebucket".parse()?;
         let sizes = SizeRange::new(1, 1 << 20)?;
         let terms = Terms::new(bucket, grant, sizes, &TARGET.parse()?, made + HOUR)

@@ -8,7 +8,8 @@
 //! `OSS_ACCESS_KEY_SECRET`, `OSS_HOST`, `OSS_CALLBACK_URL` and `OSS_UPLOAD_DIR`; unset ones are the placeholders of
 //! the sample. With `OSS_REGION` (such as `cn-hangzhou`) tokens are signed with version 4 and written as Alibaba's
 //! current samples have them, and `OSS_SESSION_TOKEN` may hold a token of STS; without it they are those of the first
-//! samples. `OSS_BUCKET` holds them to that bucket. `RUST_LOG=debug` shows why a callback was refused, and what to change when no signature ever matches.
+//! samples. `OSS_BUCKET` holds them to that bucket. With `OSS_TICKET_KEY` (Base64 of at least 32 random bytes, as
+//! `openssl rand -base64 32` gives them) only callbacks are taken whose upload was granted here, each once. `RUST_LOG=debug` shows why a callback was refused, and what to change when no signature ever matches.
 
 use std::{
     env::{self, VarError},
@@ -34,6 +35,7 @@ use tower_aliyun_oss::{
     callback::{CallbackReply, VerifiedCallback},
     policy::{CallbackDirective, Credentials},
     protocol::{Bucket, Region},
+    ticket::{TicketKey, TicketKeys, Tickets},
 };
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing_subscriber::{
@@ -77,6 +79,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
 fn app() -> Result<Router, Box<dyn Error>> {
     let region: Option<Region> = optional("OSS_REGION", str::parse)?;
     let bucket: Option<Bucket> = optional("OSS_BUCKET", str::parse)?;
+    let named = bucket.is_some();
     let mut tokens = OssPolicyService::public_demo(
         credentials(region.is_some())?,
         parsed(
@@ -98,15 +101,35 @@ fn app() -> Result<Router, Box<dyn Error>> {
     if let Some(region) = region {
         tokens = tokens.region(region);
     }
+    let mut verified = OssCallbackLayer::new();
+    if let Some(tickets) = tickets()? {
+        if !named {
+            return Err("OSS_TICKET_KEY needs OSS_BUCKET: a ticket is for one bucket".into());
+        }
+        tokens = tokens.tickets(tickets.clone())?;
+        verified = verified.tickets(tickets);
+    }
     // Any page may ask for a token, but not with the cookies of its visitor.
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::any())
         .allow_methods([Method::GET]);
     let any_path = post(on_upload)
-        .route_layer(OssCallbackLayer::new())
+        .route_layer(verified)
         .get_service(tokens)
         .layer(cors);
     Ok(Router::new().fallback_service(any_path.with_state(())))
+}
+
+/// With a key, only callbacks are taken that were granted here.
+fn tickets() -> Result<Option<Tickets>, Box<dyn Error>> {
+    match env::var("OSS_TICKET_KEY") {
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err("OSS_TICKET_KEY is not unicode".into()),
+        Ok(text) => {
+            let key = TicketKey::from_base64(&text).map_err(|e| format!("OSS_TICKET_KEY: {e}"))?;
+            Ok(Some(Tickets::in_memory(TicketKeys::new(1, key))))
+        }
+    }
 }
 
 fn credentials(v4: bool) -> Result<Credentials, Box<dyn Error>> {

@@ -75,9 +75,11 @@ pub mod protocol;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod ticket;
+mod uploads;
 
 pub use callback::OssCallbackLayer;
 pub use policy::OssPolicyService;
+pub use uploads::{OssUploads, OssUploadsBuilder, OssUploadsError};
 
 /// The examples of the README compile.
 #[cfg(all(doctest, feature = "axum"))]

@@ -177,6 +177,35 @@ fn with_a_region_it_issues_version_4() {
     );
 }
 
+/// The callback that OSS would send cannot be signed here, but what it would say can be seen.
+#[test]
+fn with_a_ticket_key_every_callback_is_asked_for_with_a_ticket() {
+    let server = Server::start(&[
+        ("OSS_BUCKET", "examplebucket"),
+        (
+            "OSS_TICKET_KEY",
+            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+        ),
+    ]);
+    let ask = "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let answer = server.exchange(ask.as_bytes());
+    let token: serde_json::Value =
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let callback = STANDARD
+        .decode(token["callback"].as_str().unwrap())
+        .unwrap();
+    let callback: serde_json::Value = serde_json::from_slice(&callback).unwrap();
+    let body = callback["callbackBody"].as_str().unwrap();
+    for field in ["filename=${object}", "&bucket=${bucket}", "&x:ticket="] {
+        assert!(body.contains(field), "{body}");
+    }
+    // What others have OSS sign is genuine, and still not ours.
+    for case in Case::genuine() {
+        let answer = server.post(&case);
+        assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    }
+}
+
 #[test]
 fn a_setting_that_cannot_be_is_said_at_the_start() {
     for (name, value, says) in [
@@ -196,6 +225,12 @@ fn a_setting_that_cannot_be_is_said_at_the_start() {
             "error: the access key secret holds white space",
         ),
         ("OSS_REGION", "oss-cn-hangzhou", "error: OSS_REGION is"),
+        ("OSS_TICKET_KEY", "c2hvcnQ=", "error: OSS_TICKET_KEY: "),
+        (
+            "OSS_TICKET_KEY",
+            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+            "OSS_TICKET_KEY needs OSS_BUCKET",
+        ),
         ("OSS_BUCKET", "No", "error: OSS_BUCKET is"),
         (
             "OSS_SESSION_TOKEN",

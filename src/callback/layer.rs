@@ -60,6 +60,18 @@ impl OssCallbackLayer {
         self.with_rules(|rules| rules.target_uri(target_uri))
     }
 
+    /// What a proxy in front strips from the path before it hands a callback on: OSS has signed the path with it. A
+    /// [`target_uri`](Self::target_uri) says all by itself and leaves this aside.
+    ///
+    /// ```
+    /// # use tower_aliyun_oss::OssCallbackLayer;
+    /// // OSS calls https://app.example/gw/oss/callback, and the route here is /oss/callback.
+    /// let layer = OssCallbackLayer::new().target_prefix("/gw");
+    /// ```
+    pub fn target_prefix(self, prefix: &str) -> Self {
+        self.with_rules(|rules| rules.target_prefix(prefix))
+    }
+
     /// Names a prefix that a proxy in front may strip from the path, or add to it; can be called several times.
     ///
     /// It changes nothing in what is verified. When a signature does not match, and the log level of the target

@@ -24,6 +24,7 @@ pub struct Rules {
     body_limit: usize,
     only: Only,
     target_uri: Option<TargetUri>,
+    target_prefix: Option<Box<str>>,
     diagnose_prefixes: Vec<Box<str>>,
     tickets: Option<Tickets>,
 }
@@ -51,6 +52,7 @@ impl Rules {
             body_limit: Self::DEFAULT_BODY_LIMIT,
             only: Only::Every,
             target_uri: None,
+            target_prefix: None,
             diagnose_prefixes: Vec::new(),
             tickets: None,
         }
@@ -93,6 +95,14 @@ impl Rules {
         F: Fn(&Parts) -> Option<Uri> + Send + Sync + 'static,
     {
         self.target_uri = Some(Arc::new(target_uri));
+        self
+    }
+
+    /// See [`OssCallbackLayer::target_prefix`](super::OssCallbackLayer::target_prefix).
+    #[must_use]
+    pub fn target_prefix(mut self, prefix: &str) -> Self {
+        let prefix = prefix.trim_matches('/');
+        self.target_prefix = (!prefix.is_empty()).then(|| format!("/{prefix}").into());
         self
     }
 
@@ -202,12 +212,21 @@ impl Rules {
         if let Some(uri) = self.hooked(parts) {
             return uri.path_and_query().cloned();
         }
-        #[cfg(feature = "axum")]
-        if let Some(original) = parts.extensions.get::<axum::extract::OriginalUri>() {
-            return original.0.path_and_query().cloned();
+        let seen = outermost(parts)?;
+        match &self.target_prefix {
+            Some(prefix) => format!("{prefix}{seen}").parse().ok(),
+            None => Some(seen.clone()),
         }
-        parts.uri.path_and_query().cloned()
     }
+}
+
+/// What the outermost axum router saw, or a server without one.
+fn outermost(parts: &Parts) -> Option<&PathAndQuery> {
+    #[cfg(feature = "axum")]
+    if let Some(original) = parts.extensions.get::<axum::extract::OriginalUri>() {
+        return original.0.path_and_query();
+    }
+    parts.uri.path_and_query()
 }
 
 impl Default for Rules {
@@ -227,6 +246,7 @@ impl fmt::Debug for Rules {
                 "target_uri",
                 &self.target_uri.as_ref().map(|_| format_args!("<fn>")),
             )
+            .field("target_prefix", &self.target_prefix)
             .field("diagnose_prefixes", &self.diagnose_prefixes)
             .field("tickets", &self.tickets)
             .finish()

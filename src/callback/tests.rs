@@ -24,7 +24,7 @@ use crate::{
     key::{PinnedKeys, PublicKey},
     protocol::{CallbackBodyType, SizeRange, TICKET_FIELD},
     ticket::{
-        Attempt, Begin, Grant, Lease, MemoryStore, Nonce, ReplayStore, StoreAnswer, StoreErrorKind,
+        Attempt, Begin, Lease, MemoryStore, Nonce, ReplayStore, Scope, StoreAnswer, StoreErrorKind,
         StoredReply, Terms, TicketKey, TicketKeys, Tickets,
     },
 };
@@ -159,7 +159,7 @@ fn ticket_keys() -> TicketKeys {
 fn granted(says: &str, store: impl ReplayStore + 'static) -> (OssCallbackLayer, Request<TestBody>) {
     let target = "/index.php?id=1&index=2";
     let expires = SystemTime::now() + Duration::from_secs(3600);
-    let grant = Grant::Exact("a".parse().unwrap());
+    let grant = Scope::Exact("a".parse().unwrap());
     let terms = Terms::new(
         "yonghu-test".parse().unwrap(),
         grant,

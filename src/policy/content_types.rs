@@ -32,6 +32,19 @@ impl ContentTypes {
         }
     }
 
+    /// All of them; none when any is allowed.
+    pub(super) fn list(&self) -> Vec<ContentType> {
+        let list: &[&str] = match self {
+            Self::Binary => &[Self::BINARY],
+            Self::One(one) => return vec![one.clone()],
+            Self::Several(several) => {
+                return several.iter().filter_map(|one| one.parse().ok()).collect();
+            }
+            Self::Any => &[],
+        };
+        list.iter().filter_map(|one| one.parse().ok()).collect()
+    }
+
     /// Whether the client must choose one.
     pub(super) fn is_choice(&self) -> bool {
         matches!(self, Self::Several(several) if !several.is_empty())

@@ -41,10 +41,10 @@ impl Destination {
         }
     }
 
-    pub(super) fn bucket_name(&self) -> Option<&str> {
+    pub(super) fn bucket_known(&self) -> Option<&Bucket> {
         match self {
-            Self::Bucket { bucket, .. } => Some(bucket.as_str()),
-            Self::Url { bucket, .. } => bucket.as_ref().map(Bucket::as_str),
+            Self::Bucket { bucket, .. } => Some(bucket),
+            Self::Url { bucket, .. } => bucket.as_ref(),
         }
     }
 

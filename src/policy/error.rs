@@ -2,7 +2,8 @@
 
 use std::{error::Error, fmt};
 
-use crate::protocol::ObjectNameError;
+use super::directive::CallbackDirectiveError;
+use crate::{protocol::ObjectNameError, ticket::TermsError};
 
 /// Why no policy can be issued.
 ///
@@ -26,6 +27,14 @@ pub enum PolicyError {
     },
     /// No object can be named like this; holds why.
     Key(ObjectNameError),
+    /// A ticket is for one bucket, and none was named.
+    Bucket,
+    /// The callback cannot be written; holds why.
+    Callback(CallbackDirectiveError),
+    /// The claims cannot be written as JSON, or there is no ticket that could carry them.
+    Claims,
+    /// No ticket can be made; holds why.
+    Ticket(TermsError),
     /// Signature version 4 without the region it is made for.
     Region,
     /// The operating system gave no random bytes to name an object with.
@@ -56,6 +65,12 @@ impl fmt::Display for PolicyError {
                 "the credentials have expired; get new ones from sts (oss would answer SecurityTokenExpired)",
             ),
             Self::Key(_) => f.write_str("the object cannot be named like this; shorten the prefix"),
+            Self::Bucket => f.write_str("a ticket is for one bucket, name it"),
+            Self::Callback(_) => f.write_str("the callback cannot be written"),
+            Self::Claims => {
+                f.write_str("claims must be json, and need a service with tickets to carry them")
+            }
+            Self::Ticket(_) => f.write_str("no ticket can be made"),
             Self::Region => {
                 f.write_str("signature version 4 is made for a region, name it (such as cn-hangzhou)")
             }
@@ -71,6 +86,8 @@ impl Error for PolicyError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Key(why) => Some(why),
+            Self::Callback(why) => Some(why),
+            Self::Ticket(why) => Some(why),
             _ => None,
         }
     }

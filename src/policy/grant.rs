@@ -1,16 +1,22 @@
 //! What somebody may upload.
 
 use std::{
+    num::NonZeroU16,
     sync::Arc,
     time::{Duration, SystemTime},
 };
+
+use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     builder::PostPolicyBuilder,
     condition::Condition,
     content_types::ContentTypes,
-    directive::CallbackDirectiveError,
+    credentials::Credentials,
+    directive::CallbackDirective,
     error::PolicyError,
+    mint::Granted,
     object_name::unique_key,
     post_policy::PostPolicy,
     requested::RequestedFile,
@@ -18,7 +24,10 @@ use super::{
     terms::Terms,
     upload_key::UploadKey,
 };
-use crate::protocol::{ContentType, ObjectAcl, ObjectKey, ObjectPrefix, SizeRange};
+use crate::{
+    protocol::{ContentType, ObjectAcl, ObjectKey, ObjectPrefix, SizeRange},
+    ticket::Scope,
+};
 
 /// What somebody may upload: the answer of an [`Authorize`](super::Authorize).
 ///
@@ -40,6 +49,15 @@ pub struct Grant {
     name: Name,
     terms: Terms,
     variables: Vec<(Box<str>, Box<str>)>,
+    claims: Claims,
+    max_uses: NonZeroU16,
+}
+
+#[derive(Clone, Debug)]
+enum Claims {
+    None,
+    Some(Value),
+    NotJson,
 }
 
 #[derive(Clone, Debug)]
@@ -60,8 +78,6 @@ pub(super) enum Denied {
     NoContentType,
     /// The mistake is in the grant.
     Grant(PolicyError),
-    /// The mistake is in its custom variables.
-    Callback(CallbackDirectiveError),
 }
 
 impl From<PolicyError> for Denied {
@@ -94,6 +110,8 @@ impl Grant {
             name,
             terms: Terms::new(size),
             variables: Vec::new(),
+            claims: Claims::None,
+            max_uses: Scope::DEFAULT_MAX_USES,
         }
     }
 
@@ -164,6 +182,20 @@ impl Grant {
         self
     }
 
+    /// What your handler wants to know of the grant, such as whose it is: it comes back, authentic, from
+    /// [`VerifiedCallback::claims`](crate::callback::VerifiedCallback::claims). The uploader can read it. At most 1 KiB
+    /// of JSON; only with [tickets](super::OssPolicyService::tickets).
+    pub fn claims<T: Serialize>(mut self, claims: &T) -> Self {
+        self.claims = serde_json::to_value(claims).map_or(Claims::NotJson, Claims::Some);
+        self
+    }
+
+    /// How many callbacks the ticket for [any name under a prefix](Self::any_name_under) is good for; 100 by default.
+    pub fn max_uses(mut self, max_uses: NonZeroU16) -> Self {
+        self.max_uses = max_uses;
+        self
+    }
+
     pub(super) fn size(mut self, size: SizeRange) -> Self {
         self.terms.size = size;
         self
@@ -178,6 +210,7 @@ impl Grant {
         &self,
         template: &Arc<Template>,
         asked: &RequestedFile,
+        credentials: &Credentials,
         at: SystemTime,
     ) -> Result<PostPolicy, Denied> {
         let mut terms = self.terms.clone();
@@ -199,9 +232,41 @@ impl Grant {
         let mut template = Arc::clone(template);
         if !self.variables.is_empty() {
             let callback = template.callback.clone().with_custom(&self.variables);
-            Arc::make_mut(&mut template).callback = callback.map_err(Denied::Callback)?;
+            Arc::make_mut(&mut template).callback = callback.map_err(PolicyError::Callback)?;
+        }
+        if let Some(callback) = self.with_ticket(&template, &key, &terms, credentials, at)? {
+            Arc::make_mut(&mut template).callback = callback;
         }
         Ok(PostPolicyBuilder::of(template, key, terms).build()?)
+    }
+
+    fn with_ticket(
+        &self,
+        template: &Template,
+        key: &UploadKey,
+        terms: &Terms,
+        credentials: &Credentials,
+        at: SystemTime,
+    ) -> Result<Option<CallbackDirective>, PolicyError> {
+        let claims = match (&self.claims, &template.mint) {
+            (Claims::None, _) => None,
+            (Claims::Some(claims), Some(_)) => Some(claims),
+            (Claims::Some(_), None) | (Claims::NotJson, _) => return Err(PolicyError::Claims),
+        };
+        let Some(mint) = &template.mint else {
+            return Ok(None);
+        };
+        let wanted = at.checked_add(terms.lifetime).ok_or(PolicyError::Clock)?;
+        let granted = Granted {
+            key,
+            terms,
+            claims,
+            max_uses: self.max_uses,
+            ends: credentials
+                .expires_at()
+                .map_or(wanted, |end| end.min(wanted)),
+        };
+        mint.callback(template, &granted, at).map(Some)
     }
 
     fn narrowed_type(&self, asked: &RequestedFile) -> Result<ContentTypes, Denied> {

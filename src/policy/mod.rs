@@ -27,6 +27,7 @@ mod error;
 mod field;
 mod form;
 mod grant;
+mod mint;
 mod moment;
 mod object_name;
 mod post_policy;

@@ -109,8 +109,8 @@ impl PostPolicy {
 
         let mut form = Form::default();
         form.conditioned("key", &key, policy.key.clause());
-        if let Some(bucket) = template.destination.bucket_name() {
-            form.condition(Clause::Is("bucket", bucket));
+        if let Some(bucket) = template.destination.bucket_known() {
+            form.condition(Clause::Is("bucket", bucket.as_str()));
         }
         if let Some(credential) = &credential {
             form.pin("x-oss-signature-version", v4::ALGORITHM);

@@ -7,6 +7,7 @@ use super::{
     directive::CallbackDirective,
     error::{FieldProblem, PolicyError},
     field::{check_distinct, check_value},
+    mint::Mint,
     signature::{DayKeys, SignatureVersion},
 };
 use crate::protocol::{Bucket, Region, UploadUrl};
@@ -29,6 +30,8 @@ pub(super) struct Template {
     pub(super) signature: SignatureVersion,
     pub(super) profile: Profile,
     pub(super) day_keys: Arc<DayKeys>,
+    /// Puts a ticket into every callback.
+    pub(super) mint: Option<Mint>,
 }
 
 impl Template {
@@ -40,6 +43,7 @@ impl Template {
             signature: SignatureVersion::V4,
             profile: Profile::Full,
             day_keys: Arc::default(),
+            mint: None,
         }
     }
 
@@ -52,12 +56,16 @@ impl Template {
             signature: SignatureVersion::V1,
             profile: Profile::Reduced,
             day_keys: Arc::default(),
+            mint: None,
         }
     }
 
     pub(super) fn check(&self) -> Result<(), PolicyError> {
         if self.signature == SignatureVersion::V4 && self.region.is_none() {
             return Err(PolicyError::Region);
+        }
+        if self.mint.is_some() && self.destination.bucket_known().is_none() {
+            return Err(PolicyError::Bucket);
         }
         for (name, value) in self.callback.variables() {
             if self.profile == Profile::Reduced {

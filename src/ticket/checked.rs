@@ -9,7 +9,7 @@ use super::{
     nonce::Nonce,
     seal::SKEW,
     store::UseLimit,
-    terms::{Grant, Terms},
+    terms::{Scope, Terms},
 };
 use crate::protocol::Bucket;
 
@@ -47,7 +47,7 @@ impl CheckedTicket {
         if terms.bucket.as_str() != bucket {
             return Err(TicketError::Bucket);
         }
-        if !terms.grant.contains(object) {
+        if !terms.scope.contains(object) {
             return Err(TicketError::Object);
         }
         if !terms.sizes.contains(size) {
@@ -103,20 +103,20 @@ impl CheckedTicket {
 
     /// The object or prefix.
     #[must_use]
-    pub const fn grant(&self) -> &Grant {
-        &self.terms.grant
+    pub const fn scope(&self) -> &Scope {
+        &self.terms.scope
     }
 
     /// Whether the ticket is for one object, and so for one callback.
     #[must_use]
     pub const fn is_exact(&self) -> bool {
-        matches!(self.terms.grant, Grant::Exact(_))
+        matches!(self.terms.scope, Scope::Exact(_))
     }
 
     /// How often the ticket may be used.
     #[must_use]
     pub const fn use_limit(&self) -> UseLimit {
-        self.terms.grant.use_limit()
+        self.terms.scope.use_limit()
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     nonce::Nonce,
-    terms::{Grant, TargetDigest, Terms},
+    terms::{Scope, TargetDigest, Terms},
 };
 use crate::protocol::{CallbackBodyType, SizeRange};
 
@@ -64,9 +64,9 @@ pub(super) fn write(key_id: u16, expires: u64, nonce: &Nonce, terms: &Terms) -> 
     for target in &terms.targets {
         out.extend(target.0);
     }
-    let (kind, max_uses, name) = match &terms.grant {
-        Grant::Exact(key) => (EXACT, 0, key.as_str()),
-        Grant::Prefix { prefix, max_uses } => (PREFIX, max_uses.get(), prefix.as_str()),
+    let (kind, max_uses, name) = match &terms.scope {
+        Scope::Exact(key) => (EXACT, 0, key.as_str()),
+        Scope::Prefix { prefix, max_uses } => (PREFIX, max_uses.get(), prefix.as_str()),
     };
     out.push(kind);
     out.extend(max_uses.to_be_bytes());
@@ -105,9 +105,9 @@ pub(super) fn read(bytes: &[u8]) -> Option<Content> {
     let targets = input.list(|input| input.array().map(TargetDigest))?;
     let ([kind], max_uses) = (input.array()?, u16::from_be_bytes(input.array()?));
     let bucket = input.parsed()?;
-    let grant = match (kind, NonZeroU16::new(max_uses)) {
-        (EXACT, None) => Grant::Exact(input.parsed()?),
-        (PREFIX, Some(max_uses)) => Grant::Prefix {
+    let scope = match (kind, NonZeroU16::new(max_uses)) {
+        (EXACT, None) => Scope::Exact(input.parsed()?),
+        (PREFIX, Some(max_uses)) => Scope::Prefix {
             prefix: input.parsed()?,
             max_uses,
         },
@@ -122,7 +122,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Content> {
     }
     let terms = Terms {
         bucket,
-        grant,
+        scope,
         sizes,
         targets,
         expires: SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(expires))?,

@@ -8,7 +8,7 @@
 //! ```
 //! use std::time::{Duration, SystemTime};
 //! use tower_aliyun_oss::protocol::{CallbackBodyType, CallbackTarget, SizeRange};
-//! use tower_aliyun_oss::ticket::{Grant, Nonce, Terms, TicketKey, TicketKeys};
+//! use tower_aliyun_oss::ticket::{Scope, Nonce, Terms, TicketKey, TicketKeys};
 //!
 //! let keys = TicketKeys::new(1, TicketKey::generate()?);
 //! let target: CallbackTarget = "/oss/callback".parse()?;
@@ -17,7 +17,7 @@
 //! // When the upload is granted:
 //! let terms = Terms::new(
 //!     "examplebucket".parse()?,
-//!     Grant::Exact("user/7/photo.jpg".parse()?),
+//!     Scope::Exact("user/7/photo.jpg".parse()?),
 //!     SizeRange::new(1, 1024 * 1024)?,
 //!     &target,
 //!     now + Duration::from_secs(75 * 60),
@@ -72,7 +72,7 @@
 //! | again, while the handler runs | as the first time, or with 503 at the layer's deadline |
 //! | again, after the handler failed | as [`OnFailure`] says: by the handler, or as the first time |
 //! | with another text, for one object | with 403 |
-//! | with another text, for a prefix | by the handler, as often as [`Grant::Prefix`] says; then with 403 |
+//! | with another text, for a prefix | by the handler, as often as [`Scope::Prefix`] says; then with 403 |
 //! | while the store cannot be reached | with 503 |
 //!
 //! An answer is a success only when it is known to be kept. A handler that has run, and whose answer could not be
@@ -127,5 +127,5 @@ pub use reply::{StoredReply, StoredReplyError};
 pub use seal::{MAX_LIFETIME, SKEW};
 pub use store::{Attempt, Begin, Lease, ReplayStore, StoreAnswer, TextDigest, UseLimit};
 pub use store_error::{StoreError, StoreErrorKind};
-pub use terms::{Grant, Terms, TermsError};
+pub use terms::{Scope, Terms, TermsError};
 pub use tickets::{OnFailure, Tickets};

@@ -13,7 +13,7 @@ use crate::protocol::{
 /// Which objects may be uploaded.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Grant {
+pub enum Scope {
     /// One object, once.
     Exact(ObjectKey),
     /// Objects under a prefix. Each callback counts as one use.
@@ -25,7 +25,7 @@ pub enum Grant {
     },
 }
 
-impl Grant {
+impl Scope {
     /// How often a prefix may be used when nothing else is said.
     pub const DEFAULT_MAX_USES: NonZeroU16 = NonZeroU16::MIN.saturating_add(99);
 
@@ -38,7 +38,7 @@ impl Grant {
         }
     }
 
-    /// How often a ticket with this grant may be used.
+    /// How often a ticket with this scope may be used.
     #[must_use]
     pub const fn use_limit(&self) -> UseLimit {
         match self {
@@ -74,7 +74,7 @@ impl TargetDigest {
 #[derive(Clone, Eq, PartialEq)]
 pub struct Terms {
     pub(super) bucket: Bucket,
-    pub(super) grant: Grant,
+    pub(super) scope: Scope,
     pub(super) sizes: SizeRange,
     /// Sorted, each once.
     pub(super) targets: Vec<TargetDigest>,
@@ -96,7 +96,7 @@ impl Terms {
     /// The longest claims, in bytes of JSON.
     pub const MAX_CLAIMS_LEN: usize = 1024;
 
-    /// Uploads of `grant` to `bucket`, of these sizes, called back at `target` until `expires` (in whole seconds; a
+    /// Uploads of `scope` to `bucket`, of these sizes, called back at `target` until `expires` (in whole seconds; a
     /// fraction is dropped).
     ///
     /// The callback comes after the upload, so a ticket has to live as long as the policy **and** the longest upload
@@ -105,14 +105,14 @@ impl Terms {
     #[must_use]
     pub fn new(
         bucket: Bucket,
-        grant: Grant,
+        scope: Scope,
         sizes: SizeRange,
         target: &CallbackTarget,
         expires: SystemTime,
     ) -> Self {
         Self {
             bucket,
-            grant,
+            scope,
             sizes,
             targets: vec![TargetDigest::of(target)],
             expires,
@@ -168,7 +168,7 @@ impl fmt::Debug for Terms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Terms")
             .field("bucket", &self.bucket)
-            .field("grant", &self.grant)
+            .field("scope", &self.scope)
             .field("sizes", &self.sizes)
             .field("expires", &self.expires)
             .field("body_type", &self.body_type)

@@ -42,7 +42,7 @@ fn target(text: &str) -> CallbackTarget {
 fn exact(bucket: &str, object: &str) -> Terms {
     Terms::new(
         bucket.parse().unwrap(),
-        Grant::Exact(object.parse().unwrap()),
+        Scope::Exact(object.parse().unwrap()),
         SizeRange::new(1, 1000).unwrap(),
         &target("/oss/callback"),
         at(EXPIRES),
@@ -89,7 +89,7 @@ fn a_ticket_says_what_was_granted() {
     assert!(ticket.is_exact());
     assert_eq!(ticket.use_limit(), UseLimit::Once);
     assert_eq!(ticket.bucket().as_str(), "examplebucket");
-    assert_eq!(ticket.grant(), &terms().grant);
+    assert_eq!(ticket.scope(), &terms().scope);
     assert_eq!(
         ticket.claims::<(String, u32)>().unwrap(),
         ("user".into(), 1)
@@ -283,11 +283,11 @@ fn a_prefix_grants_what_lies_under_it() {
     let prefix: ObjectPrefix = "user/1/".parse().unwrap();
     let max_uses = NonZeroU16::new(3).unwrap();
     for (grant, limit) in [
-        (Grant::prefix(prefix.clone()), 100),
-        (Grant::Prefix { prefix, max_uses }, 3),
+        (Scope::prefix(prefix.clone()), 100),
+        (Scope::Prefix { prefix, max_uses }, 3),
     ] {
         let terms = Terms {
-            grant,
+            scope: grant,
             ..exact("examplebucket", "unused")
         };
         let ticket = check(&keys().mint(&terms, at(NOW), nonce()).unwrap()).unwrap();
@@ -583,8 +583,8 @@ prop_compose! {
         claims in prop::option::of("[ -~\u{e4}\0\n]{0,8}"),
     ) -> Terms {
         let grant = match prefix {
-            None => Grant::Exact(name.parse().unwrap()),
-            Some(max_uses) => Grant::Prefix { prefix: format!("{name}/").parse().unwrap(), max_uses },
+            None => Scope::Exact(name.parse().unwrap()),
+            Some(max_uses) => Scope::Prefix { prefix: format!("{name}/").parse().unwrap(), max_uses },
         };
         let first = target(&targets[0]);
         let sizes = SizeRange::new(min, max).unwrap();

@@ -35,7 +35,7 @@ use tower_aliyun_oss::{
     protocol::{CallbackBodyType, SizeRange, TICKET_FIELD},
     testing::CallbackSigner,
     ticket::{
-        Attempt, Begin, Grant, Lease, MemoryStore, Nonce, ReplayStore, StoreAnswer, StoredReply,
+        Attempt, Begin, Lease, MemoryStore, Nonce, ReplayStore, Scope, StoreAnswer, StoredReply,
         Terms, TicketError, TicketKey, TicketKeys, Tickets,
     },
 };
@@ -53,7 +53,7 @@ fn keys() -> TicketKeys {
     TicketKeys::new(1, key(1))
 }
 
-fn terms_at(target: &str, grant: Grant, expires: SystemTime) -> Terms {
+fn terms_at(target: &str, grant: Scope, expires: SystemTime) -> Terms {
     Terms::new(
         "examplebucket".parse().unwrap(),
         grant,
@@ -65,12 +65,12 @@ fn terms_at(target: &str, grant: Grant, expires: SystemTime) -> Terms {
 }
 
 fn exact(object: &str) -> Terms {
-    let grant = Grant::Exact(object.parse().unwrap());
+    let grant = Scope::Exact(object.parse().unwrap());
     terms_at(TARGET, grant, SystemTime::now() + HOUR)
 }
 
 fn under(prefix: &str) -> Terms {
-    let grant = Grant::prefix(prefix.parse().unwrap());
+    let grant = Scope::prefix(prefix.parse().unwrap());
     terms_at(TARGET, grant, SystemTime::now() + HOUR)
 }
 

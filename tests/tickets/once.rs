@@ -105,7 +105,7 @@ fn rp_04_a_prefix_ticket_for_three_files_runs_three_times() {
     let handler = Handler::default();
     let max_uses = NonZeroU16::new(3).unwrap();
     let prefix = "user/7/".parse().unwrap();
-    let grant = Grant::Prefix { prefix, max_uses };
+    let grant = Scope::Prefix { prefix, max_uses };
     let ticket = mint(&terms_at(TARGET, grant, SystemTime::now() + HOUR));
     let send = |object: &str| {
         let body = form(object, &ticket);
@@ -220,7 +220,7 @@ fn rp_11_clocks_that_jump_do_not_run_a_handler_twice() {
     let clock = Arc::clone(&time);
     let tickets = Tickets::in_memory(keys()).clock(move || *clock.lock().unwrap());
     let handler = Handler::default();
-    let grant = Grant::Exact("a.png".parse().unwrap());
+    let grant = Scope::Exact("a.png".parse().unwrap());
     let terms = terms_at(TARGET, grant, base + 2 * HOUR);
     let body = form("a.png", &mint(&terms));
     let send = || {

@@ -303,7 +303,7 @@ fn rp_03_the_edges_of_expiry() {
     let base = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     let at = |when: SystemTime| {
         let counted = Counted::with(|tickets| tickets.clock(move || when));
-        let grant = Grant::Exact("a.png".parse().unwrap());
+        let grant = Scope::Exact("a.png".parse().unwrap());
         let ticket = keys()
             .mint(
                 &terms_at(TARGET, grant, base),
@@ -346,7 +346,7 @@ fn rp_07_df_20b_a_million_without_a_valid_ticket_cost_no_lookup_and_no_store() {
         .unwrap();
     let elsewhere = mint(&terms_at(
         "/other",
-        Grant::Exact("a.png".parse().unwrap()),
+        Scope::Exact("a.png".parse().unwrap()),
         SystemTime::now() + HOUR,
     ));
     // With the headers that OSS sets, signed.

@@ -19,7 +19,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
-use crate::protocol::CallbackTarget;
+use crate::protocol::{CallbackBodyType, CallbackTarget, SystemVariable, TICKET_FIELD};
 
 pub use error::{CallbackDirectiveError, CallbackFieldError, CallbackFieldErrorKind};
 pub use template::CallbackBody;
@@ -184,6 +184,32 @@ impl CallbackDirective {
             body = body.custom(name, value)?;
         }
         self.body(body)
+    }
+
+    /// The same, with those of these variables in the body that it lacks.
+    pub(super) fn with_variables(
+        self,
+        variables: &[SystemVariable],
+    ) -> Result<Self, CallbackDirectiveError> {
+        let mut body = self.body.clone();
+        for variable in variables {
+            if !body.has(variable.name()) {
+                body = body.variable(variable.name(), *variable)?;
+            }
+        }
+        self.body(body)
+    }
+
+    /// The same, with this ticket in the body.
+    pub(super) fn with_ticket(self, ticket: &str) -> Result<Self, CallbackDirectiveError> {
+        let body = self.body.clone().constant(TICKET_FIELD, ticket)?;
+        self.body(body)
+    }
+
+    /// How OSS writes the body.
+    #[must_use]
+    pub fn body_type(&self) -> CallbackBodyType {
+        self.body.body_type()
     }
 
     /// The custom variables, each a form field of its own: names with their `x:`, and values. Those of the body come

@@ -186,6 +186,10 @@ impl CallbackBody {
         self.custom.iter().map(CustomVariable::pair)
     }
 
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.names.iter().any(|known| **known == *name)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
@@ -209,7 +213,7 @@ impl CallbackBody {
         if stolen || (variable.is_some() && name.starts_with(CUSTOM_PREFIX)) {
             return Err(CallbackFieldError::new(Kind::Reserved, name));
         }
-        if self.names.iter().any(|known| **known == *name) {
+        if self.has(name) {
             return Err(CallbackFieldError::new(Kind::Duplicate, name));
         }
         Ok(())

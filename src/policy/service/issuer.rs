@@ -81,7 +81,7 @@ impl Issuer {
         credentials: &Credentials,
         at: SystemTime,
     ) -> Result<UploadToken, Problem> {
-        let policy = grant.policy(&self.template, file, at)?;
+        let policy = grant.policy(&self.template, file, credentials, at)?;
         policy.sign(credentials, at).map_err(|error| match error {
             PolicyError::CredentialsExpired => {
                 tracing::error!(%error, "no credentials to sign a policy with");

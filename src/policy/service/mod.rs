@@ -13,7 +13,7 @@ use std::{
     fmt,
     sync::Arc,
     task::{Context, Poll},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -22,10 +22,14 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    authorize::Authorize, credentials::CredentialsProvider, directive::CallbackDirective,
-    error::PolicyError, signature::SignatureVersion, template::Template,
+    authorize::Authorize, credentials::CredentialsProvider, destination::Destination,
+    directive::CallbackDirective, error::PolicyError, mint::Mint, signature::SignatureVersion,
+    template::Template,
 };
-use crate::protocol::{Bucket, Endpoint, Region};
+use crate::{
+    protocol::{Bucket, Endpoint, Region},
+    ticket::Tickets,
+};
 
 pub use answer::PolicyBody;
 pub use demo::PublicDemo;
@@ -122,10 +126,7 @@ impl<A: Authorize> OssPolicyService<A> {
     /// [`public_demo`](OssPolicyService::public_demo) is given the whole URL instead, and keeps it.
     #[must_use]
     pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
-        let issuer = Arc::make_mut(&mut self.issuer);
-        Arc::make_mut(&mut issuer.template)
-            .destination
-            .reach_through(endpoint);
+        self.template().destination.reach_through(endpoint);
         self
     }
 
@@ -151,6 +152,70 @@ impl<A: Authorize> OssPolicyService<A> {
             Arc::make_mut(&mut issuer.template).signature = version;
         }
         self
+    }
+
+    /// Puts a ticket into every callback, so that a [layer](crate::OssCallbackLayer::tickets) with the same keys takes
+    /// only callbacks that were granted here. The body of the callback gets `reqId`, `bucket`, `object`, `size`, `etag`
+    /// and `mimeType`, as far as it does not have them.
+    ///
+    /// [`OssUploads`](crate::OssUploads) does this on both sides at once.
+    ///
+    /// # Errors
+    ///
+    /// When the callback has another field of such a name, or gets too long for OSS; when no bucket is known.
+    pub fn tickets(mut self, tickets: Tickets) -> Result<Self, PolicyError> {
+        let template = self.template();
+        template.callback = Mint::prepare(template.callback.clone())?;
+        template.mint = Some(Mint::new(tickets));
+        template.check()?;
+        Ok(self)
+    }
+
+    /// How long an upload may take, from the end of its policy to its callback; one hour by default. A ticket lives as
+    /// long as the policy and this time.
+    #[must_use]
+    pub fn upload_time(mut self, time: Duration) -> Self {
+        if let Some(mint) = &mut self.template().mint {
+            mint.upload_time = time;
+        }
+        self
+    }
+
+    /// The same tokens, for whom another authoriser lets have one.
+    #[must_use]
+    pub fn authorized_by<B: Authorize>(&self, authorize: B) -> OssPolicyService<B> {
+        OssPolicyService {
+            authorize: Arc::new(authorize),
+            issuer: Arc::clone(&self.issuer),
+        }
+    }
+
+    /// Another callback.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), and as [`tickets`](Self::tickets) where there are some.
+    pub fn callback(mut self, callback: CallbackDirective) -> Result<Self, PolicyError> {
+        let template = self.template();
+        template.callback = match template.mint {
+            Some(_) => Mint::prepare(callback)?,
+            None => callback,
+        };
+        template.check()?;
+        Ok(self)
+    }
+
+    /// Another bucket, at the public endpoint of its region.
+    #[must_use]
+    pub fn bucket_in(mut self, bucket: Bucket, region: Region) -> Self {
+        let template = self.template();
+        template.destination = Destination::bucket(bucket, &region);
+        template.region = Some(region);
+        self
+    }
+
+    fn template(&mut self) -> &mut Template {
+        Arc::make_mut(&mut Arc::make_mut(&mut self.issuer).template)
     }
 
     /// Leaves `GET` and `HEAD` out: tokens are credentials, and nothing follows a link to a `POST`.

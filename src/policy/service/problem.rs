@@ -135,10 +135,6 @@ impl From<Denied> for Problem {
             Denied::ContentType => Self::ContentType,
             Denied::NoContentType => Self::NoContentType,
             Denied::Grant(error) => Self::policy(error),
-            Denied::Callback(error) => {
-                tracing::error!(%error, "what was granted cannot be put into a callback");
-                Self::Policy
-            }
         }
     }
 }

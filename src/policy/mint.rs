@@ -1,0 +1,110 @@
+//! Tickets for the callbacks of what is granted.
+
+use std::{
+    num::NonZeroU16,
+    time::{Duration, SystemTime},
+};
+
+use serde_json::Value;
+
+use super::{
+    directive::CallbackDirective,
+    error::PolicyError,
+    template::{Profile, Template},
+    terms::Terms,
+    upload_key::UploadKey,
+};
+use crate::{
+    protocol::SystemVariable,
+    ticket::{self, Nonce, Scope, Tickets},
+};
+
+/// The upload may begin just before the policy ends.
+const DEFAULT_UPLOAD_TIME: Duration = Duration::from_secs(60 * 60);
+
+/// What a ticket is checked against when OSS calls back, and by which request it can be found there.
+const CHECKED: [SystemVariable; 6] = [
+    SystemVariable::ReqId,
+    SystemVariable::Bucket,
+    SystemVariable::Object,
+    SystemVariable::Size,
+    SystemVariable::Etag,
+    SystemVariable::MimeType,
+];
+
+/// What one ticket is for.
+pub(super) struct Granted<'a> {
+    pub(super) key: &'a UploadKey,
+    pub(super) terms: &'a Terms,
+    pub(super) claims: Option<&'a Value>,
+    pub(super) max_uses: NonZeroU16,
+    /// When the policy ends.
+    pub(super) ends: SystemTime,
+}
+
+/// Mints a ticket for every policy.
+#[derive(Clone, Debug)]
+pub(super) struct Mint {
+    tickets: Tickets,
+    pub(super) upload_time: Duration,
+}
+
+impl Mint {
+    pub(super) fn new(tickets: Tickets) -> Self {
+        Self {
+            tickets,
+            upload_time: DEFAULT_UPLOAD_TIME,
+        }
+    }
+
+    /// The callback with the variables that a ticket needs, under the names of OSS.
+    pub(super) fn prepare(callback: CallbackDirective) -> Result<CallbackDirective, PolicyError> {
+        callback
+            .with_variables(&CHECKED)
+            .map_err(PolicyError::Callback)
+    }
+
+    /// The callback with a ticket in its body, for this upload alone.
+    pub(super) fn callback(
+        &self,
+        template: &Template,
+        granted: &Granted<'_>,
+        at: SystemTime,
+    ) -> Result<CallbackDirective, PolicyError> {
+        let Granted { key, terms, .. } = granted;
+        let bucket = template
+            .destination
+            .bucket_known()
+            .ok_or(PolicyError::Bucket)?;
+        let scope = match key {
+            UploadKey::Exact(key) => Scope::Exact(key.clone()),
+            UploadKey::Under(prefix) => Scope::Prefix {
+                prefix: prefix.clone(),
+                max_uses: granted.max_uses,
+            },
+        };
+        let expires = granted
+            .ends
+            .checked_add(self.upload_time)
+            .ok_or(PolicyError::Clock)?;
+        let mut targets = template.callback.targets();
+        let first = targets.next().unwrap_or_else(|| template.callback.target());
+        let mut sealed = ticket::Terms::new(bucket.clone(), scope, terms.size, first, expires)
+            .body_type(template.callback.body_type());
+        for target in targets {
+            sealed = sealed.also_target(target);
+        }
+        // Without a condition on it OSS takes any type.
+        if template.profile == Profile::Full {
+            sealed = sealed.content_types(terms.content_types.list());
+        }
+        if let Some(claims) = granted.claims {
+            sealed = sealed.claims(claims).map_err(PolicyError::Ticket)?;
+        }
+        let nonce = Nonce::random().map_err(|_| PolicyError::Random)?;
+        let text = self.tickets.keys().mint(&sealed, at, nonce);
+        let text = text.map_err(PolicyError::Ticket)?;
+        let callback = template.callback.clone().with_ticket(&text);
+        callback.map_err(PolicyError::Callback)
+    }
+}
