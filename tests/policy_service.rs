@@ -326,6 +326,8 @@ async fn a_refusal_is_what_the_authoriser_says() {
                 .code("Slow\"Down")
                 .message("wait\n")
                 .header(header::RETRY_AFTER, HeaderValue::from_static("60"))
+                .header(header::SET_COOKIE, HeaderValue::from_static("a=1"))
+                .header(header::SET_COOKIE, HeaderValue::from_static("b=2"))
                 .header(header::CACHE_CONTROL, HeaderValue::from_static("public"))
                 .header(header::CONTENT_LENGTH, HeaderValue::from_static("1")),
         ))
@@ -333,6 +335,8 @@ async fn a_refusal_is_what_the_authoriser_says() {
     let (response, body) = send(&tokens, get("/")).await;
     assert_eq!(response.status(), 429);
     assert_eq!(response.headers()["retry-after"], "60");
+    let cookies = response.headers().get_all("set-cookie").iter();
+    assert!(cookies.eq(["a=1", "b=2"]));
     assert_eq!(body, json!({ "code": "Slow\"Down", "message": "wait\n" }));
     // A refusal is never taken for a token.
     assert_eq!(Refusal::new(StatusCode::OK).status(), StatusCode::FORBIDDEN);
@@ -492,6 +496,11 @@ async fn pl_28_only_json_is_read() {
         let request = request.body(Full::new(Bytes::from("{}"))).unwrap();
         assert_eq!(send(&tokens, request).await.0.status(), 200);
     }
+    // What a GET says of a body that it has not counts for nothing.
+    let mut odd = get("/");
+    let text = HeaderValue::from_static("text/plain");
+    odd.headers_mut().insert(header::CONTENT_TYPE, text);
+    assert_eq!(send(&tokens, odd).await.0.status(), 200);
     // Without a body the query asks.
     let bare = Request::post("/?size=3").body(Full::default()).unwrap();
     let (_, token) = send(&tokens, bare).await;

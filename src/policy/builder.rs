@@ -138,7 +138,8 @@ impl PostPolicyBuilder {
     }
 
     /// Lets the upload replace an object of the same name. Without this OSS refuses it (`x-oss-forbid-overwrite`,
-    /// which has no effect in buckets with versioning).
+    /// which has no effect in buckets with versioning), except in the formats of the samples, whose clients do not send
+    /// the field.
     pub fn allow_overwrite(mut self) -> Self {
         self.terms.overwrite = true;
         self

@@ -96,8 +96,15 @@ fn is_active(content_type: &str) -> bool {
     let subtype = content_type
         .split_once('/')
         .map_or(content_type, |(_, subtype)| subtype);
-    matches!(
+    // Of an unknown type browsers look at the bytes.
+    let document = matches!(
         subtype,
-        "html" | "xml" | "xsl" | "x-javascript" | "javascript" | "ecmascript" | "x-mixed-replace"
-    ) || subtype.ends_with("+xml")
+        "html" | "xml" | "xsl" | "x-mixed-replace" | "unknown" | "*"
+    );
+    let script = matches!(
+        subtype,
+        "x-javascript" | "javascript" | "x-ecmascript" | "ecmascript"
+    ) || matches!(subtype, "jscript" | "livescript")
+        || subtype.starts_with("javascript1.");
+    document || script || subtype.ends_with("+xml")
 }

@@ -1,6 +1,7 @@
 //! What somebody may upload.
 
 use std::{
+    fmt,
     num::NonZeroU16,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -43,7 +44,7 @@ use crate::{
 /// # let _ = grant;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "a grant does nothing until it is returned"]
 pub struct Grant {
     name: Name,
@@ -53,7 +54,7 @@ pub struct Grant {
     max_uses: NonZeroU16,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Claims {
     None,
     Some(Value),
@@ -65,6 +66,18 @@ enum Name {
     Exact(ObjectKey),
     Unique(ObjectPrefix),
     Any(ObjectPrefix),
+}
+
+impl fmt::Debug for Grant {
+    /// Leaves claims and values of variables out: they can hold what does not belong into a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let variables: Vec<_> = self.variables.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Grant")
+            .field("name", &self.name)
+            .field("terms", &self.terms)
+            .field("variables", &variables)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a file cannot be granted as it was asked for.
@@ -100,7 +113,8 @@ impl Grant {
 
     /// Any number of objects under this prefix, named by the uploader.
     ///
-    /// Whoever holds the token can write to every name there. Give each user a prefix of their own.
+    /// Whoever holds the token can write to every name there. Give each user a prefix of their own. In the
+    /// [formats of the samples](super::TokenFormat) they can replace objects there as well, and choose type and ACL.
     pub fn any_name_under(prefix: ObjectPrefix, size: SizeRange) -> Self {
         Self::new(Name::Any(prefix), size)
     }
@@ -127,14 +141,16 @@ impl Grant {
         self
     }
 
-    /// The types the client may choose from, by asking for one: without that it is refused. The token then carries it.
+    /// The types the client may choose from. Unless there is only one, it must ask for one of them, and the token then
+    /// carries that.
     pub fn content_types(mut self, types: impl IntoIterator<Item = ContentType>) -> Self {
         self.terms.content_types = ContentTypes::of(types);
         self
     }
 
     /// Leaves the type to the client. As [`PostPolicyBuilder::any_content_type`](super::PostPolicyBuilder::any_content_type), and as dangerous: an uploader can
-    /// store pages with scripts on your domain.
+    /// store pages with scripts on your domain. A client that does ask for such a type is refused even so, unless
+    /// [active content](Self::allow_active_content) is allowed.
     pub fn any_content_type(mut self) -> Self {
         self.terms.content_types = ContentTypes::Any;
         self
@@ -176,7 +192,8 @@ impl Grant {
         self
     }
 
-    /// A custom variable (`x:…`), with a field of the same name in the body of the callback; the policy pins its value.
+    /// A custom variable (`x:…`), with a field of the same name in the body of the callback; the policy pins its value,
+    /// which can hold neither `$` nor control characters. For text of your users, [`claims`](Self::claims) take any.
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.into(), value.into()));
         self
@@ -213,6 +230,8 @@ impl Grant {
         credentials: &Credentials,
         at: SystemTime,
     ) -> Result<PostPolicy, Denied> {
+        // What is wrong with a grant is wrong whatever is asked for.
+        self.terms.check(template.profile)?;
         let mut terms = self.terms.clone();
         if let Some(size) = asked.size() {
             if !terms.size.contains(size) {

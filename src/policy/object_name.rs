@@ -14,7 +14,8 @@ const MAX_EXTENSION_LEN: usize = 10;
 /// in the order of time.
 ///
 /// Of the name of the file only the extension is kept, in lower case, if it is 1 to 10 ASCII letters and digits. It
-/// says nothing about what the bytes are.
+/// says nothing about what the bytes are. Those of pages and scripts (`html`, `svg`, `js` …) are left out, because a
+/// content delivery network may serve by extension.
 ///
 /// ```
 /// use std::time::SystemTime;
@@ -58,12 +59,19 @@ fn named(
     key.parse().map_err(PolicyError::Key)
 }
 
+/// Extensions for which servers say a type that browsers run.
+const ACTIVE: [&str; 16] = [
+    "htm", "html", "shtml", "xht", "xhtml", "mht", "mhtml", "xml", "xsl", "xslt", "svg", "svgz",
+    "js", "mjs", "cjs", "swf",
+];
+
 fn extension(filename: &str) -> Option<String> {
     let (stem, extension) = filename.rsplit_once('.')?;
     let good = (1..=MAX_EXTENSION_LEN).contains(&extension.len())
         && extension.bytes().all(|b| b.is_ascii_alphanumeric())
         && !stem.is_empty();
-    good.then(|| extension.to_ascii_lowercase())
+    let extension = good.then(|| extension.to_ascii_lowercase())?;
+    (!ACTIVE.contains(&&*extension)).then_some(extension)
 }
 
 #[cfg(test)]
@@ -88,6 +96,8 @@ mod tests {
             ("a/b\\c.mp4", Some("mp4")),
             ("a.abcdefghij", Some("abcdefghij")),
             ("a.abcdefghijk", None),
+            ("a.HTML", None),
+            ("a.svg", None),
             (".htaccess", None),
             ("a.", None),
             ("a", None),

@@ -27,8 +27,9 @@ use crate::protocol::{Bucket, Region, SizeRange};
 /// add](PostPolicyBuilder::field). There is no policy without a callback, and none with one that the uploader could
 /// change.
 ///
-/// Fields that no policy names, such as an `x-oss-meta-*` of the uploader's own, are let through by OSS. Name those that
-/// matter to you.
+/// Fields that no policy names are let through by OSS, so an uploader can add `Cache-Control`, `Content-Disposition`,
+/// `Content-Encoding`, `Expires`, `x-oss-meta-*`, `x-oss-storage-class` or `x-oss-server-side-encryption`. Name those
+/// that matter to you, with a [field](PostPolicyBuilder::field) or a [condition](PostPolicyBuilder::condition).
 ///
 /// ```
 /// use std::time::SystemTime;

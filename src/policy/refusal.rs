@@ -16,7 +16,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 /// assert_eq!(full.status(), StatusCode::TOO_MANY_REQUESTS);
 /// ```
 #[derive(Clone, Debug)]
-pub struct Refusal {
+pub struct Refusal(Box<Inner>);
+
+#[derive(Clone, Debug)]
+struct Inner {
     status: StatusCode,
     code: Cow<'static, str>,
     message: Cow<'static, str>,
@@ -35,12 +38,12 @@ impl Refusal {
             StatusCode::TOO_MANY_REQUESTS => ("TooManyRequests", "wait before you upload more"),
             _ => ("Refused", "no token is given"),
         };
-        Self {
+        Self(Box::new(Inner {
             status,
             code: code.into(),
             message: message.into(),
             headers: HeaderMap::new(),
-        }
+        }))
     }
 
     /// 401: it is not known who asks.
@@ -58,14 +61,14 @@ impl Refusal {
     /// The `code` of the body, for programs. It is given out as it is.
     #[must_use]
     pub fn code(mut self, code: impl Into<Cow<'static, str>>) -> Self {
-        self.code = code.into();
+        self.0.code = code.into();
         self
     }
 
     /// The `message` of the body, for people. It is given out as it is.
     #[must_use]
     pub fn message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
-        self.message = message.into();
+        self.0.message = message.into();
         self
     }
 
@@ -73,19 +76,25 @@ impl Refusal {
     /// caches, stay what they are.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.append(name, value);
+        self.0.headers.append(name, value);
         self
     }
 
     /// The status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
-    pub(super) fn into_parts(
-        self,
-    ) -> (StatusCode, Cow<'static, str>, Cow<'static, str>, HeaderMap) {
-        (self.status, self.code, self.message, self.headers)
+    pub(super) fn code_text(&self) -> &str {
+        &self.0.code
+    }
+
+    pub(super) fn message_text(&self) -> &str {
+        &self.0.message
+    }
+
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.0.headers
     }
 }

@@ -1,6 +1,6 @@
 //! What an upload may be, wherever it goes.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use super::{
     condition::Condition,
@@ -25,7 +25,7 @@ pub(super) fn check_lifetime(lifetime: Duration) -> Result<(), PolicyError> {
 }
 
 /// What both a policy and a grant say about an upload, besides its name.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Terms {
     pub(super) size: SizeRange,
     pub(super) lifetime: Duration,
@@ -36,6 +36,22 @@ pub(super) struct Terms {
     pub(super) status: u16,
     pub(super) fields: Vec<(Box<str>, Box<str>)>,
     pub(super) conditions: Vec<Condition>,
+}
+
+impl fmt::Debug for Terms {
+    /// Leaves the values of fields out: they can hold what does not belong into a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fields: Vec<_> = self.fields.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Terms")
+            .field("size", &self.size)
+            .field("lifetime", &self.lifetime)
+            .field("content_types", &self.content_types)
+            .field("acl", &self.acl)
+            .field("overwrite", &self.overwrite)
+            .field("fields", &fields)
+            .field("conditions", &self.conditions)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Terms {

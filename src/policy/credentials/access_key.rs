@@ -67,7 +67,8 @@ impl Credentials {
         })))
     }
 
-    /// Temporary credentials of STS: the token that goes with the pair.
+    /// Temporary credentials of STS: the token that goes with the pair. Say [when it ends](Self::with_expiry) too:
+    /// without that, policies can outlive it, and OSS then refuses them early (SecurityTokenExpired).
     ///
     /// # Errors
     ///

@@ -17,7 +17,7 @@ const MAX_FILES: usize = 100;
 /// What a client asks for: in the extensions of the parts that an [`Authorize`](super::Authorize) sees.
 ///
 /// One file is asked for in the query (`?filename=a.png&size=1024&type=image/png`) or as a JSON object with the same
-/// members, each of which may be left out; up to 100 as `{"files":[…]}`. All of it is the client's word. The upload is
+/// members, each of which may be left out; up to 100 as `{"files":[…]}`, in at most 64 KiB. All of it is the client's word. The upload is
 /// held to it where the grant allows it, so it can be decided upon.
 ///
 /// ```
@@ -26,13 +26,12 @@ const MAX_FILES: usize = 100;
 ///
 /// async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
 ///     let asked = parts.extensions.get::<RequestedFiles>();
-///     let total: u64 = asked
-///         .into_iter()
-///         .flat_map(RequestedFiles::files)
-///         .filter_map(|file| file.size())
-///         .sum();
-///     if total > 1 << 30 {
-///         return Err(Refusal::forbidden().message("a gibibyte at once, no more"));
+///     for file in asked.into_iter().flat_map(RequestedFiles::files) {
+///         match file.size() {
+///             Some(size) if size <= 10 << 20 => {}
+///             // Without a size, the client would get all that is granted.
+///             _ => return Err(Refusal::forbidden().message("say the size, at most 10 mib")),
+///         }
 ///     }
 ///     // …
 /// #   Err(Refusal::unauthorized())

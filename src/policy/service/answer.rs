@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    fmt,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -34,8 +35,15 @@ pub(super) fn json(status: StatusCode, body: Bytes, method: &Method) -> Response
 }
 
 /// The body of an [`OssPolicyService`](super::OssPolicyService)'s answer.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct PolicyBody(Full<Bytes>);
+
+impl fmt::Debug for PolicyBody {
+    /// Leaves the token out, with which anybody could upload.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PolicyBody").finish_non_exhaustive()
+    }
+}
 
 impl Body for PolicyBody {
     type Data = Bytes;

@@ -14,7 +14,8 @@ use crate::policy::{
 ///
 /// The clients of [`V4`](Self::V4) and [`Legacy`](Self::Legacy) know the fields they send, so their policies name only
 /// bucket, key, size, `success_action_status` (200) and callback, and for version 4 the `x-oss-*` of the signature and
-/// of STS. Under these two a grant must be [one for any name under a prefix](super::super::Grant::any_name_under), and
+/// of STS. What a client asks for as `type` counts for nothing there, and an uploader chooses type and ACL and can replace
+/// objects. Under these two a grant must be [one for any name under a prefix](super::super::Grant::any_name_under), and
 /// one that asks for more is an error: the uploads would fail.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]

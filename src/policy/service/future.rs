@@ -5,19 +5,20 @@ use std::{
     error::Error,
     fmt,
     future::Future,
+    iter,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes, BytesMut};
 use http::{
-    Response, StatusCode,
+    Method, Response, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_TYPE},
     request::Parts,
 };
-use http_body::Body;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited, combinators::Collect};
+use http_body::{Body, Frame};
+use http_body_util::{LengthLimitError, Limited};
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
@@ -61,7 +62,8 @@ pin_project! {
     {
         Reading {
             #[pin]
-            body: Collect<Limited<B>>,
+            body: Limited<B>,
+            read: BytesMut,
             // Only a body that is waited for has one.
             #[pin]
             timer: Option<Sleep>,
@@ -101,7 +103,8 @@ where
         }
         Self {
             state: State::Reading {
-                body: Limited::new(body, MAX_ASK_LEN).collect(),
+                body: Limited::new(body, MAX_ASK_LEN),
+                read: BytesMut::new(),
                 timer: None,
                 request: Some((service, parts)),
             },
@@ -121,10 +124,41 @@ where
     }
 }
 
+/// Into one buffer, whatever pieces it comes in.
+fn poll_to_end<B>(
+    mut body: Pin<&mut Limited<B>>,
+    read: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Problem>>
+where
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    while let Some(frame) = ready!(body.as_mut().poll_frame(cx)) {
+        match frame.map(Frame::into_data) {
+            Ok(Ok(mut data)) => read.extend_from_slice(&data.copy_to_bytes(data.remaining())),
+            Ok(Err(_trailers)) => {}
+            Err(error) if is_limit(&*error) => return Poll::Ready(Err(Problem::TooLarge)),
+            Err(_) => return Poll::Ready(Err(Problem::CutShort)),
+        }
+    }
+    Poll::Ready(Ok(()))
+}
+
+/// Whether it is a limit that was passed, ours or that of a layer outside, which a framework may have wrapped.
+fn is_limit(error: &(dyn Error + 'static)) -> bool {
+    iter::successors(Some(error), |error| (*error).source())
+        .any(|error| error.is::<LengthLimitError>())
+}
+
 /// In the query or in the body, not in both.
 fn ask(parts: &Parts, body: &Bytes) -> Result<RequestedFiles, Problem> {
     let query = parts.uri.query();
     let content_type = parts.headers.get(CONTENT_TYPE);
+    // What a GET says of a body that it has not is nobody's business.
+    if parts.method != Method::POST {
+        return from_query(query).map_err(Problem::Ask);
+    }
     if body.is_empty() && content_type.is_none_or(|kind| is_json(kind.as_bytes())) {
         return from_query(query).map_err(Problem::Ask);
     }
@@ -175,15 +209,12 @@ where
             let next = match state.as_mut().project() {
                 StateProject::Reading {
                     body,
+                    read,
                     mut timer,
                     request,
                 } => {
-                    let body = match body.poll(cx) {
-                        Poll::Ready(Ok(body)) => Ok(body.to_bytes()),
-                        Poll::Ready(Err(error)) if error.is::<LengthLimitError>() => {
-                            Err(Problem::TooLarge)
-                        }
-                        Poll::Ready(Err(_)) => Err(Problem::CutShort),
+                    let body = match poll_to_end(body, read, cx) {
+                        Poll::Ready(end) => end.map(|()| read.split().freeze()),
                         Poll::Pending => {
                             if timer.is_none() {
                                 timer.set(Some(sleep(ASK_TIMEOUT)));

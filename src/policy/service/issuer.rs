@@ -58,20 +58,22 @@ impl Issuer {
             CredentialsLookup::Ready(credentials) => credentials,
             CredentialsLookup::Pending(credentials) => credentials.await,
         };
-        let credentials = credentials.map_err(|error| {
-            tracing::error!(%error, "no credentials to sign a policy with");
-            Problem::Credentials
-        })?;
+        let credentials = credentials.map_err(|error| Problem::credentials(&error))?;
         let at = (self.clock)();
         let tokens = asked.files().iter();
         let tokens = tokens.map(|file| self.sign(&grant, file, &credentials, at));
         if asked.is_batch() {
             let tokens: Vec<_> = tokens.collect::<Result<_, _>>()?;
-            return self.format.batch(&tokens).map_err(Problem::policy);
+            return self
+                .format
+                .batch(&tokens)
+                .map_err(|error| Problem::policy(&error));
         }
         let mut tokens = tokens;
         let token = tokens.next().unwrap_or(Err(Problem::Policy))?;
-        self.format.token(&token).map_err(Problem::policy)
+        self.format
+            .token(&token)
+            .map_err(|error| Problem::policy(&error))
     }
 
     fn sign(
@@ -83,11 +85,8 @@ impl Issuer {
     ) -> Result<UploadToken, Problem> {
         let policy = grant.policy(&self.template, file, credentials, at)?;
         policy.sign(credentials, at).map_err(|error| match error {
-            PolicyError::CredentialsExpired => {
-                tracing::error!(%error, "no credentials to sign a policy with");
-                Problem::Credentials
-            }
-            error => Problem::policy(error),
+            PolicyError::CredentialsExpired => Problem::credentials(&error),
+            _ => Problem::policy(&error),
         })
     }
 }

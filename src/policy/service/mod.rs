@@ -47,7 +47,7 @@ use issuer::Issuer;
 ///
 /// | status | when |
 /// |---|---|
-/// | 400 | what is asked for cannot be read; a batch where one exact key is granted; no type named where several are granted |
+/// | 400 | what is asked for cannot be read; a batch where one exact key is granted, or in a format of the samples; no type named where several are granted |
 /// | 403 | a size or type that is not granted; whatever status the authoriser refuses with |
 /// | 405 + `Allow` | another method. `OPTIONS` is the business of a `CorsLayer` around this service |
 /// | 408 / 413 / 415 | the body takes over ten seconds / is over 64 KiB / is not `application/json` |
@@ -144,7 +144,8 @@ impl<A: Authorize> OssPolicyService<A> {
         Ok(self)
     }
 
-    /// Signs [`TokenFormat::Fields`] with another version than 4; the other formats have their own.
+    /// Signs [`TokenFormat::Fields`] with another version than 4. The other formats have their own and keep it; choosing a
+    /// [format](Self::format) chooses version 4 again.
     #[must_use]
     pub fn signature(mut self, version: SignatureVersion) -> Self {
         let issuer = Arc::make_mut(&mut self.issuer);

@@ -1,8 +1,14 @@
 //! Why there is no token.
 
-use std::borrow::Cow;
+use std::error::Error;
 
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header::ALLOW};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
+    header::{
+        ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING,
+        X_CONTENT_TYPE_OPTIONS,
+    },
+};
 use serde::Serialize;
 
 use super::answer::{PolicyBody, json};
@@ -27,105 +33,123 @@ pub(super) enum Problem {
     Policy,
 }
 
+#[derive(Serialize)]
+struct Text<'a> {
+    code: &'a str,
+    message: &'a str,
+}
+
 impl Problem {
-    pub(super) fn policy(error: PolicyError) -> Self {
-        let cause = std::error::Error::source(&error).map(ToString::to_string);
+    /// The mistake is on this side, so only the log says which.
+    pub(super) fn policy(error: &PolicyError) -> Self {
+        let cause = error.source().map(ToString::to_string);
         tracing::error!(%error, cause, "what was granted cannot be put into a policy");
         Self::Policy
     }
 
-    pub(super) fn response(self, method: &Method) -> Response<PolicyBody> {
+    pub(super) fn credentials(error: &dyn Error) -> Self {
+        let cause = error.source().map(ToString::to_string);
+        tracing::error!(%error, cause, "no credentials to sign a policy with");
+        Self::Credentials
+    }
+
+    pub(super) fn response(&self, method: &Method) -> Response<PolicyBody> {
+        let (status, code, message) = self.text();
+        // Two strings can always be written.
+        let body = serde_json::to_vec(&Text { code, message }).unwrap_or_default();
+        let mut response = json(status, body.into(), method);
+        match self {
+            Self::Method(allowed) => {
+                let allowed = HeaderValue::from_static(allowed);
+                response.headers_mut().insert(ALLOW, allowed);
+            }
+            Self::Refused(refusal) => add(response.headers_mut(), refusal.headers()),
+            _ => {}
+        }
+        response
+    }
+
+    fn text(&self) -> (StatusCode, &str, &str) {
         use StatusCode as S;
 
-        let message = |status, code: &'static str, message: &'static str| {
-            (
-                status,
-                Cow::from(code),
-                Cow::from(message),
-                HeaderMap::new(),
-            )
-        };
-        let (status, code, message, headers) = match self {
-            Self::Method(allowed) => {
-                let code = "MethodNotAllowed";
-                let mut all = message(
-                    S::METHOD_NOT_ALLOWED,
-                    code,
-                    "ask for a token with another method",
-                );
-                all.3.insert(ALLOW, HeaderValue::from_static(allowed));
-                all
-            }
-            Self::MediaType => message(
+        match self {
+            Self::Method(_) => (
+                S::METHOD_NOT_ALLOWED,
+                "MethodNotAllowed",
+                "ask for a token with another method",
+            ),
+            Self::MediaType => (
                 S::UNSUPPORTED_MEDIA_TYPE,
                 "UnsupportedMediaType",
                 "the body must be application/json",
             ),
-            Self::TooLarge => message(
+            Self::TooLarge => (
                 S::PAYLOAD_TOO_LARGE,
                 "AskTooLarge",
                 "the body is over 64 kib, ask for fewer files at once",
             ),
-            Self::TooSlow => message(
+            Self::TooSlow => (
                 S::REQUEST_TIMEOUT,
                 "AskTimeout",
                 "the body took over 10 seconds",
             ),
-            Self::CutShort => message(S::BAD_REQUEST, "AskCutShort", "the body ended early"),
-            Self::Ask(error) => message(S::BAD_REQUEST, "InvalidAsk", error.message()),
-            Self::Refused(refusal) => refusal.into_parts(),
-            Self::BatchUnderExactKey => message(
+            Self::CutShort => (S::BAD_REQUEST, "AskCutShort", "the body ended early"),
+            Self::Ask(error) => (S::BAD_REQUEST, "InvalidAsk", error.message()),
+            Self::Refused(refusal) => (
+                refusal.status(),
+                refusal.code_text(),
+                refusal.message_text(),
+            ),
+            Self::BatchUnderExactKey => (
                 S::BAD_REQUEST,
                 "BatchUnderExactKey",
                 "one exact key is granted, so ask for one file",
             ),
-            Self::BatchInFormat => message(
+            Self::BatchInFormat => (
                 S::BAD_REQUEST,
                 "BatchNotSupported",
                 "one token serves all files here, so ask for one",
             ),
-            Self::Size => message(S::FORBIDDEN, "SizeNotGranted", "this size is not granted"),
-            Self::ContentType => {
-                message(S::FORBIDDEN, "TypeNotGranted", "this type is not granted")
-            }
-            Self::NoContentType => message(
+            Self::Size => (S::FORBIDDEN, "SizeNotGranted", "this size is not granted"),
+            Self::ContentType => (S::FORBIDDEN, "TypeNotGranted", "this type is not granted"),
+            Self::NoContentType => (
                 S::BAD_REQUEST,
                 "TypeRequired",
                 "several types are granted, so ask for one of them with type",
             ),
-            Self::Credentials => message(
+            Self::Credentials => (
                 S::SERVICE_UNAVAILABLE,
                 "CredentialsUnavailable",
                 "no token can be signed now",
             ),
-            Self::Policy => message(
+            Self::Policy => (
                 S::INTERNAL_SERVER_ERROR,
                 "PolicyUnavailable",
                 "no token can be issued",
             ),
-        };
-        #[derive(Serialize)]
-        struct Text<'a> {
-            code: &'a str,
-            message: &'a str,
         }
-        let text = Text {
-            code: &code,
-            message: &message,
-        };
-        // Two strings can always be written.
-        let body = serde_json::to_vec(&text).unwrap_or_default();
-        let mut response = json(status, body.into(), method);
-        for (name, value) in headers {
-            // A name is given once for all its values.
-            if let Some(name) = name
-                && !response.headers().contains_key(&name)
-            {
-                response.headers_mut().insert(name, value);
-            }
-        }
-        response
     }
+}
+
+/// Adds all values of the headers that are not there yet.
+fn add(headers: &mut HeaderMap, more: &HeaderMap) {
+    for name in more.keys().filter(|name| !is_own(name)) {
+        for value in more.get_all(name) {
+            headers.append(name, value.clone());
+        }
+    }
+}
+
+/// Those that say what the body is, how long it is, and that it is not to be stored.
+fn is_own(name: &HeaderName) -> bool {
+    [
+        CONTENT_TYPE,
+        CONTENT_LENGTH,
+        CACHE_CONTROL,
+        X_CONTENT_TYPE_OPTIONS,
+        TRANSFER_ENCODING,
+    ]
+    .contains(name)
 }
 
 impl From<Denied> for Problem {
@@ -134,7 +158,7 @@ impl From<Denied> for Problem {
             Denied::Size => Self::Size,
             Denied::ContentType => Self::ContentType,
             Denied::NoContentType => Self::NoContentType,
-            Denied::Grant(error) => Self::policy(error),
+            Denied::Grant(error) => Self::policy(&error),
         }
     }
 }
