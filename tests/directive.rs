@@ -1,6 +1,8 @@
 //! What a callback asks OSS to send, and what is read of it: there and back through a model of what OSS does.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/oss.rs"]
+mod oss;
 mod support;
 
 use std::{
@@ -9,16 +11,16 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tower_aliyun_oss::{
     callback::{Preflight, Rules, UploadEvent, VerifiedCallback},
     key::PublicKey,
     policy::{CallbackBody, CallbackDirective, CallbackFieldErrorKind},
-    protocol::{CallbackBodyType, SystemVariable, VariableKind},
+    protocol::{CallbackBodyType, SystemVariable},
 };
 
+use oss::{HABITS, Habits, Oss};
 use support::Signer;
 
 static SIGNER: LazyLock<(Signer, PublicKey)> = LazyLock::new(|| {
@@ -26,82 +28,6 @@ static SIGNER: LazyLock<(Signer, PublicKey)> = LazyLock::new(|| {
     let public = signer.public();
     (signer, public)
 });
-
-/// What is undocumented about OSS, so it must not matter.
-#[derive(Clone, Copy, Debug)]
-struct Habits {
-    /// In a form, a space is `+` rather than `%20`.
-    plus: bool,
-    /// In JSON, `crc64` is a number rather than a string.
-    bare_crc64: bool,
-}
-
-const HABITS: [Habits; 2] = [
-    Habits {
-        plus: false,
-        bare_crc64: false,
-    },
-    Habits {
-        plus: true,
-        bare_crc64: true,
-    },
-];
-
-/// OSS, as far as it writes callbacks.
-struct Oss<'a> {
-    body_type: CallbackBodyType,
-    system: &'a HashMap<SystemVariable, String>,
-    custom: HashMap<&'a str, &'a str>,
-    habits: Habits,
-}
-
-impl Oss<'_> {
-    fn fill(&self, template: &str) -> String {
-        let mut body = String::new();
-        let mut rest = template;
-        while let Some((constant, variable)) = rest.split_once('$') {
-            body += constant;
-            let variable = variable
-                .strip_prefix('{')
-                .expect("Left brace must be adjacent to dollar sign.");
-            let (name, behind) = variable.split_once('}').expect("a closing brace");
-            body += &self.value(name);
-            rest = behind;
-        }
-        body + rest
-    }
-
-    fn value(&self, name: &str) -> String {
-        let system = SystemVariable::from_name(name);
-        let value = match system {
-            Some(variable) => self.system.get(&variable).map(String::as_str),
-            None => self.custom.get(name).copied(),
-        };
-        let value = value.unwrap_or_default();
-        match self.body_type {
-            CallbackBodyType::Form => {
-                let value = utf8_percent_encode(value, NON_ALPHANUMERIC).to_string();
-                if self.habits.plus {
-                    value.replace("%20", "+")
-                } else {
-                    value
-                }
-            }
-            CallbackBodyType::Json => {
-                let bare = system.is_some_and(|variable| {
-                    variable.kind() == VariableKind::Number
-                        || (variable == SystemVariable::Crc64 && self.habits.bare_crc64)
-                });
-                match value {
-                    value if bare => value.to_owned(),
-                    "" => "null".to_owned(),
-                    value => json!(value).to_string(),
-                }
-            }
-            _ => unreachable!("a body type without a model"),
-        }
-    }
-}
 
 /// Uploads with this directive, and verifies the callback.
 fn upload(

@@ -59,9 +59,13 @@ impl Mint {
 
     /// The callback with the variables that a ticket needs, under the names of OSS.
     pub(super) fn prepare(callback: CallbackDirective) -> Result<CallbackDirective, PolicyError> {
-        callback
+        let prepared = callback
             .with_variables(&CHECKED)
-            .map_err(PolicyError::Callback)
+            .map_err(PolicyError::Callback)?;
+        // Whether the name of the ticket is free.
+        let probe = prepared.clone().with_ticket("");
+        probe.map_err(PolicyError::Callback)?;
+        Ok(prepared)
     }
 
     /// The callback with a ticket in its body, for this upload alone.

@@ -60,6 +60,9 @@ impl Issuer {
         };
         let credentials = credentials.map_err(|error| Problem::credentials(&error))?;
         let at = (self.clock)();
+        if credentials.expires_at().is_some_and(|end| end <= at) {
+            return Err(Problem::credentials(&PolicyError::CredentialsExpired));
+        }
         let tokens = asked.files().iter();
         let tokens = tokens.map(|file| self.sign(&grant, file, &credentials, at));
         if asked.is_batch() {
