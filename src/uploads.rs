@@ -44,7 +44,7 @@ pub use error::OssUploadsError;
 /// let uploads = OssUploads::builder("examplebucket".parse()?, credentials)
 ///     .region("cn-hangzhou".parse()?)
 ///     .callback_url("https://app.example/oss/callback")
-///     .ticket_key(TicketKey::generate()?) // from_base64, with what stands in the environment
+///     .ticket_key(TicketKey::generate()?) // from_env in earnest
 ///     .build()?;
 /// # #[cfg(feature = "axum")] {
 /// use axum::{Router, routing::post};

@@ -9,8 +9,8 @@ use super::{
     error::{FieldProblem, PolicyError},
     post_policy::PostPolicy,
     signature::SignatureVersion,
-    template::{Profile, Template},
-    terms::Terms,
+    template::Template,
+    terms::{Profile, Terms},
     upload_key::UploadKey,
 };
 use crate::protocol::{ContentType, Endpoint, ObjectAcl, SizeRange};

@@ -15,14 +15,15 @@ use super::{
     condition::Condition,
     content_types::ContentTypes,
     credentials::Credentials,
+    denied::Denied,
     directive::CallbackDirective,
     error::PolicyError,
     mint::Granted,
     object_name::unique_key,
     post_policy::PostPolicy,
     requested::RequestedFile,
-    template::{Profile, Template},
-    terms::Terms,
+    template::Template,
+    terms::{Profile, Terms},
     upload_key::UploadKey,
 };
 use crate::{
@@ -77,25 +78,6 @@ impl fmt::Debug for Grant {
             .field("terms", &self.terms)
             .field("variables", &variables)
             .finish_non_exhaustive()
-    }
-}
-
-/// Why a file cannot be granted as it was asked for.
-#[derive(Debug)]
-pub(super) enum Denied {
-    /// The size is not in the granted range.
-    Size,
-    /// The type is not among the granted ones.
-    ContentType,
-    /// Several types are granted, and none was asked for.
-    NoContentType,
-    /// The mistake is in the grant.
-    Grant(PolicyError),
-}
-
-impl From<PolicyError> for Denied {
-    fn from(error: PolicyError) -> Self {
-        Self::Grant(error)
     }
 }
 
@@ -277,15 +259,20 @@ impl Grant {
         };
         let wanted = at.checked_add(terms.lifetime).ok_or(PolicyError::Clock)?;
         let granted = Granted {
+            bucket: template
+                .destination
+                .bucket_known()
+                .ok_or(PolicyError::Bucket)?,
             key,
             terms,
+            types_are_pinned: template.profile == Profile::Full,
             claims,
             max_uses: self.max_uses,
             ends: credentials
                 .expires_at()
                 .map_or(wanted, |end| end.min(wanted)),
         };
-        mint.callback(template, &granted, at).map(Some)
+        mint.callback(&template.callback, &granted, at).map(Some)
     }
 
     fn narrowed_type(&self, asked: &RequestedFile) -> Result<ContentTypes, Denied> {

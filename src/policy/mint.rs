@@ -8,14 +8,10 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    directive::CallbackDirective,
-    error::PolicyError,
-    template::{Profile, Template},
-    terms::Terms,
-    upload_key::UploadKey,
+    directive::CallbackDirective, error::PolicyError, terms::Terms, upload_key::UploadKey,
 };
 use crate::{
-    protocol::SystemVariable,
+    protocol::{Bucket, SystemVariable},
     ticket::{self, Nonce, Scope, Tickets},
 };
 
@@ -34,8 +30,11 @@ const CHECKED: [SystemVariable; 6] = [
 
 /// What one ticket is for.
 pub(super) struct Granted<'a> {
+    pub(super) bucket: &'a Bucket,
     pub(super) key: &'a UploadKey,
     pub(super) terms: &'a Terms,
+    /// Without a condition on it OSS takes any type.
+    pub(super) types_are_pinned: bool,
     pub(super) claims: Option<&'a Value>,
     pub(super) max_uses: NonZeroU16,
     /// When the policy ends.
@@ -71,15 +70,11 @@ impl Mint {
     /// The callback with a ticket in its body, for this upload alone.
     pub(super) fn callback(
         &self,
-        template: &Template,
+        callback: &CallbackDirective,
         granted: &Granted<'_>,
         at: SystemTime,
     ) -> Result<CallbackDirective, PolicyError> {
         let Granted { key, terms, .. } = granted;
-        let bucket = template
-            .destination
-            .bucket_known()
-            .ok_or(PolicyError::Bucket)?;
         let scope = match key {
             UploadKey::Exact(key) => Scope::Exact(key.clone()),
             UploadKey::Under(prefix) => Scope::Prefix {
@@ -91,15 +86,15 @@ impl Mint {
             .ends
             .checked_add(self.upload_time)
             .ok_or(PolicyError::Clock)?;
-        let mut targets = template.callback.targets();
-        let first = targets.next().unwrap_or_else(|| template.callback.target());
-        let mut sealed = ticket::Terms::new(bucket.clone(), scope, terms.size, first, expires)
-            .body_type(template.callback.body_type());
+        let mut targets = callback.targets();
+        let first = targets.next().unwrap_or_else(|| callback.target());
+        let mut sealed =
+            ticket::Terms::new(granted.bucket.clone(), scope, terms.size, first, expires)
+                .body_type(callback.body_type());
         for target in targets {
             sealed = sealed.also_target(target);
         }
-        // Without a condition on it OSS takes any type.
-        if template.profile == Profile::Full {
+        if granted.types_are_pinned {
             sealed = sealed.content_types(terms.content_types.list());
         }
         if let Some(claims) = granted.claims {
@@ -108,7 +103,7 @@ impl Mint {
         let nonce = Nonce::random().map_err(|_| PolicyError::Random)?;
         let text = self.tickets.keys().mint(&sealed, at, nonce);
         let text = text.map_err(PolicyError::Ticket)?;
-        let callback = template.callback.clone().with_ticket(&text);
-        callback.map_err(PolicyError::Callback)
+        let ticketed = callback.clone().with_ticket(&text);
+        ticketed.map_err(PolicyError::Callback)
     }
 }

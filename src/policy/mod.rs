@@ -20,6 +20,7 @@ mod builder;
 mod condition;
 mod content_types;
 mod credentials;
+mod denied;
 mod destination;
 mod directive;
 mod document;

@@ -12,8 +12,8 @@ use super::{
     form::Form,
     moment::Moment,
     signature::{SignatureVersion, v1, v4},
-    template::{Profile, Template},
-    terms::Terms,
+    template::Template,
+    terms::{Profile, Terms},
     upload_key::UploadKey,
     upload_token::UploadToken,
 };

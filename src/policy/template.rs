@@ -9,17 +9,9 @@ use super::{
     field::{check_distinct, check_value},
     mint::Mint,
     signature::{DayKeys, SignatureVersion},
+    terms::Profile,
 };
 use crate::protocol::{Bucket, Region, UploadUrl};
-
-/// Which conditions a policy has: as many as the clients of a token format send fields for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Profile {
-    /// All of them.
-    Full,
-    /// Bucket, key, size, status and callback, and the fields of the signature.
-    Reduced,
-}
 
 /// Everything but the key and the terms of an upload. Clones share the signing key of the day.
 #[derive(Clone, Debug)]

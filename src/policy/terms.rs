@@ -7,7 +7,6 @@ use super::{
     content_types::ContentTypes,
     error::{FieldProblem, PolicyError},
     field::{check_distinct, check_name, check_value},
-    template::Profile,
 };
 use crate::protocol::{ObjectAcl, SizeRange};
 
@@ -22,6 +21,15 @@ pub(super) fn check_lifetime(lifetime: Duration) -> Result<(), PolicyError> {
     } else {
         Err(PolicyError::Lifetime)
     }
+}
+
+/// Which conditions a policy has: as many as the clients of a token format send fields for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Profile {
+    /// All of them.
+    Full,
+    /// Bucket, key, size, status and callback, and the fields of the signature.
+    Reduced,
 }
 
 /// What both a policy and a grant say about an upload, besides its name.

@@ -1,6 +1,11 @@
 //! The keys that tickets are sealed with.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{
+    env::{self, VarError},
+    error::Error,
+    fmt,
+    sync::Arc,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
@@ -55,6 +60,19 @@ impl TicketKey {
             .decode_vec(text, &mut bytes)
             .map_err(|_| TicketKeyError::NotBase64)?;
         Self::checked(bytes)
+    }
+
+    /// From the environment variable of this name, as [`from_base64`](Self::from_base64).
+    ///
+    /// # Errors
+    ///
+    /// When it is not set, or not what [`from_base64`](Self::from_base64) takes.
+    pub fn from_env(name: &str) -> Result<Self, TicketKeyError> {
+        match env::var(name) {
+            Ok(text) => Self::from_base64(&Zeroizing::new(text)),
+            Err(VarError::NotPresent) => Err(TicketKeyError::Unset),
+            Err(VarError::NotUnicode(_)) => Err(TicketKeyError::NotBase64),
+        }
     }
 
     /// A key from the random number generator of the operating system, for a demonstration or a test: no other
@@ -160,6 +178,8 @@ impl TicketKeys {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum TicketKeyError {
+    /// The environment variable is not set.
+    Unset,
     /// Nothing at all.
     Empty,
     /// Not standard Base64 with its padding.
@@ -177,6 +197,9 @@ pub enum TicketKeyError {
 impl fmt::Display for TicketKeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Unset => f.write_str(
+                "the environment variable of the ticket key is not set; make one with: openssl rand -base64 32",
+            ),
             Self::Empty => {
                 f.write_str("the ticket key is empty; is the environment variable set?")
             }

@@ -4,9 +4,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::policy::{
-    error::PolicyError,
-    signature::SignatureVersion,
-    template::{Profile, Template},
+    error::PolicyError, signature::SignatureVersion, template::Template, terms::Profile,
     upload_token::UploadToken,
 };
 

@@ -12,7 +12,7 @@ use http::{
 use serde::Serialize;
 
 use super::answer::{PolicyBody, json};
-use crate::policy::{error::PolicyError, grant::Denied, refusal::Refusal, requested::AskError};
+use crate::policy::{denied::Denied, error::PolicyError, refusal::Refusal, requested::AskError};
 
 #[derive(Debug)]
 pub(super) enum Problem {
