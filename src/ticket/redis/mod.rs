@@ -191,7 +191,7 @@ fn milliseconds(time: Duration) -> u64 {
 }
 
 fn read<T: redis::FromRedisValue>(value: &redis::Value) -> Result<T, StoreError> {
-    T::from_redis_value(value)
+    T::from_redis_value_ref(value)
         .map_err(|error| StoreError::with_source(StoreErrorKind::Unreadable, error))
 }
 
