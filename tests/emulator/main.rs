@@ -1,0 +1,1 @@
+//! The emulator, held to the reference.
