@@ -97,8 +97,12 @@ impl Success {
     }
 
     /// The answer of the application server, as it is: with a callback, neither status nor redirect counts.
-    pub(super) fn relay(answer: Bytes, record: &Record) -> Response<EmulatorBody> {
-        let mut response = of_type(answer, "application/json");
+    pub(super) fn relay(
+        answer: Bytes,
+        content_type: &'static str,
+        record: &Record,
+    ) -> Response<EmulatorBody> {
+        let mut response = of_type(answer, content_type);
         with_sums(&mut response, record);
         response
     }

@@ -237,10 +237,10 @@ impl Received {
             client: &self.client,
             at: shared.now(),
         };
-        let answer =
+        let (answer, content_type) =
             callback::run(&shared.caller, directive, &upload, &mut report.exchanges).await?;
         report.steps.push(UploadStep::Callback);
-        Ok(Success::relay(answer, &record))
+        Ok(Success::relay(answer, content_type, &record))
     }
 }
 

@@ -51,7 +51,7 @@ pub(in crate::emulator) async fn run(
     directive: &Directive,
     upload: &Upload<'_>,
     exchanges: &mut Vec<Exchange>,
-) -> Result<Bytes, OssError> {
+) -> Result<(Bytes, &'static str), OssError> {
     let body = Bytes::from(body(directive, upload));
     let mut failure = CALLBACK_CONNECT;
     for (url, address) in &directive.urls {
@@ -75,7 +75,7 @@ pub(in crate::emulator) async fn run(
             exchange.answered(response.status());
             let (answer, result) = answer::check(response).await;
             exchange.with_answer(answer.clone());
-            result.map(|()| answer)
+            result.map(|content_type| (answer, content_type))
         };
         let result = match tokio::time::timeout(DEADLINE, call).await {
             Ok(result) => result,
