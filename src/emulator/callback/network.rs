@@ -120,7 +120,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 pub struct Connection(Box<dyn Io>);
 
 impl Connection {
-    /// Takes any stream: a socket, TLS, or one half of [`tokio::io::duplex`].
+    /// Takes any stream: a socket, TLS, or one half of tokio's `duplex`.
     #[must_use]
     pub fn new(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
         Self(Box::new(io))

@@ -120,12 +120,12 @@ impl Condition {
                     )),
                 }
             }
-            Value::Array(elements) => Self::parse_list(elements),
+            Value::Array(elements) => Self::parse_list(&elements),
             _ => Err(POLICY_ELEMENT),
         }
     }
 
-    fn parse_list(elements: Vec<Value>) -> Result<Self, OssError> {
+    fn parse_list(elements: &[Value]) -> Result<Self, OssError> {
         let Some(operator) = elements.first().and_then(Value::as_str) else {
             return Err(if elements.is_empty() {
                 POLICY_ARITY
@@ -139,7 +139,7 @@ impl Condition {
         ) {
             return Err(POLICY.saying("Invalid Policy: Invalid condition: unknown match type."));
         }
-        let [operator, first, second] = &elements[..] else {
+        let [operator, first, second] = elements else {
             return Err(POLICY_ARITY);
         };
         if operator == "content-length-range" {
