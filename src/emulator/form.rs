@@ -62,13 +62,14 @@ pub(super) struct Reading {
 /// The part `file`, whose content follows.
 pub(super) struct FilePart {
     field: Field<'static>,
+    inbound: Inbound,
     pub(super) name: String,
     pub(super) content_type: Option<String>,
 }
 
 impl FilePart {
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, OssError> {
-        self.field.chunk().await.map_err(|error| refusal(&error))
+        chunk(&self.inbound, &mut self.field).await
     }
 }
 
@@ -111,11 +112,11 @@ impl Reading {
                 if form.get("key").is_none() {
                     return Err(catalogue::NO_KEY);
                 }
-                let file = file_part(field)?;
+                let file = file_part(field, &self.inbound)?;
                 self.inbound.allow(u64::MAX);
                 return Ok((form, file));
             }
-            let value = value_of(field, &mut total).await?;
+            let value = value_of(field, &self.inbound, &mut total).await?;
             form.0.push((name, value));
         }
         Err(catalogue::NO_FILE)
@@ -134,13 +135,13 @@ impl Reading {
             if !name.eq_ignore_ascii_case("submit") {
                 return Err(catalogue::MALFORMED_FORM);
             }
-            while field.chunk().await.map_err(|e| refusal(&e))?.is_some() {}
+            while chunk(&self.inbound, &mut field).await?.is_some() {}
         }
         Ok(())
     }
 
     async fn next(&mut self) -> Result<Option<Field<'static>>, OssError> {
-        let next = self.multipart.next_field().await;
+        let next = self.inbound.parse(self.multipart.next_field()).await;
         next.map_err(|error| refusal(&error))
     }
 
@@ -162,9 +163,18 @@ impl Reading {
     }
 }
 
-async fn value_of(mut field: Field<'_>, total: &mut usize) -> Result<String, OssError> {
+async fn chunk(inbound: &Inbound, field: &mut Field<'_>) -> Result<Option<Bytes>, OssError> {
+    let chunk = inbound.parse(field.chunk()).await;
+    chunk.map_err(|error| refusal(&error))
+}
+
+async fn value_of(
+    mut field: Field<'_>,
+    inbound: &Inbound,
+    total: &mut usize,
+) -> Result<String, OssError> {
     let mut value = Vec::new();
-    while let Some(chunk) = field.chunk().await.map_err(|error| refusal(&error))? {
+    while let Some(chunk) = chunk(inbound, &mut field).await? {
         *total += chunk.len();
         if value.len() + chunk.len() > MAX_VALUE {
             return Err(catalogue::VALUE_TOO_LONG);
@@ -177,7 +187,7 @@ async fn value_of(mut field: Field<'_>, total: &mut usize) -> Result<String, Oss
     String::from_utf8(value).map_err(|_| catalogue::MALFORMED_FORM)
 }
 
-fn file_part(field: Field<'static>) -> Result<FilePart, OssError> {
+fn file_part(field: Field<'static>, inbound: &Inbound) -> Result<FilePart, OssError> {
     let known = |name: &header::HeaderName| name.as_str().starts_with("content-");
     if !field.headers().keys().all(known) {
         return Err(catalogue::UNRECOGNIZED_HEADER);
@@ -188,6 +198,7 @@ fn file_part(field: Field<'static>) -> Result<FilePart, OssError> {
         content_type: content_type
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned),
+        inbound: inbound.clone(),
         field,
     })
 }

@@ -3,8 +3,8 @@
 use std::{
     error::Error,
     fmt,
-    future::poll_fn,
-    pin::Pin,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,
@@ -28,6 +28,16 @@ pub(super) const MAX_BODY: u64 = 5 * 1024 * 1024 * 1024;
 const DRAIN: u64 = 1024 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Turn {
+    /// The next chunk may be asked for.
+    Body,
+    /// There was one; the parser is to look at it first.
+    Parser,
+    /// The parser was told that there is nothing at hand, which may not be so.
+    Told,
+}
+
 /// A request body that several readers share, one after the other.
 #[derive(Clone)]
 pub(super) struct Inbound(Arc<Mutex<State>>);
@@ -38,8 +48,8 @@ struct State {
     /// At `pulled` beyond this, nothing more is asked for.
     allowance: u64,
     digest: Option<Md5>,
-    /// Whether the parser gets its turn before the next chunk.
-    paused: bool,
+    /// Whether the parser gets its turn before the next chunk, and whether it was told so.
+    turn: Turn,
     ended: bool,
 }
 
@@ -54,7 +64,7 @@ impl Inbound {
             pulled: 0,
             allowance: 0,
             digest: with_digest.then(Md5::new),
-            paused: false,
+            turn: Turn::Body,
             ended: false,
         })))
     }
@@ -73,6 +83,25 @@ impl Inbound {
     /// The stream a parser reads.
     pub(super) fn stream(&self) -> FormStream {
         FormStream(self.clone())
+    }
+
+    /// Polls the parser until it has something, or the body has nothing.
+    pub(super) async fn parse<T>(&self, parsing: impl Future<Output = T>) -> T {
+        let mut parsing = pin!(parsing);
+        poll_fn(|cx| {
+            loop {
+                let parsed = parsing.as_mut().poll(cx);
+                if parsed.is_ready() {
+                    return parsed;
+                }
+                let mut state = self.lock();
+                if state.turn != Turn::Told {
+                    return Poll::Pending;
+                }
+                state.turn = Turn::Body;
+            }
+        })
+        .await
     }
 
     /// Reads what follows the form, and gives the MD5 of all of it if that was asked for.
@@ -130,10 +159,10 @@ impl State {
     }
 }
 
-/// What the multipart parser reads.
+/// What the multipart parser reads, within [`Inbound::parse`].
 ///
-/// The parser asks until there is nothing at hand, and keeps it all. So after each chunk there is nothing at hand
-/// until it has been woken once: what it holds is then one chunk and what it cannot yet tell apart.
+/// The parser asks until there is nothing at hand, and keeps it all. So after each chunk it is told that there is
+/// nothing: what it holds is then one chunk and what it cannot yet tell apart.
 pub(super) struct FormStream(Inbound);
 
 impl Stream for FormStream {
@@ -141,13 +170,15 @@ impl Stream for FormStream {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut state = self.0.lock();
-        if state.paused {
-            state.paused = false;
-            cx.waker().wake_by_ref();
+        if state.turn == Turn::Parser {
+            state.turn = Turn::Told;
             return Poll::Pending;
         }
         let polled = state.poll(cx);
-        state.paused = matches!(polled, Poll::Ready(Ok(Some(_))));
+        state.turn = match polled {
+            Poll::Ready(Ok(Some(_))) => Turn::Parser,
+            _ => Turn::Body,
+        };
         polled.map(Result::transpose)
     }
 }

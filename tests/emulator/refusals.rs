@@ -687,3 +687,54 @@ async fn an_altered_callback_is_denied_and_not_explained() {
     let answer = under(&conditions, &[]).file(b"x").post(&emulator).await;
     answer.assert_refused(403, "AccessDenied", "0006-00000227");
 }
+
+/// A client that is still sending gets to see why it was refused.
+#[tokio::test]
+async fn a_refusal_waits_for_a_client_that_is_sending() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(emulator().serve(listener));
+    let form = good(&[])
+        .with("Signature", "wrong")
+        .file(&vec![7; 900 * 1024]);
+    let body = form.bytes();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {}\r\n\
+         Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // Had the connection been closed at the refusal, this could not all be written, or the answer not be read.
+    stream.write_all(&body).await.unwrap();
+    let mut answer = vec![0; 4096];
+    let length = stream.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..length]);
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    // And the connection is still good for a better form.
+    stream
+        .write_all(head.replace(&body.len().to_string(), "0").as_bytes())
+        .await
+        .unwrap();
+    let mut answer = vec![0; 4096];
+    let length = stream.read(&mut answer).await.unwrap();
+    assert!(answer[..length].starts_with(b"HTTP/1.1 400"));
+    server.abort();
+}
+
+#[tokio::test]
+async fn a_server_stops_when_it_is_told_to() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = tokio::spawn(emulator().serve_until(listener, async {
+        let _ = stopped.await;
+    }));
+    // A connection that asks nothing does not hold it up.
+    let _idle = tokio::net::TcpStream::connect(address).await.unwrap();
+    stop.send(()).unwrap();
+    server.await.unwrap().unwrap();
+    assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}

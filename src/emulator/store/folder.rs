@@ -32,7 +32,7 @@ const TAIL: u64 = 16;
 /// A record holds a name, a type and at most 8 KiB of metadata; headers may be longer, but are fields of a form.
 const MAX_RECORD: u64 = 64 * 1024 * 1024;
 /// How much is written at a time.
-pub(super) const BATCH: usize = 256 * 1024;
+pub(super) const BATCH: usize = 1024 * 1024;
 
 pub(super) struct FolderStore {
     root: PathBuf,
