@@ -38,6 +38,35 @@ type Observer = Arc<dyn Fn(UploadReport) + Send + Sync>;
 ///
 /// Unless told otherwise it has no bucket and knows no key, keeps up to 256 MiB in memory, stands for the region
 /// `cn-hangzhou`, refuses callbacks to private addresses, and signs with the built-in key of [`CallbackSigner`].
+///
+/// As a service it needs no socket:
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use bytes::Bytes;
+/// use http::Request;
+/// use http_body_util::Full;
+/// use tower::ServiceExt;
+/// use tower_aliyun_oss::{emulator::{Acl, Emulator, HostedBucket}, protocol::Bucket};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let bucket: Bucket = "examplebucket".parse()?;
+/// let emulator = Emulator::builder()
+///     .bucket(HostedBucket::new(bucket.clone()).acl(Acl::PublicReadWrite))
+///     .clock(|| SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000))
+///     .build()?;
+/// let form = "--b\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\na.txt\r\n\
+///             --b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\nhello\r\n--b--\r\n";
+/// let upload = Request::post("/")
+///     .header("host", "examplebucket.localhost")
+///     .header("content-type", "multipart/form-data; boundary=b")
+///     .body(Full::<Bytes>::from(form))?;
+/// assert_eq!(emulator.clone().oneshot(upload).await?.status(), 204);
+/// assert_eq!(emulator.store().list(&bucket).await?[0].size(), 5);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a builder does nothing until it is built"]
 pub struct EmulatorBuilder {
     region: Option<Region>,
@@ -154,6 +183,18 @@ impl EmulatorBuilder {
     }
 
     /// Is told of every upload when its answer is known; it must not block.
+    ///
+    /// ```
+    /// use tower_aliyun_oss::emulator::Emulator;
+    ///
+    /// let settings = Emulator::builder().observer(|upload| {
+    ///     println!("{}: {:?}, then {}", upload.request_id(), upload.steps(), upload.status());
+    ///     for callback in upload.exchanges() {
+    ///         println!("{} answered {:?}", callback.url(), callback.status());
+    ///     }
+    /// });
+    /// # let _ = settings;
+    /// ```
     pub fn observer(mut self, observer: impl Fn(UploadReport) + Send + Sync + 'static) -> Self {
         self.observer = Some(Arc::new(observer));
         self

@@ -204,7 +204,10 @@ fn killed_a_hundred_times() {
             // Everything is sent, and nobody waits: it is there, or it is not.
             2 => vec![send(&format!("race-{round}"), 100)],
             _ => (0..4)
-                .map(|at| send(&format!("race-{round}-{at}"), 100 - at))
+                .map(|at| {
+                    let kind = if at == 0 { "race" } else { "part" };
+                    send(&format!("{kind}-{round}-{at}"), 100 - at)
+                })
                 .collect(),
         };
         drop(process);

@@ -738,3 +738,42 @@ async fn a_server_stops_when_it_is_told_to() {
     server.await.unwrap().unwrap();
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
 }
+
+proptest::proptest! {
+    /// Whatever is done to a form, it is stored or refused, and nothing panics.
+    #[test]
+    fn damaged_forms_are_stored_or_refused(
+        at in 0..1000_usize,
+        cut in 0..40_usize,
+        paste in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..40),
+    ) {
+        let parameters = callback(&json!({ "callbackUrl": "app.example", "callbackBody": "${object}" }));
+        let conditions = json!([{ "bucket": BUCKET }, ["content-length-range", 0, 100], ["in", "$x-oss-meta-a", ["b"]]]);
+        let form = under(&conditions, &[("callback", &parameters), ("x-oss-meta-a", "b")]).file(b"content");
+        let mut body = form.bytes().to_vec();
+        let from = at * body.len() / 1000;
+        let to = (from + cut).min(body.len());
+        body.splice(from..to, paste);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let answer = runtime.block_on(send(&emulator(), request(body.into())));
+        let status = answer.status.as_u16();
+        proptest::prop_assert!(matches!(status, 204 | 400 | 403), "{}: {}", status, answer.text());
+        proptest::prop_assert!(status == 204 || answer.element("Code").is_some());
+    }
+
+    /// A policy may hold any text; it is read or refused.
+    #[test]
+    fn any_text_may_be_signed_as_a_policy(text in "[\\[\\]{}\":,$\\\\a-z0-9\u{e9} -]{0,60}", head in proptest::prelude::any::<bool>()) {
+        let text = if head {
+            format!("{{\"expiration\":\"2023-12-03T13:00:00Z\",\"conditions\":[{text}]}}")
+        } else {
+            text
+        };
+        let signed = signed(text.as_bytes());
+        let fields = signed.iter().map(|(name, value)| (*name, &**value));
+        let form = Form::new().field("key", "a").fields(fields).file(b"x");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let answer = runtime.block_on(form.post(&emulator()));
+        proptest::prop_assert!(matches!(answer.status.as_u16(), 204 | 400 | 403), "{}", answer.text());
+    }
+}

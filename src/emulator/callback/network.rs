@@ -20,6 +20,34 @@ type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///
 /// The emulator asks once for the addresses of a host, checks them, and connects to the first; it speaks HTTP/1.1 over
 /// what it gets. For a URL with `https`, `connect` must have done the handshake of TLS.
+///
+/// ```
+/// use std::{future::Future, io, net::SocketAddr, pin::Pin};
+/// use tower_aliyun_oss::emulator::{CallbackNetwork, Connection, Destination, Emulator, SystemNetwork};
+///
+/// type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+///
+/// /// Leads `app.example` to this machine, and everything else to where it is.
+/// struct Development(SystemNetwork);
+///
+/// impl CallbackNetwork for Development {
+///     fn resolve<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+///         match host {
+///             "app.example" => Box::pin(async { Ok(vec![([127, 0, 0, 1], 8080).into()]) }),
+///             _ => self.0.resolve(host, port),
+///         }
+///     }
+///
+///     fn connect<'a>(&'a self, to: &'a Destination) -> BoxFuture<'a, io::Result<Connection>> {
+///         self.0.connect(to)
+///     }
+/// }
+///
+/// let settings = Emulator::builder()
+///     .network(Development(SystemNetwork::new()))
+///     .allow_private_callbacks();
+/// # let _ = settings;
+/// ```
 pub trait CallbackNetwork: Send + Sync {
     /// The addresses of a host name.
     fn resolve<'a>(
