@@ -69,7 +69,7 @@ type Observer = Arc<dyn Fn(UploadReport) + Send + Sync>;
 /// ```
 #[must_use = "a builder does nothing until it is built"]
 pub struct EmulatorBuilder {
-    region: Option<Region>,
+    region: Region,
     domains: Vec<Box<str>>,
     buckets: Vec<HostedBucket>,
     keys: Vec<AccessKey>,
@@ -87,7 +87,7 @@ pub struct EmulatorBuilder {
 impl EmulatorBuilder {
     pub(super) fn new() -> Self {
         Self {
-            region: None,
+            region: default_region(),
             domains: vec!["localhost".into()],
             buckets: Vec::new(),
             keys: Vec::new(),
@@ -117,7 +117,7 @@ impl EmulatorBuilder {
 
     /// The region that signatures of version 4 must name; `cn-hangzhou` by default.
     pub fn region(mut self, region: Region) -> Self {
-        self.region = Some(region);
+        self.region = region;
         self
     }
 
@@ -219,12 +219,8 @@ impl EmulatorBuilder {
                 return Err(EmulatorError::DuplicateBucket(name));
             }
         }
-        let region = match self.region {
-            Some(region) => region,
-            None => "cn-hangzhou".parse().map_err(|_| EmulatorError::Region)?,
-        };
         Ok(Emulator(Arc::new(Shared {
-            region,
+            region: self.region,
             domains: self.domains,
             buckets,
             keys: self.keys,
@@ -286,6 +282,11 @@ impl Shared {
     }
 }
 
+fn default_region() -> Region {
+    #[expect(clippy::expect_used, reason = "a constant, which every test parses")]
+    "cn-hangzhou".parse().expect("the default region is one")
+}
+
 /// Ids that are of this process, and that count.
 fn default_request_ids() -> RequestIds {
     let count = AtomicU64::new(RandomState::new().hash_one(0));
@@ -306,8 +307,6 @@ pub enum EmulatorError {
     DuplicateBucket(Bucket),
     /// This bucket has more than ten rules of CORS.
     CorsRules(Bucket),
-    /// The region is none.
-    Region,
 }
 
 impl fmt::Display for EmulatorError {
@@ -321,7 +320,6 @@ impl fmt::Display for EmulatorError {
                     "the bucket {name} has more than ten rules of cors, and oss takes ten"
                 )
             }
-            Self::Region => f.write_str("the region is none"),
         }
     }
 }

@@ -110,7 +110,7 @@ catalogue! {
     ALREADY_EXISTS = 409 "FileAlreadyExists" "The object you specified already exists and can not be overwritten." "";
 }
 
-// The parameters of a callback. The first of them is counted in bytes of Base64.
+// The parameters of a callback.
 catalogue! {
     CALLBACK_LENGTH = 400 "InvalidArgument" "The length of callback exceed max value." "0007-00000001";
     CALLBACK_BASE64 = 400 "InvalidArgument" "The callback configuration is not base64 encoded." "0007-00000002";

@@ -60,9 +60,9 @@ async fn a_token_becomes_a_verified_callback() {
     tokio::spawn(emulator.clone().serve(oss_listener));
 
     let credentials = Credentials::new(ID, SECRET).unwrap();
-    for (at_key, version) in [
-        ("a.png", SignatureVersion::V4),
-        ("b.png", SignatureVersion::V1),
+    for (at_key, version, host) in [
+        ("a.png", SignatureVersion::V4, "127.0.0.1"),
+        ("b.png", SignatureVersion::V1, "localhost"),
     ] {
         let key: ObjectKey = format!("user/1/{at_key}").parse().unwrap();
         let policy = PostPolicy::builder(
@@ -70,7 +70,11 @@ async fn a_token_becomes_a_verified_callback() {
             "cn-hangzhou".parse().unwrap(),
             key,
             SizeRange::new(1, 1024).unwrap(),
-            CallbackDirective::new(&format!("http://{app_address}/oss/callback?from=oss")).unwrap(),
+            CallbackDirective::new(&format!(
+                "http://{host}:{}/oss/callback?from=oss",
+                app_address.port()
+            ))
+            .unwrap(),
         )
         .content_type("image/png".parse().unwrap())
         .signature(version)

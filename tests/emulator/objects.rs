@@ -441,3 +441,12 @@ fn settings_that_cannot_be() {
     let many = Emulator::builder().bucket(rules).build();
     assert!(matches!(many.unwrap_err(), EmulatorError::CorsRules(_)));
 }
+
+/// It goes wherever a tower service goes.
+#[tokio::test]
+async fn the_emulator_is_a_service_for_axum() {
+    let app: axum::Router = axum::Router::new().fallback_service(emulator());
+    let request = good(&[]).file(b"x").request().map(axum::body::Body::new);
+    let answer = tower::ServiceExt::oneshot(app, request).await.unwrap();
+    assert_eq!(answer.status(), 204);
+}
