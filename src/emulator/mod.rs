@@ -1,0 +1,142 @@
+//! OSS on your own machine: form uploads with their policies and their signed callbacks.
+//!
+//! Callbacks need a public address and a bucket that costs money. The emulator needs neither. It takes forms as
+//! `PostObject` takes them, checks signature and policy as strictly as OSS, stores the object, and calls your server
+//! back with a request signed as OSS signs them, by a key that [`OssCallbackLayer`](crate::OssCallbackLayer) is given
+//! with [`Emulator::key_source`]. `GetObject` and `HeadObject` give back what is public.
+//!
+//! ```
+//! use tokio::net::TcpListener;
+//! use tower_aliyun_oss::{
+//!     OssCallbackLayer,
+//!     emulator::{AccessKey, CorsRule, Emulator, HostedBucket},
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let emulator = Emulator::builder()
+//!     .bucket(HostedBucket::new("examplebucket".parse()?).cors(CorsRule::any_origin()))
+//!     .access_key(AccessKey::new("test-id", "test-secret"))
+//!     .allow_private_callbacks()
+//!     .build()?;
+//! let layer = OssCallbackLayer::new().key_source(emulator.key_source());
+//!
+//! let listener = TcpListener::bind("127.0.0.1:0").await?;
+//! // Forms go to http://examplebucket.localhost:PORT/ or http://127.0.0.1:PORT/examplebucket/
+//! println!("http://{}/examplebucket/", listener.local_addr()?);
+//! let server = tokio::spawn(emulator.serve(listener));
+//! # server.abort();
+//! # let _ = layer;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Emulator`] is also a [`tower`](https://docs.rs/tower) service, for tests without sockets.
+//!
+//! # What is checked, in this order
+//!
+//! 1. The form: multipart, field sizes, `key` before `file`.
+//! 2. The signature, version 1 or 4, with the security token of STS if the key has one.
+//! 3. That neither policy nor signature nor token has expired.
+//! 4. Every condition of the policy. An altered callback is refused here, with 403, if the policy names it.
+//! 5. The parameters of the callback, and that its hosts are public, unless
+//!    [`allow_private_callbacks`](EmulatorBuilder::allow_private_callbacks).
+//! 6. Name, ACL and metadata of the object.
+//! 7. The size of the file, while it streams in.
+//!
+//! Refusals are the XML of OSS, with its codes, messages and EC where they are documented.
+//!
+//! # Where OSS is not documented
+//!
+//! The emulator takes the stricter reading: a condition on a field that is not sent fails, whatever it says; a field
+//! that comes twice must hold both times; a policy of version 4 must pin the security token; a callback must be
+//! answered with a JSON object or list; a callback without URL is refused. Fields after `file` are refused, but for the
+//! `submit` of the samples. `success_action_redirect` is answered with 303, as S3 does, and a callback's answer comes
+//! before either success field. A redirect or another status is not relayed from the application server.
+//!
+//! # What it is not
+//!
+//! Not a store for anything you want to keep, and not for the internet: everybody who can reach it can fill it.
+//! Version 2 signatures, signed `GET`s, listings over HTTP, versions and server-side encryption are not there.
+//! Callbacks to `https` URLs need a [`CallbackNetwork`] that speaks TLS.
+//!
+//! Sources: [PostObject], [Callback] and the [EC pages].
+//!
+//! [PostObject]: https://www.alibabacloud.com/help/en/oss/developer-reference/postobject
+//! [Callback]: https://www.alibabacloud.com/help/en/oss/developer-reference/callback
+//! [EC pages]: https://help.aliyun.com/en/oss/user-guide/0006-00000227
+
+mod access_key;
+mod address;
+mod body;
+mod bucket;
+mod builder;
+mod callback;
+mod catalogue;
+mod cors;
+mod error;
+mod form;
+mod get;
+mod inbound;
+mod object;
+mod policy;
+mod report;
+mod server;
+mod service;
+mod signature;
+mod store;
+mod success;
+mod upload;
+mod xml;
+
+use std::{fmt, sync::Arc};
+
+pub use access_key::AccessKey;
+pub use body::EmulatorBody;
+pub use bucket::{Acl, HostedBucket};
+pub use builder::{EmulatorBuilder, EmulatorError};
+pub use callback::{CallbackNetwork, Connection, Destination, SystemNetwork};
+pub use cors::CorsRule;
+pub use object::ObjectSummary;
+pub use report::{Exchange, UploadReport, UploadStep};
+pub use service::EmulatorFuture;
+pub use store::ObjectStore;
+pub use upload::ClientAddress;
+
+use crate::key::PinnedKeys;
+use builder::Shared;
+
+/// OSS on your own machine; a service, and a server with [`serve`](Self::serve). Clones share everything.
+#[derive(Clone)]
+pub struct Emulator(Arc<Shared>);
+
+impl Emulator {
+    /// Begins an emulator.
+    pub fn builder() -> EmulatorBuilder {
+        EmulatorBuilder::new()
+    }
+
+    /// A source that knows the key callbacks are signed with, for
+    /// [`OssCallbackLayer::key_source`](crate::OssCallbackLayer::key_source).
+    #[must_use]
+    pub fn key_source(&self) -> PinnedKeys {
+        self.0.caller.signer.key_source()
+    }
+
+    /// Where the objects are.
+    #[must_use]
+    pub fn store(&self) -> &ObjectStore {
+        &self.0.store
+    }
+}
+
+impl fmt::Debug for Emulator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Emulator")
+            .field("region", &self.0.region)
+            .field("buckets", &self.0.buckets.keys())
+            .field("keys", &self.0.keys)
+            .field("store", &self.0.store)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,277 @@
+//! What an object is besides its bytes.
+
+use std::time::{Duration, SystemTime};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    bucket::Acl,
+    catalogue,
+    error::OssError,
+    form::{FilePart, Form},
+};
+
+/// The longest name of an object, in bytes.
+const MAX_NAME: usize = 1023;
+/// All `x-oss-meta-*` of an object, names and values, in bytes.
+const MAX_META: usize = 8 * 1024;
+
+/// The fields that become headers of the object as they are.
+const HEADERS: [&str; 4] = [
+    "Cache-Control",
+    "Content-Disposition",
+    "Content-Encoding",
+    "Expires",
+];
+
+/// What the form says about the object.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Description {
+    pub(super) key: String,
+    pub(super) content_type: String,
+    /// `None` is `default`: that of the bucket.
+    acl: Option<String>,
+    headers: Vec<(String, String)>,
+}
+
+/// A description, and the rule about an object of the same name.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) description: Description,
+    pub(super) forbid_overwrite: bool,
+}
+
+impl Plan {
+    /// Reads the fields. A header of the request says who may read the object if no field does.
+    pub(super) fn of(form: &Form, headers: &HeaderMap, file: &FilePart) -> Result<Self, OssError> {
+        let key = form.get("key").unwrap_or_default();
+        let key = key.replace("${filename}", &file.name);
+        check_name(&key)?;
+        let forbid_overwrite = match form.get("x-oss-forbid-overwrite") {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => return Err(catalogue::FORBID_OVERWRITE),
+        };
+        let content_type = form
+            .get("x-oss-content-type")
+            .or(file.content_type.as_deref())
+            .or_else(|| form.get("Content-Type"))
+            .unwrap_or("application/octet-stream");
+        check_value(content_type)?;
+        let description = Description {
+            key,
+            content_type: content_type.to_owned(),
+            acl: acl(form, headers)?,
+            headers: object_headers(form)?,
+        };
+        Ok(Self {
+            description,
+            forbid_overwrite,
+        })
+    }
+}
+
+impl Description {
+    /// Whether it may be read without a signature, in a bucket with this ACL.
+    pub(super) fn is_readable(&self, bucket: Acl) -> bool {
+        let own = self.acl.as_deref().and_then(Acl::from_name);
+        own.unwrap_or(bucket).lets_read()
+    }
+
+    /// The ACL as OSS spells it.
+    pub(super) fn acl(&self) -> &str {
+        self.acl.as_deref().unwrap_or("default")
+    }
+
+    /// `Cache-Control`, `x-oss-meta-*` and the like.
+    pub(super) fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        self.headers
+            .iter()
+            .filter_map(|(name, value)| Some((name.parse().ok()?, value.parse().ok()?)))
+    }
+}
+
+fn check_name(key: &str) -> Result<(), OssError> {
+    if key.is_empty() {
+        return Err(catalogue::OBJECT_NAME_EMPTY);
+    }
+    if key.len() > MAX_NAME {
+        return Err(catalogue::OBJECT_NAME_LENGTH);
+    }
+    if key.starts_with(['/', '\\']) {
+        return Err(catalogue::OBJECT_NAME);
+    }
+    Ok(())
+}
+
+fn check_value(value: &str) -> Result<(), OssError> {
+    match HeaderValue::from_str(value) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(catalogue::ARGUMENT),
+    }
+}
+
+fn acl(form: &Form, headers: &HeaderMap) -> Result<Option<String>, OssError> {
+    const NAME: &str = "x-oss-object-acl";
+    let header = headers.get(NAME).and_then(|value| value.to_str().ok());
+    match form.get(NAME).or(header) {
+        None | Some("default") => Ok(None),
+        Some(name) if Acl::from_name(name).is_some() => Ok(Some(name.to_owned())),
+        Some(_) => Err(catalogue::OBJECT_ACL),
+    }
+}
+
+fn object_headers(form: &Form) -> Result<Vec<(String, String)>, OssError> {
+    const STORAGE: &str = "x-oss-storage-class";
+    const ENCRYPTION: &str = "x-oss-server-side-encryption";
+    let mut headers = Vec::new();
+    for name in HEADERS {
+        if let Some(value) = form.get(name) {
+            check_value(value)?;
+            headers.push((name.to_owned(), value.to_owned()));
+        }
+    }
+    let class = form.get(STORAGE).unwrap_or("Standard");
+    if !matches!(
+        class,
+        "Standard" | "IA" | "Archive" | "ColdArchive" | "DeepColdArchive"
+    ) {
+        return Err(catalogue::STORAGE_CLASS);
+    }
+    headers.push((STORAGE.to_owned(), class.to_owned()));
+    match form.get(ENCRYPTION) {
+        None => {}
+        Some(algorithm @ ("AES256" | "SM4" | "KMS")) => {
+            headers.push((ENCRYPTION.to_owned(), algorithm.to_owned()));
+        }
+        Some(_) => return Err(catalogue::ENCRYPTION),
+    }
+    let mut size = 0;
+    for (name, value) in form.iter() {
+        let name = name.to_ascii_lowercase();
+        let Some(meta) = name.strip_prefix("x-oss-meta-") else {
+            continue;
+        };
+        size += name.len() + value.len();
+        if size > MAX_META {
+            return Err(catalogue::METADATA_TOO_LARGE);
+        }
+        if meta.is_empty() || name.parse::<HeaderName>().is_err() {
+            return Err(catalogue::ARGUMENT);
+        }
+        check_value(value)?;
+        if !headers.iter().any(|(known, _)| *known == name) {
+            headers.push((name, value.to_owned()));
+        }
+    }
+    Ok(headers)
+}
+
+/// What the emulator has worked out about the bytes.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct Content {
+    pub(super) size: u64,
+    pub(super) md5: [u8; 16],
+    pub(super) crc64: u64,
+    pub(super) image: Option<Image>,
+}
+
+/// What an image measures.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct Image {
+    pub(super) width: u64,
+    pub(super) height: u64,
+    pub(super) format: String,
+}
+
+impl Content {
+    /// Upper-case hex of the MD5, without quotes.
+    pub(super) fn etag(&self) -> String {
+        base16ct::upper::encode_string(&self.md5)
+    }
+
+    /// The value of `Content-MD5`.
+    pub(super) fn md5_base64(&self) -> String {
+        STANDARD.encode(self.md5)
+    }
+}
+
+/// A stored object.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Record {
+    pub(super) description: Description,
+    pub(super) content: Content,
+    /// In milliseconds since 1970.
+    stored: u64,
+}
+
+impl Record {
+    pub(super) fn new(description: Description, content: Content, at: SystemTime) -> Self {
+        let since = at
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        Self {
+            description,
+            content,
+            stored: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    pub(super) fn stored(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(self.stored)
+    }
+}
+
+/// An object in a listing: see [`ObjectStore::list`](super::ObjectStore::list).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ObjectSummary {
+    key: String,
+    size: u64,
+    etag: String,
+    content_type: String,
+    last_modified: SystemTime,
+}
+
+impl ObjectSummary {
+    pub(super) fn of(record: &Record) -> Self {
+        Self {
+            key: record.description.key.clone(),
+            size: record.content.size,
+            etag: record.content.etag(),
+            content_type: record.description.content_type.clone(),
+            last_modified: record.stored(),
+        }
+    }
+
+    /// The full name.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The size, in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The ETag, upper-case hex without quotes.
+    #[must_use]
+    pub fn etag(&self) -> &str {
+        &self.etag
+    }
+
+    /// The media type, as the uploader gave it.
+    #[must_use]
+    pub fn content_type(&self) -> &str {
+        &self.content_type
+    }
+
+    /// When it was stored.
+    #[must_use]
+    pub fn last_modified(&self) -> SystemTime {
+        self.last_modified
+    }
+}

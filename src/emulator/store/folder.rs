@@ -1,0 +1,251 @@
+//! Objects in a folder: one file each, with what is known about the object behind its content.
+//!
+//! ```text
+//! FOLDER/temporary/…                          uploads under way
+//! FOLDER/buckets/BUCKET/SHA-256 of the name   content, record as JSON, length of the record (8 bytes), MARK
+//! ```
+
+use std::{
+    fs::{self, File},
+    io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
+use tokio::task::JoinHandle;
+
+use super::{
+    StoreError, blocking,
+    digest::{Digest, measure},
+};
+use crate::{
+    emulator::object::{Content, ObjectSummary, Record},
+    protocol::Bucket,
+};
+
+const MARK: [u8; 8] = *b"oss-obj1";
+/// The length of the record, and the mark.
+const TAIL: u64 = 16;
+/// A record holds a name, a type and at most 8 KiB of metadata; headers may be longer, but are fields of a form.
+const MAX_RECORD: u64 = 64 * 1024 * 1024;
+/// How much is written at a time.
+pub(super) const BATCH: usize = 1024 * 1024;
+
+pub(super) struct FolderStore {
+    root: PathBuf,
+}
+
+impl FolderStore {
+    pub(super) fn open(root: &Path) -> io::Result<Self> {
+        let store = Self {
+            root: root.to_owned(),
+        };
+        fs::create_dir_all(store.temporary())?;
+        fs::create_dir_all(root.join("buckets"))?;
+        for left in fs::read_dir(store.temporary())? {
+            fs::remove_file(left?.path())?;
+        }
+        Ok(store)
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn temporary(&self) -> PathBuf {
+        self.root.join("temporary")
+    }
+
+    fn of_bucket(&self, bucket: &Bucket) -> PathBuf {
+        self.root.join("buckets").join(bucket.as_str())
+    }
+
+    /// A name of an object may be too long for a file, or mean something to the file system.
+    fn path(&self, bucket: &Bucket, key: &str) -> PathBuf {
+        let name = base16ct::lower::encode_string(&Sha256::digest(key));
+        self.of_bucket(bucket).join(name)
+    }
+
+    pub(super) fn list(&self, bucket: &Bucket) -> io::Result<Vec<ObjectSummary>> {
+        let entries = match fs::read_dir(self.of_bucket(bucket)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        entries
+            .map(|entry| Ok(ObjectSummary::of(&read(&entry?.path())?.0)))
+            .collect()
+    }
+
+    pub(super) fn get(&self, bucket: &Bucket, key: &str) -> io::Result<Option<(Record, File)>> {
+        match read(&self.path(bucket, key)) {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The record of a file, and the file at its beginning.
+fn read(path: &Path) -> io::Result<(Record, File)> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let broken = || io::Error::new(io::ErrorKind::InvalidData, "the file is no object");
+    let tail_at = length.checked_sub(TAIL).ok_or_else(broken)?;
+    file.seek(SeekFrom::Start(tail_at))?;
+    let mut tail = [0; 16];
+    file.read_exact(&mut tail)?;
+    let (record_length, mark) = tail.split_at(8);
+    let record_length = u64::from_be_bytes(record_length.try_into().map_err(|_| broken())?);
+    if mark != MARK || record_length > MAX_RECORD {
+        return Err(broken());
+    }
+    let record_at = tail_at.checked_sub(record_length).ok_or_else(broken)?;
+    file.seek(SeekFrom::Start(record_at))?;
+    let mut text = Vec::new();
+    (&file).take(record_length).read_to_end(&mut text)?;
+    let record: Record = serde_json::from_slice(&text).map_err(|_| broken())?;
+    if record.content.size != record_at {
+        return Err(broken());
+    }
+    file.rewind()?;
+    Ok((record, file))
+}
+
+/// An upload under way. At most two batches are in memory: one that fills, and one that is being written.
+pub(super) struct FolderUpload {
+    store: Arc<FolderStore>,
+    bucket: Bucket,
+    batch: Vec<Bytes>,
+    batched: usize,
+    /// `None` while it is being written to, and after an error.
+    writer: Option<Writer>,
+    writing: Option<JoinHandle<io::Result<Writer>>>,
+}
+
+struct Writer {
+    file: NamedTempFile,
+    digest: Digest,
+}
+
+impl Writer {
+    fn write(mut self, batch: Vec<Bytes>) -> io::Result<Self> {
+        for data in batch {
+            self.digest.update(&data);
+            self.file.as_file_mut().write_all(&data)?;
+        }
+        Ok(self)
+    }
+}
+
+impl FolderUpload {
+    pub(super) fn begin(store: Arc<FolderStore>, bucket: Bucket) -> io::Result<Self> {
+        let file = NamedTempFile::new_in(store.temporary())?;
+        let digest = Digest::new();
+        Ok(Self {
+            store,
+            bucket,
+            batch: Vec::new(),
+            batched: 0,
+            writer: Some(Writer { file, digest }),
+            writing: None,
+        })
+    }
+
+    pub(super) async fn write(&mut self, data: Bytes) -> io::Result<()> {
+        self.batched += data.len();
+        self.batch.push(data);
+        if self.batched >= BATCH {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Hands the batch over, once the one before is written.
+    async fn flush(&mut self) -> io::Result<()> {
+        let writer = self.ready().await?;
+        let batch = std::mem::take(&mut self.batch);
+        self.batched = 0;
+        self.writing = Some(tokio::task::spawn_blocking(move || writer.write(batch)));
+        Ok(())
+    }
+
+    async fn ready(&mut self) -> io::Result<Writer> {
+        if let Some(writing) = self.writing.take() {
+            self.writer = Some(writing.await.map_err(io::Error::other)??);
+        }
+        self.writer
+            .take()
+            .ok_or_else(|| io::Error::other("an earlier write failed"))
+    }
+
+    pub(super) async fn seal(mut self) -> io::Result<Sealed> {
+        let writer = self.ready().await?;
+        let batch = std::mem::take(&mut self.batch);
+        blocking(move || {
+            let Writer { mut file, digest } = writer.write(batch)?;
+            file.rewind()?;
+            let image = measure(&mut BufReader::new(file.as_file()));
+            file.as_file_mut().seek(SeekFrom::End(0))?;
+            Ok(Sealed {
+                content: digest.finish(image),
+                store: self.store,
+                bucket: self.bucket,
+                file,
+            })
+        })
+        .await
+    }
+}
+
+pub(super) struct Sealed {
+    store: Arc<FolderStore>,
+    bucket: Bucket,
+    file: NamedTempFile,
+    content: Content,
+}
+
+impl Sealed {
+    pub(super) fn content(&self) -> &Content {
+        &self.content
+    }
+
+    pub(super) fn commit(mut self, record: &Record, overwrite: bool) -> Result<(), StoreError> {
+        let text = serde_json::to_vec(record).map_err(io::Error::from)?;
+        self.file.write_all(&text)?;
+        self.file.write_all(&(text.len() as u64).to_be_bytes())?;
+        self.file.write_all(&MARK)?;
+        self.file.as_file().sync_all()?;
+
+        let folder = self.store.of_bucket(&self.bucket);
+        if !folder.exists() {
+            fs::create_dir_all(&folder)?;
+            sync_folder(&self.store.root.join("buckets"))?;
+        }
+        let path = self.store.path(&self.bucket, &record.description.key);
+        if overwrite {
+            self.file.persist(path).map_err(|error| error.error)?;
+        } else {
+            match self.file.persist_noclobber(path) {
+                Ok(_) => {}
+                Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+                    return Err(StoreError::Exists);
+                }
+                Err(error) => return Err(error.error.into()),
+            }
+        }
+        // A rename is kept by the folder, not by the file.
+        Ok(sync_folder(&folder)?)
+    }
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    // Windows has no such thing.
+    if cfg!(unix) {
+        File::open(path)?.sync_all()?;
+    }
+    Ok(())
+}

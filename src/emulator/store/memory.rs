@@ -1,0 +1,161 @@
+//! Objects in memory.
+
+use std::{
+    collections::HashMap,
+    io::Cursor,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+
+use super::{
+    StoreError,
+    digest::{Digest, measure},
+};
+use crate::{
+    emulator::object::{Content, ObjectSummary, Record},
+    protocol::Bucket,
+};
+
+/// How much of an image is looked at.
+const HEAD: usize = 1024 * 1024;
+
+pub(super) struct MemoryStore {
+    limit: u64,
+    used: AtomicU64,
+    objects: Mutex<HashMap<(Bucket, String), Arc<Object>>>,
+}
+
+pub(super) struct Object {
+    pub(super) record: Record,
+    pub(super) chunks: Arc<[Bytes]>,
+    _space: Space,
+}
+
+/// Bytes that are taken, until this is dropped.
+struct Space {
+    store: Arc<MemoryStore>,
+    taken: u64,
+}
+
+impl MemoryStore {
+    pub(super) fn new(limit: u64) -> Self {
+        Self {
+            limit,
+            used: AtomicU64::new(0),
+            objects: Mutex::default(),
+        }
+    }
+
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    pub(super) fn get(&self, bucket: &Bucket, key: &str) -> Option<Arc<Object>> {
+        let place = (bucket.clone(), key.to_owned());
+        self.objects().get(&place).cloned()
+    }
+
+    pub(super) fn list(&self, bucket: &Bucket) -> Vec<ObjectSummary> {
+        let objects = self.objects();
+        let of_bucket = objects.iter().filter(|((of, _), _)| of == bucket);
+        of_bucket
+            .map(|(_, object)| ObjectSummary::of(&object.record))
+            .collect()
+    }
+
+    fn objects(&self) -> MutexGuard<'_, HashMap<(Bucket, String), Arc<Object>>> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Space {
+    fn take(&mut self, more: u64) -> Result<(), StoreError> {
+        let limit = self.store.limit;
+        let within = |used: u64| used.checked_add(more).filter(|used| *used <= limit);
+        self.store
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, within)
+            .map_err(|_| StoreError::Full)?;
+        self.taken += more;
+        Ok(())
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        self.store.used.fetch_sub(self.taken, Ordering::Relaxed);
+    }
+}
+
+pub(super) struct MemoryUpload {
+    bucket: Bucket,
+    chunks: Vec<Bytes>,
+    digest: Digest,
+    space: Space,
+}
+
+impl MemoryUpload {
+    pub(super) fn new(store: Arc<MemoryStore>, bucket: &Bucket) -> Self {
+        Self {
+            bucket: bucket.clone(),
+            chunks: Vec::new(),
+            digest: Digest::new(),
+            space: Space { store, taken: 0 },
+        }
+    }
+
+    pub(super) fn write(&mut self, data: &[u8]) -> Result<(), StoreError> {
+        self.space.take(data.len() as u64)?;
+        self.digest.update(data);
+        // A copy, for the parser's chunks may be small parts of a large buffer.
+        self.chunks.push(Bytes::copy_from_slice(data));
+        Ok(())
+    }
+
+    pub(super) fn seal(self) -> Sealed {
+        let mut head = Vec::new();
+        for chunk in &self.chunks {
+            let room = HEAD - head.len();
+            head.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        }
+        Sealed {
+            content: self.digest.finish(measure(&mut Cursor::new(head))),
+            bucket: self.bucket,
+            chunks: self.chunks.into(),
+            space: self.space,
+        }
+    }
+}
+
+pub(super) struct Sealed {
+    bucket: Bucket,
+    content: Content,
+    chunks: Arc<[Bytes]>,
+    space: Space,
+}
+
+impl Sealed {
+    pub(super) fn content(&self) -> &Content {
+        &self.content
+    }
+
+    pub(super) fn commit(self, record: Record, overwrite: bool) -> Result<(), StoreError> {
+        let store = self.space.store.clone();
+        let place = (self.bucket, record.description.key.clone());
+        let object = Object {
+            record,
+            chunks: self.chunks,
+            _space: self.space,
+        };
+        let mut objects = store.objects();
+        if !overwrite && objects.contains_key(&place) {
+            return Err(StoreError::Exists);
+        }
+        objects.insert(place, Arc::new(object));
+        Ok(())
+    }
+}
