@@ -5,8 +5,9 @@
 //! ```
 //!
 //! The servers run in this process; one client uploads generated files of 1 GiB to each in turn over loopback, five
-//! times, each time the other way round. The bare route keeps nothing; the emulator keeps what it gets in a folder. Only
-//! the ratio means anything.
+//! times, each time the other way round. The bare route keeps nothing; the emulator keeps what it gets in a temporary
+//! folder. A disk that writes more slowly than the sums are computed sets the pace: set `TMPDIR` to a file system in
+//! memory to leave it out. Only the ratio means anything.
 
 use std::{
     env,

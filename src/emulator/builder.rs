@@ -18,6 +18,7 @@ use super::{
     bucket::HostedBucket,
     callback::{CallbackNetwork, Caller, SystemNetwork},
     report::UploadReport,
+    shared::{Clock, Observer, RequestIds, Shared},
     store::ObjectStore,
 };
 use crate::{
@@ -29,10 +30,6 @@ use crate::{
 const DEFAULT_MEMORY: u64 = 256 * 1024 * 1024;
 /// OSS takes no more rules of CORS for one bucket.
 const MAX_RULES: usize = 10;
-
-type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
-type RequestIds = Arc<dyn Fn(SystemTime) -> String + Send + Sync>;
-type Observer = Arc<dyn Fn(UploadReport) + Send + Sync>;
 
 /// The settings of an [`Emulator`].
 ///
@@ -248,37 +245,6 @@ impl fmt::Debug for EmulatorBuilder {
             .field("keys", &self.keys)
             .field("store", &self.store)
             .finish_non_exhaustive()
-    }
-}
-
-/// What every request to an emulator has in common.
-pub(super) struct Shared {
-    pub(super) region: Region,
-    pub(super) domains: Vec<Box<str>>,
-    pub(super) buckets: HashMap<Bucket, HostedBucket>,
-    pub(super) keys: Vec<AccessKey>,
-    pub(super) store: ObjectStore,
-    pub(super) caller: Caller,
-    pub(super) allow_private: bool,
-    pub(super) strict_multipart: bool,
-    clock: Clock,
-    request_ids: RequestIds,
-    observer: Option<Observer>,
-}
-
-impl Shared {
-    pub(super) fn now(&self) -> SystemTime {
-        (self.clock)()
-    }
-
-    pub(super) fn request_id(&self, now: SystemTime) -> String {
-        (self.request_ids)(now)
-    }
-
-    pub(super) fn observe(&self, report: UploadReport) {
-        if let Some(observer) = &self.observer {
-            observer(report);
-        }
     }
 }
 

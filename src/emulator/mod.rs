@@ -83,6 +83,7 @@ mod policy;
 mod report;
 mod server;
 mod service;
+mod shared;
 mod signature;
 mod store;
 mod success;
@@ -104,7 +105,7 @@ pub use store::ObjectStore;
 pub use upload::ClientAddress;
 
 use crate::key::PinnedKeys;
-use builder::Shared;
+use shared::Shared;
 
 /// OSS on your own machine; a service, and a server with [`serve`](Self::serve). Clones share everything.
 #[derive(Clone)]

@@ -18,11 +18,11 @@ use super::{
     address::Address,
     body::EmulatorBody,
     bucket::HostedBucket,
-    builder::Shared,
     catalogue, cors,
     error::OssError,
     get,
     inbound::{BoxError, Inbound},
+    shared::Shared,
     upload::Upload,
 };
 

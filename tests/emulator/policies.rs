@@ -473,11 +473,42 @@ async fn version_4_says_when_and_where_it_is_good_for() {
         .iter()
         .map(|b| format!("{b:02x}"))
         .collect();
-    let form = form(&token)
+    let unpinned_form = form(&token)
         .with("policy", &unpinned)
         .with("x-oss-signature", &signature);
-    let answer = form.file(b"12345").post(&emulator).await;
+    let answer = unpinned_form.file(b"12345").post(&emulator).await;
     answer.assert_refused(400, "InvalidPolicyDocument", "0006-00000201");
+
+    // A policy that outlives its signature does not keep it alive.
+    let date = token.field("x-oss-date").unwrap();
+    let outlives = STANDARD.encode(
+        json!({ "expiration": "2024-12-03T13:00:00Z", "conditions": [
+            { "x-oss-signature-version": "OSS4-HMAC-SHA256" },
+            { "x-oss-credential": credential },
+            { "x-oss-date": date },
+        ] })
+        .to_string(),
+    );
+    let signature: String = mac(&key, &outlives)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
+    let form = Form::new()
+        .field("key", "a")
+        .field("x-oss-signature-version", "OSS4-HMAC-SHA256")
+        .field("x-oss-credential", credential)
+        .field("x-oss-date", date)
+        .field("policy", &outlives)
+        .field("x-oss-signature", &signature)
+        .file(b"x");
+    for (after, status) in [(week, 204), (week + 1, 403)] {
+        let emulator = builder().clock(move || at(NOW + after)).build().unwrap();
+        let answer = form.post(&emulator).await;
+        assert_eq!(answer.status.as_u16(), status);
+        if status == 403 {
+            answer.assert_refused(403, "AccessDenied", "");
+        }
+    }
 }
 
 /// Policies are checked before `${filename}` is filled in, and a dollar may be escaped.

@@ -116,46 +116,36 @@ fn read(path: &Path) -> io::Result<(Record, File)> {
 }
 
 /// An upload under way. At most two batches are in memory: one that fills, and one that is being written.
+///
+/// The sums are computed here and not where files are written: they take most of the time, and so nothing waits for
+/// the other thread.
 pub(super) struct FolderUpload {
     store: Arc<FolderStore>,
     bucket: Bucket,
+    digest: Digest,
     batch: Vec<Bytes>,
     batched: usize,
     /// `None` while it is being written to, and after an error.
-    writer: Option<Writer>,
-    writing: Option<JoinHandle<io::Result<Writer>>>,
-}
-
-struct Writer {
-    file: NamedTempFile,
-    digest: Digest,
-}
-
-impl Writer {
-    fn write(mut self, batch: Vec<Bytes>) -> io::Result<Self> {
-        for data in batch {
-            self.digest.update(&data);
-            self.file.as_file_mut().write_all(&data)?;
-        }
-        Ok(self)
-    }
+    file: Option<NamedTempFile>,
+    writing: Option<JoinHandle<io::Result<NamedTempFile>>>,
 }
 
 impl FolderUpload {
     pub(super) fn begin(store: Arc<FolderStore>, bucket: Bucket) -> io::Result<Self> {
         let file = NamedTempFile::new_in(store.temporary())?;
-        let digest = Digest::new();
         Ok(Self {
             store,
             bucket,
+            digest: Digest::new(),
             batch: Vec::new(),
             batched: 0,
-            writer: Some(Writer { file, digest }),
+            file: Some(file),
             writing: None,
         })
     }
 
     pub(super) async fn write(&mut self, data: Bytes) -> io::Result<()> {
+        self.digest.update(&data);
         self.batched += data.len();
         self.batch.push(data);
         if self.batched >= BATCH {
@@ -166,32 +156,31 @@ impl FolderUpload {
 
     /// Hands the batch over, once the one before is written.
     async fn flush(&mut self) -> io::Result<()> {
-        let writer = self.ready().await?;
+        let file = self.ready().await?;
         let batch = std::mem::take(&mut self.batch);
         self.batched = 0;
-        self.writing = Some(tokio::task::spawn_blocking(move || writer.write(batch)));
+        self.writing = Some(tokio::task::spawn_blocking(move || write_all(file, &batch)));
         Ok(())
     }
 
-    async fn ready(&mut self) -> io::Result<Writer> {
+    async fn ready(&mut self) -> io::Result<NamedTempFile> {
         if let Some(writing) = self.writing.take() {
-            self.writer = Some(writing.await.map_err(io::Error::other)??);
+            self.file = Some(writing.await.map_err(io::Error::other)??);
         }
-        self.writer
+        self.file
             .take()
             .ok_or_else(|| io::Error::other("an earlier write failed"))
     }
 
     pub(super) async fn seal(mut self) -> io::Result<Sealed> {
-        let writer = self.ready().await?;
-        let batch = std::mem::take(&mut self.batch);
+        let file = self.ready().await?;
         blocking(move || {
-            let Writer { mut file, digest } = writer.write(batch)?;
+            let mut file = write_all(file, &self.batch)?;
             file.rewind()?;
             let image = measure(&mut BufReader::new(file.as_file()));
             file.as_file_mut().seek(SeekFrom::End(0))?;
             Ok(Sealed {
-                content: digest.finish(image),
+                content: self.digest.finish(image),
                 store: self.store,
                 bucket: self.bucket,
                 file,
@@ -199,6 +188,13 @@ impl FolderUpload {
         })
         .await
     }
+}
+
+fn write_all(mut file: NamedTempFile, batch: &[Bytes]) -> io::Result<NamedTempFile> {
+    for data in batch {
+        file.as_file_mut().write_all(data)?;
+    }
+    Ok(file)
 }
 
 pub(super) struct Sealed {
