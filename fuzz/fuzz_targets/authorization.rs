@@ -1,0 +1,39 @@
+//! A whole callback, four lines of it: authorization, key URL, target, body. Nothing panics, and nothing but what OSS has
+//! signed is verified.
+#![no_main]
+
+use bytes::Bytes;
+use http::Request;
+use libfuzzer_sys::fuzz_target;
+use tower_aliyun_oss::{
+    callback::{Preflight, Rules},
+    key::{KeyLookup, KeySource, PinnedKeys},
+};
+
+/// The body of the one genuine callback in the corpus.
+const GENUINE: &[u8] = b"bucket=yonghu-test";
+
+fuzz_target!(|data: &[u8]| {
+    let mut lines = data.splitn(4, |byte| *byte == b'\n');
+    let mut line = || lines.next().unwrap_or_default();
+    let (authorization, key_url, target, body) = (line(), line(), line(), line());
+    let request = Request::post(target)
+        .header("authorization", authorization)
+        .header("x-oss-pub-key-url", key_url)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(());
+    let Ok(request) = request else { return };
+    let (parts, ()) = request.into_parts();
+    let Ok(mut preflight) = Preflight::check(&parts, &Rules::new()) else {
+        return;
+    };
+    if preflight.update(Bytes::copy_from_slice(body)).is_err() {
+        return;
+    }
+    let KeyLookup::Ready(Ok(key)) = PinnedKeys::official().key(preflight.key_url()) else {
+        return;
+    };
+    if let Ok(callback) = preflight.verify(&key) {
+        assert_eq!(callback.body(), GENUINE, "a forgery");
+    }
+});

@@ -1,0 +1,44 @@
+//! The body of a verified callback, as a form when its first byte is even, else as JSON.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+use tower_aliyun_oss::{
+    callback::{Preflight, Rules},
+    testing::CallbackSigner,
+};
+
+static SIGNER: LazyLock<CallbackSigner> = LazyLock::new(CallbackSigner::new);
+
+fuzz_target!(|data: &[u8]| {
+    let Some((kind, body)) = data.split_first() else {
+        return;
+    };
+    let body = Bytes::copy_from_slice(body);
+    let callback = SIGNER.callback("/oss/callback");
+    let callback = if kind % 2 == 0 {
+        callback.form(body.clone())
+    } else {
+        callback.json(body.clone())
+    };
+    let Ok(request) = callback.request() else {
+        return;
+    };
+    let (parts, _) = request.into_parts();
+    let Ok(mut preflight) = Preflight::check(&parts, &Rules::new()) else {
+        return;
+    };
+    if preflight.update(body).is_err() {
+        return;
+    }
+    let verified = preflight.verify(SIGNER.public_key()).expect("signed right here");
+    let event = verified.event();
+    let _ = verified.event_as::<Value>();
+    if let Err(error) = &event {
+        assert!(error.to_string().len() < 1000);
+    }
+    let _ = (event.map(|event| event.object().map(str::to_owned)), verified.claims::<Value>());
+});

@@ -1,0 +1,64 @@
+//! What a client asks for: a query and a JSON body, parted by a line feed. Nothing widens the grant.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http::{Request, request::Parts};
+use http_body_util::{BodyExt as _, Full};
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+use tower::ServiceExt as _;
+use tower_aliyun_oss::{
+    OssPolicyService,
+    policy::{CallbackDirective, Credentials, Grant, Refusal},
+    protocol::SizeRange,
+};
+
+async fn authorize(_: &Parts) -> Result<Grant, Refusal> {
+    let size = SizeRange::new(1, 1000).map_err(|_| Refusal::forbidden())?;
+    let prefix = "user/7/".parse().map_err(|_| Refusal::forbidden())?;
+    Ok(Grant::under(prefix, size).any_content_type())
+}
+
+fn service() -> OssPolicyService<impl tower_aliyun_oss::policy::Authorize> {
+    OssPolicyService::new(
+        authorize,
+        Credentials::new("id", "secret").expect("a pair"),
+        "examplebucket".parse().expect("a bucket"),
+        "cn-hangzhou".parse().expect("a region"),
+        CallbackDirective::new("https://app.example/cb").expect("a callback"),
+    )
+    .expect("a service")
+}
+
+static TEXT: LazyLock<&str> = LazyLock::new(|| "application/json");
+
+fuzz_target!(|data: &[u8]| {
+    let mut halves = data.splitn(2, |byte| *byte == b'\n');
+    let query = halves.next().unwrap_or_default();
+    let body = halves.next().unwrap_or_default();
+    let uri = [b"/?", query].concat();
+    let request = Request::post(&uri[..])
+        .header("content-type", *TEXT)
+        .body(Full::new(Bytes::copy_from_slice(body)));
+    let Ok(request) = request else { return };
+    let response = service().oneshot(request).now_or_never();
+    let response = response.expect("everything is at hand").expect("infallible");
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().now_or_never();
+    let body = body.expect("at hand").expect("infallible").to_bytes();
+    let answer: Value = serde_json::from_slice(&body).expect("json, whatever is asked");
+    match status {
+        200 => {
+            let uploads = answer["uploads"].as_array().cloned();
+            for token in uploads.unwrap_or_else(|| vec![answer]) {
+                let key = token["key"].as_str().expect("a key");
+                assert!(key.starts_with("user/7/") && !key["user/7/".len()..].contains('/'));
+            }
+        }
+        400 | 403 | 413 => assert!(answer["code"].is_string()),
+        other => panic!("status {other}"),
+    }
+});
