@@ -1,6 +1,7 @@
 """Runs an example: posts the callbacks of tests/cases to every address it says it listens on, and stops it with Ctrl-C.
 
-With --token it must also answer a GET with a token; with --path only callbacks to that path are posted.
+With --token it must also answer a GET with a token; with --path only callbacks to that path are posted. With --uploads it
+is the server with the emulator beside it: a file is uploaded instead, and genuine callbacks of others are refused.
 """
 
 import argparse
@@ -63,8 +64,52 @@ def check_changes(address):
         assert all(status in (400, 403) for status in statuses)
 
 
+def form(fields, name, content_type, content):
+    """multipart/form-data, the file last."""
+    parts = [(f'form-data; name="{field}"', None, value.encode()) for field, value in fields.items()]
+    parts.append((f'form-data; name="file"; filename="{name}"', content_type, content))
+    body = b""
+    for disposition, kind, value in parts:
+        head = f"--limit\r\nContent-Disposition: {disposition}\r\n"
+        head += f"Content-Type: {kind}\r\n" if kind else ""
+        body += head.encode() + b"\r\n" + value + b"\r\n"
+    return body + b"--limit--\r\n"
+
+
+def get(address):
+    with urllib.request.urlopen(address) as answer:
+        return answer.read()
+
+
+def check_uploads(address):
+    assert b"<!doctype html>" in get(address + "/").lower()
+    content = b"What OSS is given."
+    ask = f"/oss/policy?filename=a.txt&size={len(content)}&type=text/plain"
+    token = json.loads(get(address + ask))
+    body = form(token["fields"], "a.txt", "text/plain", content)
+    headers = {"content-type": "multipart/form-data; boundary=limit"}
+    upload = urllib.request.Request(token["url"], body, headers)
+    with urllib.request.urlopen(upload) as answer:
+        print("upload:", answer.status, answer.read().decode())
+        assert answer.status == 200
+    (listed,) = json.loads(get(address + "/uploads"))
+    assert (listed["object"], listed["size"]) == (token["key"], len(content)), listed
+    tampered = form({**token["fields"], "callback": "e30="}, "a.txt", "text/plain", content)
+    try:
+        urllib.request.urlopen(urllib.request.Request(token["url"], tampered, headers))
+        sys.exit("error: a tampered form was taken")
+    except urllib.error.HTTPError as refusal:
+        assert refusal.code == 403, refusal
+    for case in json.loads(pathlib.Path("tests/cases/callbacks.json").read_text()):
+        status, _ = post(address, {**case, "path_and_query": "/oss/callback"})
+        assert status in (400, 403, 415), case["name"]
+    assert len(json.loads(get(address + "/uploads"))) == 1
+    print("page, upload, tampering and callbacks of others: ok")
+
+
 def main():
     parser = argparse.ArgumentParser()
+    parser.add_argument("--uploads", action="store_true")
     parser.add_argument("--token", action="store_true")
     parser.add_argument("--path")
     parser.add_argument("command", nargs=argparse.REMAINDER)
@@ -78,6 +123,9 @@ def main():
             sys.exit("error: the server said nothing and ended")
         for address in (word for word in listening.split() if word.startswith("http://")):
             print(address)
+            if options.uploads:
+                check_uploads(address)
+                continue
             if options.token:
                 check_token(address)
             check_callbacks(address, options.path)
