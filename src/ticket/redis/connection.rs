@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use redis::{Client, FromRedisValue, RedisError, ScriptInvocation, aio::MultiplexedConnection};
+use redis::{
+    AsyncConnectionConfig, Client, FromRedisValue, RedisError, ScriptInvocation,
+    aio::MultiplexedConnection,
+};
 use tokio::{sync::OnceCell, time::timeout};
 
 use super::super::store_error::{StoreError, StoreErrorKind};
@@ -64,7 +67,14 @@ impl Connection {
         cell: &Cell,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, RedisError> {
-        let connect = || self.client.get_multiplexed_async_connection();
+        // The whole step has a limit already, and that of the caller counts.
+        let patient = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None);
+        let connect = || {
+            self.client
+                .get_multiplexed_async_connection_with_config(&patient)
+        };
         let mut connection = cell.get_or_try_init(connect).await?.clone();
         script.invoke_async(&mut connection).await
     }
