@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use url::Url;
 
 /// What a script may wait for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Browser {
     pub(crate) client: Client,
@@ -72,6 +72,10 @@ impl Browser {
         let ready = "document.documentElement.dataset.ready && document.querySelector('#live.on')";
         browser.until(ready).await;
         browser
+    }
+
+    pub(crate) async fn run(&self, script: &str) {
+        self.client.execute(script, Vec::new()).await.unwrap();
     }
 
     /// The value of an expression.

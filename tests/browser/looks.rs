@@ -45,8 +45,8 @@ async fn it_fits_every_width_and_scheme() {
             browser.until_cards("done", 3).await;
             browser.cheat("#forge").await;
             // Wide or narrow, everything is open and nothing sticks out.
-            let _ = browser
-                .value("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+            browser
+                .run("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
                 .await;
             let over =
                 "document.documentElement.scrollWidth - document.documentElement.clientWidth";
@@ -54,8 +54,8 @@ async fn it_fits_every_width_and_scheme() {
             if let Some(to) = &photographs {
                 let open = to.join(format!("open-{width}-{scheme}.png"));
                 browser.photograph(&open).await;
-                let _ = browser
-                    .value("document.querySelectorAll('details').forEach((details) => { details.open = false; })")
+                browser
+                    .run("document.querySelectorAll('details').forEach((details) => { details.open = false; })")
                     .await;
                 let full = to.join(format!("full-{width}-{scheme}.png"));
                 browser.photograph(&full).await;

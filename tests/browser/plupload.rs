@@ -85,7 +85,7 @@ async fn plupload_uploads_with_the_token_of_the_first_samples() {
     assert_eq!(
         objects,
         [
-            "user-dir-prefix/notes & <b>more</b>.txt",
+            "user-dir-prefix/notes & <b>.txt",
             "user-dir-prefix/pixel.png"
         ]
     );
