@@ -91,7 +91,7 @@ pub(crate) struct Backend {
 impl Backend {
     pub(crate) fn real(account: Account) -> Result<Self, Box<dyn Error>> {
         let endpoint = Endpoint::public(&account.region);
-        Self::new(account, endpoint, None)
+        Self::new(account, &endpoint, None)
     }
 
     /// A backend at the emulator, and the emulator itself.
@@ -126,13 +126,13 @@ impl Backend {
             region: "cn-hangzhou".parse()?,
             callback_url: format!("http://{application}{CALLBACK_PATH}"),
         };
-        let backend = Self::new(account, endpoint, Some(emulator.key_source()))?;
+        let backend = Self::new(account, &endpoint, Some(emulator.key_source()))?;
         Ok((backend, RunningEmulator { emulator, folder }))
     }
 
     fn new(
         account: Account,
-        endpoint: Endpoint,
+        endpoint: &Endpoint,
         key_source: Option<PinnedKeys>,
     ) -> Result<Self, Box<dyn Error>> {
         // Tokens end with the process, so their key may too.

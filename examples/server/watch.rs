@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use axum::{
-    Extension,
+    Extension, Json,
     extract::{Request, State},
     middleware::Next,
     response::{IntoResponse as _, Response},
@@ -150,7 +150,8 @@ pub(crate) async fn on_upload(
 
 fn failed(error: &dyn std::fmt::Display) -> Response {
     tracing::warn!(%error, "the callback was not handled");
-    StatusCode::INTERNAL_SERVER_ERROR.into_response()
+    let answer = json!({ "code": "NotHandled", "message": "the upload was not recorded" });
+    (StatusCode::INTERNAL_SERVER_ERROR, Json(answer)).into_response()
 }
 
 /// Stands around the layer and tells the feed what it did.

@@ -8,7 +8,11 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use fantoccini::{Client, ClientBuilder, Locator, wd::WebDriverCompatibleCommand};
+use fantoccini::{
+    Client, ClientBuilder, Locator,
+    actions::{InputSource as _, KeyAction, KeyActions},
+    wd::WebDriverCompatibleCommand,
+};
 use http::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -123,6 +127,14 @@ impl Browser {
         );
         self.until(&told).await;
         self.text("#outcome h3").await
+    }
+
+    /// A key, whatever has the focus.
+    pub(crate) async fn press(&self, key: char) {
+        let keys = KeyActions::new("keyboard".to_owned())
+            .then(KeyAction::Down { value: key })
+            .then(KeyAction::Up { value: key });
+        self.client.perform_actions(keys).await.unwrap();
     }
 
     pub(crate) async fn choose(&self, files: &[&Path]) {

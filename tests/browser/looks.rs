@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use fantoccini::{Locator, key::Key};
+use fantoccini::key::Key;
 use serde_json::{Value, json};
 
 use crate::{
@@ -70,18 +70,9 @@ async fn it_fits_every_width_and_scheme() {
 async fn it_works_by_keyboard() {
     let server = Server::start(&[]);
     let browser = Browser::page(&server.url()).await;
-    let body = browser.client.find(Locator::Css("body")).await.unwrap();
     let mut reached = Vec::new();
     for _ in 0..6 {
-        let focus = browser
-            .client
-            .active_element()
-            .await
-            .unwrap_or(body.clone());
-        focus
-            .send_keys(&char::from(Key::Tab).to_string())
-            .await
-            .unwrap();
+        browser.press(Key::Tab.into()).await;
         reached.push(browser.value("document.activeElement.id").await);
         let outline = "getComputedStyle(document.activeElement.closest('.drop') ?? document.activeElement).outlineStyle";
         assert_eq!(browser.value(outline).await, "solid", "{reached:?}");
@@ -91,8 +82,7 @@ async fn it_works_by_keyboard() {
         json!(["files", "forge", "replay", "tamper", "expire", "fail"])
     );
     // The last one, by the space bar.
-    let focus = browser.client.active_element().await.unwrap();
-    focus.send_keys(" ").await.unwrap();
+    browser.press(' ').await;
     browser.until_cards("failed", 1).await;
     browser.until("document.activeElement.id === 'fail'").await;
     browser.close().await;

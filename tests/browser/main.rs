@@ -9,4 +9,5 @@ mod browser;
 mod looks;
 mod plupload;
 mod server;
+mod settings;
 mod uploads;

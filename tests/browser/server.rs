@@ -21,10 +21,15 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(more: &[&str]) -> Self {
+        Self::start_with(more, &[])
+    }
+
+    pub(crate) fn start_with(more: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut child = Command::new(example())
             .args(["--listen", "127.0.0.1:0", "--oss-listen", "127.0.0.1:0"])
             .args(more)
             .env_clear()
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .expect("cargo builds examples along with the tests, or with `cargo build --example server --features emulator`");
@@ -50,17 +55,28 @@ impl Server {
 
     /// `GET /uploads`.
     pub(crate) fn received(&self) -> Vec<Value> {
+        let answer = self.get("/uploads");
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        serde_json::from_str(body).unwrap()
+    }
+
+    /// The whole answer, head and all.
+    pub(crate) fn get(&self, target: &str) -> String {
+        self.exchange(&format!(
+            "GET {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+        ))
+    }
+
+    pub(crate) fn exchange(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream
             .set_read_timeout(Some(Duration::from_secs(10)))
             .unwrap();
-        let request = "GET /uploads HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-        serde_json::from_str(body).unwrap()
+        answer
     }
 
     /// Ctrl-C, and what it says at the end.
@@ -83,7 +99,7 @@ impl Drop for Server {
 }
 
 /// Next to the folder this test was built into.
-fn example() -> PathBuf {
+pub(crate) fn example() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let built = test.parent().and_then(Path::parent).unwrap();
     built.join("examples").join("server")

@@ -63,7 +63,7 @@ async fn three_files_of_different_types_are_uploaded_and_listed() {
     assert_eq!(browser.value(drawn).await, json!([1]));
 
     // Each card has the answer of the callback server, and says that it is confirmed.
-    let answers = "[...document.querySelectorAll('.card pre')].map((pre) => JSON.parse(pre.textContent).Status)";
+    let answers = "[...document.querySelectorAll('.card .answer code')].map((code) => JSON.parse(code.textContent).Status)";
     assert_eq!(browser.value(answers).await, json!(["OK", "OK", "OK"]));
 
     // The list came by itself; it is what the server has, newest first.

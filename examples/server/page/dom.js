@@ -33,7 +33,9 @@ export const clock = (time) =>
 export function table(rows) {
   const body = el("tbody");
   for (const [name, value] of rows) {
-    body.append(el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, value)));
+    const long = value.length > 160;
+    const shown = long ? el("div", { class: "long", tabindex: "0" }, value) : value;
+    body.append(el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, shown)));
   }
   return el("table", {}, body);
 }

@@ -50,7 +50,7 @@ export function setup(config) {
 }
 
 function tell(title, ...content) {
-  byId("outcome").replaceChildren(el("h3", {}, title), ...content);
+  byId("outcome").replaceChildren(el("h3", {}, title), ...content.filter(Boolean));
 }
 
 const ask = async (path) => {

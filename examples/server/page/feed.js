@@ -41,7 +41,7 @@ function entry(upload) {
   const name = upload.claims?.file ?? upload.object ?? "?";
   return el("li", { "data-object": upload.object },
     el("div", { class: "line" },
-      el("span", { class: "name" }, name),
+      el("span", { class: "name", title: name }, name),
       el("time", { class: "quiet", datetime: upload.receivedAt }, clock(upload.receivedAt))),
     el("div", { class: "quiet" }, `${bytes(upload.size ?? 0)} · ${upload.mimeType ?? "no type"}`),
     el("div", { class: "quiet mono" }, `${upload.bucket}/${upload.object}`),

@@ -34,7 +34,7 @@ function next() {
 class Card {
   constructor(file, config, options) {
     Object.assign(this, { file, config, options });
-    this.name = el("span", { class: "name" }, file.name);
+    this.name = el("span", { class: "name", title: file.name }, file.name);
     this.state = el("p", { class: "state", role: "status" });
     this.bar = el("progress", { max: "100", value: "0", "aria-label": `Progress of ${file.name}` });
     this.actions = el("div", { class: "actions" });
@@ -116,7 +116,7 @@ class Card {
     this.trace.succeeded(answer);
     const renewed = answer.attempt > 1 ? " The first token had expired, so a new one was taken." : "";
     this.show("done", `Stored, and confirmed by your server.${renewed}`, this.stepsButton());
-    this.detail.replaceChildren(more("What your server answered", code(answer.text)));
+    this.detail.replaceChildren(el("p", { class: "answer" }, "Your server answered ", el("code", {}, answer.text)));
     this.finish("done");
   }
 
