@@ -30,6 +30,7 @@ pub(crate) fn router(
     let attacks = Arc::new(Attacks {
         route: callback.clone(),
         watched,
+        callback_url: backend.callback_url().to_owned(),
         signer: backend.signer(),
     });
     let experiments = Router::new()

@@ -28,6 +28,8 @@ pub(crate) struct Attacks {
     /// The callback route as everybody reaches it.
     pub(crate) route: Router,
     pub(crate) watched: Watched,
+    /// Where OSS calls.
+    pub(crate) callback_url: String,
     /// OSS, which signs for every customer; `None` when it is the real one.
     pub(crate) signer: Option<CallbackSigner>,
 }
@@ -36,14 +38,14 @@ pub(crate) struct Attacks {
 pub(crate) async fn forge(State(attacks): State<Arc<Attacks>>) -> Json<Value> {
     let mut attempts = vec![
         attacks.attempt("unsigned", unsigned()).await,
-        attacks.attempt("ownKey", own_key()).await,
+        attacks.attempt("ownKey", attacks.own_key()).await,
     ];
     let last = attacks.watched.last();
     if let Some(signer) = &attacks.signer {
-        let foreign = signed(signer, LIE.as_bytes());
+        let foreign = attacks.signed(signer, LIE.as_bytes());
         attempts.push(attacks.attempt("otherCustomer", foreign).await);
         if let Some(stolen) = last.as_ref().and_then(stolen_ticket) {
-            let request = signed(signer, stolen.as_bytes());
+            let request = attacks.signed(signer, stolen.as_bytes());
             attempts.push(attacks.attempt("stolenTicket", request).await);
         }
     }
@@ -82,6 +84,30 @@ impl Attacks {
         })
     }
 
+    /// Signed, but the key is said to be found on the attacker's own server.
+    fn own_key(&self) -> Callback {
+        let mut callback = self.signed(&CallbackSigner::new(), LIE.as_bytes());
+        let url = STANDARD.encode("http://gosspublic.alicdn.com.attacker.example/key.pem");
+        if let Ok(url) = HeaderValue::try_from(url) {
+            callback.headers.insert(KEY_URL_HEADER, url);
+        }
+        callback
+    }
+
+    fn signed(&self, signer: &CallbackSigner, body: &[u8]) -> Callback {
+        let request = signer
+            .callback(&self.callback_url)
+            .bucket("bucket-of-somebody-else")
+            .form(Bytes::copy_from_slice(body));
+        let request = CallbackBuilder::request::<Bytes>(request);
+        let headers = request.map(|request| request.into_parts().0.headers);
+        Callback {
+            target: CALLBACK_PATH.to_owned(),
+            headers: headers.unwrap_or_default(),
+            body: Bytes::copy_from_slice(body),
+        }
+    }
+
     async fn send(&self, callback: Callback) -> (StatusCode, Bytes) {
         let request = Request::post(callback.target).body(Body::from(callback.body));
         let Ok(mut request) = request else {
@@ -105,16 +131,6 @@ fn unsigned() -> Callback {
     }
 }
 
-/// Signed, but the key is said to be found on the attacker's own server.
-fn own_key() -> Callback {
-    let mut callback = signed(&CallbackSigner::new(), LIE.as_bytes());
-    let url = STANDARD.encode("http://gosspublic.alicdn.com.attacker.example/key.pem");
-    if let Ok(url) = HeaderValue::try_from(url) {
-        callback.headers.insert(KEY_URL_HEADER, url);
-    }
-    callback
-}
-
 /// The genuine callback, with a digit of its body changed.
 fn changed(mut last: Callback) -> Callback {
     let mut body = last.body.to_vec();
@@ -133,18 +149,4 @@ fn stolen_ticket(last: &Callback) -> Option<String> {
         .split('&')
         .find(|field| field.split('=').next() == Some(TICKET_FIELD))?;
     Some(format!("{LIE}&reqId=0&etag=0&{ticket}"))
-}
-
-fn signed(signer: &CallbackSigner, body: &[u8]) -> Callback {
-    let request = signer
-        .callback(CALLBACK_PATH)
-        .bucket("bucket-of-somebody-else")
-        .form(Bytes::copy_from_slice(body));
-    let request = CallbackBuilder::request::<Bytes>(request);
-    let headers = request.map(|request| request.into_parts().0.headers);
-    Callback {
-        target: CALLBACK_PATH.to_owned(),
-        headers: headers.unwrap_or_default(),
-        body: Bytes::copy_from_slice(body),
-    }
 }

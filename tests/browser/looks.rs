@@ -48,6 +48,11 @@ async fn it_fits_every_width_and_scheme() {
             browser
                 .run("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
                 .await;
+            let text = browser.value("document.body.innerText").await;
+            let text = text.as_str().unwrap();
+            for hole in ["null", "undefined", "[object", "NaN"] {
+                assert!(!text.contains(hole), "{hole} is in {text}");
+            }
             let over =
                 "document.documentElement.scrollWidth - document.documentElement.clientWidth";
             assert_eq!(browser.value(over).await, 0, "{width} {scheme}");

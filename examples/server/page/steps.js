@@ -4,14 +4,24 @@ import { byId, code, el, more, table } from "./dom.js";
 import { LAYER_CHECKS, LAYER_REASONS, OSS_CHECKS } from "./words.js";
 
 const MAX_REMEMBERED = 100;
+const TITLES = [
+  "The page asks your server for a token",
+  "The page posts a form to OSS",
+  "OSS checks the form and stores the file",
+  "OSS calls your server back",
+  "Your server checks the callback",
+  "Your handler answers, and OSS passes it on",
+];
 /** By the id of the upload request, which OSS gives to its answer and to its callback alike. */
 const atOss = new Map();
 const atServer = new Map();
 let config = { emulated: true };
 let current = null;
 
+/** Before the first upload, the steps are there to be read. */
 export function setup(of) {
   config = of;
+  byId("steps").replaceChildren(...TITLES.map((title) => step("waiting", title)));
 }
 
 /** A server saw something. */
@@ -100,7 +110,7 @@ function expiredStep({ error }) {
 }
 
 function tokenStep({ asked, error }) {
-  const title = "The page asks your server for a token";
+  const title = TITLES[0];
   if (!asked) return step(error ? "failed" : "waiting", title, quiet(error ?? "…"));
   const { token } = asked;
   return step("done", title, quiet(`GET ${asked.asked}`), table([
@@ -111,7 +121,7 @@ function tokenStep({ asked, error }) {
 }
 
 function formStep({ sent, file, error, asked }, oss) {
-  const title = "The page posts a form to OSS";
+  const title = TITLES[1];
   if (!sent) return step("waiting", title);
   const fields = oss?.fields.length ? oss.fields : Object.entries(sent);
   const shown = table([...fields, ["file", file.name]]);
@@ -125,7 +135,7 @@ function formStep({ sent, file, error, asked }, oss) {
 }
 
 function ossStep({ answer }, oss) {
-  const title = "OSS checks the form and stores the file";
+  const title = TITLES[2];
   if (!oss) {
     if (config.emulated || !answer) return step("waiting", title);
     const ok = answer.status === 200;
@@ -143,7 +153,7 @@ function ossStep({ answer }, oss) {
 }
 
 function callbackStep(oss, server) {
-  const title = "OSS calls your server back";
+  const title = TITLES[3];
   const exchange = oss?.exchanges[0];
   if (!exchange && !server) return step("waiting", title);
   if (!exchange) return step("done", title, more("Headers", table(server.headers)));
@@ -154,7 +164,7 @@ function callbackStep(oss, server) {
 }
 
 function serverStep(server) {
-  const title = "Your server checks the callback";
+  const title = TITLES[4];
   if (!server) return step("waiting", title);
   return step(server.code ? "failed" : "done", title,
     checks(server.checks.map(({ name, state }) => [state, LAYER_CHECKS[name] ?? name])),
@@ -162,7 +172,7 @@ function serverStep(server) {
 }
 
 function answerStep({ answer, error }, oss, server) {
-  const title = "Your handler answers, and OSS passes it on";
+  const title = TITLES[5];
   const exchange = oss?.exchanges[0];
   if (!server && !answer) return step("waiting", title, error && quiet(error));
   if (!server) return step(answer.status === 200 ? "done" : "waiting", title, quiet(`The page got ${answer.status}.`));
