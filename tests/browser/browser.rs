@@ -1,0 +1,212 @@
+//! Chromium, through chromedriver.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use fantoccini::{
+    Client, ClientBuilder, Locator,
+    actions::{InputSource as _, KeyAction, KeyActions},
+    wd::WebDriverCompatibleCommand,
+};
+use http::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use url::Url;
+
+/// What a script may wait for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Browser {
+    pub(crate) client: Client,
+    driver: Child,
+    /// What the browser remembers; gone with it.
+    _profile: TempDir,
+}
+
+impl Browser {
+    pub(crate) async fn open(url: &str) -> Self {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver is installed: apt-get install chromium chromium-driver");
+        let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let port: u16 = lines
+            .map(|line| line.unwrap())
+            .find_map(|line| {
+                let (_, port) = line.split_once("started successfully on port ")?;
+                port.trim_end_matches('.').parse().ok()
+            })
+            .expect("chromedriver says its port");
+        let profile = tempfile::tempdir().unwrap();
+        let capabilities = json!({
+            "goog:loggingPrefs": { "browser": "ALL" },
+            "goog:chromeOptions": { "args": [
+                "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                "--disable-background-networking", "--disable-component-update", "--disable-sync",
+                "--window-size=1280,900",
+                format!("--user-data-dir={}", profile.path().display()),
+            ] },
+        });
+        let client = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
+            .capabilities(capabilities.as_object().unwrap().clone())
+            .connect(&format!("http://127.0.0.1:{port}"))
+            .await
+            .expect("chromedriver starts Chromium");
+        let browser = Self {
+            client,
+            driver,
+            _profile: profile,
+        };
+        let timeouts = fantoccini::wd::TimeoutConfiguration::new(Some(PATIENCE), None, None);
+        browser.client.update_timeouts(timeouts).await.unwrap();
+        browser.client.goto(url).await.unwrap();
+        browser
+    }
+
+    /// The page of the example, once it is ready and hears from its server.
+    pub(crate) async fn page(url: &str) -> Self {
+        let browser = Self::open(url).await;
+        let ready = "document.documentElement.dataset.ready && document.querySelector('#live.on')";
+        browser.until(ready).await;
+        browser
+    }
+
+    pub(crate) async fn run(&self, script: &str) {
+        self.client.execute(script, Vec::new()).await.unwrap();
+    }
+
+    /// The value of an expression.
+    pub(crate) async fn value(&self, expression: &str) -> Value {
+        let script = format!("return {expression};");
+        self.client.execute(&script, Vec::new()).await.unwrap()
+    }
+
+    pub(crate) async fn text(&self, selector: &str) -> String {
+        let element = self.client.find(Locator::Css(selector)).await.unwrap();
+        element.text().await.unwrap()
+    }
+
+    /// Waits, frame by frame, until an expression is true.
+    pub(crate) async fn until(&self, expression: &str) {
+        let script = format!(
+            "const done = arguments[0]; (function look() {{
+               if ({expression}) done(true); else requestAnimationFrame(look);
+             }})();"
+        );
+        if let Err(error) = self.client.execute_async(&script, Vec::new()).await {
+            let text = self.value("document.body.innerText").await;
+            let console = self.console().await;
+            panic!("{expression} did not come true: {error}\n{text}\n{console:#?}");
+        }
+    }
+
+    /// Waits until so many cards have come to this end.
+    pub(crate) async fn until_cards(&self, state: &str, count: usize) {
+        let cards =
+            format!("document.querySelectorAll('.card[data-state={state}]').length === {count}");
+        self.until(&cards).await;
+    }
+
+    pub(crate) async fn click(&self, selector: &str) {
+        let element = self.client.find(Locator::Css(selector)).await.unwrap();
+        element.click().await.unwrap();
+    }
+
+    /// Presses one of the buttons that try to cheat, and waits for what it says.
+    pub(crate) async fn cheat(&self, button: &str) -> String {
+        self.click(button).await;
+        let told = format!(
+            "!document.querySelector('{button}').disabled && document.querySelector('#outcome h3')"
+        );
+        self.until(&told).await;
+        self.text("#outcome h3").await
+    }
+
+    /// A key, whatever has the focus.
+    pub(crate) async fn press(&self, key: char) {
+        let keys = KeyActions::new("keyboard".to_owned())
+            .then(KeyAction::Down { value: key })
+            .then(KeyAction::Up { value: key });
+        self.client.perform_actions(keys).await.unwrap();
+    }
+
+    pub(crate) async fn choose(&self, files: &[&Path]) {
+        let paths: Vec<_> = files.iter().map(|path| path.to_str().unwrap()).collect();
+        let input = Locator::Css("input[type=file]");
+        let input = self.client.find(input).await.unwrap();
+        input.send_keys(&paths.join("\n")).await.unwrap();
+    }
+
+    /// What the console has said since it was asked last.
+    pub(crate) async fn console(&self) -> Vec<Value> {
+        let log = Driver::log();
+        let entries = self.client.issue_cmd(log).await.unwrap();
+        entries.as_array().unwrap().clone()
+    }
+
+    /// A command of Chromium's own protocol.
+    pub(crate) async fn devtools(&self, command: &str, parameters: Value) -> Value {
+        let command = Driver::devtools(command, &parameters);
+        self.client.issue_cmd(command).await.unwrap()
+    }
+
+    /// The whole page, however long.
+    pub(crate) async fn photograph(&self, to: &Path) {
+        let whole = json!({ "captureBeyondViewport": true });
+        let shot = self.devtools("Page.captureScreenshot", whole).await;
+        let data = STANDARD.decode(shot["data"].as_str().unwrap()).unwrap();
+        std::fs::write(to, data).unwrap();
+    }
+
+    pub(crate) async fn close(self) {
+        self.client.clone().close().await.unwrap();
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // It takes the browser along.
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
+
+/// Commands that are chromedriver's own.
+#[derive(Debug)]
+struct Driver {
+    path: &'static str,
+    body: String,
+}
+
+impl Driver {
+    fn log() -> Self {
+        Self {
+            path: "se/log",
+            body: json!({ "type": "browser" }).to_string(),
+        }
+    }
+
+    fn devtools(command: &str, parameters: &Value) -> Self {
+        Self {
+            path: "goog/cdp/execute",
+            body: json!({ "cmd": command, "params": parameters }).to_string(),
+        }
+    }
+}
+
+impl WebDriverCompatibleCommand for Driver {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, url::ParseError> {
+        base.join(&format!("session/{}/{}", session.unwrap(), self.path))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        (Method::POST, Some(self.body.clone()))
+    }
+}
