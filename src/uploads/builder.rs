@@ -114,7 +114,7 @@ impl OssUploadsBuilder {
     }
 
     /// What a proxy in front strips from the path: with `/gw`, OSS calls `/gw/oss/callback`, and the route here is
-    /// `/oss/callback`. As [`OssCallbackLayer::target_prefix`].
+    /// `/oss/callback`. As [`OssCallbackLayer::target_prefix`](crate::OssCallbackLayer::target_prefix).
     pub fn proxy_prefix(mut self, prefix: &str) -> Self {
         self.proxy_prefix = Some(prefix.into());
         self
