@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
+    os::unix::process::CommandExt as _,
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -32,6 +33,7 @@ impl Browser {
     pub(crate) async fn open(url: &str) -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
+            .process_group(0)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -49,7 +51,7 @@ impl Browser {
             "goog:loggingPrefs": { "browser": "ALL" },
             "goog:chromeOptions": { "args": [
                 "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                "--disable-background-networking", "--disable-component-update", "--disable-sync",
+                "--disable-crash-reporter", "--disable-background-networking", "--disable-component-update", "--disable-sync",
                 "--window-size=1280,900",
                 format!("--user-data-dir={}", profile.path().display()),
             ] },
@@ -172,8 +174,9 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // It takes the browser along.
-        let _ = self.driver.kill();
+        // With its group: a test that fails leaves no browser behind.
+        let group = format!("-{}", self.driver.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
         let _ = self.driver.wait();
     }
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 pub(crate) struct Server {
     child: Child,
@@ -17,6 +18,8 @@ pub(crate) struct Server {
     pub(crate) address: String,
     /// Where forms are posted to.
     pub(crate) uploads: String,
+    /// What it keeps in files; gone with it, even if it is killed.
+    _folder: TempDir,
 }
 
 impl Server {
@@ -25,10 +28,12 @@ impl Server {
     }
 
     pub(crate) fn start_with(more: &[&str], environment: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         let mut child = Command::new(example())
             .args(["--listen", "127.0.0.1:0", "--oss-listen", "127.0.0.1:0"])
             .args(more)
             .env_clear()
+            .env("TMPDIR", folder.path())
             .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
@@ -46,6 +51,7 @@ impl Server {
             stdout,
             address,
             uploads,
+            _folder: folder,
         }
     }
 

@@ -16,9 +16,13 @@ const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNka
 /// Notes everything that progress bars show.
 const NOTE_PROGRESS: &str = "
     window.seen = [];
+    window.said = [];
     new MutationObserver((changes) => {
       for (const { target } of changes) if (target.value > 0) window.seen.push(target.value);
-    }).observe(document.getElementById('queue'), { subtree: true, attributes: true, attributeFilter: ['value'] })";
+    }).observe(document.getElementById('queue'), { subtree: true, attributes: true, attributeFilter: ['value'] });
+    new MutationObserver((changes) => {
+      for (const { target } of changes) if (target.className === 'state') window.said.push(target.textContent);
+    }).observe(document.getElementById('queue'), { subtree: true, childList: true })";
 
 pub(crate) fn text(folder: &Path) -> PathBuf {
     written(folder, "notes & <b>.txt", b"hello")
@@ -59,6 +63,10 @@ async fn three_files_of_different_types_are_uploaded_and_listed() {
         seen.iter().any(|part| *part > 0.0 && *part < 100.0),
         "{seen:?}"
     );
+    let said = browser.value("window.said").await;
+    let said: Vec<String> = serde_json::from_value(said).unwrap();
+    let speed = |text: &String| text.contains(" % · ") && text.ends_with("iB/s");
+    assert!(said.iter().any(speed), "{said:?}");
     let drawn = "[...document.querySelectorAll('.card img')].map((img) => img.naturalWidth)";
     assert_eq!(browser.value(drawn).await, json!([1]));
 
@@ -136,6 +144,11 @@ async fn each_step_is_shown_as_the_servers_saw_it() {
         .until("document.querySelectorAll('#received li').length === 1")
         .await;
     assert_eq!(browser.console().await, Vec::<serde_json::Value>::new());
+    // It stops although somebody is watching, and he sees it.
+    assert_eq!(server.stop(), "stopped\n");
+    browser
+        .until("document.querySelector('#live').textContent === 'reconnecting…'")
+        .await;
     browser.close().await;
 }
 
@@ -201,5 +214,33 @@ async fn an_upload_is_cancelled_and_tried_again() {
     browser.click(".card .actions button").await;
     browser.until_cards("done", 1).await;
     assert_eq!(server.received().len(), 1);
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn files_are_dropped_onto_the_page() {
+    let server = Server::start(&[]);
+    let browser = Browser::page(&server.url()).await;
+    browser
+        .run(
+            "const data = new DataTransfer();
+             for (const name of ['one.txt', 'two.txt']) data.items.add(new File(['hello'], name, { type: 'text/plain' }));
+             const drop = new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true });
+             document.getElementById('drop').dispatchEvent(drop);",
+        )
+        .await;
+    browser.until_cards("done", 2).await;
+    let mut names: Vec<_> = server
+        .received()
+        .iter()
+        .map(|one| one["claims"]["file"].as_str().unwrap().to_owned())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["one.txt", "two.txt"]);
+    let told = browser.text("#announce").await;
+    assert!(
+        told.ends_with(".txt: Stored, and confirmed by your server."),
+        "{told}"
+    );
     browser.close().await;
 }

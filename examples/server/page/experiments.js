@@ -40,7 +40,8 @@ export function setup(config) {
       tell("It could not be tried", el("p", {}, error.message));
     }
     button.disabled = false;
-    button.focus();
+    // A button that is disabled loses the focus; whoever has moved on keeps it where it is.
+    if (document.activeElement === document.body) button.focus();
   });
   run("forge", forge);
   run("replay", replay);

@@ -6,6 +6,7 @@ import { upload } from "./transfer.js";
 import * as steps from "./steps.js";
 
 const AT_ONCE = 3;
+const ENDS = ["done", "failed", "cancelled"];
 const waiting = [];
 let running = 0;
 
@@ -35,7 +36,7 @@ class Card {
   constructor(file, config, options) {
     Object.assign(this, { file, config, options });
     this.name = el("span", { class: "name", title: file.name }, file.name);
-    this.state = el("p", { class: "state", role: "status" });
+    this.state = el("p", { class: "state" });
     this.bar = el("progress", { max: "100", value: "0", "aria-label": `Progress of ${file.name}` });
     this.actions = el("div", { class: "actions" });
     this.detail = el("div", { class: "detail" });
@@ -55,6 +56,8 @@ class Card {
     this.element.dataset.state = state;
     this.state.textContent = text;
     this.actions.replaceChildren(...actions.filter(Boolean));
+    // Only the end is read out, not each percent.
+    if (ENDS.includes(state)) byId("announce").textContent = `${this.file.name}: ${text}`;
   }
 
   refuse(why) {
