@@ -101,6 +101,20 @@ async fn tampered_forms_are_refused() {
     assert_eq!(browser.value(ATTEMPTS).await, refused);
     assert!(server.received().is_empty());
 
+    // What is said on the page is short; the rest is there for those who ask.
+    let tallest =
+        "Math.max(...[...document.querySelectorAll('.attempt')].map((li) => li.offsetHeight))";
+    let tallest = browser.value(tallest).await;
+    assert!(tallest.as_f64().unwrap() < 200.0, "{tallest}");
+    let answers = browser.value("document.querySelector('#outcome').textContent");
+    let answers = answers.await;
+    assert!(
+        answers
+            .as_str()
+            .unwrap()
+            .contains("Policy Condition failed")
+    );
+
     // The steps show where OSS has stopped.
     browser.click(".attempt:nth-child(1) button").await;
     let failed = "document.querySelector('.checks [data-state=failed]')?.textContent ?? ''";

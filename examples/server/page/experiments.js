@@ -121,7 +121,8 @@ async function tamper() {
     const held = answer.status >= 400;
     if (held) trace.failed({ message: why, detail: { status: answer.status, ...error }, id: answer.id });
     else trace.succeeded(answer);
-    items.push(attempt(held, title, `${answer.status} ${error.code}`, held ? `${why} ${error.message}` : "OSS took it!",
+    items.push(attempt(held, title, `${answer.status} ${error.code}`, held ? why : "OSS took it!",
+      more("What OSS answered", code(`${error.message}${error.ec ? `\nEC ${error.ec}` : ""}`)),
       el("button", { type: "button", class: "small", onclick: () => steps.show(trace, true) }, "Show steps")));
     tell("Tampering…", el("ul", { class: "attempts" }, ...items));
   }

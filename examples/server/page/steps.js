@@ -102,7 +102,9 @@ function step(state, title, ...content) {
   return el("li", { class: "step", "data-state": state }, el("h3", {}, title), ...content);
 }
 
-const quiet = (text) => el("p", { class: "quiet" }, text);
+const quiet = (text) => text.length > 200
+  ? el("p", { class: "quiet long", tabindex: "0" }, text)
+  : el("p", { class: "quiet" }, text);
 
 function expiredStep({ error }) {
   return step("failed", "The first token was too late",
