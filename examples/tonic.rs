@@ -12,7 +12,10 @@ use std::{error::Error, net::SocketAddr};
 
 use axum::{Router, routing::post};
 use tokio::signal;
-use tonic::{service::Routes, transport::Server};
+use tonic::{
+    service::Routes,
+    transport::{Server, server::TcpIncoming},
+};
 use tower_aliyun_oss::{
     OssCallbackLayer,
     callback::{CallbackReply, VerifiedCallback},
@@ -47,7 +50,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let beside_server = Server::builder()
         .accept_http1(true)
         .add_routes(Routes::from(callbacks).add_service(health))
-        .serve_with_shutdown(beside, interrupted());
+        .serve_with_incoming_shutdown(TcpIncoming::bind(beside)?, interrupted());
 
     // The layer around the server: every path but this one passes untouched.
     let (_reporter, health) = tonic_health::server::health_reporter();
@@ -56,7 +59,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .accept_http1(true)
         .layer(OssCallbackLayer::new().only_path(&path))
         .add_routes(Routes::from(callbacks).add_service(health))
-        .serve_with_shutdown(around, interrupted());
+        .serve_with_incoming_shutdown(TcpIncoming::bind(around)?, interrupted());
 
     println!("listening on http://{beside} and http://{around}");
     tokio::try_join!(beside_server, around_server)?;
