@@ -4,6 +4,7 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
+use http::Request;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use tower_aliyun_oss::{
@@ -24,7 +25,8 @@ fuzz_target!(|data: &[u8]| {
     } else {
         callback.json(body.clone())
     };
-    let Ok(request) = callback.request() else {
+    let request: Result<Request<Bytes>, _> = callback.request();
+    let Ok(request) = request else {
         return;
     };
     let (parts, _) = request.into_parts();
