@@ -7,7 +7,9 @@
 //! No socket, no runtime; the signing key of the day is at hand on both sides. Only the ratio within one run means
 //! anything.
 
-use std::{fs, hint::black_box, path::Path, time::Duration};
+mod samples;
+
+use std::{hint::black_box, path::Path, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use criterion::Criterion;
@@ -78,21 +80,8 @@ fn bench(criterion: &mut Criterion) -> Result<(), Error> {
     Ok(())
 }
 
-/// The least disturbed sample that criterion has written, in nanoseconds.
-fn least(name: &str) -> Option<f64> {
-    let path = Path::new(OUTPUT)
-        .join("token")
-        .join(name)
-        .join("new/sample.json");
-    let sample: Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-    let numbers = |member: &str| Some(sample[member].as_array()?.iter().flat_map(Value::as_f64));
-    let times = numbers("times")?.zip(numbers("iters")?);
-    times
-        .map(|(time, iterations)| time / iterations)
-        .min_by(f64::total_cmp)
-}
-
 fn report() -> Option<()> {
+    let least = |name| samples::least(OUTPUT, "token", name);
     let must = least("json, base64 and hmac")?;
     let sign = least("sign")?;
     println!(

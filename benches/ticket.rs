@@ -7,9 +7,10 @@
 //! In the layer, without a socket or a runtime; bodies of 1 KiB, a key of 512 bits as the published one has. Only
 //! ratios within one run mean anything.
 
+mod samples;
+
 use std::{
     convert::Infallible,
-    fs,
     future::{Future as _, Ready, ready},
     hint::black_box,
     path::Path,
@@ -208,21 +209,8 @@ fn bench(criterion: &mut Criterion, bench: &Bench) -> Result<(), Error> {
     Ok(())
 }
 
-/// The least disturbed sample that criterion has written, in nanoseconds.
-fn least(group: &str, name: &str) -> Option<f64> {
-    let path = Path::new(OUTPUT)
-        .join(group)
-        .join(name)
-        .join("new/sample.json");
-    let sample: serde_json::Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-    let numbers = |member: &str| Some(sample[member].as_array()?.iter().flat_map(|n| n.as_f64()));
-    let times = numbers("times")?.zip(numbers("iters")?);
-    times
-        .map(|(time, iterations)| time / iterations)
-        .min_by(f64::total_cmp)
-}
-
 fn report() -> Option<()> {
+    let least = |group: &str, name: &str| samples::least(OUTPUT, group, name);
     for group in TYPES.map(name) {
         let genuine = least(group, "genuine")?;
         let alone = least(group, "by signature alone")?;

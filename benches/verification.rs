@@ -7,9 +7,10 @@
 //! No socket, no runtime. When all is measured, the ratios that matter are printed beside their bars; only ratios
 //! within one run mean anything.
 
+mod samples;
+
 use std::{
     convert::Infallible,
-    fs,
     future::{Future as _, Ready, ready},
     hint::black_box,
     path::Path,
@@ -234,21 +235,8 @@ fn bench_refusals(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The least disturbed sample that criterion has written, in nanoseconds.
-fn least(group: &str, name: &str) -> Option<f64> {
-    let path = Path::new(OUTPUT)
-        .join(group)
-        .join(name)
-        .join("new/sample.json");
-    let sample: serde_json::Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-    let numbers = |member: &str| Some(sample[member].as_array()?.iter().flat_map(|n| n.as_f64()));
-    let times = numbers("times")?.zip(numbers("iters")?);
-    times
-        .map(|(time, iterations)| time / iterations)
-        .min_by(f64::total_cmp)
-}
-
 fn report() -> Option<()> {
+    let least = |group: &str, name: &str| samples::least(OUTPUT, group, name);
     let callback = |name| least("callback", name);
     let must = callback("rsa and md5")?;
     let layer = callback("with layer")? - callback("without layer")?;
