@@ -33,16 +33,19 @@ impl ContentTypes {
     }
 
     /// All of them; none when any is allowed.
-    pub(super) fn list(&self) -> Vec<ContentType> {
-        let list: &[&str] = match self {
-            Self::Binary => &[Self::BINARY],
-            Self::One(one) => return vec![one.clone()],
-            Self::Several(several) => {
-                return several.iter().filter_map(|one| one.parse().ok()).collect();
-            }
-            Self::Any => &[],
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        let (one, several): (_, &[Box<str>]) = match self {
+            Self::Binary => (Some(Self::BINARY), &[]),
+            Self::One(one) => (Some(one.as_str()), &[]),
+            Self::Several(several) => (None, several),
+            Self::Any => (None, &[]),
         };
-        list.iter().filter_map(|one| one.parse().ok()).collect()
+        one.into_iter().chain(several.iter().map(|one| &**one))
+    }
+
+    /// All of them, for a ticket.
+    pub(super) fn list(&self) -> impl Iterator<Item = ContentType> {
+        self.texts().filter_map(|one| one.parse().ok())
     }
 
     /// Whether the client must choose one.
@@ -54,27 +57,17 @@ impl ContentTypes {
     pub(super) fn narrowed(&self, asked: &ContentType, allow_active: bool) -> Option<Self> {
         let asked_for = asked.as_str();
         let granted = match self {
-            Self::Binary => asked_for == Self::BINARY,
-            Self::One(one) => one == asked,
-            Self::Several(several) => several.iter().any(|one| **one == *asked_for),
             Self::Any => allow_active || !is_active(asked_for),
+            _ => self.texts().any(|one| one == asked_for),
         };
         (granted && !asked_for.contains('$')).then(|| Self::One(asked.clone()))
     }
 
     pub(super) fn check(&self, allow_active: bool) -> Result<(), PolicyError> {
         let problem = match self {
-            Self::One(one) if !allow_active && is_active(one.as_str()) => {
-                FieldProblem::ActiveContent
-            }
             Self::Several(several) if several.is_empty() => FieldProblem::EmptyList,
-            Self::Several(several) if !allow_active && several.iter().any(|t| is_active(t)) => {
-                FieldProblem::ActiveContent
-            }
-            Self::One(one) if one.as_str().contains('$') => FieldProblem::Dollar,
-            Self::Several(several) if several.iter().any(|t| t.contains('$')) => {
-                FieldProblem::Dollar
-            }
+            _ if !allow_active && self.texts().any(is_active) => FieldProblem::ActiveContent,
+            _ if self.texts().any(|one| one.contains('$')) => FieldProblem::Dollar,
             Self::Several(several) if repeats(several) => FieldProblem::Repeated,
             _ => return Ok(()),
         };
@@ -99,12 +92,11 @@ fn is_active(content_type: &str) -> bool {
     // Of an unknown type browsers look at the bytes.
     let document = matches!(
         subtype,
-        "html" | "xml" | "xsl" | "x-mixed-replace" | "unknown" | "*"
+        "html" | "xml" | "xsl" | "x-mixed-replace" | "unknown"
     );
     let script = matches!(
         subtype,
-        "x-javascript" | "javascript" | "x-ecmascript" | "ecmascript"
-    ) || matches!(subtype, "jscript" | "livescript")
-        || subtype.starts_with("javascript1.");
+        "x-javascript" | "javascript" | "x-ecmascript" | "ecmascript" | "jscript" | "livescript"
+    ) || subtype.starts_with("javascript1.");
     document || script || subtype.ends_with("+xml")
 }

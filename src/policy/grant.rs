@@ -19,6 +19,7 @@ use super::{
     directive::CallbackDirective,
     error::PolicyError,
     mint::Granted,
+    moment::{Moment, system_time},
     object_name::unique_key,
     post_policy::PostPolicy,
     requested::RequestedFile,
@@ -119,7 +120,7 @@ impl Grant {
 
     /// The one type the object gets; `application/octet-stream` by default. As [`PostPolicyBuilder::content_type`](super::PostPolicyBuilder::content_type).
     pub fn content_type(mut self, content_type: ContentType) -> Self {
-        self.terms.content_types = ContentTypes::of([content_type]);
+        self.terms.content_types = ContentTypes::One(content_type);
         self
     }
 
@@ -257,7 +258,7 @@ impl Grant {
         let Some(mint) = &template.mint else {
             return Ok(None);
         };
-        let wanted = at.checked_add(terms.lifetime).ok_or(PolicyError::Clock)?;
+        let moment = Moment::new(at, terms.lifetime, credentials.expires_at())?;
         let granted = Granted {
             bucket: template
                 .destination
@@ -268,9 +269,7 @@ impl Grant {
             types_are_pinned: template.profile == Profile::Full,
             claims,
             max_uses: self.max_uses,
-            ends: credentials
-                .expires_at()
-                .map_or(wanted, |end| end.min(wanted)),
+            ends: system_time(moment.expires()),
         };
         mint.callback(&template.callback, &granted, at).map(Some)
     }

@@ -58,13 +58,14 @@ impl Mint {
 
     /// The callback with the variables that a ticket needs, under the names of OSS.
     pub(super) fn prepare(callback: CallbackDirective) -> Result<CallbackDirective, PolicyError> {
-        let prepared = callback
+        callback
             .with_variables(&CHECKED)
-            .map_err(PolicyError::Callback)?;
-        // Whether the name of the ticket is free.
-        let probe = prepared.clone().with_ticket("");
-        probe.map_err(PolicyError::Callback)?;
-        Ok(prepared)
+            .and_then(|prepared| {
+                // Whether the name of the ticket is free.
+                prepared.clone().with_ticket("")?;
+                Ok(prepared)
+            })
+            .map_err(PolicyError::Callback)
     }
 
     /// The callback with a ticket in its body, for this upload alone.
@@ -86,12 +87,11 @@ impl Mint {
             .ends
             .checked_add(self.upload_time)
             .ok_or(PolicyError::Clock)?;
-        let mut targets = callback.targets();
-        let first = targets.next().unwrap_or_else(|| callback.target());
+        let first = callback.target();
         let mut sealed =
             ticket::Terms::new(granted.bucket.clone(), scope, terms.size, first, expires)
                 .body_type(callback.body_type());
-        for target in targets {
+        for target in callback.targets().skip(1) {
             sealed = sealed.also_target(target);
         }
         if granted.types_are_pinned {

@@ -49,6 +49,11 @@ impl Moment {
     }
 }
 
+/// The same instant; a policy begins and ends after 1970, so nothing is lost.
+pub(super) fn system_time(at: Timestamp) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(at.as_second().unsigned_abs())
+}
+
 fn whole_second(at: SystemTime) -> Result<Timestamp, PolicyError> {
     let since_1970 = at
         .duration_since(SystemTime::UNIX_EPOCH)

@@ -11,7 +11,7 @@ use super::{
     signature::{DayKeys, SignatureVersion},
     terms::Profile,
 };
-use crate::protocol::{Bucket, Region, UploadUrl};
+use crate::protocol::{Bucket, Region};
 
 /// Everything but the key and the terms of an upload. Clones share the signing key of the day.
 #[derive(Clone, Debug)]
@@ -28,25 +28,21 @@ pub(super) struct Template {
 
 impl Template {
     pub(super) fn new(bucket: Bucket, region: Region, callback: CallbackDirective) -> Self {
+        let destination = Destination::bucket(bucket, &region);
+        Self::to(destination, Some(region), callback)
+    }
+
+    pub(super) fn to(
+        destination: Destination,
+        region: Option<Region>,
+        callback: CallbackDirective,
+    ) -> Self {
         Self {
-            destination: Destination::bucket(bucket, &region),
-            region: Some(region),
+            destination,
+            region,
             callback,
             signature: SignatureVersion::V4,
             profile: Profile::Full,
-            day_keys: Arc::default(),
-            mint: None,
-        }
-    }
-
-    /// For the clients of the first samples, which post to this URL.
-    pub(super) fn for_samples(url: UploadUrl, callback: CallbackDirective) -> Self {
-        Self {
-            destination: Destination::url(url),
-            region: None,
-            callback,
-            signature: SignatureVersion::V1,
-            profile: Profile::Reduced,
             day_keys: Arc::default(),
             mint: None,
         }

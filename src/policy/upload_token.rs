@@ -1,14 +1,11 @@
 //! What a client is handed.
 
-use std::{
-    fmt,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, time::SystemTime};
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
-use super::upload_key::FILENAME;
+use super::{moment::system_time, upload_key::FILENAME};
 use crate::protocol::UploadUrl;
 
 /// A signed form: all that a client needs to post one file to OSS.
@@ -84,9 +81,7 @@ impl UploadToken {
     /// The instant OSS stops taking the form, a whole second; the one in the policy.
     #[must_use]
     pub fn expires(&self) -> SystemTime {
-        // A policy ends after 1970, so nothing is lost here.
-        let seconds = self.expires.as_second().unsigned_abs();
-        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+        system_time(self.expires)
     }
 
     /// The same instant in Unix seconds.

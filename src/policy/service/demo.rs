@@ -7,9 +7,9 @@ use http::request::Parts;
 use super::{OssPolicyService, TokenFormat};
 use crate::{
     policy::{
-        authorize::Authorize, credentials::CredentialsProvider, directive::CallbackDirective,
-        error::PolicyError, grant::Grant, refusal::Refusal, template::Template,
-        terms::check_lifetime,
+        authorize::Authorize, credentials::CredentialsProvider, destination::Destination,
+        directive::CallbackDirective, error::PolicyError, grant::Grant, refusal::Refusal,
+        template::Template, terms::check_lifetime,
     },
     protocol::{Bucket, ObjectPrefix, Region, SizeRange, UploadUrl},
 };
@@ -64,7 +64,7 @@ impl OssPolicyService<PublicDemo> {
         )]
         let size = SizeRange::new(0, 1_048_576_000).expect("a constant range");
         let grant = Grant::any_name_under(prefix, size);
-        let template = Template::for_samples(host, callback);
+        let template = Template::to(Destination::url(host), None, callback);
         Self::issuing(
             PublicDemo(grant),
             credentials,
@@ -91,18 +91,17 @@ impl OssPolicyService<PublicDemo> {
 
     /// Holds the tokens to this bucket.
     #[must_use]
-    pub fn bucket(self, bucket: Bucket) -> Self {
-        self.shaped(|template| template.destination.name_bucket(bucket))
+    pub fn bucket(mut self, bucket: Bucket) -> Self {
+        self.template().destination.name_bucket(bucket);
+        self
     }
 
     /// Signs with version 4 for this region, and answers as the current samples do ([`TokenFormat::V4`]).
     #[must_use]
-    pub fn region(self, region: Region) -> Self {
-        let mut signed = self.shaped(|template| template.region = Some(region));
-        let issuer = Arc::make_mut(&mut signed.issuer);
-        TokenFormat::V4.shape(Arc::make_mut(&mut issuer.template));
-        issuer.format = TokenFormat::V4;
-        signed
+    pub fn region(mut self, region: Region) -> Self {
+        self.template().region = Some(region);
+        self.shape(TokenFormat::V4);
+        self
     }
 
     fn granting(self, change: impl FnOnce(Grant) -> Grant) -> Self {
@@ -111,11 +110,5 @@ impl OssPolicyService<PublicDemo> {
             authorize: Arc::new(PublicDemo(change(grant.clone()))),
             issuer: self.issuer,
         }
-    }
-
-    fn shaped(mut self, change: impl FnOnce(&mut Template)) -> Self {
-        let issuer = Arc::make_mut(&mut self.issuer);
-        change(Arc::make_mut(&mut issuer.template));
-        self
     }
 }

@@ -8,7 +8,7 @@ use http::{Method, request::Parts};
 use super::{format::TokenFormat, problem::Problem};
 use crate::policy::{
     authorize::Authorize,
-    credentials::{Credentials, CredentialsLookup, CredentialsProvider},
+    credentials::{Credentials, CredentialsProvider},
     error::PolicyError,
     grant::Grant,
     requested::{RequestedFile, RequestedFiles},
@@ -28,12 +28,13 @@ pub(super) struct Issuer {
 
 impl Issuer {
     pub(super) fn accepts(&self, method: &Method) -> Result<(), Problem> {
-        let reads = [Method::GET, Method::HEAD].contains(method);
-        match (self.post_only, reads) {
-            _ if method == Method::POST => Ok(()),
-            (false, true) => Ok(()),
-            (true, _) => Err(Problem::Method("POST")),
-            (false, false) => Err(Problem::Method("GET, HEAD, POST")),
+        let reads = [Method::GET, Method::HEAD].contains(method) && !self.post_only;
+        if method == Method::POST || reads {
+            Ok(())
+        } else if self.post_only {
+            Err(Problem::Method("POST"))
+        } else {
+            Err(Problem::Method("GET, HEAD, POST"))
         }
     }
 
@@ -54,29 +55,21 @@ impl Issuer {
                 return Err(Problem::BatchUnderExactKey);
             }
         }
-        let credentials = match self.credentials.credentials() {
-            CredentialsLookup::Ready(credentials) => credentials,
-            CredentialsLookup::Pending(credentials) => credentials.await,
-        };
+        let credentials = self.credentials.credentials().resolve().await;
         let credentials = credentials.map_err(|error| Problem::credentials(&error))?;
         let at = (self.clock)();
         if credentials.expires_at().is_some_and(|end| end <= at) {
-            return Err(Problem::credentials(&PolicyError::CredentialsExpired));
+            return Err(PolicyError::CredentialsExpired.into());
         }
-        let tokens = asked.files().iter();
-        let tokens = tokens.map(|file| self.sign(&grant, file, &credentials, at));
-        if asked.is_batch() {
-            let tokens: Vec<_> = tokens.collect::<Result<_, _>>()?;
-            return self
-                .format
-                .batch(&tokens)
-                .map_err(|error| Problem::policy(&error));
-        }
-        let mut tokens = tokens;
-        let token = tokens.next().unwrap_or(Err(Problem::Policy))?;
-        self.format
-            .token(&token)
-            .map_err(|error| Problem::policy(&error))
+        let tokens = asked
+            .files()
+            .iter()
+            .map(|file| self.sign(&grant, file, &credentials, at))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(match &*tokens {
+            [token] if !asked.is_batch() => self.format.token(token)?,
+            tokens => self.format.batch(tokens)?,
+        })
     }
 
     fn sign(
@@ -87,10 +80,7 @@ impl Issuer {
         at: SystemTime,
     ) -> Result<UploadToken, Problem> {
         let policy = grant.policy(&self.template, file, credentials, at)?;
-        policy.sign(credentials, at).map_err(|error| match error {
-            PolicyError::CredentialsExpired => Problem::credentials(&error),
-            _ => Problem::policy(&error),
-        })
+        Ok(policy.sign(credentials, at)?)
     }
 }
 

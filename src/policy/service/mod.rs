@@ -106,9 +106,10 @@ impl<A: Authorize> OssPolicyService<A> {
     fn issuing(
         authorize: A,
         credentials: impl CredentialsProvider + 'static,
-        template: Template,
+        mut template: Template,
         format: TokenFormat,
     ) -> Result<Self, PolicyError> {
+        format.shape(&mut template);
         template.check()?;
         Ok(Self {
             authorize: Arc::new(authorize),
@@ -137,10 +138,8 @@ impl<A: Authorize> OssPolicyService<A> {
     /// When the callback has custom variables and the clients of the format send none, or the format is signed for a
     /// region and none is known.
     pub fn format(mut self, format: TokenFormat) -> Result<Self, PolicyError> {
-        let issuer = Arc::make_mut(&mut self.issuer);
-        format.shape(Arc::make_mut(&mut issuer.template));
-        issuer.format = format;
-        issuer.template.check()?;
+        self.shape(format);
+        self.template().check()?;
         Ok(self)
     }
 
@@ -148,9 +147,8 @@ impl<A: Authorize> OssPolicyService<A> {
     /// [format](Self::format) chooses version 4 again.
     #[must_use]
     pub fn signature(mut self, version: SignatureVersion) -> Self {
-        let issuer = Arc::make_mut(&mut self.issuer);
-        if issuer.format == TokenFormat::Fields {
-            Arc::make_mut(&mut issuer.template).signature = version;
+        if self.issuer.format == TokenFormat::Fields {
+            self.template().signature = version;
         }
         self
     }
@@ -173,7 +171,7 @@ impl<A: Authorize> OssPolicyService<A> {
     }
 
     /// How long an upload may take, from the end of its policy to its callback; one hour by default. A ticket lives as
-    /// long as the policy and this time.
+    /// long as the policy and this time. To be called after [`tickets`](Self::tickets): without them it says nothing.
     #[must_use]
     pub fn upload_time(mut self, time: Duration) -> Self {
         if let Some(mint) = &mut self.template().mint {
@@ -213,6 +211,11 @@ impl<A: Authorize> OssPolicyService<A> {
         template.destination = Destination::bucket(bucket, &region);
         template.region = Some(region);
         self
+    }
+
+    fn shape(&mut self, format: TokenFormat) {
+        format.shape(self.template());
+        Arc::make_mut(&mut self.issuer).format = format;
     }
 
     fn template(&mut self) -> &mut Template {

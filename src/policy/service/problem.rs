@@ -41,7 +41,7 @@ struct Text<'a> {
 
 impl Problem {
     /// The mistake is on this side, so only the log says which.
-    pub(super) fn policy(error: &PolicyError) -> Self {
+    fn policy(error: &PolicyError) -> Self {
         let cause = error.source().map(ToString::to_string);
         tracing::error!(%error, cause, "what was granted cannot be put into a policy");
         Self::Policy
@@ -152,13 +152,22 @@ fn is_own(name: &HeaderName) -> bool {
     .contains(name)
 }
 
+impl From<PolicyError> for Problem {
+    fn from(error: PolicyError) -> Self {
+        match error {
+            PolicyError::CredentialsExpired => Self::credentials(&error),
+            _ => Self::policy(&error),
+        }
+    }
+}
+
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
         match denied {
             Denied::Size => Self::Size,
             Denied::ContentType => Self::ContentType,
             Denied::NoContentType => Self::NoContentType,
-            Denied::Grant(error) => Self::policy(&error),
+            Denied::Grant(error) => error.into(),
         }
     }
 }
