@@ -12,7 +12,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
     time::{Duration, SystemTime},
 };
 
@@ -569,6 +569,24 @@ async fn df_a_body_that_dribbles_is_given_ten_seconds() {
     let response = tokens.call(request.unwrap()).await.unwrap();
     assert_eq!(response.status(), 408);
     assert_eq!(start.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_of_endless_empty_frames_meets_its_time() {
+    let mut tokens = service(Always(grant()));
+    let empty = || Some(Ok::<_, Infallible>(Frame::data(Bytes::new())));
+    let body = StreamBody::new(tokio_stream::iter(iter::from_fn(empty)));
+    let request = Request::post("/")
+        .header("content-type", "application/json")
+        .body(body);
+    let mut answer = pin!(tokens.call(request.unwrap()));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(answer.as_mut().poll(&mut cx).is_pending());
+    tokio::time::advance(Duration::from_secs(11)).await;
+    let Poll::Ready(Ok(response)) = answer.as_mut().poll(&mut cx) else {
+        panic!("the time is over")
+    };
+    assert_eq!(response.status(), 408);
 }
 
 #[tokio::test]

@@ -38,6 +38,10 @@ const MAX_ASK_LEN: usize = 64 * 1024;
 /// How long an ask may take to arrive once it has been waited for.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Frames taken in one go before others get their turn, the timer among them: a body of endless empty frames must meet
+/// it.
+const FRAMES_PER_POLL: usize = 64;
+
 type Answer = Pin<Box<dyn Future<Output = Response<PolicyBody>> + Send>>;
 
 pin_project! {
@@ -134,7 +138,10 @@ where
     B: Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    while let Some(frame) = ready!(body.as_mut().poll_frame(cx)) {
+    for _ in 0..FRAMES_PER_POLL {
+        let Some(frame) = ready!(body.as_mut().poll_frame(cx)) else {
+            return Poll::Ready(Ok(()));
+        };
         match frame.map(Frame::into_data) {
             Ok(Ok(mut data)) => read.extend_from_slice(&data.copy_to_bytes(data.remaining())),
             Ok(Err(_trailers)) => {}
@@ -142,7 +149,8 @@ where
             Err(_) => return Poll::Ready(Err(Problem::CutShort)),
         }
     }
-    Poll::Ready(Ok(()))
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
 /// Whether it is a limit that was passed, ours or that of a layer outside, which a framework may have wrapped.
@@ -154,22 +162,19 @@ fn is_limit(error: &(dyn Error + 'static)) -> bool {
 /// In the query or in the body, not in both.
 fn ask(parts: &Parts, body: &Bytes) -> Result<RequestedFiles, Problem> {
     let query = parts.uri.query();
-    let content_type = parts.headers.get(CONTENT_TYPE);
     // What a GET says of a body that it has not is nobody's business.
     if parts.method != Method::POST {
         return from_query(query).map_err(Problem::Ask);
     }
-    if body.is_empty() && content_type.is_none_or(|kind| is_json(kind.as_bytes())) {
-        return from_query(query).map_err(Problem::Ask);
-    }
-    // A page of another origin can send a form or text unasked, but not this type.
-    if !content_type.is_some_and(|kind| is_json(kind.as_bytes())) {
-        return Err(Problem::MediaType);
-    }
-    if asks(query) {
-        return Err(Problem::Ask(AskError::Both));
-    }
-    from_json(body).map_err(Problem::Ask)
+    let asked = match parts.headers.get(CONTENT_TYPE) {
+        // A page of another origin can send a form or text unasked, but not this type.
+        Some(other) if !is_json(other.as_bytes()) => return Err(Problem::MediaType),
+        None if !body.is_empty() => return Err(Problem::MediaType),
+        _ if body.is_empty() => from_query(query),
+        _ if asks(query) => Err(AskError::Both),
+        _ => from_json(body),
+    };
+    asked.map_err(Problem::Ask)
 }
 
 /// `application/json`, with a charset or without: what is not UTF-8 is found out anyway.
