@@ -6,7 +6,7 @@ use std::{
     fmt,
     hash::{BuildHasher as _, RandomState},
     sync::{
-        Arc,
+        Arc, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{SystemTime, UNIX_EPOCH},
@@ -29,7 +29,7 @@ use crate::{
 /// What the memory store holds unless told otherwise.
 const DEFAULT_MEMORY: u64 = 256 * 1024 * 1024;
 /// OSS takes no more rules of CORS for one bucket.
-const MAX_RULES: usize = 10;
+pub(super) const MAX_RULES: usize = 10;
 
 /// The settings of an [`Emulator`].
 ///
@@ -106,7 +106,7 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Adds an AccessKey, which may upload to every bucket.
+    /// Adds an AccessKey, which may do everything with every bucket.
     pub fn access_key(mut self, key: AccessKey) -> Self {
         self.keys.push(key);
         self
@@ -216,7 +216,12 @@ impl EmulatorBuilder {
                 return Err(EmulatorError::DuplicateBucket(name));
             }
         }
+        let cors = buckets.values().map(|bucket: &HostedBucket| {
+            let rules = bucket.cors.clone();
+            (bucket.name.clone(), rules.into())
+        });
         Ok(Emulator(Arc::new(Shared {
+            cors: RwLock::new(cors.collect()),
             region: self.region,
             domains: self.domains,
             buckets,

@@ -235,10 +235,28 @@ impl Grant {
             let callback = template.callback.clone().with_custom(&self.variables);
             Arc::make_mut(&mut template).callback = callback.map_err(PolicyError::Callback)?;
         }
-        if let Some(callback) = self.with_ticket(&template, &key, &terms, credentials, at)? {
+        let ends = credentials.expires_at();
+        if let Some(callback) = self.with_ticket(&template, &key, &terms, ends, at)? {
             Arc::make_mut(&mut template).callback = callback;
         }
         Ok(PostPolicyBuilder::of(template, key, terms).build()?)
+    }
+
+    /// The callback of an upload that needs no policy, with a ticket if there are any.
+    pub(super) fn callback(
+        &self,
+        template: &Template,
+        at: SystemTime,
+    ) -> Result<CallbackDirective, PolicyError> {
+        let key = match &self.name {
+            Name::Exact(key) => UploadKey::Exact(key.clone()),
+            Name::Unique(prefix) | Name::Any(prefix) => UploadKey::Under(prefix.clone()),
+        };
+        let mut template = template.clone();
+        let callback = template.callback.with_custom(&self.variables);
+        template.callback = callback.map_err(PolicyError::Callback)?;
+        let ticketed = self.with_ticket(&template, &key, &self.terms, None, at)?;
+        Ok(ticketed.unwrap_or(template.callback))
     }
 
     fn with_ticket(
@@ -246,7 +264,7 @@ impl Grant {
         template: &Template,
         key: &UploadKey,
         terms: &Terms,
-        credentials: &Credentials,
+        credentials_end: Option<SystemTime>,
         at: SystemTime,
     ) -> Result<Option<CallbackDirective>, PolicyError> {
         let claims = match (&self.claims, &template.mint) {
@@ -268,9 +286,7 @@ impl Grant {
             types_are_pinned: template.profile == Profile::Full,
             claims,
             max_uses: self.max_uses,
-            ends: credentials
-                .expires_at()
-                .map_or(wanted, |end| end.min(wanted)),
+            ends: credentials_end.map_or(wanted, |end| end.min(wanted)),
         };
         mint.callback(&template.callback, &granted, at).map(Some)
     }
