@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{header, request::Parts};
+use md5::{Digest as _, Md5};
 
 use super::{
     address::Address,
@@ -103,7 +105,7 @@ impl Call<'_> {
         }
     }
 
-    /// The whole body, up to so many bytes.
+    /// The whole body, up to so many bytes, held to its `Content-MD5`.
     pub(super) async fn document(&self, limit: usize) -> Result<Vec<u8>, OssError> {
         self.inbound.allow(u64::MAX);
         let mut document = Vec::new();
@@ -113,7 +115,11 @@ impl Call<'_> {
             }
             document.extend_from_slice(&data);
         }
-        Ok(document)
+        let found = STANDARD.encode(Md5::digest(&document));
+        match self.parts.headers.get("content-md5") {
+            Some(said) if said.as_bytes() != found.as_bytes() => Err(catalogue::INVALID_DIGEST),
+            _ => Ok(document),
+        }
     }
 }
 

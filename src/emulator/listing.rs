@@ -196,7 +196,12 @@ fn listed(line: &Line<'_>, encoding: Encoding, owner: Option<&str>) -> Option<Li
 }
 
 /// As in `2014-12-01T12:00:00.000Z`; empty for a time that has no such form.
+///
+/// Whole seconds: Python's `oss2` reads no other fraction than `.000`.
 pub(super) fn iso8601(time: SystemTime) -> String {
-    let time = Timestamp::try_from(time);
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH);
+    let seconds = seconds.map_or(0, |since| since.as_secs());
+    let time = i64::try_from(seconds).ok();
+    let time = time.and_then(|seconds| Timestamp::from_second(seconds).ok());
     time.map(|time| format!("{time:.3}")).unwrap_or_default()
 }

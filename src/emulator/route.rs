@@ -24,7 +24,7 @@ pub(super) enum Operation {
 }
 
 /// Parameters that ask for something the emulator does not have.
-const NOT_THERE: [&str; 24] = [
+const NOT_THERE: [&str; 23] = [
     "acl",
     "append",
     "bucketInfo",
@@ -33,7 +33,6 @@ const NOT_THERE: [&str; 24] = [
     "lifecycle",
     "location",
     "logging",
-    "objectMeta",
     "policy",
     "position",
     "referer",
@@ -65,6 +64,8 @@ impl Operation {
         let in_parts = query.has("uploadId");
         Ok(match *method {
             Method::GET if in_parts => Self::ListParts,
+            // The headers of an object, all of them.
+            Method::GET if query.has("objectMeta") => return Err(catalogue::NOT_IMPLEMENTED),
             Method::GET | Method::HEAD => Self::GetObject,
             Method::PUT if in_parts || query.has("partNumber") => Self::UploadPart,
             Method::PUT => Self::PutObject,

@@ -8,6 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header, request::Parts};
 use http_body::Body;
@@ -160,12 +161,15 @@ fn refuse(
 ) -> Response<EmulatorBody> {
     let document = error.document(request_id, host);
     let length = document.len();
-    let body = if *method == Method::HEAD {
-        EmulatorBody::empty()
+    let mut response = Response::new(EmulatorBody::empty());
+    if *method == Method::HEAD {
+        // An answer to HEAD has no body to say it in.
+        if let Ok(error) = STANDARD.encode(&document).parse() {
+            response.headers_mut().insert("x-oss-err", error);
+        }
     } else {
-        document.into()
-    };
-    let mut response = Response::new(body);
+        *response.body_mut() = document.into();
+    }
     *response.status_mut() = error.status();
     let headers = response.headers_mut();
     let xml = HeaderValue::from_static("application/xml");
