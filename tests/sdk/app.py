@@ -40,7 +40,7 @@ def without_ticket(key):
     """A callback that was granted for nobody: the layer refuses it with 403."""
     callback, variables = granted(key)
     parameters = json.loads(base64.b64decode(callback))
-    start = parameters["callbackBody"].index(',"ticket":')
+    start = parameters["callbackBody"].index(',"x:ticket":')
     parameters["callbackBody"] = parameters["callbackBody"][:start] + "}"
     return base64.b64encode(json.dumps(parameters).encode()).decode(), variables
 
