@@ -118,7 +118,11 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Another domain that buckets stand in front of, beside `localhost`: `{bucket}.{domain}`.
+    /// Another domain that buckets stand in front of, beside `localhost` and `oss-{region}.aliyuncs.com`:
+    /// `{bucket}.{domain}`.
+    ///
+    /// The public domain of the region is known because `ali-oss` sends it as `Host` to an endpoint that is an IP
+    /// address.
     pub fn domain(mut self, domain: &str) -> Self {
         self.domains.push(domain.to_ascii_lowercase().into());
         self
@@ -220,10 +224,12 @@ impl EmulatorBuilder {
             let rules = bucket.cors.clone();
             (bucket.name.clone(), rules.into())
         });
+        let mut domains = self.domains;
+        domains.push(format!("oss-{}.aliyuncs.com", self.region).into());
         Ok(Emulator(Arc::new(Shared {
             cors: RwLock::new(cors.collect()),
             region: self.region,
-            domains: self.domains,
+            domains,
             buckets,
             keys: self.keys,
             store: self
