@@ -55,7 +55,9 @@ impl Operation {
         if *method == Method::OPTIONS {
             return Ok(Self::Preflight);
         }
-        if NOT_THERE.iter().any(|name| query.has(name)) {
+        let overridden = |name: &str| name.starts_with("response-");
+        let mut names = query.iter().map(|(name, _)| name);
+        if names.any(|name| NOT_THERE.contains(&name) || overridden(name)) {
             return Err(catalogue::NOT_IMPLEMENTED);
         }
         if of_bucket {

@@ -105,10 +105,10 @@ impl Call<'_> {
     async fn answer(&self) -> Result<Response<EmulatorBody>, OssError> {
         let parts = self.parts;
         let of_bucket = self.address.key()?.is_empty();
-        let operation = Operation::of(&parts.method, of_bucket, self.query)?;
-        let signed = match operation {
-            // A form is signed by its fields, and a preflight by nobody.
-            Operation::Preflight | Operation::PostObject => false,
+        let signed = match parts.method {
+            // A preflight is signed by nobody, and a form by its fields.
+            Method::OPTIONS => false,
+            Method::POST if of_bucket => false,
             _ => signature::verify_request(&SignedRequest {
                 parts,
                 address: self.address,
@@ -118,6 +118,7 @@ impl Call<'_> {
                 now: self.now,
             })?,
         };
+        let operation = Operation::of(&parts.method, of_bucket, self.query)?;
         if !signed && !operation.is_open(self.bucket.acl) {
             return Err(catalogue::NO_RIGHT);
         }
