@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    error::Error,
     fmt,
     hash::{BuildHasher as _, RandomState},
     sync::{
@@ -16,15 +15,13 @@ use super::{
     Emulator,
     access_key::AccessKey,
     bucket::HostedBucket,
+    builder_error::EmulatorError,
     callback::{CallbackNetwork, Caller, SystemNetwork},
     report::UploadReport,
     shared::{Clock, Observer, RequestIds, Shared},
     store::ObjectStore,
 };
-use crate::{
-    protocol::{Bucket, Region},
-    testing::CallbackSigner,
-};
+use crate::{protocol::Region, testing::CallbackSigner};
 
 /// What the memory store holds unless told otherwise.
 const DEFAULT_MEMORY: u64 = 256 * 1024 * 1024;
@@ -273,32 +270,3 @@ fn default_request_ids() -> RequestIds {
         format!("{:08X}{count:016X}", seconds & 0xFFFF_FFFF)
     })
 }
-
-/// Why the settings are not those of an emulator.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum EmulatorError {
-    /// There is no bucket.
-    NoBucket,
-    /// There are two of this name.
-    DuplicateBucket(Bucket),
-    /// This bucket has more than ten rules of CORS.
-    CorsRules(Bucket),
-}
-
-impl fmt::Display for EmulatorError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoBucket => f.write_str("the emulator has no bucket: add one with .bucket(…)"),
-            Self::DuplicateBucket(name) => write!(f, "the bucket {name} was added twice"),
-            Self::CorsRules(name) => {
-                write!(
-                    f,
-                    "the bucket {name} has more than ten rules of cors, and oss takes ten"
-                )
-            }
-        }
-    }
-}
-
-impl Error for EmulatorError {}

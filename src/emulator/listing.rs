@@ -12,7 +12,7 @@ use super::{
     call::Call,
     catalogue,
     error::OssError,
-    object::ObjectSummary,
+    summary::ObjectSummary,
     xml::{self, Encoding},
 };
 

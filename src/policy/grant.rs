@@ -1,5 +1,7 @@
 //! What somebody may upload.
 
+mod callback;
+
 use std::{
     fmt,
     num::NonZeroU16,
@@ -16,9 +18,7 @@ use super::{
     content_types::ContentTypes,
     credentials::Credentials,
     denied::Denied,
-    directive::CallbackDirective,
     error::PolicyError,
-    mint::Granted,
     object_name::unique_key,
     post_policy::PostPolicy,
     requested::RequestedFile,
@@ -240,55 +240,6 @@ impl Grant {
             Arc::make_mut(&mut template).callback = callback;
         }
         Ok(PostPolicyBuilder::of(template, key, terms).build()?)
-    }
-
-    /// The callback of an upload that needs no policy, with a ticket if there are any.
-    pub(super) fn callback(
-        &self,
-        template: &Template,
-        at: SystemTime,
-    ) -> Result<CallbackDirective, PolicyError> {
-        let key = match &self.name {
-            Name::Exact(key) => UploadKey::Exact(key.clone()),
-            Name::Unique(prefix) | Name::Any(prefix) => UploadKey::Under(prefix.clone()),
-        };
-        let mut template = template.clone();
-        let callback = template.callback.with_custom(&self.variables);
-        template.callback = callback.map_err(PolicyError::Callback)?;
-        let ticketed = self.with_ticket(&template, &key, &self.terms, None, at)?;
-        Ok(ticketed.unwrap_or(template.callback))
-    }
-
-    fn with_ticket(
-        &self,
-        template: &Template,
-        key: &UploadKey,
-        terms: &Terms,
-        credentials_end: Option<SystemTime>,
-        at: SystemTime,
-    ) -> Result<Option<CallbackDirective>, PolicyError> {
-        let claims = match (&self.claims, &template.mint) {
-            (Claims::None, _) => None,
-            (Claims::Some(claims), Some(_)) => Some(claims),
-            (Claims::Some(_), None) | (Claims::NotJson, _) => return Err(PolicyError::Claims),
-        };
-        let Some(mint) = &template.mint else {
-            return Ok(None);
-        };
-        let wanted = at.checked_add(terms.lifetime).ok_or(PolicyError::Clock)?;
-        let granted = Granted {
-            bucket: template
-                .destination
-                .bucket_known()
-                .ok_or(PolicyError::Bucket)?,
-            key,
-            terms,
-            types_are_pinned: template.profile == Profile::Full,
-            claims,
-            max_uses: self.max_uses,
-            ends: credentials_end.map_or(wanted, |end| end.min(wanted)),
-        };
-        mint.callback(&template.callback, &granted, at).map(Some)
     }
 
     fn narrowed_type(&self, asked: &RequestedFile) -> Result<ContentTypes, Denied> {

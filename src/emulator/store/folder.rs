@@ -22,7 +22,10 @@ use super::{
     digest::{Digest, measure},
 };
 use crate::{
-    emulator::object::{Content, ObjectSummary, Record},
+    emulator::{
+        object::{Content, Record},
+        summary::ObjectSummary,
+    },
     protocol::Bucket,
 };
 

@@ -16,7 +16,10 @@ use super::{
     digest::{Digest, measure},
 };
 use crate::{
-    emulator::object::{Content, Image, ObjectSummary, Record},
+    emulator::{
+        object::{Content, Image, Record},
+        summary::ObjectSummary,
+    },
     protocol::Bucket,
 };
 

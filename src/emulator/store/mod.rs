@@ -12,7 +12,10 @@ use bytes::Bytes;
 pub(super) use parts::{Part, Session, Sessions};
 pub(super) use range::FileRange;
 
-use super::object::{Content, ObjectSummary, Record};
+use super::{
+    object::{Content, Record},
+    summary::ObjectSummary,
+};
 use crate::protocol::Bucket;
 use folder::{FolderStore, FolderUpload};
 use memory::{MemoryStore, MemoryUpload};
