@@ -9,7 +9,10 @@ use http::request::Parts;
 
 use crate::{
     callback::OssCallbackLayer,
-    policy::{Authorize, CallbackDirective, CredentialsProvider, Grant, OssPolicyService, Refusal},
+    policy::{
+        Authorize, CallbackDirective, CredentialsProvider, Grant, OssPolicyService, PolicyError,
+        Refusal,
+    },
     protocol::{Bucket, CallbackTarget, Region},
     ticket::Tickets,
 };
@@ -116,6 +119,39 @@ impl OssUploads {
             Some(tickets) => layer.tickets(tickets.clone()),
             None => layer,
         }
+    }
+
+    /// The callback for an upload that this server makes by itself, or that it signs a URL for: `PutObject`, or
+    /// `CompleteMultipartUpload`, through any SDK that takes [headers](CallbackDirective::headers) or
+    /// [parameters](CallbackDirective::query_pairs).
+    ///
+    /// It has a ticket for what is granted, so the [layer](Self::callback_layer) takes it, and nothing else: the key or
+    /// a key under the prefix, the size, the content type (by default `application/octet-stream`), the claims. The
+    /// ticket lives as long as the grant, and the time for the upload.
+    ///
+    /// ```
+    /// use tower_aliyun_oss::{OssUploads, policy::{Credentials, Grant}, protocol::SizeRange, ticket::TicketKey};
+    ///
+    /// let uploads = OssUploads::builder("examplebucket".parse()?, Credentials::new("LTAI5tExample", "secret")?)
+    ///     .region("cn-hangzhou".parse()?)
+    ///     .callback_url("https://app.example/oss/callback")
+    ///     .ticket_key(TicketKey::generate()?)
+    ///     .build()?;
+    /// let grant = Grant::exact("report.pdf".parse()?, SizeRange::new(1, 1 << 20)?)
+    ///     .content_type("application/pdf".parse()?)
+    ///     .claims(&"nightly");
+    /// for (name, value) in uploads.callback_for(&grant)?.headers() {
+    ///     println!("{name}: {} bytes", value.len());
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the custom variables or claims of the grant do not fit into the callback, or the system gives no random
+    /// bytes.
+    pub fn callback_for(&self, grant: &Grant) -> Result<CallbackDirective, PolicyError> {
+        self.tokens.callback_for(grant)
     }
 
     /// The target that OSS calls and signs, of the first URL.

@@ -2,11 +2,10 @@
 
 use std::{
     collections::HashMap,
-    error::Error,
     fmt,
     hash::{BuildHasher as _, RandomState},
     sync::{
-        Arc,
+        Arc, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{SystemTime, UNIX_EPOCH},
@@ -16,20 +15,18 @@ use super::{
     Emulator,
     access_key::AccessKey,
     bucket::HostedBucket,
+    builder_error::EmulatorError,
     callback::{CallbackNetwork, Caller, SystemNetwork},
     report::UploadReport,
     shared::{Clock, Observer, RequestIds, Shared},
     store::ObjectStore,
 };
-use crate::{
-    protocol::{Bucket, Region},
-    testing::CallbackSigner,
-};
+use crate::{protocol::Region, testing::CallbackSigner};
 
 /// What the memory store holds unless told otherwise.
 const DEFAULT_MEMORY: u64 = 256 * 1024 * 1024;
 /// OSS takes no more rules of CORS for one bucket.
-const MAX_RULES: usize = 10;
+pub(super) const MAX_RULES: usize = 10;
 
 /// The settings of an [`Emulator`].
 ///
@@ -106,7 +103,7 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Adds an AccessKey, which may upload to every bucket.
+    /// Adds an AccessKey, which may do everything with every bucket.
     pub fn access_key(mut self, key: AccessKey) -> Self {
         self.keys.push(key);
         self
@@ -118,7 +115,11 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Another domain that buckets stand in front of, beside `localhost`: `{bucket}.{domain}`.
+    /// Another domain that buckets stand in front of, beside `localhost` and `oss-{region}.aliyuncs.com`:
+    /// `{bucket}.{domain}`.
+    ///
+    /// The public domain of the region is known because `ali-oss` sends it as `Host` to an endpoint that is an IP
+    /// address.
     pub fn domain(mut self, domain: &str) -> Self {
         self.domains.push(domain.to_ascii_lowercase().into());
         self
@@ -216,9 +217,16 @@ impl EmulatorBuilder {
                 return Err(EmulatorError::DuplicateBucket(name));
             }
         }
+        let cors = buckets.values().map(|bucket: &HostedBucket| {
+            let rules = bucket.cors.clone();
+            (bucket.name.clone(), rules.into())
+        });
+        let mut domains = self.domains;
+        domains.push(format!("oss-{}.aliyuncs.com", self.region).into());
         Ok(Emulator(Arc::new(Shared {
+            cors: RwLock::new(cors.collect()),
             region: self.region,
-            domains: self.domains,
+            domains,
             buckets,
             keys: self.keys,
             store: self
@@ -262,32 +270,3 @@ fn default_request_ids() -> RequestIds {
         format!("{:08X}{count:016X}", seconds & 0xFFFF_FFFF)
     })
 }
-
-/// Why the settings are not those of an emulator.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum EmulatorError {
-    /// There is no bucket.
-    NoBucket,
-    /// There are two of this name.
-    DuplicateBucket(Bucket),
-    /// This bucket has more than ten rules of CORS.
-    CorsRules(Bucket),
-}
-
-impl fmt::Display for EmulatorError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoBucket => f.write_str("the emulator has no bucket: add one with .bucket(…)"),
-            Self::DuplicateBucket(name) => write!(f, "the bucket {name} was added twice"),
-            Self::CorsRules(name) => {
-                write!(
-                    f,
-                    "the bucket {name} has more than ten rules of cors, and oss takes ten"
-                )
-            }
-        }
-    }
-}
-
-impl Error for EmulatorError {}

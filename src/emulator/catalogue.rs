@@ -49,6 +49,7 @@ catalogue! {
     VALUE_TOO_LONG = 400 "FieldItemTooLong" "Your name of form field is too long." "";
     FIELDS_TOO_LARGE = 400 "MaxPOSTPreDataLengthExceededError" "Your POST request fields preceding the upload file were too large." "0006-00000112";
     BODY_TOO_LARGE = 400 "InvalidArgument" "Post body size must be less than 5G." "";
+    INCOMPLETE_BODY = 400 "IncompleteBody" "The body could not be read to its end." "";
     NO_LENGTH = 411 "MissingContentLength" "You must provide the Content-Length HTTP header." "";
     INVALID_DIGEST = 400 "InvalidDigest" "The Content-MD5 you specified was invalid." "";
 }
@@ -72,6 +73,37 @@ catalogue! {
     INVALID_TOKEN = 403 "InvalidSecurityToken" "The security token you provided is invalid." "0002-00000008";
     TOKEN_OF_ANOTHER = 403 "AccessKeyIdAndSecurityTokenNotMatch" "The access key id and the security token you provided do not match." "";
     NO_RIGHT = 403 "AccessDenied" "You have no right to access this object because of bucket acl." "0003-00000001";
+}
+
+// Who signed it, when it is no form.
+catalogue! {
+    AUTHORIZATION = 400 "InvalidArgument" "Authorization header is invalid." "";
+    TWO_SIGNATURES = 400 "InvalidArgument" "Authorization header and signature in the query must not be used at once." "";
+    QUERY_SIGNATURE = 400 "InvalidArgument" "Query-string authentication requires the Signature, Expires and OSSAccessKeyId parameters, or those of version 4." "";
+    NO_DATE = 403 "AccessDenied" "OSS authentication requires a valid Date." "";
+    PAYLOAD_HASH = 400 "InvalidArgument" "Invalid x-oss-content-sha256." "";
+    REQUEST_SIGNATURE_MISMATCH = 403 "SignatureDoesNotMatch" "The request signature we calculated does not match the signature you provided. Check your key and signing method." "0002-00000040";
+    REQUEST_SIGNATURE_V4_MISMATCH = 403 "SignatureDoesNotMatch" "The request signature we calculated does not match the signature you provided. Check your key and signing method." "0002-00000201";
+}
+
+// Uploads in parts.
+catalogue! {
+    NO_SUCH_UPLOAD = 404 "NoSuchUpload" "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed." "";
+    PART_NUMBER = 400 "InvalidArgument" "Part number must be an integer between 1 and 10000, inclusive." "";
+    INVALID_PART = 400 "InvalidPart" "One or more of the specified parts could not be found or the specified entity tag might not have matched the part's entity tag." "";
+    PART_ORDER = 400 "InvalidPartOrder" "The list of parts was not in ascending order. Parts list must specified in order by part number." "";
+    PART_TOO_SMALL = 400 "EntityTooSmall" "Your proposed upload smaller than the minimum allowed size." "";
+    MALFORMED_XML = 400 "MalformedXML" "The XML you provided was not well-formed or did not validate against our published schema." "";
+    TOO_MANY_UPLOADS = 500 "InternalError" "The emulator has too many uploads in parts under way." "";
+}
+
+// The bucket.
+catalogue! {
+    NO_CORS = 404 "NoSuchCORSConfiguration" "The CORS Configuration does not exist." "";
+    CORS_RULES = 400 "InvalidArgument" "The number of CORS rules should not exceed allowed limit of 10 rules." "";
+    MAX_KEYS = 400 "InvalidArgument" "Argument maxKeys must be an integer between 1 and 1000." "";
+    ENCODING_TYPE = 400 "InvalidArgument" "Invalid Encoding Method specified in Request." "";
+    CONTINUATION = 400 "InvalidArgument" "The continuation token provided is incorrect." "";
 }
 
 // The policy.
@@ -134,6 +166,8 @@ catalogue! {
     CALLBACK_HEADER_PREFIX = 400 "InvalidArgument" "The key of callback additional headers can not start with x-oss-." "0007-00000026";
     CALLBACK_VAR_LENGTH = 400 "InvalidArgument" "The length of callback var exceed max value." "0007-00000101";
     CALLBACK_VAR = 400 "InvalidArgument" "The callback var is not expecten json." "";
+    CALLBACK_TWICE = 400 "InvalidArgument" "Either the callback query string parameter or the x-oss-callback header should be specified, not both." "";
+    CALLBACK_VAR_TWICE = 400 "InvalidArgument" "Either the callback-var query string parameter or the x-oss-callback-var header should be specified, not both." "";
     CALLBACK_TEMPLATE = 400 "InvalidArgument" "Left brace must be adjacent to dollar sign." "0007-00000105";
     CALLBACK_POLICY = 404 "BucketCallbackPolicyNotExist" "The bucket callback policy does not exist." "";
 }

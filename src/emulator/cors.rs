@@ -26,11 +26,11 @@ use super::{catalogue, error::OssError};
 #[derive(Clone, Debug, Default)]
 #[must_use = "a rule does nothing until a bucket has it"]
 pub struct CorsRule {
-    origins: Vec<Box<str>>,
-    methods: Vec<Method>,
-    headers: Vec<Box<str>>,
-    exposed: Vec<Box<str>>,
-    max_age: Option<Duration>,
+    pub(super) origins: Vec<Box<str>>,
+    pub(super) methods: Vec<Method>,
+    pub(super) headers: Vec<Box<str>>,
+    pub(super) exposed: Vec<Box<str>>,
+    pub(super) max_age: Option<Duration>,
 }
 
 impl CorsRule {

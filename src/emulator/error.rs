@@ -16,7 +16,8 @@ pub(super) struct OssError {
     code: &'static str,
     message: Cow<'static, str>,
     ec: Option<&'static str>,
-    argument: Option<(&'static str, String)>,
+    /// More elements, by their names.
+    details: Vec<(&'static str, String)>,
 }
 
 impl OssError {
@@ -31,7 +32,7 @@ impl OssError {
             code,
             message: Cow::Borrowed(message),
             ec: if ec.is_empty() { None } else { Some(ec) },
-            argument: None,
+            details: Vec::new(),
         }
     }
 
@@ -44,8 +45,15 @@ impl OssError {
 
     /// Adds `ArgumentName` and `ArgumentValue`.
     #[must_use]
-    pub(super) fn argument(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.argument = Some((name, value.into()));
+    pub(super) fn argument(self, name: &'static str, value: impl Into<String>) -> Self {
+        self.detail("ArgumentName", name)
+            .detail("ArgumentValue", value)
+    }
+
+    /// Adds an element.
+    #[must_use]
+    pub(super) fn detail(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.details.push((name, value.into()));
         self
     }
 
@@ -73,9 +81,7 @@ impl OssError {
             ("RequestId", request_id),
             ("HostId", host),
         ];
-        if let Some((name, value)) = &self.argument {
-            elements.extend([("ArgumentName", *name), ("ArgumentValue", value)]);
-        }
+        elements.extend(self.details.iter().map(|(name, value)| (*name, &**value)));
         let advice = self
             .ec
             .map(|ec| format!("https://api.aliyun.com/troubleshoot?q={ec}"));

@@ -40,11 +40,19 @@ impl Form {
             .map(|(_, value)| &**value)
     }
 
-    /// The value of a custom variable, `x:name`; these are compared with regard to case.
-    pub(super) fn custom(&self, name: &str) -> Option<&str> {
-        self.iter()
-            .find(|(field, _)| *field == name)
-            .map(|(_, value)| value)
+    /// The headers of a request, which say of an object what fields do in a form.
+    pub(super) fn of_headers(headers: &HeaderMap) -> Self {
+        let fields = headers.iter().filter_map(|(name, value)| {
+            let value = std::str::from_utf8(value.as_bytes()).ok()?;
+            Some((name.as_str().to_owned(), value.to_owned()))
+        });
+        Self(fields.collect())
+    }
+
+    /// The custom variables, names and values. Names are compared with regard to case, and the first value counts.
+    pub(super) fn variables(&self) -> Vec<(String, String)> {
+        let custom = self.0.iter().filter(|(name, _)| name.starts_with("x:"));
+        custom.cloned().collect()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {

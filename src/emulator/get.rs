@@ -10,13 +10,13 @@ use super::{
     object::Record, store::ObjectStore,
 };
 
-/// Answers with an object, or a range of it. Without a signature only what is public can be read, and signatures of
-/// such requests are not taken.
+/// Answers with an object, or a range of it. Without a signature only what is public can be read.
 pub(super) async fn object(
     store: &ObjectStore,
     bucket: &HostedBucket,
     address: &Address,
     parts: &Parts,
+    signed: bool,
 ) -> Result<Response<EmulatorBody>, OssError> {
     let key = address.key()?;
     if key.is_empty() {
@@ -26,13 +26,13 @@ pub(super) async fn object(
     let found = found.map_err(|_| catalogue::INTERNAL)?;
     let Some((record, stored)) = found else {
         // What is not there is told only to those who may look.
-        return Err(if bucket.acl.lets_read() {
+        return Err(if signed || bucket.acl.lets_read() {
             catalogue::NO_SUCH_KEY.argument("Key", key)
         } else {
             catalogue::NO_RIGHT
         });
     };
-    if !record.description.is_readable(bucket.acl) {
+    if !signed && !record.description.is_readable(bucket.acl) {
         return Err(catalogue::NO_RIGHT);
     }
 
@@ -77,19 +77,29 @@ fn describe(headers: &mut HeaderMap, record: &Record) {
         &record.description.content_type,
     );
     insert(headers, header::LAST_MODIFIED, &http_date(record.stored()));
-    insert(
-        headers,
-        HeaderName::from_static("content-md5"),
-        &content.md5_base64(),
-    );
+    content_md5(headers, record);
     insert(
         headers,
         HeaderName::from_static("x-oss-object-acl"),
         record.description.acl(),
     );
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert("x-oss-object-type", HeaderValue::from_static("Normal"));
+    headers.insert(
+        "x-oss-object-type",
+        HeaderValue::from_static(match content.parts {
+            Some(_) => "Multipart",
+            None => "Normal",
+        }),
+    );
     sums(headers, record);
+}
+
+/// `Content-MD5`, of what did not come in parts.
+pub(super) fn content_md5(headers: &mut HeaderMap, record: &Record) {
+    if record.content.parts.is_none() {
+        let name = HeaderName::from_static("content-md5");
+        insert(headers, name, &record.content.md5_base64());
+    }
 }
 
 /// The two sums that go with every object.

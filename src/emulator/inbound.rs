@@ -80,6 +80,11 @@ impl Inbound {
         self.lock().body.is_end_stream()
     }
 
+    /// The next chunk of a body that is read as it is.
+    pub(super) async fn chunk(&self) -> Result<Option<Bytes>, InboundError> {
+        poll_fn(|cx| self.lock().poll(cx)).await
+    }
+
     /// The stream a parser reads.
     pub(super) fn stream(&self) -> FormStream {
         FormStream(self.clone())
@@ -107,7 +112,7 @@ impl Inbound {
     /// Reads what follows the form, and gives the MD5 of all of it if that was asked for.
     pub(super) async fn finish(&self) -> Result<Option<[u8; 16]>, InboundError> {
         self.allow(DRAIN);
-        while poll_fn(|cx| self.lock().poll(cx)).await?.is_some() {}
+        while self.chunk().await?.is_some() {}
         let digest = self.lock().digest.take();
         Ok(digest.map(|digest| digest.finalize().into()))
     }
@@ -115,7 +120,7 @@ impl Inbound {
     /// Reads up to 1 MiB more, for up to five seconds, and drops it.
     pub(super) async fn drain(&self) {
         self.allow(DRAIN);
-        let rest = async { while let Ok(Some(_)) = poll_fn(|cx| self.lock().poll(cx)).await {} };
+        let rest = async { while let Ok(Some(_)) = self.chunk().await {} };
         // A client that has stopped sending waits for nobody but itself.
         let _ = tokio::time::timeout(DRAIN_TIME, rest).await;
     }

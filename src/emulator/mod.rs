@@ -1,9 +1,9 @@
-//! OSS on your own machine: form uploads with their policies and their signed callbacks.
+//! OSS on your own machine: uploads with their signatures, their policies and their signed callbacks.
 //!
 //! Callbacks need a public address and a bucket that costs money. The emulator needs neither. It takes forms as
 //! `PostObject` takes them, checks signature and policy as strictly as OSS, stores the object, and calls your server
 //! back with a request signed as OSS signs them, by a key that [`OssCallbackLayer`](crate::OssCallbackLayer) is given
-//! with [`Emulator::key_source`]. `GetObject` and `HeadObject` give back what is public.
+//! with [`Emulator::key_source`]. What servers and SDKs do is there as well, see [below](self#operations).
 //!
 //! ```
 //! use tokio::net::TcpListener;
@@ -33,7 +33,24 @@
 //!
 //! [`Emulator`] is also a [`tower`](https://docs.rs/tower) service, for tests without sockets.
 //!
-//! # What is checked, in this order
+//! # Operations
+//!
+//! | operation | what of it |
+//! |---|---|
+//! | `PostObject` | all but signatures of version 2 and encryption |
+//! | `PutObject` | with `x-oss-callback` or `callback`, and their `-var`; no copying |
+//! | `InitiateMultipartUpload`, `UploadPart`, `ListParts`, `CompleteMultipartUpload`, `AbortMultipartUpload` | the last but one with a callback, and with `x-oss-complete-all`; parts end with the process, whatever the store |
+//! | `GetObject`, `HeadObject`, `GetObjectMeta` | ranges; no conditions, no `response-*` |
+//! | `DeleteObject`, `ListObjectsV2` | |
+//! | `PutBucketCors`, `GetBucketCors`, `DeleteBucketCors`, `OPTIONS` | the rules are those of the builder until they are put |
+//!
+//! Requests are signed with version 1 or 4, in a header or in their URL, with a key of STS or without. Whoever has signed
+//! may do everything. Anything else is answered with `NotImplemented`.
+//!
+//! Alibaba's SDKs for Python (`oss2`, `alibabacloud-oss-v2`) and JavaScript (`ali-oss`) upload to it unchanged: see
+//! `tests/sdk` in the repository. With an IP address as endpoint they put the bucket into the path, or into `Host`.
+//!
+//! # What is checked of a form, in this order
 //!
 //! 1. The form: multipart, field sizes, `key` before `file`.
 //! 2. The signature, version 1 or 4, with the security token of STS if the key has one.
@@ -52,12 +69,12 @@
 //! that comes twice must hold both times; a policy of version 4 must pin the security token; a callback must be
 //! answered with a JSON object or list; a callback without URL is refused. Fields after `file` are refused, but for the
 //! `submit` of the samples. `success_action_redirect` is answered with 303, as S3 does, and a callback's answer comes
-//! before either success field. A redirect or another status is not relayed from the application server.
+//! before either success field. A name in `callback-var` that does not begin with `x:` is refused. A redirect or another status is not relayed from the application server.
 //!
 //! # What it is not
 //!
 //! Not a store for anything you want to keep, and not for the internet: everybody who can reach it can fill it.
-//! Version 2 signatures, signed `GET`s, listings over HTTP, versions and server-side encryption are not there.
+//! Version 2 signatures, versions and server-side encryption are not there.
 //! Callbacks to `https` URLs need a [`CallbackNetwork`] that speaks TLS.
 //!
 //! Sources: [PostObject], [Callback] and the [EC pages].
@@ -71,22 +88,32 @@ mod address;
 mod body;
 mod bucket;
 mod builder;
+mod builder_error;
+mod call;
 mod callback;
 mod catalogue;
 mod cors;
+mod cors_settings;
 mod error;
 mod form;
 mod get;
 mod inbound;
+mod listing;
+mod multipart;
 mod object;
 mod policy;
+mod put;
+mod query;
 mod report;
+mod route;
 mod server;
 mod service;
 mod shared;
 mod signature;
 mod store;
+mod storing;
 mod success;
+mod summary;
 mod upload;
 mod xml;
 
@@ -95,14 +122,15 @@ use std::{fmt, sync::Arc};
 pub use access_key::AccessKey;
 pub use body::EmulatorBody;
 pub use bucket::{Acl, HostedBucket};
-pub use builder::{EmulatorBuilder, EmulatorError};
+pub use builder::EmulatorBuilder;
+pub use builder_error::EmulatorError;
+pub use call::ClientAddress;
 pub use callback::{CallbackNetwork, Connection, Destination, SystemNetwork};
 pub use cors::CorsRule;
-pub use object::ObjectSummary;
 pub use report::{Exchange, UploadReport, UploadStep};
 pub use service::EmulatorFuture;
 pub use store::ObjectStore;
-pub use upload::ClientAddress;
+pub use summary::ObjectSummary;
 
 use crate::key::PinnedKeys;
 use shared::Shared;

@@ -18,6 +18,7 @@ const MAX_NAME: usize = 1023;
 /// All `x-oss-meta-*` of an object, names and values, in bytes.
 const MAX_META: usize = 8 * 1024;
 
+const STORAGE: &str = "x-oss-storage-class";
 /// The fields that become headers of the object as they are.
 const HEADERS: [&str; 4] = [
     "Cache-Control",
@@ -48,23 +49,38 @@ impl Plan {
     pub(super) fn of(form: &Form, headers: &HeaderMap, file: &FilePart) -> Result<Self, OssError> {
         let key = form.get("key").unwrap_or_default();
         let key = key.replace("${filename}", &file.name);
+        let content_type = form
+            .get("x-oss-content-type")
+            .or(file.content_type.as_deref())
+            .or_else(|| form.get("Content-Type"));
+        Self::new(key, content_type, form, headers)
+    }
+
+    /// Reads the headers of a request that names the object in its path.
+    pub(super) fn of_request(key: &str, headers: &HeaderMap) -> Result<Self, OssError> {
+        let fields = Form::of_headers(headers);
+        Self::new(key.to_owned(), fields.get("content-type"), &fields, headers)
+    }
+
+    fn new(
+        key: String,
+        content_type: Option<&str>,
+        fields: &Form,
+        headers: &HeaderMap,
+    ) -> Result<Self, OssError> {
         check_name(&key)?;
-        let forbid_overwrite = match form.get("x-oss-forbid-overwrite") {
+        let forbid_overwrite = match fields.get("x-oss-forbid-overwrite") {
             None | Some("false") => false,
             Some("true") => true,
             Some(_) => return Err(catalogue::FORBID_OVERWRITE),
         };
-        let content_type = form
-            .get("x-oss-content-type")
-            .or(file.content_type.as_deref())
-            .or_else(|| form.get("Content-Type"))
-            .unwrap_or("application/octet-stream");
+        let content_type = content_type.unwrap_or("application/octet-stream");
         check_value(content_type)?;
         let description = Description {
             key,
             content_type: content_type.to_owned(),
-            acl: acl(form, headers)?,
-            headers: object_headers(form)?,
+            acl: acl(fields, headers)?,
+            headers: object_headers(fields)?,
         };
         Ok(Self {
             description,
@@ -78,6 +94,12 @@ impl Description {
     pub(super) fn is_readable(&self, bucket: Acl) -> bool {
         let own = self.acl.as_deref().and_then(Acl::from_name);
         own.unwrap_or(bucket).lets_read()
+    }
+
+    /// The storage class.
+    pub(super) fn storage_class(&self) -> &str {
+        let class = self.headers.iter().find(|(name, _)| name == STORAGE);
+        class.map_or("Standard", |(_, class)| class)
     }
 
     /// The ACL as OSS spells it.
@@ -124,7 +146,6 @@ fn acl(form: &Form, headers: &HeaderMap) -> Result<Option<String>, OssError> {
 }
 
 fn object_headers(form: &Form) -> Result<Vec<(String, String)>, OssError> {
-    const STORAGE: &str = "x-oss-storage-class";
     const ENCRYPTION: &str = "x-oss-server-side-encryption";
     let mut headers = Vec::new();
     for name in HEADERS {
@@ -173,7 +194,11 @@ fn object_headers(form: &Form) -> Result<Vec<(String, String)>, OssError> {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Content {
     pub(super) size: u64,
+    /// Of an object that came in parts, that of the MD5s of its parts.
     pub(super) md5: [u8; 16],
+    /// How many parts it came in, if it did.
+    #[serde(default)]
+    pub(super) parts: Option<u16>,
     pub(super) crc64: u64,
     pub(super) image: Option<Image>,
 }
@@ -187,14 +212,21 @@ pub(super) struct Image {
 }
 
 impl Content {
-    /// Upper-case hex of the MD5, without quotes.
+    /// Upper-case hex of the MD5, without quotes; for an object that came in parts, their number behind it.
     pub(super) fn etag(&self) -> String {
-        base16ct::upper::encode_string(&self.md5)
+        let md5 = base16ct::upper::encode_string(&self.md5);
+        match self.parts {
+            Some(parts) => format!("{md5}-{parts}"),
+            None => md5,
+        }
     }
 
-    /// The value of `Content-MD5`.
+    /// The value of `Content-MD5`; empty for an object that came in parts, whose MD5 nobody has computed.
     pub(super) fn md5_base64(&self) -> String {
-        STANDARD.encode(self.md5)
+        match self.parts {
+            Some(_) => String::new(),
+            None => STANDARD.encode(self.md5),
+        }
     }
 }
 
@@ -221,57 +253,5 @@ impl Record {
 
     pub(super) fn stored(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_millis(self.stored)
-    }
-}
-
-/// An object in a listing: see [`ObjectStore::list`](super::ObjectStore::list).
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ObjectSummary {
-    key: String,
-    size: u64,
-    etag: String,
-    content_type: String,
-    last_modified: SystemTime,
-}
-
-impl ObjectSummary {
-    pub(super) fn of(record: &Record) -> Self {
-        Self {
-            key: record.description.key.clone(),
-            size: record.content.size,
-            etag: record.content.etag(),
-            content_type: record.description.content_type.clone(),
-            last_modified: record.stored(),
-        }
-    }
-
-    /// The full name.
-    #[must_use]
-    pub fn key(&self) -> &str {
-        &self.key
-    }
-
-    /// The size, in bytes.
-    #[must_use]
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// The ETag, upper-case hex without quotes.
-    #[must_use]
-    pub fn etag(&self) -> &str {
-        &self.etag
-    }
-
-    /// The media type, as the uploader gave it.
-    #[must_use]
-    pub fn content_type(&self) -> &str {
-        &self.content_type
-    }
-
-    /// When it was stored.
-    #[must_use]
-    pub fn last_modified(&self) -> SystemTime {
-        self.last_modified
     }
 }

@@ -12,13 +12,13 @@ use crate::protocol::Bucket;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum UploadStep {
-    /// The form is well-formed up to its file.
+    /// The form is well-formed up to its file; only for forms.
     Form,
     /// The signature is that of a known AccessKey, or the bucket needs none.
     Signature,
     /// Neither policy nor signature has expired.
     Expiry,
-    /// Every condition of the policy holds.
+    /// Every condition of the policy holds; only for forms.
     Conditions,
     /// The callback can be made.
     CallbackParameters,
@@ -30,13 +30,14 @@ pub enum UploadStep {
     Callback,
 }
 
-/// One upload, from its form to the answer: see [`EmulatorBuilder::observer`](super::EmulatorBuilder::observer).
+/// One upload, from its request to the answer: see [`EmulatorBuilder::observer`](super::EmulatorBuilder::observer).
 ///
 /// `Debug` shows neither fields nor bodies: they hold signatures and tokens.
 #[derive(Clone)]
 pub struct UploadReport {
     pub(super) request_id: String,
     pub(super) bucket: Bucket,
+    operation: &'static str,
     pub(super) fields: Vec<(String, String)>,
     pub(super) file_name: Option<String>,
     pub(super) policy: Option<String>,
@@ -48,10 +49,11 @@ pub struct UploadReport {
 }
 
 impl UploadReport {
-    pub(super) fn new(request_id: &str, bucket: &Bucket) -> Self {
+    pub(super) fn new(operation: &'static str, request_id: &str, bucket: &Bucket) -> Self {
         Self {
             request_id: request_id.to_owned(),
             bucket: bucket.clone(),
+            operation,
             fields: Vec::new(),
             file_name: None,
             policy: None,
@@ -85,18 +87,24 @@ impl UploadReport {
         &self.request_id
     }
 
-    /// The bucket the form was posted to.
+    /// `PostObject`, `PutObject` or `CompleteMultipartUpload`.
+    #[must_use]
+    pub fn operation(&self) -> &str {
+        self.operation
+    }
+
+    /// The bucket the object goes to.
     #[must_use]
     pub fn bucket(&self) -> &Bucket {
         &self.bucket
     }
 
-    /// The fields before the file, names and values as they were sent.
+    /// The fields of a form before its file, names and values as they were sent.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         self.fields.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// The name of the file; `None` if the form did not get that far.
+    /// The name of the file; `None` if the form did not get that far, or there is none.
     #[must_use]
     pub fn file_name(&self) -> Option<&str> {
         self.file_name.as_deref()
@@ -151,6 +159,7 @@ impl fmt::Debug for UploadReport {
         f.debug_struct("UploadReport")
             .field("request_id", &self.request_id)
             .field("bucket", &self.bucket)
+            .field("operation", &self.operation)
             .field("steps", &self.steps)
             .field("status", &self.status)
             .field("code", &self.refusal.as_ref().map(|(code, ..)| code))

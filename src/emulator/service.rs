@@ -8,6 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header, request::Parts};
 use http_body::Body;
@@ -18,12 +19,17 @@ use super::{
     address::Address,
     body::EmulatorBody,
     bucket::HostedBucket,
-    catalogue, cors,
+    call::Call,
+    catalogue, cors, cors_settings,
     error::OssError,
     get,
     inbound::{BoxError, Inbound},
+    listing, multipart, put,
+    query::Query,
+    route::Operation,
     shared::Shared,
-    upload::Upload,
+    signature::{self, SignedRequest},
+    upload,
 };
 
 impl<B> Service<Request<B>> for Emulator
@@ -41,7 +47,9 @@ where
 
     fn call(&mut self, request: Request<B>) -> EmulatorFuture {
         let (parts, body) = request.into_parts();
-        let with_digest = parts.headers.contains_key("content-md5");
+        // Any other body is an object, whose MD5 is worked out where it is stored.
+        let is_form = parts.method == Method::POST;
+        let with_digest = is_form && parts.headers.contains_key("content-md5");
         let inbound = Inbound::new(body, with_digest);
         let emulator = self.clone();
         EmulatorFuture(Box::pin(
@@ -58,32 +66,22 @@ impl Emulator {
         let address = Address::of(&parts, &shared.domains);
         let bucket = bucket_of(shared, &address);
 
+        let query = Query::of(&parts.uri);
         let answer = match &bucket {
             Err(error) => Err(error.clone()),
-            Ok(bucket) => match parts.method {
-                Method::OPTIONS => cors::preflight(&bucket.cors, &parts.headers).map(|headers| {
-                    let mut response = Response::new(EmulatorBody::empty());
-                    *response.headers_mut() = headers;
-                    response
-                }),
-                Method::GET | Method::HEAD => {
-                    get::object(&shared.store, bucket, &address, &parts).await
-                }
-                // The name of the object is a field; a form is posted to the bucket.
-                Method::POST if address.key.as_deref() == Ok("") => {
-                    let upload = Upload {
-                        shared,
-                        bucket,
-                        address: &address,
-                        parts: &parts,
-                        inbound: &inbound,
-                        request_id: &request_id,
-                        now,
-                    };
-                    upload.answer().await
-                }
-                _ => Err(catalogue::METHOD_NOT_ALLOWED),
-            },
+            Ok(bucket) => {
+                let call = Call {
+                    shared,
+                    bucket,
+                    address: &address,
+                    parts: &parts,
+                    query: &query,
+                    inbound: &inbound,
+                    request_id: &request_id,
+                    now,
+                };
+                call.answer().await
+            }
         };
         let mut response = match answer {
             Ok(response) => response,
@@ -95,10 +93,58 @@ impl Emulator {
         };
         let headers = response.headers_mut();
         if let (Ok(bucket), true) = (&bucket, parts.method != Method::OPTIONS) {
-            headers.extend(cors::simple(&bucket.cors, &parts.method, &parts.headers));
+            let rules = shared.cors(&bucket.name);
+            headers.extend(cors::simple(&rules, &parts.method, &parts.headers));
         }
         common(headers, &request_id, &get::http_date(shared.now()));
         response
+    }
+}
+
+impl Call<'_> {
+    async fn answer(&self) -> Result<Response<EmulatorBody>, OssError> {
+        let parts = self.parts;
+        let of_bucket = self.address.key()?.is_empty();
+        let signed = match parts.method {
+            // A preflight is signed by nobody, and a form by its fields.
+            Method::OPTIONS => false,
+            Method::POST if of_bucket => false,
+            _ => signature::verify_request(&SignedRequest {
+                parts,
+                address: self.address,
+                query: self.query,
+                keys: &self.shared.keys,
+                region: &self.shared.region,
+                now: self.now,
+            })?,
+        };
+        let operation = Operation::of(&parts.method, of_bucket, self.query)?;
+        if !signed && !operation.is_open(self.bucket.acl) {
+            return Err(catalogue::NO_RIGHT);
+        }
+        match operation {
+            Operation::Preflight => {
+                let rules = self.shared.cors(&self.bucket.name);
+                let mut response = Response::new(EmulatorBody::empty());
+                *response.headers_mut() = cors::preflight(&rules, &parts.headers)?;
+                Ok(response)
+            }
+            Operation::PostObject => upload::post(self).await,
+            Operation::GetObject => {
+                get::object(&self.shared.store, self.bucket, self.address, parts, signed).await
+            }
+            Operation::PutObject => put::put(self).await,
+            Operation::DeleteObject => put::delete(self).await,
+            Operation::InitiateMultipartUpload => multipart::initiate(self),
+            Operation::UploadPart => multipart::upload_part(self).await,
+            Operation::ListParts => multipart::list(self),
+            Operation::CompleteMultipartUpload => multipart::complete(self).await,
+            Operation::AbortMultipartUpload => multipart::abort(self),
+            Operation::ListObjects => listing::list(self).await,
+            Operation::PutBucketCors => cors_settings::put(self).await,
+            Operation::GetBucketCors => cors_settings::get(self),
+            Operation::DeleteBucketCors => Ok(cors_settings::delete(self)),
+        }
     }
 }
 
@@ -116,12 +162,15 @@ fn refuse(
 ) -> Response<EmulatorBody> {
     let document = error.document(request_id, host);
     let length = document.len();
-    let body = if *method == Method::HEAD {
-        EmulatorBody::empty()
+    let mut response = Response::new(EmulatorBody::empty());
+    if *method == Method::HEAD {
+        // An answer to HEAD has no body to say it in.
+        if let Ok(error) = STANDARD.encode(&document).parse() {
+            response.headers_mut().insert("x-oss-err", error);
+        }
     } else {
-        document.into()
-    };
-    let mut response = Response::new(body);
+        *response.body_mut() = document.into();
+    }
     *response.status_mut() = error.status();
     let headers = response.headers_mut();
     let xml = HeaderValue::from_static("application/xml");
@@ -131,7 +180,7 @@ fn refuse(
         headers.insert("x-oss-ec", HeaderValue::from_static(ec));
     }
     if error.code() == catalogue::METHOD_NOT_ALLOWED.code() {
-        let allowed = HeaderValue::from_static("GET, HEAD, OPTIONS, POST");
+        let allowed = HeaderValue::from_static("DELETE, GET, HEAD, OPTIONS, POST, PUT");
         headers.insert(header::ALLOW, allowed);
     }
     response

@@ -15,12 +15,14 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~')
     .remove(b'/');
 
-/// What the form asks for.
+const POST: &str = "PostResponse";
+
+/// What the request asks for.
 ///
 /// A redirect comes before a status. How OSS redirects is not documented: this does as S3 does, with 303 and
 /// `bucket`, `key` and `etag` added to the query.
 pub(super) struct Success {
-    form: Asked,
+    asked: Asked,
     origin: String,
     path_style: bool,
 }
@@ -28,23 +30,37 @@ pub(super) struct Success {
 enum Asked {
     Redirect(String),
     Status(StatusCode),
-    Document,
+    Document(&'static str),
 }
 
 impl Success {
-    pub(super) fn of(form: &Form, address: &Address) -> Self {
+    /// Status 200 without a body.
+    pub(super) fn of_put(address: &Address) -> Self {
+        Self::answering(Asked::Status(StatusCode::OK), address)
+    }
+
+    /// A document, as after the last part.
+    pub(super) fn of_complete(address: &Address) -> Self {
+        Self::answering(Asked::Document("CompleteMultipartUploadResult"), address)
+    }
+
+    pub(super) fn of_form(form: &Form, address: &Address) -> Self {
         let redirect = form
             .get("success_action_redirect")
             .filter(|url| is_absolute(url));
         let asked = match (redirect, form.get("success_action_status")) {
             (Some(url), _) => Asked::Redirect(url.to_owned()),
             (None, Some("200")) => Asked::Status(StatusCode::OK),
-            (None, Some("201")) => Asked::Document,
+            (None, Some("201")) => Asked::Document(POST),
             // 204, none, and any that is not one of the three.
             (None, _) => Asked::Status(StatusCode::NO_CONTENT),
         };
+        Self::answering(asked, address)
+    }
+
+    fn answering(asked: Asked, address: &Address) -> Self {
         Self {
-            form: asked,
+            asked,
             origin: address.origin.clone(),
             path_style: address.path_style,
         }
@@ -53,13 +69,13 @@ impl Success {
     pub(super) fn response(&self, bucket: &Bucket, record: &Record) -> Response<EmulatorBody> {
         let etag = format!("\"{}\"", record.content.etag());
         let key = &*record.description.key;
-        let mut response = match &self.form {
+        let mut response = match &self.asked {
             Asked::Status(status) => {
                 let mut response = Response::new(EmulatorBody::empty());
                 *response.status_mut() = *status;
                 response
             }
-            Asked::Document => {
+            Asked::Document(root) => {
                 let path = utf8_percent_encode(key, PATH);
                 let location = if self.path_style {
                     format!("{}/{bucket}/{path}", self.origin)
@@ -67,7 +83,7 @@ impl Success {
                     format!("{}/{path}", self.origin)
                 };
                 let document = xml::document(
-                    "PostResponse",
+                    root,
                     &[
                         ("Bucket", bucket.as_str()),
                         ("ETag", &etag),
@@ -76,7 +92,9 @@ impl Success {
                     ],
                 );
                 let mut response = of_type(document, "application/xml");
-                *response.status_mut() = StatusCode::CREATED;
+                if *root == POST {
+                    *response.status_mut() = StatusCode::CREATED;
+                }
                 response
             }
             Asked::Redirect(url) => {
@@ -125,7 +143,5 @@ fn of_type(body: Bytes, content_type: &'static str) -> Response<EmulatorBody> {
 fn with_sums(response: &mut Response<EmulatorBody>, record: &Record) {
     let headers = response.headers_mut();
     get::sums(headers, record);
-    if let Ok(md5) = record.content.md5_base64().parse() {
-        headers.insert("content-md5", md5);
-    }
+    get::content_md5(headers, record);
 }

@@ -3,82 +3,41 @@
 //! The checks come in this order, so that an altered form is refused by its policy before anybody looks at what was
 //! altered: form, signature, expiry, conditions, callback parameters, object, size, store, callback.
 
-use std::{net::SocketAddr, sync::Arc, time::SystemTime};
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use http::{Response, header, request::Parts};
+use http::Response;
 
 use super::{
-    address::Address,
     body::EmulatorBody,
-    bucket::{Acl, HostedBucket},
-    callback::{self, Directive, check_variables},
+    bucket::Acl,
+    call::Call,
+    callback::{self, Directive},
     catalogue,
     error::OssError,
     form::{FilePart, Form, Reading},
-    inbound::{Inbound, MAX_BODY},
-    object::{Plan, Record},
+    inbound::MAX_BODY,
+    object::Plan,
     policy::{Policy, check_conditions, check_names},
     report::{UploadReport, UploadStep},
-    shared::Shared,
     signature,
-    store::{Sealed, StoreError},
+    store::Sealed,
+    storing::{self, Received},
     success::Success,
 };
 
+const OPERATION: &str = "PostObject";
 /// The largest object a form can bring.
 const MAX_OBJECT: u64 = MAX_BODY;
 
-/// The address an uploader comes from, in the extensions of a request: what `${clientIp}` is filled with.
-///
-/// [`Emulator::serve`](super::Emulator::serve) puts it there; whoever runs the service elsewhere may do so too.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[allow(clippy::exhaustive_structs, reason = "a marker for one value")]
-pub struct ClientAddress(pub SocketAddr);
-
-/// A request to upload.
-pub(super) struct Upload<'a> {
-    pub(super) shared: &'a Arc<Shared>,
-    pub(super) bucket: &'a HostedBucket,
-    pub(super) address: &'a Address,
-    pub(super) parts: &'a Parts,
-    pub(super) inbound: &'a Inbound,
-    pub(super) request_id: &'a str,
-    pub(super) now: SystemTime,
+/// Takes a form.
+pub(super) async fn post(call: &Call<'_>) -> Result<Response<EmulatorBody>, OssError> {
+    let mut report = UploadReport::new(OPERATION, call.request_id, &call.bucket.name);
+    let received = call.receive(&mut report).await;
+    storing::finish(call.shared, report, received).await
 }
 
-/// An upload that is complete and may be stored.
-struct Received {
-    shared: Arc<Shared>,
-    bucket: HostedBucket,
-    form: Form,
-    plan: Plan,
-    sealed: Sealed,
-    directive: Option<Directive>,
-    success: Success,
-    request_id: String,
-    client: String,
-    now: SystemTime,
-}
-
-impl Upload<'_> {
-    pub(super) async fn answer(&self) -> Result<Response<EmulatorBody>, OssError> {
-        let mut report = UploadReport::new(self.request_id, &self.bucket.name);
-        match self.receive(&mut report).await {
-            Err(error) => {
-                report.refused(&error);
-                self.shared.observe(report);
-                Err(error)
-            }
-            // What is stored is told, even if the uploader does not wait for it.
-            Ok(received) => tokio::spawn(received.finish(report))
-                .await
-                .unwrap_or(Err(catalogue::INTERNAL)),
-        }
-    }
-
+impl Call<'_> {
     async fn receive(&self, report: &mut UploadReport) -> Result<Received, OssError> {
-        self.check_length()?;
+        self.check_length(catalogue::BODY_TOO_LARGE)?;
         let shared = self.shared;
         let headers = &self.parts.headers;
         let mut reading = Reading::new(headers, self.inbound.clone(), shared.strict_multipart)?;
@@ -89,10 +48,14 @@ impl Upload<'_> {
         let network = &*shared.caller.network;
         let directive = match form.get("callback") {
             None => None,
-            Some(text) => Some(Directive::parse(text, network, shared.allow_private).await?),
+            Some(text) => {
+                let mut directive = Directive::parse(text, network, shared.allow_private).await?;
+                directive.variables = form.variables();
+                Some(directive)
+            }
         };
         if let Some(variables) = form.get("callback-var") {
-            check_variables(variables)?;
+            callback::variables(variables)?;
         }
         if let Some(directive) = &directive {
             report.callback = Some(directive.json.clone());
@@ -101,43 +64,26 @@ impl Upload<'_> {
 
         let plan = Plan::of(&form, headers, &file)?;
         if plan.forbid_overwrite {
-            let there = shared
-                .store
-                .contains(&self.bucket.name, &plan.description.key);
-            if there.await.map_err(|_| catalogue::INTERNAL)? {
-                return Err(catalogue::ALREADY_EXISTS);
-            }
+            self.must_be_new(&plan.description.key).await?;
         }
         let sealed = self.content(&mut file, range).await?;
         reading.rest(file).await?;
         self.check_digest().await?;
         report.steps.push(UploadStep::Size);
-        let client = self.parts.extensions.get::<ClientAddress>();
         Ok(Received {
             shared: shared.clone(),
-            bucket: self.bucket.clone(),
-            success: Success::of(&form, self.address),
-            form,
-            plan,
+            bucket: self.bucket.name.clone(),
+            operation: OPERATION,
+            success: Success::of_form(&form, self.address),
+            description: plan.description,
+            overwrite: !plan.forbid_overwrite,
             sealed,
             directive,
             request_id: self.request_id.to_owned(),
-            client: client.map_or_else(String::new, |client| client.0.ip().to_string()),
+            client: self.client(),
             now: self.now,
+            undo: None,
         })
-    }
-
-    fn check_length(&self) -> Result<(), OssError> {
-        let headers = &self.parts.headers;
-        let length = headers.get(header::CONTENT_LENGTH);
-        let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        match length {
-            Some(length) if length > MAX_BODY => Err(catalogue::BODY_TOO_LARGE),
-            Some(_) => Ok(()),
-            None if headers.contains_key(header::TRANSFER_ENCODING) => Ok(()),
-            None if self.inbound.is_empty() => Err(catalogue::NO_LENGTH),
-            None => Ok(()),
-        }
     }
 
     /// Signature, expiry and conditions; the sizes that the policy allows come out.
@@ -147,7 +93,7 @@ impl Upload<'_> {
         report: &mut UploadReport,
     ) -> Result<Option<(u64, u64)>, OssError> {
         let shared = self.shared;
-        let signed = signature::verify(form, &shared.keys, &shared.region, self.now)?;
+        let signed = signature::verify_form(form, &shared.keys, &shared.region, self.now)?;
         let Some(signed) = signed else {
             if self.bucket.acl != Acl::PublicReadWrite {
                 return Err(catalogue::NO_RIGHT);
@@ -182,12 +128,12 @@ impl Upload<'_> {
             if size > max {
                 return Err(catalogue::TOO_LARGE);
             }
-            upload.write(data).await.map_err(|e| refusal(&e))?;
+            upload.write(data).await.map_err(|e| storing::refusal(&e))?;
         }
         if size < min {
             return Err(catalogue::TOO_SMALL);
         }
-        upload.seal().await.map_err(|e| refusal(&e))
+        upload.seal().await.map_err(|e| storing::refusal(&e))
     }
 
     /// `Content-MD5` of the request is that of the whole body.
@@ -199,58 +145,6 @@ impl Upload<'_> {
                 Err(catalogue::INVALID_DIGEST)
             }
             _ => Ok(()),
-        }
-    }
-}
-
-impl Received {
-    async fn finish(self, mut report: UploadReport) -> Result<Response<EmulatorBody>, OssError> {
-        let shared = self.shared.clone();
-        let outcome = self.store_and_call(&mut report).await;
-        match &outcome {
-            Ok(response) => report.answered(response.status()),
-            Err(error) => report.refused(error),
-        }
-        shared.observe(report);
-        outcome
-    }
-
-    async fn store_and_call(
-        self,
-        report: &mut UploadReport,
-    ) -> Result<Response<EmulatorBody>, OssError> {
-        let shared = &self.shared;
-        let content = self.sealed.content().clone();
-        let record = Record::new(self.plan.description, content, self.now);
-        let overwrite = !self.plan.forbid_overwrite;
-        let stored = self.sealed.commit(record.clone(), overwrite).await;
-        stored.map_err(|e| refusal(&e))?;
-        report.steps.push(UploadStep::Stored);
-        let Some(directive) = &self.directive else {
-            return Ok(self.success.response(&self.bucket.name, &record));
-        };
-        let upload = callback::Upload {
-            bucket: &self.bucket.name,
-            record: &record,
-            form: &self.form,
-            request_id: &self.request_id,
-            client: &self.client,
-            at: shared.now(),
-        };
-        let (answer, content_type) =
-            callback::run(&shared.caller, directive, &upload, &mut report.exchanges).await?;
-        report.steps.push(UploadStep::Callback);
-        Ok(Success::relay(answer, content_type, &record))
-    }
-}
-
-fn refusal(error: &StoreError) -> OssError {
-    match error {
-        StoreError::Exists => catalogue::ALREADY_EXISTS,
-        StoreError::Full => catalogue::STORE_FULL,
-        StoreError::Io(error) => {
-            tracing::error!(%error, "the folder of the emulator cannot be used");
-            catalogue::INTERNAL
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What somebody may upload.
 
+mod callback;
+
 use std::{
     fmt,
     num::NonZeroU16,
@@ -16,10 +18,7 @@ use super::{
     content_types::ContentTypes,
     credentials::Credentials,
     denied::Denied,
-    directive::CallbackDirective,
     error::PolicyError,
-    mint::Granted,
-    moment::{Moment, system_time},
     object_name::unique_key,
     post_policy::PostPolicy,
     requested::RequestedFile,
@@ -236,42 +235,11 @@ impl Grant {
             let callback = template.callback.clone().with_custom(&self.variables);
             Arc::make_mut(&mut template).callback = callback.map_err(PolicyError::Callback)?;
         }
-        if let Some(callback) = self.with_ticket(&template, &key, &terms, credentials, at)? {
+        let ends = credentials.expires_at();
+        if let Some(callback) = self.with_ticket(&template, &key, &terms, ends, at)? {
             Arc::make_mut(&mut template).callback = callback;
         }
         Ok(PostPolicyBuilder::of(template, key, terms).build()?)
-    }
-
-    fn with_ticket(
-        &self,
-        template: &Template,
-        key: &UploadKey,
-        terms: &Terms,
-        credentials: &Credentials,
-        at: SystemTime,
-    ) -> Result<Option<CallbackDirective>, PolicyError> {
-        let claims = match (&self.claims, &template.mint) {
-            (Claims::None, _) => None,
-            (Claims::Some(claims), Some(_)) => Some(claims),
-            (Claims::Some(_), None) | (Claims::NotJson, _) => return Err(PolicyError::Claims),
-        };
-        let Some(mint) = &template.mint else {
-            return Ok(None);
-        };
-        let moment = Moment::new(at, terms.lifetime, credentials.expires_at())?;
-        let granted = Granted {
-            bucket: template
-                .destination
-                .bucket_known()
-                .ok_or(PolicyError::Bucket)?,
-            key,
-            terms,
-            types_are_pinned: template.profile == Profile::Full,
-            claims,
-            max_uses: self.max_uses,
-            ends: system_time(moment.expires()),
-        };
-        mint.callback(&template.callback, &granted, at).map(Some)
     }
 
     fn narrowed_type(&self, asked: &RequestedFile) -> Result<ContentTypes, Denied> {

@@ -7,9 +7,14 @@
     missing_debug_implementations
 )]
 
+mod buckets;
 mod callbacks;
+mod client;
 mod objects;
+mod parts;
 mod policies;
 mod processes;
+mod puts;
 mod refusals;
+mod signatures;
 mod support;

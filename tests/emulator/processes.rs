@@ -36,6 +36,7 @@ fn a_process_that_serves_a_folder() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let emulator = builder()
             .bucket(HostedBucket::new("public".parse().unwrap()).acl(Acl::PublicRead))
+            .bucket(HostedBucket::new("open".parse().unwrap()).acl(Acl::PublicReadWrite))
             .store(ObjectStore::folder(folder).unwrap())
             .build()
             .unwrap();
@@ -166,6 +167,66 @@ fn a_gibibyte_takes_little_memory() {
 #[ignore = "writes four gibibytes"]
 fn four_gibibytes_take_little_memory() {
     upload_in_little_memory(4096 * MIB);
+}
+
+/// Parts on their way in, and while they are made one.
+#[cfg(target_os = "linux")]
+#[test]
+fn half_a_gibibyte_in_parts_takes_little_memory() {
+    const PART: u64 = 128 * MIB;
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path());
+    let request = |method: &str, target: &str, body: &[u8], times: u64| {
+        let length = body.len() as u64 * times;
+        let mut stream = process.connect();
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: open.localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        for _ in 0..times {
+            stream.write_all(body).unwrap();
+        }
+        let answer = answer(stream);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        answer
+    };
+    let between = |text: &str, before: &str, after: &str| {
+        let (_, rest) = text.split_once(before).unwrap();
+        rest.split_once(after).unwrap().0.to_owned()
+    };
+    let id = between(
+        &request("POST", "/large?uploads", b"", 1),
+        "<UploadId>",
+        "</UploadId>",
+    );
+    let piece = vec![7; usize::try_from(MIB).unwrap()];
+    let mut list = String::from("<CompleteMultipartUpload>");
+    for number in 1..=4 {
+        let target = format!("/large?partNumber={number}&uploadId={id}");
+        let etag = between(
+            &request("PUT", &target, &piece, PART / MIB),
+            "etag: \"",
+            "\"",
+        );
+        list += &format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>");
+    }
+    list += "</CompleteMultipartUpload>";
+    request("POST", &format!("/large?uploadId={id}"), list.as_bytes(), 1);
+    let store = ObjectStore::folder(folder.path()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let objects = runtime
+        .block_on(store.list(&"open".parse().unwrap()))
+        .unwrap();
+    assert_eq!(objects[0].size(), 4 * PART);
+    let peak = process.peak_memory();
+    println!(
+        "{} bytes in parts with {} KiB at most",
+        4 * PART,
+        peak / 1024
+    );
+    assert!(peak < 64 * MIB, "{peak}");
 }
 
 /// A hundred times the process is killed: in the middle of a file, with only the end missing, with the answer on its way,

@@ -17,7 +17,6 @@ use crate::{
     emulator::{
         catalogue::{CALLBACK_BAD_LENGTH, CALLBACK_CONNECT, CALLBACK_TIMEOUT, INTERNAL},
         error::OssError,
-        form::Form,
         object::Record,
         report::Exchange,
     },
@@ -39,7 +38,7 @@ pub(in crate::emulator) struct Caller {
 pub(in crate::emulator) struct Upload<'a> {
     pub(in crate::emulator) bucket: &'a Bucket,
     pub(in crate::emulator) record: &'a Record,
-    pub(in crate::emulator) form: &'a Form,
+    pub(in crate::emulator) operation: &'static str,
     pub(in crate::emulator) request_id: &'a str,
     pub(in crate::emulator) client: &'a str,
     pub(in crate::emulator) at: SystemTime,
@@ -163,7 +162,9 @@ fn body(directive: &Directive, upload: &Upload<'_>) -> String {
         }
         let Some(variable) = Var::from_name(name) else {
             // What is not known, and what was not sent, is empty.
-            return Value::Text(upload.form.custom(name).unwrap_or_default());
+            let mut custom = directive.variables.iter();
+            let value = custom.find(|(known, _)| known == name);
+            return Value::Text(value.map_or("", |(_, value)| value));
         };
         Value::Text(match variable {
             Var::Bucket => upload.bucket.as_str(),
@@ -179,7 +180,7 @@ fn body(directive: &Directive, upload: &Upload<'_>) -> String {
             Var::VpcId => "",
             Var::ClientIp => upload.client,
             Var::ReqId => upload.request_id,
-            Var::Operation => "PostObject",
+            Var::Operation => upload.operation,
         })
     })
 }

@@ -1,6 +1,6 @@
 //! What the field `callback` says.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue};
@@ -33,6 +33,8 @@ pub(in crate::emulator) struct Directive {
     pub(super) body_type: CallbackBodyType,
     pub(super) sni: bool,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    /// Custom variables, names and values.
+    pub(in crate::emulator) variables: Vec<(String, String)>,
     /// The text that was Base64.
     pub(in crate::emulator) json: String,
 }
@@ -117,6 +119,7 @@ impl Directive {
             body_type,
             sni,
             headers,
+            variables: Vec::new(),
             json: String::new(),
         };
         Ok((directive, urls))
@@ -135,18 +138,19 @@ impl From<OssError> for Fault {
     }
 }
 
-/// The field `callback-var`. A form has a field of its own for each variable, so nothing is taken from it, but OSS is
-/// said to look at it.
-pub(in crate::emulator) fn check_variables(encoded: &str) -> Result<(), OssError> {
+/// Custom variables in one piece: JSON of names and texts. Every name begins with `x:`.
+///
+/// A form has a field of its own for each variable, so nothing is taken from its `callback-var`, but OSS is said to
+/// look at it.
+pub(in crate::emulator) fn variables(encoded: &str) -> Result<Vec<(String, String)>, OssError> {
     if encoded.len() > MAX_ENCODED {
         return Err(CALLBACK_VAR_LENGTH.argument("callback-var", encoded));
     }
     let refuse = || CALLBACK_VAR.argument("callback-var", encoded);
     let json = STANDARD.decode(encoded).map_err(|_| refuse())?;
-    let map: serde_json::Map<String, Value> =
-        serde_json::from_slice(&json).map_err(|_| refuse())?;
-    if map.values().all(Value::is_string) {
-        Ok(())
+    let map: BTreeMap<String, String> = serde_json::from_slice(&json).map_err(|_| refuse())?;
+    if map.keys().all(|name| name.starts_with("x:")) {
+        Ok(map.into_iter().collect())
     } else {
         Err(refuse())
     }

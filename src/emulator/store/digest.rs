@@ -36,6 +36,7 @@ impl Digest {
         Content {
             size: self.size,
             md5: self.md5.finalize().into(),
+            parts: None,
             crc64: self.crc.finalize(),
             image,
         }

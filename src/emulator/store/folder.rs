@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 use tokio::task::JoinHandle;
 
 use super::{
@@ -22,7 +22,10 @@ use super::{
     digest::{Digest, measure},
 };
 use crate::{
-    emulator::object::{Content, ObjectSummary, Record},
+    emulator::{
+        object::{Content, Record},
+        summary::ObjectSummary,
+    },
     protocol::Bucket,
 };
 
@@ -84,6 +87,14 @@ impl FolderStore {
         match read(&self.path(bucket, key)) {
             Ok(found) => Ok(Some(found)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn remove(&self, bucket: &Bucket, key: &str) -> io::Result<()> {
+        match fs::remove_file(self.path(bucket, key)) {
+            Ok(()) => sync_folder(&self.of_bucket(bucket)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -175,16 +186,8 @@ impl FolderUpload {
     pub(super) async fn seal(mut self) -> io::Result<Sealed> {
         let file = self.ready().await?;
         blocking(move || {
-            let mut file = write_all(file, &self.batch)?;
-            file.rewind()?;
-            let image = measure(&mut BufReader::new(file.as_file()));
-            file.as_file_mut().seek(SeekFrom::End(0))?;
-            Ok(Sealed {
-                content: self.digest.finish(image),
-                store: self.store,
-                bucket: self.bucket,
-                file,
-            })
+            let file = write_all(file, &self.batch)?;
+            Sealed::new(self.store, self.bucket, file, self.digest)
         })
         .await
     }
@@ -204,7 +207,59 @@ pub(super) struct Sealed {
     content: Content,
 }
 
+/// A part of an upload in parts.
+pub(super) struct Part(TempPath);
+
 impl Sealed {
+    fn new(
+        store: Arc<FolderStore>,
+        bucket: Bucket,
+        mut file: NamedTempFile,
+        digest: Digest,
+    ) -> io::Result<Self> {
+        file.rewind()?;
+        let image = measure(&mut BufReader::new(file.as_file()));
+        file.as_file_mut().seek(SeekFrom::End(0))?;
+        Ok(Self {
+            content: digest.finish(image),
+            store,
+            bucket,
+            file,
+        })
+    }
+
+    /// The parts in their order, copied into one file a batch at a time.
+    pub(super) fn join<'a>(
+        store: Arc<FolderStore>,
+        bucket: &Bucket,
+        parts: impl Iterator<Item = &'a Part>,
+    ) -> io::Result<Self> {
+        let mut file = NamedTempFile::new_in(store.temporary())?;
+        let mut digest = Digest::new();
+        let mut batch = vec![0; BATCH];
+        for Part(path) in parts {
+            let mut part = File::open(path)?;
+            loop {
+                let read = part.read(&mut batch)?;
+                if read == 0 {
+                    break;
+                }
+                digest.update(&batch[..read]);
+                file.write_all(&batch[..read])?;
+            }
+        }
+        Self::new(store, bucket.clone(), file, digest)
+    }
+
+    /// Closes the file, so that many parts do not need as many handles.
+    pub(super) fn into_part(self) -> Part {
+        Part(self.file.into_temp_path())
+    }
+
+    pub(super) fn content_mut(&mut self) -> &mut Content {
+        &mut self.content
+    }
+
     pub(super) fn content(&self) -> &Content {
         &self.content
     }

@@ -16,7 +16,10 @@ use super::{
     digest::{Digest, measure},
 };
 use crate::{
-    emulator::object::{Content, ObjectSummary, Record},
+    emulator::{
+        object::{Content, Image, Record},
+        summary::ObjectSummary,
+    },
     protocol::Bucket,
 };
 
@@ -32,11 +35,11 @@ pub(super) struct MemoryStore {
 pub(super) struct Object {
     pub(super) record: Record,
     pub(super) chunks: Arc<[Bytes]>,
-    _space: Space,
+    _space: Vec<Arc<Space>>,
 }
 
 /// Bytes that are taken, until this is dropped.
-struct Space {
+pub(super) struct Space {
     store: Arc<MemoryStore>,
     taken: u64,
 }
@@ -65,6 +68,10 @@ impl MemoryStore {
         of_bucket
             .map(|(_, object)| ObjectSummary::of(&object.record))
             .collect()
+    }
+
+    pub(super) fn remove(&self, bucket: &Bucket, key: &str) {
+        self.objects().remove(&(bucket.clone(), key.to_owned()));
     }
 
     fn objects(&self) -> MutexGuard<'_, HashMap<(Bucket, String), Arc<Object>>> {
@@ -117,41 +124,89 @@ impl MemoryUpload {
     }
 
     pub(super) fn seal(self) -> Sealed {
-        let mut head = Vec::new();
-        for chunk in &self.chunks {
-            let room = HEAD - head.len();
-            head.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        }
+        let image = image(&self.chunks);
         Sealed {
-            content: self.digest.finish(measure(&mut Cursor::new(head))),
+            content: self.digest.finish(image),
             bucket: self.bucket,
             chunks: self.chunks.into(),
-            space: self.space,
+            store: self.space.store.clone(),
+            space: vec![Arc::new(self.space)],
         }
     }
 }
 
+fn image(chunks: &[Bytes]) -> Option<Image> {
+    let mut head = Vec::new();
+    for chunk in chunks {
+        let room = HEAD - head.len();
+        head.extend_from_slice(&chunk[..chunk.len().min(room)]);
+    }
+    measure(&mut Cursor::new(head))
+}
+
+/// A part of an upload in parts.
+pub(super) struct Part {
+    chunks: Arc<[Bytes]>,
+    space: Vec<Arc<Space>>,
+}
+
 pub(super) struct Sealed {
+    store: Arc<MemoryStore>,
     bucket: Bucket,
     content: Content,
     chunks: Arc<[Bytes]>,
-    space: Space,
+    space: Vec<Arc<Space>>,
 }
 
 impl Sealed {
+    /// The parts in their order, as one; they share their bytes with it.
+    pub(super) fn join<'a>(
+        store: Arc<MemoryStore>,
+        bucket: &Bucket,
+        parts: impl Iterator<Item = &'a Part>,
+    ) -> Self {
+        let mut digest = Digest::new();
+        let mut chunks = Vec::new();
+        let mut space = Vec::new();
+        for part in parts {
+            for chunk in &*part.chunks {
+                digest.update(chunk);
+                chunks.push(chunk.clone());
+            }
+            space.extend(part.space.iter().cloned());
+        }
+        Self {
+            content: digest.finish(image(&chunks)),
+            store,
+            bucket: bucket.clone(),
+            chunks: chunks.into(),
+            space,
+        }
+    }
+
+    pub(super) fn into_part(self) -> Part {
+        Part {
+            chunks: self.chunks,
+            space: self.space,
+        }
+    }
+
     pub(super) fn content(&self) -> &Content {
         &self.content
     }
 
+    pub(super) fn content_mut(&mut self) -> &mut Content {
+        &mut self.content
+    }
+
     pub(super) fn commit(self, record: Record, overwrite: bool) -> Result<(), StoreError> {
-        let store = self.space.store.clone();
         let place = (self.bucket, record.description.key.clone());
         let object = Object {
             record,
             chunks: self.chunks,
             _space: self.space,
         };
-        let mut objects = store.objects();
+        let mut objects = self.store.objects();
         if !overwrite && objects.contains_key(&place) {
             return Err(StoreError::Exists);
         }

@@ -3,14 +3,19 @@
 mod digest;
 mod folder;
 mod memory;
+mod parts;
 mod range;
 
 use std::{fmt, io, path::Path, sync::Arc};
 
 use bytes::Bytes;
+pub(super) use parts::{Part, Session, Sessions};
 pub(super) use range::FileRange;
 
-use super::object::{Content, ObjectSummary, Record};
+use super::{
+    object::{Content, Record},
+    summary::ObjectSummary,
+};
 use crate::protocol::Bucket;
 use folder::{FolderStore, FolderUpload};
 use memory::{MemoryStore, MemoryUpload};
@@ -28,7 +33,10 @@ use memory::{MemoryStore, MemoryUpload};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct ObjectStore(Kind);
+pub struct ObjectStore {
+    kind: Kind,
+    sessions: Arc<Sessions>,
+}
 
 #[derive(Clone)]
 enum Kind {
@@ -40,21 +48,26 @@ impl ObjectStore {
     /// In memory, up to so many bytes of content, uploads under way included. An upload beyond that is refused.
     #[must_use]
     pub fn memory(limit: u64) -> Self {
-        Self(Kind::Memory(Arc::new(MemoryStore::new(limit))))
+        Self::of(Kind::Memory(Arc::new(MemoryStore::new(limit))))
     }
 
     /// In this folder, which is made if it is missing. It must belong to one process at a time.
     ///
     /// An upload goes into a temporary file, which is synchronised and then renamed: whatever happens to the process,
     /// an object is there as a whole or not at all, and one that was acknowledged is there. What an earlier process
-    /// left unfinished is removed.
+    /// left unfinished is removed, uploads in parts included.
     ///
     /// # Errors
     ///
     /// When the folder cannot be made, read or written.
     pub fn folder(path: impl AsRef<Path>) -> io::Result<Self> {
         let store = FolderStore::open(path.as_ref())?;
-        Ok(Self(Kind::Folder(Arc::new(store))))
+        Ok(Self::of(Kind::Folder(Arc::new(store))))
+    }
+
+    fn of(kind: Kind) -> Self {
+        let sessions = Arc::default();
+        Self { kind, sessions }
     }
 
     /// The objects of a bucket, by name.
@@ -63,7 +76,7 @@ impl ObjectStore {
     ///
     /// When the folder cannot be read.
     pub async fn list(&self, bucket: &Bucket) -> io::Result<Vec<ObjectSummary>> {
-        let mut list = match &self.0 {
+        let mut list = match &self.kind {
             Kind::Memory(store) => store.list(bucket),
             Kind::Folder(store) => {
                 let (store, bucket) = (store.clone(), bucket.clone());
@@ -80,7 +93,7 @@ impl ObjectStore {
         bucket: &Bucket,
         key: &str,
     ) -> io::Result<Option<(Record, Stored)>> {
-        match &self.0 {
+        match &self.kind {
             Kind::Memory(store) => Ok(store
                 .get(bucket, key)
                 .map(|object| (object.record.clone(), Stored::Memory(object.chunks.clone())))),
@@ -96,9 +109,28 @@ impl ObjectStore {
         Ok(self.get(bucket, key).await?.is_some())
     }
 
+    /// Removes an object, if it is there.
+    pub(super) async fn remove(&self, bucket: &Bucket, key: &str) -> io::Result<()> {
+        match &self.kind {
+            Kind::Memory(store) => {
+                store.remove(bucket, key);
+                Ok(())
+            }
+            Kind::Folder(store) => {
+                let (store, bucket, key) = (store.clone(), bucket.clone(), key.to_owned());
+                blocking(move || store.remove(&bucket, &key)).await
+            }
+        }
+    }
+
+    /// The uploads in parts that are under way.
+    pub(super) fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
     /// Begins an upload; nothing of it is seen before [`Sealed::commit`].
     pub(super) async fn begin(&self, bucket: &Bucket) -> io::Result<Upload> {
-        Ok(Upload(match &self.0 {
+        Ok(Upload(match &self.kind {
             Kind::Memory(store) => UploadKind::Memory(MemoryUpload::new(store.clone(), bucket)),
             Kind::Folder(store) => {
                 let (store, bucket) = (store.clone(), bucket.clone());
@@ -110,7 +142,7 @@ impl ObjectStore {
 
 impl fmt::Debug for ObjectStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &self.kind {
             Kind::Memory(store) => f.debug_tuple("Memory").field(&store.limit()).finish(),
             Kind::Folder(store) => f.debug_tuple("Folder").field(&store.root()).finish(),
         }
@@ -173,6 +205,14 @@ enum SealedKind {
 }
 
 impl Sealed {
+    /// Replaces what was worked out.
+    fn content_mut(&mut self) -> &mut Content {
+        match &mut self.0 {
+            SealedKind::Memory(sealed) => sealed.content_mut(),
+            SealedKind::Folder(sealed) => sealed.content_mut(),
+        }
+    }
+
     pub(super) fn content(&self) -> &Content {
         match &self.0 {
             SealedKind::Memory(sealed) => sealed.content(),

@@ -5,9 +5,11 @@
 //! | `url` | the addresses, held to the rules of the layer |
 //! | `template` | [`CallbackBody`]: the body, made of typed variables |
 //! | `variable` | names of fields, and custom variables |
+//! | `request` | the same as headers, and as parameters of a URL |
 //! | `error` | [`CallbackDirectiveError`], [`CallbackFieldError`] |
 
 mod error;
+mod request;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -31,7 +33,7 @@ use self::{url::CallbackUrls, variable::CustomVariable};
 const MAX_ENCODED_LEN: usize = 5 * 1024;
 
 /// What OSS is told to call once an upload is stored: the `callback` field of a form, and the custom variables that go
-/// with it.
+/// with it. As [headers](Self::headers) or [parameters](Self::query_pairs) it goes with any other upload.
 ///
 /// The URL is sent exactly as it is given here. It is held to the rules that the
 /// [layer](crate::OssCallbackLayer) enforces on the other side, so no callback is asked for that would be refused.

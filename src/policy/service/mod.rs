@@ -23,8 +23,8 @@ use tower_service::Service;
 
 use super::{
     authorize::Authorize, credentials::CredentialsProvider, destination::Destination,
-    directive::CallbackDirective, error::PolicyError, mint::Mint, signature::SignatureVersion,
-    template::Template,
+    directive::CallbackDirective, error::PolicyError, grant::Grant, mint::Mint,
+    signature::SignatureVersion, template::Template,
 };
 use crate::{
     protocol::{Bucket, Endpoint, Region},
@@ -178,6 +178,11 @@ impl<A: Authorize> OssPolicyService<A> {
             mint.upload_time = time;
         }
         self
+    }
+
+    /// The callback of an upload that a server makes by itself, with a ticket for this grant.
+    pub(crate) fn callback_for(&self, grant: &Grant) -> Result<CallbackDirective, PolicyError> {
+        grant.callback(&self.issuer.template, (self.issuer.clock)())
     }
 
     /// The same tokens, for whom another authoriser lets have one.

@@ -1,0 +1,161 @@
+//! Uploads in parts: nothing of them is an object before they are complete.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use md5::{Digest as _, Md5};
+
+use super::{Kind, ObjectStore, Sealed, SealedKind, blocking, folder, memory};
+use crate::{
+    emulator::object::{Content, Description},
+    protocol::Bucket,
+};
+
+/// How many uploads in parts may be under way.
+const MAX_SESSIONS: usize = 10_000;
+
+/// An upload in parts.
+#[derive(Clone)]
+pub(in crate::emulator) struct Session {
+    pub(in crate::emulator) bucket: Bucket,
+    pub(in crate::emulator) description: Description,
+    pub(in crate::emulator) forbid_overwrite: bool,
+    pub(in crate::emulator) parts: BTreeMap<u16, Arc<Part>>,
+}
+
+/// A part that has arrived; dropped, it is gone.
+pub(in crate::emulator) struct Part {
+    pub(in crate::emulator) content: Content,
+    pub(in crate::emulator) stored: SystemTime,
+    data: Data,
+}
+
+enum Data {
+    Memory(memory::Part),
+    Folder(folder::Part),
+}
+
+/// Those under way, by their ids. They end with the process, whatever the store.
+#[derive(Default)]
+pub(in crate::emulator) struct Sessions(Mutex<HashMap<String, Session>>);
+
+impl Sessions {
+    /// `false` when there are too many.
+    pub(in crate::emulator) fn begin(&self, id: &str, session: Session) -> bool {
+        let mut sessions = self.lock();
+        let room = sessions.len() < MAX_SESSIONS;
+        if room {
+            sessions.insert(id.to_owned(), session);
+        }
+        room
+    }
+
+    /// What has arrived so far.
+    pub(in crate::emulator) fn get(&self, id: &str, bucket: &Bucket, key: &str) -> Option<Session> {
+        let sessions = self.lock();
+        sessions
+            .get(id)
+            .filter(|session| session.is_of(bucket, key))
+            .cloned()
+    }
+
+    /// Adds a part, or replaces it; `false` when the upload is no longer under way.
+    pub(in crate::emulator) fn add(&self, id: &str, number: u16, part: Part) -> bool {
+        let mut sessions = self.lock();
+        let session = sessions.get_mut(id);
+        session
+            .map(|session| session.parts.insert(number, Arc::new(part)))
+            .is_some()
+    }
+
+    /// Ends an upload: of several who ask, one gets it.
+    pub(in crate::emulator) fn take(
+        &self,
+        id: &str,
+        bucket: &Bucket,
+        key: &str,
+    ) -> Option<Session> {
+        let mut sessions = self.lock();
+        sessions
+            .get(id)
+            .filter(|session| session.is_of(bucket, key))?;
+        sessions.remove(id)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Session>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Session {
+    fn is_of(&self, bucket: &Bucket, key: &str) -> bool {
+        self.bucket == *bucket && self.description.key == key
+    }
+}
+
+impl Sealed {
+    /// Keeps it as a part.
+    pub(in crate::emulator) fn into_part(self, at: SystemTime) -> Part {
+        Part {
+            content: self.content().clone(),
+            stored: at,
+            data: match self.0 {
+                SealedKind::Memory(sealed) => Data::Memory(sealed.into_part()),
+                SealedKind::Folder(sealed) => Data::Folder(sealed.into_part()),
+            },
+        }
+    }
+}
+
+impl ObjectStore {
+    /// Makes one content of these parts. They stay as they are.
+    pub(in crate::emulator) async fn join(
+        &self,
+        bucket: &Bucket,
+        parts: Vec<Arc<Part>>,
+    ) -> io::Result<Sealed> {
+        let (kind, bucket) = (self.kind.clone(), bucket.clone());
+        blocking(move || {
+            let mut md5 = Md5::new();
+            for part in &parts {
+                md5.update(part.content.md5);
+            }
+            let kind = match kind {
+                Kind::Memory(store) => {
+                    let parts = parts.iter().filter_map(|part| part.in_memory());
+                    SealedKind::Memory(memory::Sealed::join(store, &bucket, parts))
+                }
+                Kind::Folder(store) => {
+                    let parts = parts.iter().filter_map(|part| part.in_folder());
+                    SealedKind::Folder(folder::Sealed::join(store, &bucket, parts)?)
+                }
+            };
+            let mut sealed = Sealed(kind);
+            let content = sealed.content_mut();
+            content.md5 = md5.finalize().into();
+            content.parts = u16::try_from(parts.len()).ok();
+            Ok(sealed)
+        })
+        .await
+    }
+}
+
+impl Part {
+    fn in_memory(&self) -> Option<&memory::Part> {
+        match &self.data {
+            Data::Memory(part) => Some(part),
+            Data::Folder(_) => None,
+        }
+    }
+
+    fn in_folder(&self) -> Option<&folder::Part> {
+        match &self.data {
+            Data::Folder(part) => Some(part),
+            Data::Memory(_) => None,
+        }
+    }
+}

@@ -1,0 +1,68 @@
+#!/bin/sh
+# Runs Alibaba's own SDKs, from their registries, against the emulator. What they assert is what counts.
+#
+#   tests/sdk/run.sh            all of them
+#   tests/sdk/run.sh python     oss2 and alibabacloud-oss-v2
+#   tests/sdk/run.sh node       ali-oss
+#   tests/sdk/run.sh browser    ali-oss and uppy in Chromium; needs one on the path
+#
+# Needs cargo, python3 with venv and pip, node with npm. Everything is installed into a temporary folder, and the
+# project depends on none of it. With SDK_FOLDER set, what is installed there is used again.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+which=${1:-all}
+work=$(mktemp -d)
+folder=${SDK_FOLDER:-$work}
+server=
+
+stop() {
+    # The server ends with its standard input.
+    exec 9>&- || true
+    if [ -n "$server" ]; then
+        wait "$server" 2>/dev/null || true
+    fi
+    rm -rf "$work"
+}
+trap stop EXIT
+trap 'exit 1' INT TERM
+
+cd "$here/../.."
+cargo build --quiet --example sdk_server --features emulator
+target=${CARGO_TARGET_DIR:-target}
+
+mkfifo "$work/stdin"
+"$target/debug/examples/sdk_server" <"$work/stdin" >"$work/addresses" &
+server=$!
+exec 9>"$work/stdin"
+tries=0
+until grep -q '^app ' "$work/addresses"; do
+    tries=$((tries + 1))
+    if [ "$tries" -gt 100 ]; then
+        echo "the server does not start" >&2
+        exit 1
+    fi
+    sleep 0.1
+done
+OSS_URL=$(sed -n 's/^oss //p' "$work/addresses")
+APP_URL=$(sed -n 's/^app //p' "$work/addresses")
+export OSS_URL APP_URL
+
+if [ "$which" = all ] || [ "$which" = python ]; then
+    [ -x "$folder/venv/bin/python" ] || python3 -m venv "$folder/venv"
+    "$folder/venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"
+    "$folder/venv/bin/python" "$here/oss2_sdk.py"
+    "$folder/venv/bin/python" "$here/v2_sdk.py"
+fi
+
+if [ "$which" = all ] || [ "$which" = node ] || [ "$which" = browser ]; then
+    mkdir -p "$folder/node"
+    cp "$here/package.json" "$here"/*.mjs "$folder/node/"
+    (cd "$folder/node" && npm install --silent --no-audit --no-fund)
+fi
+if [ "$which" = all ] || [ "$which" = node ]; then
+    (cd "$folder/node" && node ali_oss.mjs)
+fi
+if [ "$which" = browser ]; then
+    (cd "$folder/node" && node browser.mjs)
+fi
