@@ -285,9 +285,7 @@ async fn the_body_has_what_a_ticket_is_checked_against() {
         }
         assert!(body.contains(&format!("&{TICKET_FIELD}=")));
         // The policy pins it all.
-        let policy = token
-            .get("policy")
-            .unwrap_or_else(|| &token["fields"]["policy"]);
+        let policy = token.get("policy").unwrap_or_else(|| &token["fields"]["policy"]);
         let policy = STANDARD.decode(policy.as_str().unwrap()).unwrap();
         let policy: Value = serde_json::from_slice(&policy).unwrap();
         let pinned = json!({ "callback": callback });

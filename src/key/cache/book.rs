@@ -6,14 +6,12 @@ use tokio::sync::watch;
 
 use super::{
     super::{PublicKey, fetch::FetchError},
+    answer::{Answer, Kept, Landed, Why},
     budget::Budget,
     failing::Failing,
     limits::Limits,
     view::{Shown, View},
 };
-
-/// What a fetch came to; nothing yet while it is under way.
-pub(super) type Landed = Option<Result<PublicKey, Arc<FetchError>>>;
 
 /// Points in time are durations since the cache was made.
 #[derive(Debug)]
@@ -43,42 +41,15 @@ struct Good {
 struct Running {
     entry: u16,
     landed: watch::Receiver<Landed>,
+    share: Share,
+    begun: bool,
 }
 
-/// Why somebody asks for a fetch.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Why {
-    /// There is no key that may be used.
-    Missing,
-    /// The key will not be fresh for much longer.
-    Refresh,
-    /// A signature did not match under the key.
-    Suspicion,
-}
-
-#[derive(Debug)]
-pub(super) enum Answer {
-    /// It came while somebody asked.
-    Held(PublicKey),
-    /// The one who asked has to fetch, and to say here what it came to.
-    Start(watch::Sender<Landed>, watch::Receiver<Landed>),
-    /// Somebody is fetching.
-    Running(watch::Receiver<Landed>),
-    /// Not now: the last fetch failed.
-    Cooling(Arc<FetchError>),
-    /// Not now: there were too many fetches.
-    OverBudget,
-    /// A signature is no reason now.
-    NoReason,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Kept {
-    New,
-    Same,
-    Changed,
-    /// The cache is full of keys that are good.
-    No,
+/// Whose fetches a fetch is counted with.
+#[derive(Clone, Copy, Debug)]
+enum Share {
+    Anybody,
+    Reserved,
 }
 
 impl Book {
@@ -128,13 +99,13 @@ impl Book {
                 _ => {}
             },
         }
-        if !self.take(entry, now) {
-            let free_at = self.anybody.free_at().min(self.reserved.free_at());
+        let Some(share) = self.promise(entry, now) else {
+            let free_at = self.anybody.free_at(now).min(self.reserved.free_at(now));
             if let Some(good) = self.good_mut(entry) {
                 good.quiet_until = free_at;
             }
             return Answer::OverBudget;
-        }
+        };
         let look_again = now.saturating_add(self.limits.look_again);
         if let Some(good) = self.good_mut(entry) {
             good.unsuspected_until = look_again;
@@ -143,19 +114,36 @@ impl Book {
         self.running.push(Running {
             entry,
             landed: landed.clone(),
+            share,
+            begun: false,
         });
         Answer::Start(sender, landed)
     }
 
+    /// A fetch gets its slot.
+    pub(super) fn begin(&mut self, entry: u16, now: Duration) {
+        let running = self
+            .running
+            .iter_mut()
+            .find(|running| running.entry == entry);
+        if let Some(running) = running.filter(|running| !running.begun) {
+            running.begun = true;
+            let share = running.share;
+            self.budget(share).begin(now);
+        }
+    }
+
     /// Whether the fetch that is under way may be tried once more.
-    pub(super) fn take(&mut self, entry: u16, now: Duration) -> bool {
-        let known =
-            self.expected.contains(&entry) || self.good.iter().any(|good| good.entry == entry);
-        (known && self.reserved.take(now)) || self.anybody.take(now)
+    pub(super) fn begin_again(&mut self, entry: u16, now: Duration) -> bool {
+        let share = self.promise(entry, now);
+        if let Some(share) = share {
+            self.budget(share).begin(now);
+        }
+        share.is_some()
     }
 
     pub(super) fn landed(&mut self, entry: u16, key: &PublicKey, now: Duration) -> Kept {
-        self.running.retain(|running| running.entry != entry);
+        self.ended(entry);
         let fetched = Good {
             entry,
             key: key.clone(),
@@ -190,7 +178,7 @@ impl Book {
         now: Duration,
         chance: u32,
     ) -> Duration {
-        self.running.retain(|running| running.entry != entry);
+        self.ended(entry);
         let limits = self.limits.clone();
         if let Some(good) = self.good_mut(entry) {
             good.failures = good.failures.saturating_add(1);
@@ -233,6 +221,32 @@ impl Book {
             }
         });
         View(shown.collect())
+    }
+
+    fn ended(&mut self, entry: u16) {
+        let Some(at) = (self.running.iter()).position(|running| running.entry == entry) else {
+            return;
+        };
+        let running = self.running.swap_remove(at);
+        if !running.begun {
+            self.budget(running.share).withdraw();
+        }
+    }
+
+    fn promise(&mut self, entry: u16, now: Duration) -> Option<Share> {
+        let known =
+            self.expected.contains(&entry) || self.good.iter().any(|good| good.entry == entry);
+        if known && self.reserved.promise(now) {
+            return Some(Share::Reserved);
+        }
+        self.anybody.promise(now).then_some(Share::Anybody)
+    }
+
+    fn budget(&mut self, share: Share) -> &mut Budget {
+        match share {
+            Share::Anybody => &mut self.anybody,
+            Share::Reserved => &mut self.reserved,
+        }
     }
 
     fn good_mut(&mut self, entry: u16) -> Option<&mut Good> {

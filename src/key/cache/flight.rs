@@ -12,7 +12,7 @@ use super::{
         KeyUrl, PublicKey,
         fetch::{FetchError, FetchErrorKind as Kind},
     },
-    book::Landed,
+    answer::Landed,
     shared::Shared,
 };
 
@@ -59,6 +59,7 @@ pub(super) async fn fly(mut landing: Landing, awaited: bool) {
     let shared = Arc::clone(&landing.shared);
     // Never closed; without a slot the fetch would only be one too many.
     let _slot = shared.slots.acquire().await.ok();
+    shared.begin(&landing.url);
     let limit = shared.limits.fetch_timeout;
     let attempts = async {
         let started = Instant::now();
@@ -68,7 +69,7 @@ pub(super) async fn fly(mut landing: Landing, awaited: bool) {
             _ => return first,
         }
         sleep(BREATH).await;
-        if shared.may_retry(&landing.url) {
+        if shared.begin_again(&landing.url) {
             attempt(&shared, &landing.url).await
         } else {
             first

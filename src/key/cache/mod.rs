@@ -1,5 +1,6 @@
 //! Keys that are fetched when they are first named, and kept.
 
+mod answer;
 mod book;
 mod budget;
 mod builder;

@@ -18,7 +18,8 @@ use super::{
         KeyError, KeyLookup, KeyUrl, PublicKey,
         fetch::{FetchError, FetchErrorKind, FetchKey},
     },
-    book::{Answer, Book, Kept, Landed, Why},
+    answer::{Answer, Kept, Landed, Why},
+    book::Book,
     flight::{Landing, fly},
     limits::Limits,
     stats::{Counters, KeyStats},
@@ -137,9 +138,13 @@ impl Shared {
         self.view.store(Arc::new(book.view()));
     }
 
+    pub(super) fn begin(&self, url: &KeyUrl) {
+        self.book().begin(url.entry(), self.now());
+    }
+
     /// Whether a fetch that is under way may be tried once more.
-    pub(super) fn may_retry(&self, url: &KeyUrl) -> bool {
-        self.book().take(url.entry(), self.now())
+    pub(super) fn begin_again(&self, url: &KeyUrl) -> bool {
+        self.book().begin_again(url.entry(), self.now())
     }
 
     fn look_up(self: &Arc<Self>, url: &KeyUrl, now: Duration) -> KeyLookup {
