@@ -14,6 +14,7 @@ use super::{
     },
     answer::Landed,
     shared::Shared,
+    stats::Counters,
 };
 
 /// Before a fetch that failed at once is tried again.
@@ -75,27 +76,41 @@ pub(super) async fn fly(mut landing: Landing, awaited: bool) {
             first
         }
     };
-    let result = match timeout(limit, attempts).await {
-        Ok(result) => result,
-        Err(_) => {
-            shared.counters.failure();
-            Err(FetchError::new(Kind::Timeout))
-        }
-    };
-    landing.land(result);
+    let result = timeout(limit, attempts).await;
+    landing.land(result.unwrap_or_else(|_| Err(FetchError::new(Kind::Timeout))));
 }
 
 async fn attempt(shared: &Shared, url: &KeyUrl) -> Result<PublicKey, FetchError> {
-    shared.counters.fetch();
-    let result = shared.fetcher.fetch(url).await.and_then(|pem| {
-        let key =
-            PublicKey::from_pem(&pem).map_err(|why| FetchError::with_source(Kind::Key, why))?;
-        if key.bits() < shared.min_bits {
-            return Err(FetchError::new(Kind::Key));
+    let counted = Counted::new(&shared.counters);
+    let pem = shared.fetcher.fetch(url).await?;
+    let key = PublicKey::from_pem(&pem).map_err(|why| FetchError::with_source(Kind::Key, why))?;
+    if key.bits() < shared.min_bits {
+        return Err(FetchError::new(Kind::Key));
+    }
+    counted.succeeded();
+    Ok(key)
+}
+
+/// Counts a fetch, and a failure of it however it ends.
+struct Counted<'c>(Option<&'c Counters>);
+
+impl<'c> Counted<'c> {
+    fn new(counters: &'c Counters) -> Self {
+        counters.fetch();
+        Self(Some(counters))
+    }
+
+    fn succeeded(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        if let Some(counters) = self.0 {
+            counters.failure();
         }
-        Ok(key)
-    });
-    result.inspect_err(|_| shared.counters.failure())
+    }
 }
 
 /// Whether it may be otherwise in a moment.

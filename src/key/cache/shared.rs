@@ -130,7 +130,7 @@ impl Shared {
                     target: "tower_aliyun_oss::key",
                     key_url = %url,
                     pause = pause.as_secs(),
-                    cause = error.cause().as_deref(),
+                    cause = error.cause().map(tracing::field::display),
                     "{error}"
                 );
             }
