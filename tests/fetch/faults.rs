@@ -335,13 +335,14 @@ fn df_25_a_runtime_that_ends_takes_its_fetches_with_it() {
     let keys = host.keys();
     assert_eq!(unavailable(at_once(&keys, 2)), Kind::NoRuntime);
     let first = runtime();
-    let lookup = first.block_on(async {
-        let KeyLookup::Pending(lookup) = keys.key(&official(2)) else {
-            panic!("nothing is at hand");
-        };
+    let mut waiting = None;
+    first.block_on(async {
+        waiting = Some(keys.key(&official(2)));
         settle().await;
-        lookup
     });
+    let Some(KeyLookup::Pending(lookup)) = waiting else {
+        panic!("nothing is at hand");
+    };
     assert_eq!((host.fetches(), host.running()), (1, 1));
     drop(first);
     assert_eq!(host.running(), 0);

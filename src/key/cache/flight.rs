@@ -42,7 +42,7 @@ impl Landing {
         self.done = true;
         let result = result.map_err(Arc::new);
         // First the cache, then those who wait: who has heard of a key finds it.
-        self.shared.settle(&self.url, result.clone());
+        self.shared.settle(&self.url, &result);
         self.sender.send_replace(Some(result));
     }
 }

@@ -98,44 +98,52 @@ impl Shared {
     }
 
     /// Takes what a fetch came to.
-    pub(super) fn settle(&self, url: &KeyUrl, result: Result<PublicKey, Arc<FetchError>>) {
-        let entry = url.entry();
-        let (now, chance) = (self.now(), chance());
-        let mut book = self.book();
+    pub(super) fn settle(&self, url: &KeyUrl, result: &Result<PublicKey, Arc<FetchError>>) {
         match result {
-            Ok(key) => match book.landed(entry, &key, now) {
-                Kept::New => tracing::info!(
-                    target: "tower_aliyun_oss::key",
-                    key_url = %url, bits = key.bits(), "fetched a new key"
-                ),
-                Kept::Same => tracing::debug!(
-                    target: "tower_aliyun_oss::key", key_url = %url, "the key is still the same"
-                ),
-                Kept::Changed => {
-                    self.counters.change();
-                    tracing::warn!(
-                        target: "tower_aliyun_oss::key",
-                        key_url = %url, bits = key.bits(), "another key stands under the same url"
-                    );
-                }
-                Kept::No => {
-                    let full = Arc::new(FetchError::new(FetchErrorKind::CacheFull));
-                    book.failed(entry, &full, now, chance);
-                    tracing::warn!(target: "tower_aliyun_oss::key", key_url = %url, "{full}");
-                }
-            },
-            Err(error) => {
-                let pause = book.failed(entry, &error, now, chance);
+            Ok(key) => self.landed(url, key),
+            Err(error) => self.failed(url, error),
+        }
+    }
+
+    fn landed(&self, url: &KeyUrl, key: &PublicKey) {
+        let kept = self.change(|book| book.landed(url.entry(), key, self.now()));
+        match kept {
+            Kept::New => tracing::info!(
+                target: "tower_aliyun_oss::key",
+                key_url = %url, bits = key.bits(), "fetched a new key"
+            ),
+            Kept::Same => tracing::debug!(
+                target: "tower_aliyun_oss::key", key_url = %url, "the key is still the same"
+            ),
+            Kept::Changed => {
+                self.counters.change();
                 tracing::warn!(
                     target: "tower_aliyun_oss::key",
-                    key_url = %url,
-                    pause = pause.as_secs(),
-                    cause = error.cause().map(tracing::field::display),
-                    "{error}"
+                    key_url = %url, bits = key.bits(), "another key stands under the same url"
                 );
             }
+            Kept::No => self.failed(url, &Arc::new(FetchError::new(FetchErrorKind::CacheFull))),
         }
+    }
+
+    fn failed(&self, url: &KeyUrl, error: &Arc<FetchError>) {
+        let chance = chance();
+        let pause = self.change(|book| book.failed(url.entry(), error, self.now(), chance));
+        tracing::warn!(
+            target: "tower_aliyun_oss::key",
+            key_url = %url,
+            pause = pause.as_secs(),
+            cause = error.cause().map(tracing::field::display),
+            "{error}"
+        );
+    }
+
+    /// Shows what has changed before the book is closed; what is logged of it is logged afterwards.
+    fn change<T>(&self, change: impl FnOnce(&mut Book) -> T) -> T {
+        let mut book = self.book();
+        let done = change(&mut book);
         self.view.store(Arc::new(book.view()));
+        done
     }
 
     pub(super) fn begin(&self, url: &KeyUrl) {
