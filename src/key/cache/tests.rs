@@ -42,6 +42,10 @@ static KEYS: LazyLock<Vec<(Bytes, PublicKey)>> = LazyLock::new(|| {
 #[derive(Clone, Copy, Debug)]
 enum Op {
     Ask(u16),
+    /// Twenty paths from this one on are asked for at once.
+    Flood(u16),
+    /// What is under way for the paths of a flood ends so, and what that lets begin.
+    LandFlood(u16, End),
     /// A forged signature under this path.
     Suspect(u16),
     /// The oldest fetch of a path ends so.
@@ -61,7 +65,7 @@ enum End {
 }
 
 fn path() -> impl Strategy<Value = u16> {
-    prop_oneof![3 => 2_u16..6, 1 => 2_u16..PATHS]
+    prop_oneof![4 => 2_u16..6, 2 => 6_u16..20, 1 => 2_u16..PATHS]
 }
 
 fn end() -> impl Strategy<Value = End> {
@@ -84,6 +88,8 @@ fn op() -> impl Strategy<Value = Op> {
     ];
     prop_oneof![
         6 => path().prop_map(Op::Ask),
+        1 => (2..PATHS - 20).prop_map(Op::Flood),
+        1 => ((2..PATHS - 20), end()).prop_map(|(path, end)| Op::LandFlood(path, end)),
         1 => path().prop_map(Op::Suspect),
         5 => (path(), end()).prop_map(|(path, end)| Op::Land(path, end)),
         1 => Just(Op::GiveUp),
@@ -184,15 +190,20 @@ impl Model {
     async fn apply(&mut self, op: Op) -> TestCaseResult {
         match op {
             Op::Ask(entry) => self.ask(entry)?,
-            Op::Suspect(entry) => self.keys.signature_failed(&self.url(entry)),
-            Op::Land(entry, end) => {
-                if self.host.land(entry, end) {
-                    settle().await;
-                    if let End::Key(number) = end {
-                        self.learn(entry, number);
-                    }
+            Op::Flood(first) => {
+                for entry in first..first + 20 {
+                    self.ask(entry)?;
                 }
             }
+            Op::LandFlood(first, end) => {
+                settle().await;
+                // Two at a time have a slot.
+                for entry in (first..first + 20).cycle().take(200) {
+                    self.land(entry, end).await;
+                }
+            }
+            Op::Suspect(entry) => self.keys.signature_failed(&self.url(entry)),
+            Op::Land(entry, end) => self.land(entry, end).await,
             Op::GiveUp => {
                 if !self.waiting.is_empty() {
                     self.waiting.remove(0).abort();
@@ -202,6 +213,15 @@ impl Model {
         }
         settle().await;
         self.check()
+    }
+
+    async fn land(&mut self, entry: u16, end: End) {
+        if self.host.land(entry, end) {
+            settle().await;
+            if let End::Key(number) = end {
+                self.learn(entry, number);
+            }
+        }
     }
 
     fn ask(&mut self, entry: u16) -> TestCaseResult {
@@ -235,7 +255,7 @@ impl Model {
             .keys()
             .filter(|known| self.usable(**known))
             .count();
-        if self.known.contains_key(&entry) || usable < LIMITS.keys {
+        if self.usable(entry) || usable < LIMITS.keys {
             let key = KEYS[number].1.clone();
             let at = Instant::now();
             self.known.insert(entry, Known { key, at });
@@ -306,7 +326,7 @@ async fn settle() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn whatever_happens_the_promises_hold(ops in prop::collection::vec(op(), 1..200)) {
