@@ -102,6 +102,9 @@ where
             // The verification takes the body along; it is held a second time only for a log that explains mismatches.
             let kept = Reporter::wants_diagnosis().then(|| preflight.body());
             preflight.verify(&key).inspect_err(|error| {
+                if error.kind() == Kind::SignatureMismatch {
+                    config.key_source.signature_failed(&key_url);
+                }
                 if let (Some(body), Kind::SignatureMismatch) = (&kept, error.kind()) {
                     Reporter::diagnosis(&diagnose(&parts, body, &key, &config.rules));
                 }

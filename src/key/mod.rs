@@ -5,6 +5,8 @@
 //! stands there. The default source, [`PinnedKeys::official`], holds the one key OSS has published and connects to
 //! nothing.
 //!
+//! With the feature `fetch`, `FetchedKeys` also looks up versions that are not pinned, over https.
+//!
 //! Keys of your own, for an OSS-compatible store or a private gateway:
 //!
 //! ```
@@ -23,11 +25,22 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(feature = "fetch")]
+mod cache;
+#[cfg(feature = "fetch")]
+mod fetch;
 mod public_key;
 mod source;
 mod table;
 mod url;
 
+#[cfg(feature = "fetch")]
+pub use cache::{FetchedKeys, FetchedKeysBuilder, KeyStats};
+#[cfg(feature = "fetch")]
+pub use fetch::{
+    FetchError, FetchErrorKind, FetchKey, HttpsFetcher, HttpsFetcherBuilder, HttpsFetcherError,
+    ServiceFetcher,
+};
 pub use public_key::{PublicKey, PublicKeyError};
 pub use source::{KeyError, KeyLookup, KeySource, PinnedKeys, PinnedKeysError};
 pub use table::{KeyTable, KeyTableError};

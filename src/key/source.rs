@@ -26,6 +26,13 @@ pub trait KeySource: Send + Sync {
 
     /// The key that stands at `url`.
     fn key(&self, url: &KeyUrl) -> KeyLookup;
+
+    /// Hears that a signature did not match under the key that stands at `url`; does nothing by default.
+    ///
+    /// It is said of every forgery, so it must cost nothing and must not make a good key unusable.
+    fn signature_failed(&self, url: &KeyUrl) {
+        let _ = url;
+    }
 }
 
 impl<K: KeySource + ?Sized> KeySource for Arc<K> {
@@ -35,6 +42,10 @@ impl<K: KeySource + ?Sized> KeySource for Arc<K> {
 
     fn key(&self, url: &KeyUrl) -> KeyLookup {
         (**self).key(url)
+    }
+
+    fn signature_failed(&self, url: &KeyUrl) {
+        (**self).signature_failed(url);
     }
 }
 
@@ -153,6 +164,20 @@ impl PinnedKeys {
         // A table has at most 1,000 paths, and its entries are counted in the order given.
         let keys = (0..).zip(keys).collect();
         Ok(Self { table, keys })
+    }
+}
+
+#[cfg(feature = "fetch")]
+impl PinnedKeys {
+    pub(super) fn none(table: KeyTable) -> Self {
+        let keys = Arc::from([]);
+        Self { table, keys }
+    }
+
+    /// The key of an entry of this table.
+    pub(super) fn get(&self, entry: u16) -> Option<&PublicKey> {
+        let found = self.keys.iter().find(|(pinned, _)| *pinned == entry);
+        found.map(|(_, key)| key)
     }
 }
 

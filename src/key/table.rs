@@ -130,6 +130,15 @@ impl KeyTable {
         }
     }
 
+    /// How many paths a table of one's own has.
+    #[cfg(feature = "fetch")]
+    pub(super) fn own_paths(&self) -> Option<usize> {
+        match &self.0 {
+            Repr::Official => None,
+            Repr::Own(own) => Some(own.paths.len()),
+        }
+    }
+
     pub(super) const fn is_official(&self) -> bool {
         matches!(self.0, Repr::Official)
     }

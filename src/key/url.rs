@@ -46,6 +46,14 @@ impl KeyUrl {
         })
     }
 
+    #[cfg(feature = "fetch")]
+    pub(super) fn of_path(table: &KeyTable, path: &str) -> Option<Self> {
+        let url = format!("https://{}{path}", table.host());
+        let entry = table.entry(url.as_bytes())?;
+        let table = table.clone();
+        Some(Self { table, entry })
+    }
+
     /// The host of the table.
     #[must_use]
     pub fn host(&self) -> &str {

@@ -1,0 +1,116 @@
+//! Whom to believe that he is the key host.
+
+use std::{error::Error, sync::Arc};
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    client::Resumption,
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
+use tokio::task::spawn_blocking;
+
+use super::error::{FetchError, FetchErrorKind as Kind};
+
+#[derive(Clone, Debug, Default)]
+pub(super) enum Roots {
+    /// Read anew for each fetch, which happens once a day: a store that was unreadable once may be readable now.
+    #[default]
+    System,
+    Given(Arc<RootCertStore>),
+}
+
+impl Roots {
+    pub(super) fn from_pem(pem: &[u8]) -> Option<Self> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            roots.add(certificate.ok()?).ok()?;
+        }
+        (!roots.is_empty()).then(|| Self::Given(Arc::new(roots)))
+    }
+
+    async fn load(&self) -> Result<Arc<RootCertStore>, FetchError> {
+        match self {
+            Self::Given(roots) => Ok(Arc::clone(roots)),
+            Self::System => spawn_blocking(system_roots)
+                .await
+                .map_err(|why| FetchError::with_source(Kind::Aborted, why))?,
+        }
+    }
+}
+
+fn system_roots() -> Result<Arc<RootCertStore>, FetchError> {
+    let mut found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    if !roots.is_empty() {
+        return Ok(Arc::new(roots));
+    }
+    Err(match found.errors.pop() {
+        Some(why) => FetchError::with_source(Kind::NoTls, why),
+        None => FetchError::new(Kind::NoTls),
+    })
+}
+
+pub(super) async fn config(roots: &Roots) -> Result<ClientConfig, FetchError> {
+    let provider = match CryptoProvider::get_default() {
+        Some(installed) => Arc::clone(installed),
+        None => built_in().ok_or_else(|| FetchError::new(Kind::NoTls))?,
+    };
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|why| FetchError::with_source(Kind::NoTls, why))?
+        .with_root_certificates(roots.load().await?)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+/// graviola panics on a processor that it does not know.
+#[cfg(target_arch = "x86_64")]
+fn built_in() -> Option<Arc<CryptoProvider>> {
+    use std::arch::is_x86_feature_detected as has;
+
+    let known = has!("adx")
+        && has!("aes")
+        && has!("avx")
+        && has!("avx2")
+        && has!("bmi1")
+        && has!("bmi2")
+        && has!("pclmulqdq")
+        && has!("ssse3");
+    known.then(|| Arc::new(rustls_graviola::default_provider()))
+}
+
+#[cfg(target_arch = "aarch64")]
+fn built_in() -> Option<Arc<CryptoProvider>> {
+    use std::arch::is_aarch64_feature_detected as has;
+
+    let known = has!("aes") && has!("neon") && has!("pmull") && has!("sha2");
+    known.then(|| Arc::new(rustls_graviola::default_provider()))
+}
+
+#[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
+fn built_in() -> Option<Arc<CryptoProvider>> {
+    None
+}
+
+/// An error of this type, anywhere in a chain of them.
+pub(super) fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
+    let mut next = Some(error);
+    while let Some(current) = next {
+        if let Some(found) = current.downcast_ref() {
+            return Some(found);
+        }
+        // `io::Error` passes over the very error that it wraps.
+        let wrapped = current
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        next = match wrapped {
+            Some(wrapped) => Some(wrapped),
+            None => current.source(),
+        };
+    }
+    None
+}
