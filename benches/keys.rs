@@ -7,9 +7,10 @@
 //! In the layer, without a socket; bodies of 1 KiB, a key of 512 bits as the published one has, a key host in memory that
 //! takes a second. Only ratios within one run mean anything.
 
+mod samples;
+
 use std::{
     convert::Infallible,
-    fs,
     future::{Future, Ready, ready},
     path::Path,
     pin::{Pin, pin},
@@ -221,29 +222,8 @@ fn refresh(bench: &Bench, runtime: &tokio::runtime::Runtime) -> Result<(), Error
     Ok(())
 }
 
-/// In ns: the least of all samples, since everything that disturbs a measurement makes it longer.
-fn least(name: &str) -> Option<f64> {
-    let path = Path::new(OUTPUT)
-        .join(GROUP)
-        .join(name)
-        .join("new/sample.json");
-    let sample: serde_json::Value = serde_json::from_str(&fs::read_to_string(path).ok()?).ok()?;
-    let numbers = |of: &str| {
-        Some(
-            sample
-                .get(of)?
-                .as_array()?
-                .iter()
-                .filter_map(|n| n.as_f64()),
-        )
-    };
-    let times = numbers("times")?.zip(numbers("iters")?);
-    times
-        .map(|(time, count)| time / count)
-        .min_by(f64::total_cmp)
-}
-
 fn report(fetched: &FetchedKeys) -> Option<()> {
+    let least = |name| samples::least(OUTPUT, GROUP, name);
     let pinned = least("pinned genuine")?;
     let rate = |name| Some(1e9 / least(name)?);
     println!(

@@ -28,7 +28,7 @@ trap stop EXIT
 trap 'exit 1' INT TERM
 
 cd "$here/../.."
-cargo build --quiet --example sdk_server --features emulator
+cargo build --locked --quiet --example sdk_server --all-features
 target=${CARGO_TARGET_DIR:-target}
 
 mkfifo "$work/stdin"

@@ -1,7 +1,7 @@
 //! What the tests with Alibaba's SDKs talk to: an emulator, and the server it calls back.
 //!
 //! ```text
-//! cargo run --example sdk_server --features emulator
+//! cargo run --example sdk_server --features axum,emulator
 //! ```
 //!
 //! Prints `oss http://…` and `app http://…`, and serves until its standard input ends. Of the application:
@@ -11,8 +11,8 @@
 //! | `GET /callback?key=…` | the callback for an upload of this object, with a ticket, as an SDK takes it |
 //! | `POST /oss/callback` | what OSS calls: only what was granted is taken |
 //! | `GET /seen` | the callbacks that were taken |
-//! | `GET /token?filename=…` | a token for a form |
-//! | `GET /sts` | the temporary key that the emulator knows |
+//! | `GET /token?filename=…` | a token for a form, signed with the temporary key |
+//! | `GET /sts` | the temporary key, as an application server passes on what STS has answered |
 
 use std::{
     error::Error,
@@ -27,6 +27,10 @@ use axum::{
     http::{Method, StatusCode, request::Parts},
     routing::{get, post},
 };
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::oneshot};
@@ -34,7 +38,7 @@ use tower_aliyun_oss::{
     OssUploads,
     callback::{CallbackReply, VerifiedCallback},
     emulator::{AccessKey, CorsRule, Emulator, HostedBucket},
-    policy::{CallbackBody, CallbackDirective, Credentials, Grant, Refusal},
+    policy::{CallbackBody, CallbackDirective, Credentials, CredentialsError, Grant, Refusal},
     protocol::{CallbackBodyType, Endpoint, SizeRange},
     ticket::TicketKey,
 };
@@ -44,10 +48,21 @@ const BUCKET: &str = "examplebucket";
 const REGION: &str = "cn-hangzhou";
 /// These open nothing but this emulator.
 const KEY: (&str, &str) = ("test-id", "test-secret");
-const TEMPORARY: (&str, &str, &str) = ("STS.test-id", "test-temporary-secret", "test-token");
+
+/// What `AssumeRole` answers, made anew at every start. Serialized as STS spells it.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Session {
+    access_key_id: String,
+    access_key_secret: String,
+    security_token: String,
+    #[serde(skip)]
+    ends: SystemTime,
+}
 
 #[derive(Clone)]
 struct App {
+    session: Arc<Session>,
     uploads: OssUploads,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
@@ -78,9 +93,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         format!("http://{}", listener.local_addr()?),
     );
 
-    let day = Duration::from_secs(24 * 60 * 60);
-    let temporary = AccessKey::new(TEMPORARY.0, TEMPORARY.1)
-        .with_security_token(TEMPORARY.2, SystemTime::now() + day);
+    let session = Session::begin()?;
+    let temporary = AccessKey::new(&session.access_key_id, &session.access_key_secret)
+        .with_security_token(&session.security_token, session.ends);
     let cors = CorsRule::any_origin()
         .allow_method(Method::PUT)
         .allow_method(Method::DELETE);
@@ -94,7 +109,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let body = CallbackBody::standard(CallbackBodyType::Json).custom("x:note", "a note: +/=中")?;
     let callback = CallbackDirective::new(&format!("{app_url}/oss/callback"))?.body(body)?;
-    let uploads = OssUploads::builder(BUCKET.parse()?, Credentials::new(KEY.0, KEY.1)?)
+    let uploads = OssUploads::builder(BUCKET.parse()?, session.credentials()?)
         .region(REGION.parse()?)
         .endpoint(Endpoint::custom(format!("{oss_url}/{BUCKET}/").parse()?))
         .callback(callback)
@@ -109,6 +124,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/sts", get(sts))
         .route_service("/token", tokens)
         .with_state(App {
+            session: Arc::new(session),
             uploads,
             seen: Arc::default(),
         })
@@ -127,6 +143,29 @@ async fn main() -> Result<(), Box<dyn Error>> {
         _ = stopped => {}
     }
     Ok(())
+}
+
+impl Session {
+    fn begin() -> Result<Self, Box<dyn Error>> {
+        let mut random = [0; 48];
+        getrandom::fill(&mut random).map_err(|error| error.to_string())?;
+        let (id, rest) = random.split_at(12);
+        let (secret, token) = rest.split_at(18);
+        Ok(Self {
+            access_key_id: format!("STS.{}", URL_SAFE_NO_PAD.encode(id)),
+            access_key_secret: URL_SAFE_NO_PAD.encode(secret),
+            security_token: STANDARD.encode(token),
+            ends: SystemTime::now() + Duration::from_secs(60 * 60),
+        })
+    }
+
+    fn credentials(&self) -> Result<Credentials, CredentialsError> {
+        Ok(
+            Credentials::new(&*self.access_key_id, &*self.access_key_secret)?
+                .with_security_token(&*self.security_token)?
+                .with_expiry(self.ends),
+        )
+    }
 }
 
 fn granted(key: &str) -> Result<Grant, Box<dyn Error>> {
@@ -183,7 +222,6 @@ async fn seen(State(app): State<App>) -> Json<Vec<Seen>> {
     Json(app.seen.lock().map(|all| all.clone()).unwrap_or_default())
 }
 
-async fn sts() -> Json<Value> {
-    let (id, secret, token) = TEMPORARY;
-    Json(json!({ "AccessKeyId": id, "AccessKeySecret": secret, "SecurityToken": token }))
+async fn sts(State(app): State<App>) -> Json<Value> {
+    Json(json!(*app.session))
 }
