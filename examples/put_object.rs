@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The callback goes into the headers of `PutObject`, or into a URL that is signed for somebody else; `reqsign` signs
-//! both, as it does for OpenDAL. Any client will do that sends headers of your own **and** signs them with a signature
+//! both, as it does for OpenDAL, with version 4. Any client will do that sends headers of your own **and** signs them with a signature
 //! of OSS. `object_store` is none: it signs as S3 does, and gives no way to add a header to one upload.
 //!
 //! Runs on one machine: the emulator stands for OSS. For OSS itself, change the endpoint, the key and the URL.
@@ -14,7 +14,7 @@ use std::{error::Error, time::Duration};
 
 use axum::{Router, routing::post};
 use bytes::Bytes;
-use http::{Request, Uri, header};
+use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use reqsign_aliyun_oss::{Credential, RequestSigner, SigningVersion};
@@ -109,7 +109,7 @@ async fn sign(
     let (mut parts, body) = request.into_parts();
     RequestSigner::new(BUCKET)
         .with_region(REGION)
-        .with_signing_version(SigningVersion::V1)
+        .with_signing_version(SigningVersion::V4)
         .sign_request(&Context::new(), &mut parts, Some(&credential), life)
         .await?;
     Ok(Request::from_parts(parts, body))
@@ -132,5 +132,11 @@ async fn send(mut request: Request<Full<Bytes>>) -> Result<String, BoxError> {
     let response = sender.send_request(request).await?;
     let status = response.status();
     let body = response.into_body().collect().await?.to_bytes();
-    Ok(format!("{status}: {}", String::from_utf8_lossy(&body)))
+    let answer = format!("{status}: {}", String::from_utf8_lossy(&body));
+    // With 203 the object is stored, but its callback failed.
+    if status == StatusCode::OK {
+        Ok(answer)
+    } else {
+        Err(answer.into())
+    }
 }

@@ -125,9 +125,16 @@ impl OssUploads {
     /// `CompleteMultipartUpload`, through any SDK that takes [headers](CallbackDirective::headers) or
     /// [parameters](CallbackDirective::query_pairs).
     ///
-    /// It has a ticket for what is granted, so the [layer](Self::callback_layer) takes it, and nothing else: the key or
-    /// a key under the prefix, the size, the content type (by default `application/octet-stream`), the claims. The
-    /// ticket lives as long as the grant, and the time for the upload.
+    /// If there are tickets it has one for what is granted, and the [layer](Self::callback_layer) takes nothing else under
+    /// it: the key (of [`Grant::under`], one object with a name of your choice; see [`unique_key`]), the size, the
+    /// content type (by default `application/octet-stream`), the claims. The ticket lives as long as the grant, and the
+    /// time for the upload.
+    ///
+    /// That is all a grant can do here, for there is no policy: OSS stores what the signed request says, whatever its
+    /// size, and what the layer then refuses stays stored. Have `Content-Type` and, unless objects may be replaced,
+    /// `x-oss-forbid-overwrite: true` signed with the request. ACL, fields and conditions of the grant are not heeded.
+    ///
+    /// [`unique_key`]: crate::policy::unique_key
     ///
     /// ```
     /// use tower_aliyun_oss::{OssUploads, policy::{Credentials, Grant}, protocol::SizeRange, ticket::TicketKey};
@@ -148,8 +155,9 @@ impl OssUploads {
     ///
     /// # Errors
     ///
-    /// When the custom variables or claims of the grant do not fit into the callback, or the system gives no random
-    /// bytes.
+    /// When the grant allows nothing that a policy could allow: no content type, one that can run scripts, a lifetime of
+    /// more than seven days. When its custom variables or claims do not fit into the callback, or the system gives no
+    /// random bytes.
     pub fn callback_for(&self, grant: &Grant) -> Result<CallbackDirective, PolicyError> {
         self.tokens.callback_for(grant)
     }

@@ -324,6 +324,84 @@ async fn without_tickets_everything_signed_is_taken_and_nothing_claimed() {
     assert_eq!((status.as_u16(), runs.load(Ordering::SeqCst)), (200, 1));
 }
 
+/// Without a form and its policy, the ticket says all that is granted.
+#[tokio::test]
+async fn an_upload_of_ones_own_is_held_to_its_grant() {
+    let size = SizeRange::new(1, 5).unwrap();
+    let png = |grant: Grant| grant.content_type("image/png".parse().unwrap());
+    for format in [TokenFormat::Fields, TokenFormat::V4, TokenFormat::Legacy] {
+        let uploads = builder().callback_url(URL).format(format).build().unwrap();
+        let (app, runs) = app(&uploads, "/oss/callback");
+        let callback = |grant: Grant| json!(uploads.callback_for(&grant).unwrap().encoded());
+
+        let exact = Grant::exact("user/7/a".parse().unwrap(), size).claims(&claims());
+        let exact = callback(png(exact));
+        let good = Upload::of("user/7/a");
+        for other in [
+            Upload::of("user/7/b"),
+            Upload {
+                bucket: "otherbucket",
+                ..good.clone()
+            },
+            Upload {
+                size: "6",
+                ..good.clone()
+            },
+            Upload {
+                content_type: "text/html",
+                ..good.clone()
+            },
+        ] {
+            assert_eq!(call(&app, other.callback(&exact)).await.0, 403);
+        }
+        let expected = json!({ "run": 1, "object": "user/7/a", "claims": claims() });
+        for _ in 0..2 {
+            let (status, reply) = call(&app, good.callback(&exact)).await;
+            assert_eq!((status, &reply), (StatusCode::OK, &expected));
+        }
+
+        // One object of whatever name, but one.
+        let one = callback(png(Grant::under("user/7/".parse().unwrap(), size)));
+        for (object, expected) in [("user/8/a", 403), ("user/7/c", 200), ("user/7/d", 403)] {
+            let (status, _) = call(&app, Upload::of(object).callback(&one)).await;
+            assert_eq!(status, expected, "{object}");
+        }
+        let two = Grant::any_name_under("user/7/".parse().unwrap(), size);
+        let two = callback(png(two.max_uses(2.try_into().unwrap())));
+        for (object, expected) in [("user/7/e", 200), ("user/7/f", 200), ("user/7/g", 403)] {
+            let (status, _) = call(&app, Upload::of(object).callback(&two)).await;
+            assert_eq!(status, expected, "{object}");
+        }
+        assert_eq!(runs.load(Ordering::SeqCst), 4);
+    }
+}
+
+#[test]
+fn an_upload_of_ones_own_is_granted_no_more_than_a_policy_could() {
+    let size = SizeRange::new(1, 5).unwrap();
+    let grant = || Grant::exact("a".parse().unwrap(), size);
+    let eight_days = Duration::from_secs(8 * 24 * 3600);
+    for format in [TokenFormat::Fields, TokenFormat::V4, TokenFormat::Legacy] {
+        let uploads = builder().callback_url(URL).format(format).build().unwrap();
+        for refused in [
+            grant().content_types([]),
+            grant().content_type("text/html".parse().unwrap()),
+            grant().lifetime(eight_days),
+            grant().lifetime(Duration::ZERO),
+        ] {
+            assert!(uploads.callback_for(&refused).is_err(), "{refused:?}");
+        }
+        let allowed = grant()
+            .content_type("text/html".parse().unwrap())
+            .allow_active_content();
+        let callback = uploads.callback_for(&allowed).unwrap();
+        // Who logs a request logs no ticket.
+        for (name, value) in callback.headers() {
+            assert!(value.is_sensitive(), "{name}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn several_urls_are_all_in_the_ticket() {
     let urls = [

@@ -47,8 +47,20 @@
 //! Requests are signed with version 1 or 4, in a header or in their URL, with a key of STS or without. Whoever has signed
 //! may do everything. Anything else is answered with `NotImplemented`.
 //!
-//! Alibaba's SDKs for Python (`oss2`, `alibabacloud-oss-v2`) and JavaScript (`ali-oss`) upload to it unchanged: see
-//! `tests/sdk` in the repository. With an IP address as endpoint they put the bucket into the path, or into `Host`.
+//! # What the SDKs have shown
+//!
+//! Alibaba's SDKs for Python (`oss2` 2.19, `alibabacloud-oss-v2` 1.4) and JavaScript (`ali-oss` 6.23) upload to it unchanged:
+//! see `tests/sdk` in the repository. What only their code told:
+//!
+//! * Times in listings are whole seconds, `.000Z`, or `oss2` cannot read them (`oss2/utils.py`, `iso8601_to_unixtime`).
+//! * An answer to `HEAD` has its error in `x-oss-err`, Base64 of the XML (`oss2/exceptions.py`, `make_exception`; `ali-oss`
+//!   `lib/client.js`), and `object_exists` asks with `GetObjectMeta`.
+//! * With version 1, `alibabacloud-oss-v2` sends the token of STS as `security-token` (`signer/v1.py`), unsigned.
+//! * A `+` in a query is a space: the HTTP client under `oss2` writes what was signed as `%20` so.
+//! * Given an IP address as endpoint they put the bucket into the path, or, `ali-oss`, into a `Host` of its own making
+//!   (`lib/common/utils/createRequest.js`): see [`EmulatorBuilder::domain`].
+//! * An ETag in `CompleteMultipartUpload` comes with quotes or without.
+//! * A failed callback, 203, is no error to either SDK for Python; `ali-oss` throws `CallbackFailed`.
 //!
 //! # What is checked of a form, in this order
 //!

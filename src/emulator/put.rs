@@ -13,7 +13,7 @@ use super::{
     success::Success,
 };
 
-const OPERATION: &str = "PutObject";
+pub(super) const OPERATION: &str = "PutObject";
 
 /// Stores the body as an object, whose signature has been checked.
 pub(super) async fn put(call: &Call<'_>) -> Result<Response<EmulatorBody>, OssError> {

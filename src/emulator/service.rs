@@ -26,6 +26,7 @@ use super::{
     inbound::{BoxError, Inbound},
     listing, multipart, put,
     query::Query,
+    report::UploadReport,
     route::Operation,
     shared::Shared,
     signature::{self, SignedRequest},
@@ -102,7 +103,8 @@ impl Emulator {
 }
 
 impl Call<'_> {
-    async fn answer(&self) -> Result<Response<EmulatorBody>, OssError> {
+    /// Whether the request may do what it asks for, and whether somebody has signed it.
+    fn admit(&self) -> Result<(Operation, bool), OssError> {
         let parts = self.parts;
         let of_bucket = self.address.key()?.is_empty();
         let signed = match parts.method {
@@ -122,6 +124,26 @@ impl Call<'_> {
         if !signed && !operation.is_open(self.bucket.acl) {
             return Err(catalogue::NO_RIGHT);
         }
+        Ok((operation, signed))
+    }
+
+    /// Tells of an upload that is refused before it begins.
+    fn refused(&self, error: &OssError) {
+        let key = self.address.key().unwrap_or_default();
+        let operation = match Operation::of(&self.parts.method, key.is_empty(), self.query) {
+            Ok(Operation::PutObject) => put::OPERATION,
+            Ok(Operation::CompleteMultipartUpload) => multipart::COMPLETE,
+            _ => return,
+        };
+        let mut report = UploadReport::new(operation, self.request_id, &self.bucket.name);
+        report.refused(error);
+        self.shared.observe(report);
+    }
+
+    async fn answer(&self) -> Result<Response<EmulatorBody>, OssError> {
+        let parts = self.parts;
+        let admitted = self.admit().inspect_err(|error| self.refused(error));
+        let (operation, signed) = admitted?;
         match operation {
             Operation::Preflight => {
                 let rules = self.shared.cors(&self.bucket.name);

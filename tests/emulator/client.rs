@@ -51,6 +51,17 @@ impl Way {
     };
 
     pub async fn sign(self, request: Request<Bytes>) -> Request<Full<Bytes>> {
+        let life = self.in_url.then_some(Duration::from_secs(60));
+        self.sign_in("cn-hangzhou", life, request).await
+    }
+
+    /// For a region, in the headers or for so long in the URL.
+    pub async fn sign_in(
+        self,
+        region: &str,
+        life: Option<Duration>,
+        request: Request<Bytes>,
+    ) -> Request<Full<Bytes>> {
         let mut credential = Credential {
             access_key_id: ID.to_owned(),
             access_key_secret: SECRET.to_owned(),
@@ -63,10 +74,9 @@ impl Way {
             credential.security_token = Some(TEMPORARY.2.to_owned());
         }
         let signer = RequestSigner::new(BUCKET)
-            .with_region("cn-hangzhou")
+            .with_region(region)
             .with_signing_version(self.version);
         let (mut parts, body) = request.into_parts();
-        let life = self.in_url.then_some(Duration::from_secs(60));
         signer
             .sign_request(&Context::new(), &mut parts, Some(&credential), life)
             .await

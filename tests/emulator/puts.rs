@@ -212,6 +212,40 @@ fn encoded(pairs: impl Iterator<Item = (&'static str, String)>) -> String {
     query.finish()
 }
 
+/// An upload that is refused before it begins is one that its developer wants to see.
+#[tokio::test]
+async fn the_observer_sees_uploads_that_nobody_signed() {
+    let reports: Arc<Mutex<Vec<UploadReport>>> = Arc::default();
+    let keep = reports.clone();
+    let emulator = today()
+        .observer(move |report| keep.lock().unwrap().push(report))
+        .build()
+        .unwrap();
+    for (method, target) in [
+        (Method::PUT, "/a"),
+        (Method::POST, "/a?uploadId=0"),
+        (Method::DELETE, "/a"),
+        (Method::GET, "/a"),
+    ] {
+        let request = to(method, target, &[], b"x").map(Full::new);
+        let answer = send(&emulator, request).await;
+        answer.assert_refused(403, "AccessDenied", "0003-00000001");
+    }
+    let reports = reports.lock().unwrap();
+    let seen: Vec<_> = reports
+        .iter()
+        .map(|report| (report.operation(), report.status().as_u16(), report.steps()))
+        .collect();
+    let none: &[UploadStep] = &[];
+    assert_eq!(
+        seen,
+        [
+            ("PutObject", 403, none),
+            ("CompleteMultipartUpload", 403, none)
+        ]
+    );
+}
+
 /// What [`CallbackDirective`] gives, in both places, signed in every way.
 #[tokio::test]
 async fn callbacks_of_headers_and_queries() {

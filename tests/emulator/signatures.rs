@@ -1,5 +1,7 @@
 //! Signatures of requests: the vectors of the SDKs, another signer, and what is refused.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::Full;
@@ -406,6 +408,43 @@ async fn what_is_missing_is_named() {
             answer.assert_refused(403, "InvalidAccessKeyId", "0002-00000902");
         }
     }
+}
+
+/// With version 4 the scope of a signature is part of what is signed, so it must be that of the request.
+#[tokio::test]
+async fn scopes_and_lives_are_those_of_the_request() {
+    let emulator = today().build().unwrap();
+    let week = 7 * 24 * 3600;
+    for (region, life, expected) in [
+        ("cn-hangzhou", None, (200, None)),
+        ("cn-beijing", None, (400, Some("InvalidArgument"))),
+        ("cn-hangzhou", Some(week), (200, None)),
+        ("cn-beijing", Some(week), (400, Some("InvalidArgument"))),
+        (
+            "cn-hangzhou",
+            Some(week + 1),
+            (400, Some("InvalidArgument")),
+        ),
+        ("cn-hangzhou", Some(0), (400, Some("InvalidArgument"))),
+    ] {
+        let request = to(Method::PUT, "/a.txt", &[], b"hello");
+        let life = life.map(Duration::from_secs);
+        let request = Way::V4.sign_in(region, life, request).await;
+        let answer = send(&emulator, request).await;
+        let found = (answer.status.as_u16(), answer.element("Code"));
+        let found = (found.0, found.1.as_deref());
+        assert_eq!(found, expected, "{region} {life:?} {}", answer.text());
+    }
+    // The day of the scope is that of the date.
+    let mut vectors = VECTORS.iter();
+    let vector = vectors
+        .find(|vector| vector.name.ends_with("v4 test_auth_query"))
+        .unwrap();
+    let target = vector.target.replacen("ak%2F20231217", "ak%2F20231216", 1);
+    let mut request = vector.request();
+    *request.uri_mut() = target.parse().unwrap();
+    let answer = send(&vector.emulator(), request).await;
+    answer.assert_refused(400, "InvalidArgument", "0002-00000709");
 }
 
 #[tokio::test]

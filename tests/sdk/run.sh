@@ -4,7 +4,7 @@
 #   tests/sdk/run.sh            all of them
 #   tests/sdk/run.sh python     oss2 and alibabacloud-oss-v2
 #   tests/sdk/run.sh node       ali-oss
-#   tests/sdk/run.sh browser    ali-oss and uppy in Chromium; needs one on the path
+#   tests/sdk/run.sh browser    ali-oss and uppy in Chromium, that of CHROMIUM or of the path
 #
 # Needs cargo, python3 with venv and pip, node with npm. Everything is installed into a temporary folder, and the
 # project depends on none of it. With SDK_FOLDER set, what is installed there is used again.
@@ -12,6 +12,13 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 which=${1:-all}
+case $which in
+all | python | node | browser) ;;
+*)
+    echo "there is no $which; see the head of this file" >&2
+    exit 1
+    ;;
+esac
 work=$(mktemp -d)
 folder=${SDK_FOLDER:-$work}
 server=
@@ -55,7 +62,7 @@ if [ "$which" = all ] || [ "$which" = python ]; then
     "$folder/venv/bin/python" "$here/v2_sdk.py"
 fi
 
-if [ "$which" = all ] || [ "$which" = node ] || [ "$which" = browser ]; then
+if [ "$which" != python ]; then
     mkdir -p "$folder/node"
     cp "$here/package.json" "$here"/*.mjs "$folder/node/"
     (cd "$folder/node" && npm install --silent --no-audit --no-fund)
@@ -63,6 +70,8 @@ fi
 if [ "$which" = all ] || [ "$which" = node ]; then
     (cd "$folder/node" && node ali_oss.mjs)
 fi
-if [ "$which" = browser ]; then
+if [ "$which" = all ] || [ "$which" = browser ]; then
+    CHROMIUM=${CHROMIUM:-$(command -v chromium)}
+    export CHROMIUM
     (cd "$folder/node" && node browser.mjs)
 fi

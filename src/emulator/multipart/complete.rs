@@ -18,7 +18,7 @@ use crate::emulator::{
     xml,
 };
 
-const OPERATION: &str = "CompleteMultipartUpload";
+pub(in crate::emulator) const OPERATION: &str = "CompleteMultipartUpload";
 /// Every part but the last has so many bytes at least.
 const MIN_PART: u64 = 100 * 1024;
 /// Ten thousand parts, each with its number and ETag, and some room.
@@ -91,7 +91,7 @@ impl Call<'_> {
             client: self.client(),
             now: self.now,
             undo: Some(Box::new(move || {
-                shared.store.sessions().begin(&id, taken);
+                shared.store.sessions().put_back(&id, taken);
             })),
         })
     }

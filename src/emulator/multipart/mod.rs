@@ -30,7 +30,7 @@ use super::{
     xml::{self, Encoding},
 };
 
-pub(super) use complete::complete;
+pub(super) use complete::{OPERATION as COMPLETE, complete};
 pub(super) use list::list;
 
 /// The largest number of a part.

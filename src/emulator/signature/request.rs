@@ -68,13 +68,8 @@ impl<'a> SignedRequest<'a> {
     }
 
     /// The security token of a request that is signed by a header.
-    ///
-    /// The signer of version 1 in Alibaba's second SDK for Python sends it without `x-oss-` in front.
     pub(super) fn token_header(&self) -> Option<&'a str> {
-        let names = ["x-oss-security-token", "security-token"];
-        names
-            .into_iter()
-            .find_map(|name| text(self.headers(), name))
+        text(self.headers(), "x-oss-security-token")
     }
 }
 

@@ -78,9 +78,14 @@ impl FolderStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        entries
-            .map(|entry| Ok(ObjectSummary::of(&read(&entry?.path())?.0)))
-            .collect()
+        let read = entries.map(|entry| read(&entry?.path()));
+        read.filter_map(|found| match found {
+            Ok((record, _)) => Some(Ok(ObjectSummary::of(&record))),
+            // Deleted since the folder was read.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => Some(Err(error)),
+        })
+        .collect()
     }
 
     pub(super) fn get(&self, bucket: &Bucket, key: &str) -> io::Result<Option<(Record, File)>> {

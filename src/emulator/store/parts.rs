@@ -54,6 +54,11 @@ impl Sessions {
         room
     }
 
+    /// Goes on with an upload that was [taken](Self::take), however many are under way.
+    pub(in crate::emulator) fn put_back(&self, id: &str, session: Session) {
+        self.lock().insert(id.to_owned(), session);
+    }
+
     /// What has arrived so far.
     pub(in crate::emulator) fn get(&self, id: &str, bucket: &Bucket, key: &str) -> Option<Session> {
         let sessions = self.lock();
@@ -65,11 +70,14 @@ impl Sessions {
 
     /// Adds a part, or replaces it; `false` when the upload is no longer under way.
     pub(in crate::emulator) fn add(&self, id: &str, number: u16, part: Part) -> bool {
-        let mut sessions = self.lock();
-        let session = sessions.get_mut(id);
-        session
-            .map(|session| session.parts.insert(number, Arc::new(part)))
-            .is_some()
+        let part = Arc::new(part);
+        // What it replaces may be a file, and is dropped when the lock is open again.
+        let replaced = {
+            let mut sessions = self.lock();
+            let session = sessions.get_mut(id);
+            session.map(|session| session.parts.insert(number, part))
+        };
+        replaced.is_some()
     }
 
     /// Ends an upload: of several who ask, one gets it.

@@ -36,7 +36,8 @@ impl CallbackDirective {
         Some(STANDARD.encode(json))
     }
 
-    /// `x-oss-callback`, and `x-oss-callback-var` if there are custom variables.
+    /// `x-oss-callback`, and `x-oss-callback-var` if there are custom variables. `Debug` of the values shows nothing,
+    /// for a ticket may be in them.
     ///
     /// ```
     /// use http::Request;
@@ -53,7 +54,11 @@ impl CallbackDirective {
     pub fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         let names = ["x-oss-callback", "x-oss-callback-var"].map(HeaderName::from_static);
         // Base64 is always a value of a header.
-        let values = self.values().map(|value| value.try_into().ok());
+        let values = self.values().map(|value| {
+            let mut value = HeaderValue::try_from(value).ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        });
         names
             .into_iter()
             .zip(values)

@@ -1,6 +1,6 @@
 //! The callback of what is granted, and its ticket.
 
-use std::time::SystemTime;
+use std::{num::NonZeroU16, time::SystemTime};
 
 use super::{Claims, Grant, Name};
 use crate::policy::{
@@ -20,11 +20,14 @@ impl Grant {
         template: &Template,
         at: SystemTime,
     ) -> Result<CallbackDirective, PolicyError> {
+        // No form, so no client of a format that leaves fields out.
+        self.terms.check(Profile::Full)?;
         let key = match &self.name {
             Name::Exact(key) => UploadKey::Exact(key.clone()),
             Name::Unique(prefix) | Name::Any(prefix) => UploadKey::Under(prefix.clone()),
         };
         let mut template = template.clone();
+        template.profile = Profile::Full;
         let callback = template.callback.with_custom(&self.variables);
         template.callback = callback.map_err(PolicyError::Callback)?;
         let ticketed = self.with_ticket(&template, &key, &self.terms, None, at)?;
@@ -57,7 +60,10 @@ impl Grant {
             terms,
             types_are_pinned: template.profile == Profile::Full,
             claims,
-            max_uses: self.max_uses,
+            max_uses: match self.name {
+                Name::Any(_) => self.max_uses,
+                Name::Exact(_) | Name::Unique(_) => NonZeroU16::MIN,
+            },
             ends: system_time(moment.expires()),
         };
         mint.callback(&template.callback, &granted, at).map(Some)
