@@ -20,7 +20,7 @@ static KEYS: LazyLock<TicketKeys> = LazyLock::new(|| {
 });
 static TARGET: LazyLock<CallbackTarget> = LazyLock::new(|| "/cb".parse().expect("a target"));
 
-/// A ticket with one bit turned, or another text in its place.
+// A ticket with one bit turned, or another text in its place.
 fuzz_target!(|data: &[u8]| {
     let now = NOW + Duration::from_secs(1_700_000_000);
     if let Ok(text) = std::str::from_utf8(data) {
