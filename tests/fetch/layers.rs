@@ -1,15 +1,27 @@
 //! Callbacks of a layer whose keys are fetched.
 
-use std::sync::Arc;
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Poll},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::Request;
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use tower_aliyun_oss::{
     OssCallbackLayer,
     callback::CallbackErrorKind,
-    key::{FetchedKeys, KeyLookup, KeySource as _, KeyTable, ServiceFetcher},
+    key::{
+        FetchErrorKind as Kind, FetchKey as _, FetchedKeys, KeyLookup, KeySource as _, KeyTable,
+        ServiceFetcher,
+    },
     ticket::{MemoryStore, TicketKey, TicketKeys, Tickets},
 };
 
@@ -176,7 +188,6 @@ async fn a_service_of_your_own_fetches() {
 async fn a_service_of_your_own_is_held_to_the_same_rules() {
     use http::{Response, StatusCode};
     use tower::service_fn;
-    use tower_aliyun_oss::key::{FetchErrorKind as Kind, FetchKey as _};
 
     let cases = [
         (StatusCode::FOUND, "", 0, Kind::Redirect),
@@ -207,4 +218,51 @@ async fn a_service_of_your_own_is_held_to_the_same_rules() {
         .await
         .unwrap_err();
     assert_eq!(error.kind(), Kind::Connect);
+}
+
+/// A body of frames of 1 KiB without end, that counts those it was asked for.
+#[derive(Clone)]
+struct Endless(Arc<AtomicUsize>, SizeHint);
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.fetch_add(1, SeqCst);
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'A'; 1024])))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.1.clone()
+    }
+}
+
+#[tokio::test]
+async fn kf_06_no_more_is_read_than_the_limit_and_a_frame() {
+    let announced = SizeHint::with_exact(16 * 1024 + 1);
+    let cases = [
+        (200, "identity", SizeHint::default(), Kind::TooLarge, 17),
+        (200, "identity", announced, Kind::TooLarge, 0),
+        (200, "gzip", SizeHint::default(), Kind::Encoding, 0),
+        (404, "identity", SizeHint::default(), Kind::Status, 0),
+        (302, "identity", SizeHint::default(), Kind::Redirect, 0),
+    ];
+    for (status, coding, hint, kind, frames) in cases {
+        let body = Endless(Arc::default(), hint);
+        let polled = Arc::clone(&body.0);
+        let client = tower::service_fn(move |_: Request<Full<Bytes>>| {
+            let response = http::Response::builder()
+                .status(status)
+                .header("content-encoding", coding)
+                .body(body.clone());
+            async move { response }
+        });
+        let fetched = ServiceFetcher::new(client).fetch(&official(2)).await;
+        assert_eq!(fetched.unwrap_err().kind(), kind);
+        assert_eq!(polled.load(SeqCst), frames, "{status} {coding}");
+    }
 }
