@@ -288,7 +288,7 @@ impl Body for Endless {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.1.clone()
+        self.1
     }
 }
 
