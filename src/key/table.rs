@@ -52,14 +52,14 @@ impl KeyTable {
     ///
     /// # Errors
     ///
-    /// When the host is no host, a path does not start with `/` or holds a query, two paths are the same, or there
+    /// When the host is no host or its port is not from 1 to 65535, a path does not start with `/` or holds a query, two paths are the same, or there
     /// are none or more than [`Self::MAX_PATHS`].
     pub fn own<P: AsRef<str>>(
         host: &str,
         paths: impl IntoIterator<Item = P>,
     ) -> Result<Self, KeyTableError> {
         match host.parse::<Authority>() {
-            Ok(authority) if !authority.as_str().contains('@') && !authority.host().is_empty() => {}
+            Ok(authority) if is_host(&authority) => {}
             _ => return Err(KeyTableError::Host),
         }
         let mut all: Vec<Box<str>> = Vec::new();
@@ -144,6 +144,15 @@ impl KeyTable {
     }
 }
 
+/// `http` takes a port of any digits, and says nothing of one that is none.
+fn is_host(authority: &Authority) -> bool {
+    let (host, text) = (authority.host(), authority.as_str());
+    let port = text.strip_prefix(host);
+    !host.is_empty()
+        && (port == Some("") || authority.port_u16().is_some_and(|port| port > 0))
+        && !text.contains('@')
+}
+
 /// `0|[1-9][0-9]{0,2}`: each version has one spelling.
 fn official_version(digits: &[u8]) -> Option<u16> {
     match digits {
@@ -162,7 +171,7 @@ fn official_version(digits: &[u8]) -> Option<u16> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum KeyTableError {
-    /// The host is empty, holds a user name, or is no host.
+    /// The host is empty, holds a user name, or is no host, or its port is none.
     Host,
     /// A path does not start with `/`, or holds a query, a fragment or a character no path has.
     Path,
@@ -222,8 +231,24 @@ mod tests {
             assert_eq!(table.entry(other), None);
         }
         let own = |host, paths: &[&str]| KeyTable::own(host, paths);
-        for host in ["", "a b", "user@host", "host/path", ":80"] {
+        for host in [
+            "",
+            "a b",
+            "user@host",
+            "host/path",
+            ":80",
+            "store.internal:84430",
+            "store.internal:65536",
+            "store.internal:0",
+            "store.internal:",
+            "store.internal:a",
+            "store.internal:99999999999999999999",
+            "[::1]:84430",
+        ] {
             assert_eq!(own(host, &["/a"]), Err(KeyTableError::Host), "{host:?}");
+        }
+        for host in ["store.internal", "h:1", "h:65535", "[::1]", "[::1]:443"] {
+            assert_eq!(own(host, &["/a"]).unwrap().host(), host);
         }
         for path in ["", "a", "/a?b", "/a#b", "/a b"] {
             assert_eq!(own("h", &[path]), Err(KeyTableError::Path), "{path:?}");

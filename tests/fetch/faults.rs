@@ -1,6 +1,7 @@
 //! DF: a key host that is slow, down, or out of its mind, and requests that are given up.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     process::Command,
     sync::{
         Arc,
@@ -14,11 +15,15 @@ use tokio::{net::TcpListener, runtime::Builder, task::JoinSet, time::Instant};
 use tower_aliyun_oss::key::{
     FetchErrorKind as Kind, FetchKey as _, FetchedKeys, HttpsFetcher, KeyLookup, KeySource as _,
 };
+use tracing::{
+    Event, Metadata, Subscriber,
+    span::{Attributes, Id, Record},
+};
 
 use super::{
     fake::{Does, HOUR, Host, MINUTE, SECOND, at_once, get, pass, pem, settle, unavailable},
     site::{Site, answer, official},
-    support::Signer,
+    support::{Log, Signer},
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -134,7 +139,7 @@ async fn df_04_a_fetch_that_fails_at_once_is_tried_again_while_somebody_waits() 
     assert_eq!((stats.fetches, stats.failures), (2, 1));
 }
 
-/// Asks each second for so long; how many fetches that made in each hour.
+/// Asks every five seconds for so long; how many fetches that made in each hour.
 async fn ask_for(keys: &FetchedKeys, host: &Host, hours: usize) -> Vec<usize> {
     let mut in_hours = Vec::new();
     for _ in 0..hours {
@@ -289,6 +294,63 @@ async fn df_13_nothing_a_host_says_or_a_fetcher_does_breaks_the_cache() {
     }
 }
 
+/// A log that panics whenever something of the cache is logged.
+struct Angry;
+
+impl Subscriber for Angry {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        if event.metadata().target() == "tower_aliyun_oss::key" {
+            std::panic::resume_unwind(Box::new("a log that panics"));
+        }
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn df_13_a_log_that_panics_leaves_nothing_stuck() {
+    // So that no other test has the events switched off.
+    drop(Log::default().listen());
+    let _guard = tracing::subscriber::set_default(Angry);
+    let host = Host::that(Does::Status(503));
+    let keys = host.keys();
+    assert_eq!(unavailable(get(&keys, 2).await), Kind::Status);
+    assert_eq!(unavailable(at_once(&keys, 2)), Kind::Status);
+    host.does(good());
+    pass(37 * SECOND).await;
+    get(&keys, 2).await.unwrap();
+    pass(20 * HOUR).await;
+    let asked = catch_unwind(AssertUnwindSafe(|| at_once(&keys, 2)));
+    assert!(asked.is_err(), "the look is logged");
+    settle().await;
+    assert_eq!(host.fetches(), 2);
+    // The look has failed like any other, and there is another one later.
+    at_once(&keys, 2).unwrap();
+    let other = Signer::with_1024_bits();
+    host.does(Does::key(&other));
+    pass(80 * SECOND).await;
+    let log = Log::default().listen();
+    at_once(&keys, 2).unwrap();
+    drop(log);
+    settle().await;
+    assert_eq!(at_once(&keys, 2).unwrap(), other.public());
+    assert_eq!((host.fetches(), keys.stats().changes), (3, 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn df_24_a_clock_that_jumps_harms_nothing() {
     // A machine that sleeps, while a fetch is under way and when none is.
@@ -357,6 +419,102 @@ fn df_25_a_runtime_that_ends_takes_its_fetches_with_it() {
     // A key at hand needs no runtime.
     drop(second);
     at_once(&keys, 2).unwrap();
+}
+
+#[test]
+fn df_25_a_runtime_that_stands_still_holds_nothing_for_long() {
+    let runtime = || {
+        Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap()
+    };
+    let host = Host::that(Does::Hang);
+    let keys = host.keys();
+    let (first, second) = (runtime(), runtime());
+    // Two flights have the slots, eight wait for one, and nobody drives them any more.
+    first.block_on(async {
+        for version in 2..12 {
+            drop(keys.key(&official(version)));
+        }
+        settle().await;
+    });
+    assert_eq!((host.fetches(), host.running()), (2, 2));
+    host.does(good());
+    second.block_on(async {
+        let joined = tokio::spawn({
+            let keys = keys.clone();
+            async move { get(&keys, 2).await }
+        });
+        pass(31 * SECOND).await;
+        assert_eq!(unavailable(at_once(&keys, 12)), Kind::OverBudget);
+        assert!(matches!(keys.key(&official(3)), KeyLookup::Pending(_)));
+        assert_eq!(host.fetches(), 2);
+        pass(SECOND).await;
+        // Now they are given up, whichever path is asked for, and whoever waits hears of it.
+        get(&keys, 12).await.unwrap();
+        assert_eq!(unavailable(joined.await.unwrap()), Kind::Timeout);
+        for version in 2..6 {
+            get(&keys, version).await.unwrap();
+        }
+    });
+    assert_eq!(host.fetches(), 7);
+    // When they land after all, they change nothing and leave no slot twice.
+    let before = keys.stats();
+    first.block_on(pass(3 * SECOND));
+    assert_eq!((host.fetches(), host.running()), (7, 0));
+    let after = keys.stats();
+    assert_eq!(after.failures, before.failures + 2);
+    assert_eq!(after.changes, 0);
+    host.does(Does::Hang);
+    second.block_on(async {
+        at_once(&keys, 2).unwrap();
+        pass(MINUTE).await;
+        for version in 20..30 {
+            drop(keys.key(&official(version)));
+        }
+        settle().await;
+    });
+    assert_eq!(host.running(), 2);
+}
+
+#[test]
+fn df_25_a_look_that_stands_still_does_not_keep_a_key_from_being_renewed() {
+    let runtime = || {
+        Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap()
+    };
+    let host = Host::that(good());
+    let keys = host.keys();
+    let (first, second) = (runtime(), runtime());
+    first.block_on(async {
+        get(&keys, 2).await.unwrap();
+        host.does(Does::Hang);
+        pass(20 * HOUR).await;
+        at_once(&keys, 2).unwrap();
+        settle().await;
+    });
+    assert_eq!((host.fetches(), host.running()), (2, 1));
+    host.does(good());
+    second.block_on(async {
+        pass(20 * HOUR + 31 * SECOND).await;
+        at_once(&keys, 2).unwrap();
+        settle().await;
+        assert_eq!(host.fetches(), 2);
+        pass(2 * SECOND).await;
+        at_once(&keys, 2).unwrap();
+        settle().await;
+        assert_eq!(host.fetches(), 3);
+        let hits = keys.stats().hits;
+        pass(19 * HOUR).await;
+        at_once(&keys, 2).unwrap();
+        assert_eq!((keys.stats().hits, keys.stats().stale), (hits + 1, 0));
+    });
+    assert_eq!(host.fetches(), 3);
 }
 
 #[tokio::test(start_paused = true)]

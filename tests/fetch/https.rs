@@ -9,6 +9,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
     net::TcpStream,
     sync::mpsc,
+    time::timeout,
 };
 use tower_aliyun_oss::key::{
     FetchErrorKind as Kind, FetchKey as _, FetchedKeys, HttpsFetcher, HttpsFetcherError, KeyError,
@@ -263,7 +264,7 @@ async fn kf_04_a_proxy_that_is_asked_for_sees_a_tunnel() {
         "{asked}"
     );
 
-    // One that refuses, and one that ends the TLS itself.
+    // One that refuses.
     let refuses = Site::tcp(|mut stream| async move {
         head(&mut stream).await;
         let _ = stream.write_all(b"HTTP/1.1 407 Who are you\r\n\r\n").await;
@@ -283,6 +284,40 @@ async fn kf_04_a_proxy_that_is_asked_for_sees_a_tunnel() {
     ] {
         let refused = HttpsFetcher::builder().proxy(odd).unwrap_err();
         assert_eq!(refused, HttpsFetcherError::Proxy, "{odd}");
+    }
+}
+
+#[tokio::test]
+async fn kf_04_a_proxy_that_ends_the_tls_itself_is_not_believed() {
+    let other = Certificate {
+        authority: "Another authority",
+        ..Certificate::good()
+    };
+    for (certificate, believed) in [(other, false), (Certificate::good(), true)] {
+        let key = Bytes::from(answer("200 OK", "", &pem(&Signer::with_512_bits())));
+        let inside = Site::tls(&certificate, &[], move |mut connection| {
+            let key = key.clone();
+            async move {
+                head(&mut connection).await;
+                say(connection, key).await;
+            }
+        })
+        .await;
+        let target = inside.address;
+        let proxy = Site::tcp(move |mut stream| async move {
+            head(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+            let mut onward = TcpStream::connect(target).await.unwrap();
+            let _ = copy_bidirectional(&mut stream, &mut onward).await;
+        })
+        .await;
+        let fetcher = inside.fetcher().proxy(&format!("http://{}", proxy.address));
+        let fetched = fetcher.unwrap().build().fetch(&official(2)).await;
+        match believed {
+            true => drop(fetched.unwrap()),
+            false => assert_eq!(fetched.unwrap_err().kind(), Kind::Tls),
+        }
+        assert_eq!((proxy.connections(), inside.connections()), (1, 1));
     }
 }
 
@@ -329,23 +364,42 @@ async fn kf_05_only_status_200() {
     assert_eq!(kind_in_short(&site).await, Kind::Timeout);
 }
 
-/// An answer whose body is in chunks, of which there are so many.
-async fn in_chunks(mut connection: Connection, chunks: usize, ends: bool) {
-    let _ = connection
-        .write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
-        .await;
-    for _ in 0..chunks {
-        if connection.write_all(b"400\r\n").await.is_err()
-            || connection.write_all(&[b'A'; 1024]).await.is_err()
-            || connection.write_all(b"\r\n").await.is_err()
-        {
-            return;
-        }
-    }
-    if ends {
-        say(connection, Bytes::from_static(b"0\r\n\r\n")).await;
-    }
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+
+/// A KiB, as a chunk of a body.
+fn chunk() -> Vec<u8> {
+    [&b"400\r\n"[..], &[b'A'; 1024], b"\r\n"].concat()
 }
+
+/// A host that says this, and then that without end, until the fetcher has hung up: the kind of the error, and how many
+/// bytes were taken from the host (by the fetcher, or by the system for it).
+async fn endless(
+    certificate: &Certificate,
+    alpn: &[&str],
+    first: Vec<u8>,
+    then: Vec<u8>,
+) -> (Kind, usize) {
+    let (hung_up, mut heard) = mpsc::unbounded_channel();
+    let site = Site::tls(certificate, alpn, move |mut connection| {
+        let (hung_up, first, then) = (hung_up.clone(), first.clone(), then.clone());
+        async move {
+            let mut taken = 0;
+            let mut next = &first;
+            while connection.write_all(next).await.is_ok() {
+                taken += next.len();
+                next = &then;
+            }
+            hung_up.send(taken).unwrap();
+        }
+    })
+    .await;
+    let kind = kind(&site).await;
+    let taken = timeout(Duration::from_secs(20), heard.recv()).await;
+    (kind, taken.expect("the fetcher hangs up").unwrap())
+}
+
+/// What the buffers of two sockets and of two ends of TLS may hold beyond what was read.
+const BUFFERED: usize = 16 * 1024 * 1024;
 
 #[tokio::test]
 async fn kf_06_bodies_are_bounded() {
@@ -364,19 +418,21 @@ async fn kf_06_bodies_are_bounded() {
     .await;
     assert_eq!(kind(&site).await, Kind::TooLarge);
 
-    let site = Site::answering(|connection| in_chunks(connection, 16, true)).await;
+    let chunks = |many| [CHUNKED.as_bytes(), &chunk().repeat(many), b"0\r\n\r\n"].concat();
+    let site = Site::saying(chunks(16)).await;
     assert_eq!(site.fetch().await.unwrap().len(), 16 * 1024);
-    let site = Site::answering(|connection| in_chunks(connection, 17, true)).await;
+    let site = Site::saying(chunks(17)).await;
     assert_eq!(kind(&site).await, Kind::TooLarge);
-    // Endless: it ends because the fetcher hangs up.
-    let site = Site::answering(|connection| in_chunks(connection, usize::MAX, false)).await;
-    assert_eq!(kind(&site).await, Kind::TooLarge);
-    let site = Site::answering(|mut connection: Connection| async move {
-        let _ = connection.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
-        while connection.write_all(&[b'A'; 4096]).await.is_ok() {}
-    })
-    .await;
-    assert_eq!(kind(&site).await, Kind::TooLarge);
+}
+
+#[tokio::test]
+async fn kf_06_an_endless_body_is_hung_up_on() {
+    let plain = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+    for (head, body) in [(CHUNKED.into(), chunk()), (plain, vec![b'A'; 4096])] {
+        let (kind, taken) = endless(&Certificate::good(), &["http/1.1"], head, body).await;
+        assert_eq!(kind, Kind::TooLarge);
+        assert!(taken < BUFFERED, "{taken} bytes");
+    }
 }
 
 #[tokio::test]
@@ -530,13 +586,13 @@ async fn kf_09_headers_are_bounded() {
         let site = Site::saying(answer("200 OK", &headers, &key)).await;
         assert_eq!(kind(&site).await, Kind::Interrupted);
     }
-    // Endless.
-    let site = Site::answering(|mut connection: Connection| async move {
-        let _ = connection.write_all(b"HTTP/1.1 200 OK\r\n").await;
-        while connection.write_all(b"x: a\r\n").await.is_ok() {}
-    })
-    .await;
-    assert_eq!(kind(&site).await, Kind::Interrupted);
+    // Endless: it ends because the fetcher hangs up.
+    for header in ["x: a\r\n", "a"] {
+        let (head, more) = (b"HTTP/1.1 200 OK\r\n".to_vec(), header.repeat(100));
+        let (kind, taken) = endless(&Certificate::good(), &["http/1.1"], head, more.into()).await;
+        assert_eq!(kind, Kind::Interrupted);
+        assert!(taken < BUFFERED, "{taken} bytes");
+    }
     let site = Site::saying(answer("200 OK", &"x: a\r\n".repeat(60), &key)).await;
     assert_eq!(site.fetch().await.unwrap(), key);
 }
@@ -560,15 +616,10 @@ async fn kf_10_http_2_is_not_spoken() {
         frame(9, 0, 1, &[0; 16]),
         frame(5, 4, 1, &[0, 0, 0, 2]),
     ] {
-        let site = Site::tls(&Certificate::good(), &[], move |mut connection| {
-            let flood = flood.clone();
-            async move {
-                let _ = connection.write_all(&frame(4, 0, 0, &[])).await;
-                while connection.write_all(&flood).await.is_ok() {}
-            }
-        })
-        .await;
-        assert_eq!(kind(&site).await, Kind::Interrupted);
+        let settings = frame(4, 0, 0, &[]);
+        let (kind, taken) = endless(&Certificate::good(), &[], settings, flood).await;
+        assert_eq!(kind, Kind::Interrupted);
+        assert!(taken < BUFFERED, "{taken} bytes");
     }
 }
 

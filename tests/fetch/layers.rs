@@ -1,16 +1,31 @@
 //! Callbacks of a layer whose keys are fetched.
 
-use std::sync::Arc;
+use std::{
+    convert::Infallible,
+    error::Error as _,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Poll},
+    time::SystemTime,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::Request;
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use tower_aliyun_oss::{
     OssCallbackLayer,
     callback::CallbackErrorKind,
-    key::{FetchedKeys, KeyLookup, KeySource as _, KeyTable, ServiceFetcher},
-    ticket::{MemoryStore, TicketKey, TicketKeys, Tickets},
+    key::{
+        FetchErrorKind as Kind, FetchKey as _, FetchedKeys, KeyLookup, KeySource as _, KeyTable,
+        ServiceFetcher,
+    },
+    protocol::{SizeRange, TICKET_FIELD},
+    ticket::{MemoryStore, Nonce, Scope, Terms, TicketError, TicketKey, TicketKeys, Tickets},
 };
 
 use super::{
@@ -24,6 +39,10 @@ const BODY: &[u8] = b"bucket=examplebucket&object=a.txt";
 
 /// A callback under this version of the key.
 fn callback(version: u16, signature: &[u8]) -> Request<Full<Bytes>> {
+    callback_with(version, signature, BODY)
+}
+
+fn callback_with(version: u16, signature: &[u8], body: impl Into<Bytes>) -> Request<Full<Bytes>> {
     Request::post(TARGET)
         .header("authorization", STANDARD.encode(signature))
         .header(
@@ -31,7 +50,7 @@ fn callback(version: u16, signature: &[u8]) -> Request<Full<Bytes>> {
             STANDARD.encode(official(version).to_string()),
         )
         .header("content-type", FORM)
-        .body(full(BODY))
+        .body(full(body))
         .unwrap()
 }
 
@@ -125,18 +144,62 @@ async fn df_10_forgeries_evict_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn df_20b_without_a_ticket_nothing_is_looked_up() {
-    let host = Host::that(Does::key(&Signer::with_512_bits()));
+    let signer = Signer::with_512_bits();
+    let host = Host::that(Does::key(&signer));
     let keys = TicketKeys::new(1, TicketKey::generate().unwrap());
     let layer = OssCallbackLayer::new()
         .key_source(host.keys())
-        .tickets(Tickets::new(keys, MemoryStore::new()));
-    let signature = Signer::with_512_bits().sign(TARGET, BODY);
-    for round in 0..20_000_u16 {
-        let version = 2 + round % 998;
-        let outcome = send(&layer, callback(version, &signature)).await;
+        .tickets(Tickets::new(keys.clone(), MemoryStore::new()));
+    let now = SystemTime::now();
+    let mint = |keys: &TicketKeys, target: &str, at: SystemTime| {
+        let terms = Terms::new(
+            "examplebucket".parse().unwrap(),
+            Scope::Exact("a.txt".parse().unwrap()),
+            SizeRange::new(1, 1000).unwrap(),
+            &target.parse().unwrap(),
+            at + HOUR,
+        );
+        keys.mint(&terms, at, Nonce::random().unwrap()).unwrap()
+    };
+    let body = |ticket: &str| {
+        format!("bucket=examplebucket&object=a.txt&size=5&etag=D41D&{TICKET_FIELD}={ticket}")
+    };
+    let valid = mint(&keys, TARGET, now);
+    // Another character in the middle, where it is part of what is sealed.
+    let mut forged = valid.clone().into_bytes();
+    let middle = forged.len() / 2;
+    forged[middle] = if forged[middle] == b'A' { b'B' } else { b'A' };
+    let another = TicketKeys::new(2, TicketKey::generate().unwrap());
+    let refused = [
+        ("AAAA".to_owned(), TicketError::Malformed),
+        (String::from_utf8(forged).unwrap(), TicketError::Mac),
+        (mint(&another, TARGET, now), TicketError::UnknownKey),
+        (mint(&keys, TARGET, now - 24 * HOUR), TicketError::Expired),
+        (mint(&keys, "/oss/elsewhere", now), TicketError::Target),
+    ];
+    // All of them with a signature that is good.
+    for round in 0..998_u16 {
+        for (ticket, why) in &refused {
+            let body = body(ticket);
+            let signature = signer.sign(TARGET, body.as_bytes());
+            let request = callback_with(2 + round, &signature, body);
+            let outcome = send(&layer, request).await;
+            assert_eq!(outcome.status, 403);
+            let error = outcome.error.unwrap();
+            let source = error.source().and_then(|why| why.downcast_ref());
+            assert_eq!(source, Some(why));
+        }
+        let signature = [0; 64];
+        let outcome = send(&layer, callback(2 + round, &signature)).await;
         assert_eq!(outcome.status, 403);
     }
     assert_eq!(host.fetches(), 0);
+    let body = body(&valid);
+    let signature = signer.sign(TARGET, body.as_bytes());
+    send(&layer, callback_with(7, &signature, body))
+        .await
+        .assert_accepted();
+    assert_eq!((host.fetches(), host.fetches_of(7).len()), (1, 1));
 }
 
 #[tokio::test]
@@ -176,7 +239,6 @@ async fn a_service_of_your_own_fetches() {
 async fn a_service_of_your_own_is_held_to_the_same_rules() {
     use http::{Response, StatusCode};
     use tower::service_fn;
-    use tower_aliyun_oss::key::{FetchErrorKind as Kind, FetchKey as _};
 
     let cases = [
         (StatusCode::FOUND, "", 0, Kind::Redirect),
@@ -207,4 +269,51 @@ async fn a_service_of_your_own_is_held_to_the_same_rules() {
         .await
         .unwrap_err();
     assert_eq!(error.kind(), Kind::Connect);
+}
+
+/// A body of frames of 1 KiB without end, that counts those it was asked for.
+#[derive(Clone)]
+struct Endless(Arc<AtomicUsize>, SizeHint);
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.fetch_add(1, SeqCst);
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'A'; 1024])))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.1
+    }
+}
+
+#[tokio::test]
+async fn kf_06_no_more_is_read_than_the_limit_and_a_frame() {
+    let announced = SizeHint::with_exact(16 * 1024 + 1);
+    let cases = [
+        (200, "identity", SizeHint::default(), Kind::TooLarge, 17),
+        (200, "identity", announced, Kind::TooLarge, 0),
+        (200, "gzip", SizeHint::default(), Kind::Encoding, 0),
+        (404, "identity", SizeHint::default(), Kind::Status, 0),
+        (302, "identity", SizeHint::default(), Kind::Redirect, 0),
+    ];
+    for (status, coding, hint, kind, frames) in cases {
+        let body = Endless(Arc::default(), hint);
+        let polled = Arc::clone(&body.0);
+        let client = tower::service_fn(move |_: Request<Full<Bytes>>| {
+            let response = http::Response::builder()
+                .status(status)
+                .header("content-encoding", coding)
+                .body(body.clone());
+            async move { response }
+        });
+        let fetched = ServiceFetcher::new(client).fetch(&official(2)).await;
+        assert_eq!(fetched.unwrap_err().kind(), kind);
+        assert_eq!(polled.load(SeqCst), frames, "{status} {coding}");
+    }
 }

@@ -15,5 +15,6 @@ mod faults;
 mod floods;
 mod https;
 mod layers;
+mod limits;
 mod rotation;
 mod site;

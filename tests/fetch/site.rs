@@ -25,7 +25,7 @@ use rustls::{
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::JoinHandle,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -159,6 +159,14 @@ impl Site {
         Fut: Future<Output = ()> + Send + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::listening(listener, serve)
+    }
+
+    pub(crate) fn listening<F, Fut>(listener: TcpListener, serve: F) -> Self
+    where
+        F: Fn(TcpStream) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&connections);
@@ -240,8 +248,8 @@ impl Site {
         self.requests.lock().unwrap().clone()
     }
 
-    /// A fetcher that finds the constant host here.
-    pub(crate) fn fetcher(&self) -> HttpsFetcherBuilder {
+    /// A fetcher that finds the constant host here, with the limits that it has by default.
+    pub(crate) fn fetcher_by_default(&self) -> HttpsFetcherBuilder {
         let address = self.address;
         HttpsFetcher::builder()
             .root_certificates(root().as_bytes())
@@ -250,6 +258,11 @@ impl Site {
                 assert_eq!(host, HOST);
                 ready(Ok(vec![address]))
             })
+    }
+
+    /// A fetcher that finds the constant host here.
+    pub(crate) fn fetcher(&self) -> HttpsFetcherBuilder {
+        self.fetcher_by_default()
             // Longer than anything takes here that is not meant to be slow.
             .connect_timeout(Duration::from_secs(10))
             .timeout(Duration::from_secs(20))
@@ -291,4 +304,28 @@ pub(crate) fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
         format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n{headers}\r\n").into_bytes();
     answer.extend_from_slice(body);
     answer
+}
+
+/// A listener whose queue is full, so that the system drops the packet with which a connection begins.
+pub(crate) struct FullListener {
+    pub(crate) address: SocketAddr,
+    _listener: TcpListener,
+    _queued: Vec<std::net::TcpStream>,
+}
+
+impl FullListener {
+    pub(crate) fn new() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let connect = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(100));
+        let queued: Vec<_> = std::iter::from_fn(|| connect().ok()).take(100).collect();
+        assert!(queued.len() < 100, "the queue has no end");
+        Self {
+            address,
+            _listener: listener,
+            _queued: queued,
+        }
+    }
 }

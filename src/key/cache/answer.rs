@@ -1,6 +1,6 @@
 //! What the cache is asked and answers.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
@@ -24,8 +24,8 @@ pub(super) enum Why {
 pub(super) enum Answer {
     /// It came while somebody asked.
     Held(PublicKey),
-    /// The one who asked has to fetch, and to say here what it came to.
-    Start(watch::Sender<Landed>, watch::Receiver<Landed>),
+    /// The one who asked has to make the flight of this number, and to say here what it came to.
+    Start(u64, Arc<watch::Sender<Landed>>, watch::Receiver<Landed>),
     /// Somebody is fetching.
     Running(watch::Receiver<Landed>),
     /// Not now: the last fetch failed.
@@ -36,11 +36,13 @@ pub(super) enum Answer {
     NoReason,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// What has become of a result.
+#[derive(Debug)]
 pub(super) enum Kept {
-    New,
+    /// A key of so many bits.
+    New(usize),
     Same,
-    Changed,
-    /// The cache is full of keys that are good.
-    No,
+    Changed(usize),
+    /// No key, or none that there is room for; the path is left alone for so long.
+    No(Arc<FetchError>, Duration),
 }

@@ -5,10 +5,14 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 use super::{
-    super::{PublicKey, fetch::FetchError},
+    super::{
+        PublicKey,
+        fetch::{FetchError, FetchErrorKind},
+    },
     answer::{Answer, Kept, Landed, Why},
     budget::Budget,
     failing::Failing,
+    flights::{Flight, Flights, Share, Turn},
     limits::Limits,
     view::{Shown, View},
 };
@@ -19,10 +23,14 @@ pub(super) struct Book {
     limits: Limits,
     good: Vec<Good>,
     failing: Failing,
-    running: Vec<Running>,
+    flights: Flights,
     anybody: Budget,
     reserved: Budget,
     expected: BTreeSet<u16>,
+    /// How to tell those who wait for flights that were given up.
+    given_up: Vec<Arc<watch::Sender<Landed>>>,
+    /// Whether a view would show anything else than the last one.
+    changed: bool,
 }
 
 #[derive(Debug)]
@@ -37,30 +45,17 @@ struct Good {
     unsuspected_until: Duration,
 }
 
-#[derive(Debug)]
-struct Running {
-    entry: u16,
-    landed: watch::Receiver<Landed>,
-    share: Share,
-    begun: bool,
-}
-
-/// Whose fetches a fetch is counted with.
-#[derive(Clone, Copy, Debug)]
-enum Share {
-    Anybody,
-    Reserved,
-}
-
 impl Book {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
             good: Vec::new(),
             failing: Failing::new(limits.failing),
-            running: Vec::new(),
+            flights: Flights::new(&limits),
             anybody: Budget::new(limits.per_minute),
             reserved: Budget::new(limits.reserved_per_minute),
             expected: BTreeSet::new(),
+            given_up: Vec::new(),
+            changed: false,
             limits,
         }
     }
@@ -71,8 +66,9 @@ impl Book {
     }
 
     pub(super) fn ask(&mut self, entry: u16, why: Why, now: Duration) -> Answer {
-        if let Some(running) = self.running.iter().find(|running| running.entry == entry) {
-            return Answer::Running(running.landed.clone());
+        self.give_up(now, |_| true);
+        if let Some(flight) = self.flights.of(entry) {
+            return Answer::Running(flight.landed());
         }
         match self.good.iter().find(|good| good.entry == entry) {
             Some(good) => {
@@ -101,49 +97,64 @@ impl Book {
         }
         let Some(share) = self.promise(entry, now) else {
             let free_at = self.anybody.free_at(now).min(self.reserved.free_at(now));
-            if let Some(good) = self.good_mut(entry) {
+            if let Some(good) = self.good_mut(entry).filter(|good| good.quiet_until <= now) {
                 good.quiet_until = free_at;
+                self.changed = true;
             }
             return Answer::OverBudget;
         };
         let look_again = now.saturating_add(self.limits.look_again);
         if let Some(good) = self.good_mut(entry) {
             good.unsuspected_until = look_again;
+            self.changed = true;
         }
-        let (sender, landed) = watch::channel(None);
-        self.running.push(Running {
-            entry,
-            landed: landed.clone(),
-            share,
-            begun: false,
-        });
-        Answer::Start(sender, landed)
+        let (number, sender, landed) = self.flights.start(entry, share, now);
+        Answer::Start(number, sender, landed)
     }
 
-    /// A fetch gets its slot.
-    pub(super) fn begin(&mut self, entry: u16, now: Duration) {
-        let running = self
-            .running
-            .iter_mut()
-            .find(|running| running.entry == entry);
-        if let Some(running) = running.filter(|running| !running.begun) {
-            running.begun = true;
-            let share = running.share;
+    /// A flight asks for its slot, until it has one.
+    pub(super) fn begin(&mut self, number: u64, now: Duration) -> Turn {
+        self.flights.heard_of(number, now);
+        let mut turn = self.flights.begin(number);
+        if turn == Turn::Later {
+            // Those that wait as well may be about to be heard of: a whole runtime may have stood still for a while.
+            self.give_up(now, |flight| flight.begun);
+            turn = self.flights.begin(number);
+        }
+        let share = self.flights.get(number).map(|flight| flight.share);
+        if let (Turn::Now, Some(share)) = (turn, share) {
             self.budget(share).begin(now);
         }
+        turn
     }
 
     /// Whether the fetch that is under way may be tried once more.
-    pub(super) fn begin_again(&mut self, entry: u16, now: Duration) -> bool {
-        let share = self.promise(entry, now);
+    pub(super) fn begin_again(&mut self, number: u64, now: Duration) -> bool {
+        let entry = self.flights.get(number).map(|flight| flight.entry);
+        let share = entry.and_then(|entry| self.promise(entry, now));
         if let Some(share) = share {
             self.budget(share).begin(now);
         }
         share.is_some()
     }
 
-    pub(super) fn landed(&mut self, entry: u16, key: &PublicKey, now: Duration) -> Kept {
-        self.ended(entry);
+    /// Takes what a flight came to; nothing, if it was given up, for then another one may be under way or have landed.
+    pub(super) fn settle(
+        &mut self,
+        number: u64,
+        result: &Result<PublicKey, Arc<FetchError>>,
+        now: Duration,
+        chance: u32,
+    ) -> Option<Kept> {
+        let flight = self.flights.end(number)?;
+        self.ended(&flight);
+        Some(match result {
+            Ok(key) => self.keep(flight.entry, key, now, chance),
+            Err(error) => self.failed(flight.entry, error, now, chance),
+        })
+    }
+
+    fn keep(&mut self, entry: u16, key: &PublicKey, now: Duration, chance: u32) -> Kept {
         let fetched = Good {
             entry,
             key: key.clone(),
@@ -156,29 +167,27 @@ impl Book {
         if let Some(good) = self.good_mut(entry) {
             let same = good.key == *key;
             *good = fetched;
-            return if same { Kept::Same } else { Kept::Changed };
+            self.changed = true;
+            return match same {
+                true => Kept::Same,
+                false => Kept::Changed(key.bits()),
+            };
         }
         if self.good.len() >= self.limits.keys {
             // Only a key that may not be used any more makes room.
             let Some(at) = (self.good.iter()).position(|good| now >= self.stale_until(good)) else {
-                return Kept::No;
+                let full = Arc::new(FetchError::new(FetchErrorKind::CacheFull));
+                return self.failed(entry, &full, now, chance);
             };
             self.good.swap_remove(at);
         }
         self.failing.remove(entry);
         self.good.push(fetched);
-        Kept::New
+        self.changed = true;
+        Kept::New(key.bits())
     }
 
-    /// Returns how long the path is left alone.
-    pub(super) fn failed(
-        &mut self,
-        entry: u16,
-        error: &Arc<FetchError>,
-        now: Duration,
-        chance: u32,
-    ) -> Duration {
-        self.ended(entry);
+    fn failed(&mut self, entry: u16, error: &Arc<FetchError>, now: Duration, chance: u32) -> Kept {
         let limits = self.limits.clone();
         if let Some(good) = self.good_mut(entry) {
             good.failures = good.failures.saturating_add(1);
@@ -186,7 +195,8 @@ impl Book {
             let pause = limits.pause(good.failures.saturating_add(1), error, chance);
             good.quiet_until = now.saturating_add(pause);
             good.last_error = Some(Arc::clone(error));
-            return pause;
+            self.changed = true;
+            return Kept::No(Arc::clone(error), pause);
         }
         let before = self.failing.get(entry).map_or(0, |failed| failed.failures);
         let failures = before.saturating_add(1);
@@ -197,25 +207,31 @@ impl Book {
             now.saturating_add(pause),
             Arc::clone(error),
         );
-        pause
+        Kept::No(Arc::clone(error), pause)
     }
 
-    pub(super) fn view(&self) -> View {
+    /// How to tell those who wait for flights that were given up: for when the book is closed.
+    pub(super) fn given_up(&mut self) -> Vec<Arc<watch::Sender<Landed>>> {
+        std::mem::take(&mut self.given_up)
+    }
+
+    /// What there is to see, if it is not what there was.
+    pub(super) fn new_view(&mut self) -> Option<View> {
+        std::mem::take(&mut self.changed).then(|| self.view())
+    }
+
+    fn view(&self) -> View {
         let shown = self.good.iter().map(|good| {
-            let running = self
-                .running
-                .iter()
-                .any(|running| running.entry == good.entry);
+            let flight = self.flights.of(good.entry);
             Shown {
                 entry: good.entry,
                 key: good.key.clone(),
                 refresh_at: self.refresh_at(good),
                 fresh_until: good.fetched_at.saturating_add(self.limits.fresh),
                 stale_until: self.stale_until(good),
-                quiet_until: if running {
-                    Duration::MAX
-                } else {
-                    good.quiet_until
+                quiet_until: match flight {
+                    Some(flight) => self.flights.lost_at(flight),
+                    None => good.quiet_until,
                 },
                 unsuspected_until: good.unsuspected_until,
             }
@@ -223,13 +239,18 @@ impl Book {
         View(shown.collect())
     }
 
-    fn ended(&mut self, entry: u16) {
-        let Some(at) = (self.running.iter()).position(|running| running.entry == entry) else {
-            return;
-        };
-        let running = self.running.swap_remove(at);
-        if !running.begun {
-            self.budget(running.share).withdraw();
+    /// Ends those of these flights that will not end by themselves.
+    fn give_up(&mut self, now: Duration, these: impl Fn(&Flight) -> bool) {
+        while let Some(flight) = self.flights.give_up(now, &these) {
+            self.ended(&flight);
+            self.changed = true;
+            self.given_up.extend(flight.sender());
+        }
+    }
+
+    fn ended(&mut self, flight: &Flight) {
+        if !flight.begun {
+            self.budget(flight.share).withdraw();
         }
     }
 
@@ -264,6 +285,86 @@ impl Book {
 
     #[cfg(test)]
     pub(super) fn sizes(&self) -> [usize; 3] {
-        [self.good.len(), self.failing.len(), self.running.len()]
+        [self.good.len(), self.failing.len(), self.flights.len()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::{KeySource as _, KeyTable, KeyUrl, PinnedKeys};
+
+    const NOW: Duration = Duration::from_secs(1_000);
+
+    fn key() -> PublicKey {
+        let url = KeyUrl::of_path(&KeyTable::official(), "/callback_pub_key_v1.pem").unwrap();
+        match PinnedKeys::official().key(&url) {
+            crate::key::KeyLookup::Ready(Ok(key)) => key,
+            _ => unreachable!("version 1 is pinned"),
+        }
+    }
+
+    /// A flight that starts, with what its task would hold.
+    fn start(book: &mut Book, entry: u16, now: Duration) -> (u64, Arc<watch::Sender<Landed>>) {
+        match book.ask(entry, Why::Missing, now) {
+            Answer::Start(number, sender, _) => (number, sender),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_refused_is_seen_only_where_it_changes_something() {
+        let mut book = Book::new(Limits {
+            per_minute: 1,
+            reserved_per_minute: 0,
+            ..Limits::new()
+        });
+        let (number, _sender) = start(&mut book, 2, NOW);
+        assert_eq!(book.begin(number, NOW), Turn::Now);
+        assert!(book.new_view().is_none(), "there is no key to show");
+        book.settle(number, &Ok(key()), NOW, 0);
+        assert!(book.new_view().is_some());
+        for entry in 3..100 {
+            let refused = book.ask(entry, Why::Missing, NOW);
+            assert!(matches!(refused, Answer::OverBudget));
+            assert!(book.new_view().is_none());
+        }
+        // A key that is wanted, once until there may be another fetch.
+        let later = NOW + Duration::from_secs(9 * 24 * 3600);
+        let (number, _sender) = start(&mut book, 3, later);
+        assert_eq!(book.begin(number, later), Turn::Now);
+        for first in [true, false] {
+            let refused = book.ask(2, Why::Missing, later);
+            assert!(matches!(refused, Answer::OverBudget));
+            assert_eq!(book.new_view().is_some(), first);
+        }
+    }
+
+    #[test]
+    fn a_flight_that_was_given_up_changes_nothing_and_leaves_no_slot() {
+        let limits = Limits::new();
+        let mut book = Book::new(limits.clone());
+        let (first, sender) = start(&mut book, 2, NOW);
+        assert_eq!(book.begin(first, NOW), Turn::Now);
+        let lost = NOW + limits.patience();
+        let soon = book.ask(2, Why::Missing, lost - Duration::from_nanos(1));
+        assert!(matches!(soon, Answer::Running(_)));
+        let (second, successor) = start(&mut book, 2, lost);
+        assert!(
+            book.given_up()
+                .iter()
+                .all(|told| Arc::ptr_eq(told, &sender))
+        );
+        assert_eq!(book.begin(second, lost), Turn::Now);
+        assert!(book.settle(first, &Ok(key()), lost, 0).is_none());
+        assert_eq!(book.begin(first, lost), Turn::Never);
+        assert!(!book.begin_again(first, lost));
+        assert_eq!(book.sizes(), [0, 0, 1]);
+        // One whose task is gone without a word is lost at once.
+        drop(successor);
+        let (third, _sender) = start(&mut book, 2, lost);
+        assert_eq!(book.begin(third, lost), Turn::Now);
+        assert!(book.settle(third, &Ok(key()), lost, 0).is_some());
+        assert_eq!(book.sizes(), [1, 0, 0]);
     }
 }

@@ -68,7 +68,8 @@ impl FetchedKeysBuilder {
         self
     }
 
-    /// How long a key that is no longer fresh is used, while it cannot be fetched anew; 7 days by default.
+    /// How long a key that is no longer fresh is used, while it cannot be fetched anew; 7 days by default, which with the
+    /// 24 h before makes 8 days since the last good answer.
     pub fn stale_for(mut self, time: Duration) -> Self {
         self.limits.stale = time;
         self
@@ -82,7 +83,7 @@ impl FetchedKeysBuilder {
     }
 
     /// How long a path is left alone when its fetch has failed; 30 s by default. It doubles with each failure in a row,
-    /// up to 20 times as much, and is spread by 20 % either way.
+    /// up to 20 times as much, and is spread by 20 % either way. A path that has a key starts at twice as much.
     pub fn cool_down(mut self, time: Duration) -> Self {
         self.limits.cool_down = time;
         self.limits.longest_cool_down = time.saturating_mul(20);

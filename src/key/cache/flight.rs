@@ -1,6 +1,10 @@
 //! One fetch, in a task of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::watch,
@@ -13,6 +17,7 @@ use super::{
         fetch::{FetchError, FetchErrorKind as Kind},
     },
     answer::Landed,
+    flights::Turn,
     shared::Shared,
     stats::Counters,
 };
@@ -24,15 +29,22 @@ const BREATH: Duration = Duration::from_millis(100);
 pub(super) struct Landing {
     shared: Arc<Shared>,
     url: KeyUrl,
-    sender: watch::Sender<Landed>,
+    number: u64,
+    sender: Arc<watch::Sender<Landed>>,
     done: bool,
 }
 
 impl Landing {
-    pub(super) fn new(shared: Arc<Shared>, url: KeyUrl, sender: watch::Sender<Landed>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        url: KeyUrl,
+        number: u64,
+        sender: Arc<watch::Sender<Landed>>,
+    ) -> Self {
         Self {
             shared,
             url,
+            number,
             sender,
             done: false,
         }
@@ -41,16 +53,21 @@ impl Landing {
     fn land(&mut self, result: Result<PublicKey, FetchError>) {
         self.done = true;
         let result = result.map_err(Arc::new);
-        // First the cache, then those who wait: who has heard of a key finds it.
-        self.shared.settle(&self.url, &result);
-        self.sender.send_replace(Some(result));
+        // First the cache, then those who wait: who has heard of a key finds it. The log is last, for whoever keeps it
+        // may panic.
+        if let Some(kept) = self.shared.settle(self.number, &result) {
+            self.sender.send_replace(Some(result));
+            self.shared.log(&self.url, &kept);
+        }
     }
 }
 
 impl Drop for Landing {
     fn drop(&mut self) {
         if !self.done {
-            self.land(Err(FetchError::new(Kind::Aborted)));
+            let aborted = || self.land(Err(FetchError::new(Kind::Aborted)));
+            // It may be the log that has panicked, and would do so again: a second panic ends the process.
+            drop(catch_unwind(AssertUnwindSafe(aborted)));
         }
     }
 }
@@ -58,9 +75,9 @@ impl Drop for Landing {
 /// Fetches a key; when somebody waits for it, a second time if the first one fails at once.
 pub(super) async fn fly(mut landing: Landing, awaited: bool) {
     let shared = Arc::clone(&landing.shared);
-    // Never closed; without a slot the fetch would only be one too many.
-    let _slot = shared.slots.acquire().await.ok();
-    shared.begin(&landing.url);
+    if !begin(&shared, landing.number).await {
+        return;
+    }
     let limit = shared.limits.fetch_timeout;
     let attempts = async {
         let started = Instant::now();
@@ -70,7 +87,7 @@ pub(super) async fn fly(mut landing: Landing, awaited: bool) {
             _ => return first,
         }
         sleep(BREATH).await;
-        if shared.begin_again(&landing.url) {
+        if shared.begin_again(landing.number) {
             attempt(&shared, &landing.url).await
         } else {
             first
@@ -78,6 +95,19 @@ pub(super) async fn fly(mut landing: Landing, awaited: bool) {
     };
     let result = timeout(limit, attempts).await;
     landing.land(result.unwrap_or_else(|_| Err(FetchError::new(Kind::Timeout))));
+}
+
+/// Waits for a slot. There is none any more for a flight that was given up.
+async fn begin(shared: &Shared, number: u64) -> bool {
+    loop {
+        let ended = shared.ended.notified();
+        match shared.begin(number) {
+            Turn::Now => return true,
+            Turn::Never => return false,
+            // A flight that is lost does not say that it has ended.
+            Turn::Later => drop(timeout(shared.limits.fetch_timeout, ended).await),
+        }
+    }
 }
 
 async fn attempt(shared: &Shared, url: &KeyUrl) -> Result<PublicKey, FetchError> {

@@ -43,6 +43,14 @@ impl Limits {
         self.fresh / 5 * 4
     }
 
+    /// How long a flight may be silent, waiting for a slot or after it has one, before it counts as lost. Generous: all
+    /// that can be ahead of it in any minute, and then ten times as long as it may take.
+    pub(super) fn patience(&self) -> Duration {
+        let ahead = self.per_minute.saturating_add(self.reserved_per_minute) / self.at_once.max(1);
+        let times = u32::try_from(ahead).unwrap_or(u32::MAX).saturating_add(10);
+        self.fetch_timeout.saturating_mul(times)
+    }
+
     /// How long a path is left alone after so many failures in a row; `chance` is spread evenly over `u32`.
     pub(super) fn pause(&self, failures: u32, error: &FetchError, chance: u32) -> Duration {
         let doubled = self

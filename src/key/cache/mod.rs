@@ -6,6 +6,7 @@ mod budget;
 mod builder;
 mod failing;
 mod flight;
+mod flights;
 mod limits;
 mod shared;
 mod stats;
@@ -29,9 +30,9 @@ pub use stats::KeyStats;
 /// # A key once fetched is never lost
 ///
 /// It is fresh for 24 h. Once four fifths of that have passed, the next callback has it fetched anew in the background.
-/// When that fails the key stays, for 7 days more, and the host is asked again after ever longer pauses. Only another key
-/// from the same URL takes its place, never a failure and never another URL. After 7 days without an answer callbacks
-/// are answered with 503.
+/// When that fails the key stays, for 7 days after it was fresh, and the host is asked again after ever longer pauses. Only
+/// another key from the same URL takes its place, never a failure and never another URL. Callbacks are answered with 503
+/// once the last good answer of the host is 8 days old.
 ///
 /// A signature that does not match may be a sign of a new key under the old URL, or of a forger. It has the key looked
 /// for in the background at most once in 5 minutes, and changes nothing by itself.
@@ -40,15 +41,19 @@ pub use stats::KeyStats;
 ///
 /// Whoever sends a request chooses what is looked up, so that is bounded: one fetch of a path at a time, two in all; 10
 /// of them in any 60 s, and 2 more for paths that have had a key (or were named to [`warm_up`](Self::warm_up)). A path
-/// that fails is left alone for 30 s, twice as long each time up to 10 minutes, give or take 20 %; for at least 5 minutes
-/// when it is answered with 404 or 410; and for as long as `retry-after` says, up to 10 minutes. 8 keys and 64 failed
-/// paths are remembered (all keys of a table of your own). Still, a flood of requests that name keys which do not exist
-/// can keep a new key from being found: name it to [`warm_up`](Self::warm_up), pin it, or ask for
-/// [tickets](crate::OssCallbackLayer::tickets), without which then nothing is looked up at all.
+/// that fails is left alone for 30 s (60 s if it has a key, for which nobody waits), twice as long each time up to
+/// 10 minutes, give or take 20 %; for at least 5 minutes when it is answered with 404 or 410; and for as long as
+/// `retry-after` says, up to 10 minutes. 8 keys and 64 failed paths are remembered (all keys of a table of your own).
+/// Still, a flood of requests that name keys which do not exist can keep a new key from being found: name it to
+/// [`warm_up`](Self::warm_up), pin it, or ask for [tickets](crate::OssCallbackLayer::tickets), without which then nothing
+/// is looked up at all.
 ///
 /// A fetch runs in a task of its own on the runtime of the first request that wanted it; it is not cut short when that
 /// request is given up. While a request waits for it, a fetch that fails at once is tried a second time. Nothing runs,
 /// and nothing is connected to, before a callback names a key that is not pinned.
+///
+/// That runtime has to go on running until the fetch has ended. When nobody drives it any more, the fetch counts as lost
+/// after 32 s, ten times its limit and what may be ahead of it, and the next request that asks has another one made.
 ///
 /// # In the log
 ///
@@ -85,7 +90,8 @@ impl FetchedKeys {
     /// Fetches these paths now, one after the other, so that no callback has to wait for them; to be called at start-up.
     ///
     /// Nothing is done for a key that is at hand. From now on fetches of these paths have a share of their own in what is
-    /// fetched in a minute, which is 2 by default; more than the 12 of both shares cannot be fetched at once.
+    /// fetched in a minute, which is 2 by default; more than the 12 of both shares cannot be fetched at once. What is under
+    /// way when this is given up goes on in the runtime that it was called in.
     ///
     /// ```no_run
     /// # async fn f() -> Result<(), tower_aliyun_oss::key::KeyError> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::{
     runtime::Handle,
-    sync::{Semaphore, watch},
+    sync::{Notify, watch},
     time::Instant,
 };
 
@@ -21,6 +21,7 @@ use super::{
     answer::{Answer, Kept, Landed, Why},
     book::Book,
     flight::{Landing, fly},
+    flights::Turn,
     limits::Limits,
     stats::{Counters, KeyStats},
     view::View,
@@ -31,8 +32,8 @@ pub(super) struct Shared {
     pub(super) fetcher: Arc<dyn FetchKey>,
     /// The shortest key taken, in bits.
     pub(super) min_bits: usize,
-    /// How many fetches may be under way.
-    pub(super) slots: Semaphore,
+    /// Told when a flight has ended, and left a slot.
+    pub(super) ended: Notify,
     pub(super) counters: Counters,
     origin: Instant,
     view: ArcSwap<View>,
@@ -46,7 +47,7 @@ impl Shared {
         Self {
             fetcher,
             min_bits,
-            slots: Semaphore::new(limits.at_once),
+            ended: Notify::new(),
             counters: Counters::default(),
             origin: Instant::now(),
             view: ArcSwap::default(),
@@ -97,62 +98,53 @@ impl Shared {
         self.book().expect(entry);
     }
 
-    /// Takes what a fetch came to.
-    pub(super) fn settle(&self, url: &KeyUrl, result: &Result<PublicKey, Arc<FetchError>>) {
-        match result {
-            Ok(key) => self.landed(url, key),
-            Err(error) => self.failed(url, error),
+    /// Takes what a flight came to, if it was not given up.
+    pub(super) fn settle(
+        &self,
+        number: u64,
+        result: &Result<PublicKey, Arc<FetchError>>,
+    ) -> Option<Kept> {
+        let (now, chance) = (self.now(), chance());
+        let kept = self.change(|book| book.settle(number, result, now, chance));
+        self.ended.notify_waiters();
+        if let Some(Kept::Changed(_)) = kept {
+            self.counters.change();
         }
+        kept
     }
 
-    fn landed(&self, url: &KeyUrl, key: &PublicKey) {
-        let kept = self.change(|book| book.landed(url.entry(), key, self.now()));
+    pub(super) fn log(&self, url: &KeyUrl, kept: &Kept) {
         match kept {
-            Kept::New => tracing::info!(
-                target: "tower_aliyun_oss::key",
-                key_url = %url, bits = key.bits(), "fetched a new key"
+            Kept::New(bits) => tracing::info!(
+                target: "tower_aliyun_oss::key", key_url = %url, bits, "fetched a new key"
             ),
             Kept::Same => tracing::debug!(
                 target: "tower_aliyun_oss::key", key_url = %url, "the key is still the same"
             ),
-            Kept::Changed => {
-                self.counters.change();
-                tracing::warn!(
-                    target: "tower_aliyun_oss::key",
-                    key_url = %url, bits = key.bits(), "another key stands under the same url"
-                );
-            }
-            Kept::No => self.failed(url, &Arc::new(FetchError::new(FetchErrorKind::CacheFull))),
+            Kept::Changed(bits) => tracing::warn!(
+                target: "tower_aliyun_oss::key",
+                key_url = %url, bits, "another key stands under the same url"
+            ),
+            Kept::No(error, pause) => tracing::warn!(
+                target: "tower_aliyun_oss::key",
+                key_url = %url,
+                pause = pause.as_secs(),
+                cause = error.cause().map(tracing::field::display),
+                "{error}"
+            ),
         }
     }
 
-    fn failed(&self, url: &KeyUrl, error: &Arc<FetchError>) {
-        let chance = chance();
-        let pause = self.change(|book| book.failed(url.entry(), error, self.now(), chance));
-        tracing::warn!(
-            target: "tower_aliyun_oss::key",
-            key_url = %url,
-            pause = pause.as_secs(),
-            cause = error.cause().map(tracing::field::display),
-            "{error}"
-        );
-    }
-
-    /// Shows what has changed before the book is closed; what is logged of it is logged afterwards.
-    fn change<T>(&self, change: impl FnOnce(&mut Book) -> T) -> T {
-        let mut book = self.book();
-        let done = change(&mut book);
-        self.view.store(Arc::new(book.view()));
-        done
-    }
-
-    pub(super) fn begin(&self, url: &KeyUrl) {
-        self.book().begin(url.entry(), self.now());
+    /// A flight asks for its slot.
+    pub(super) fn begin(&self, number: u64) -> Turn {
+        let now = self.now();
+        self.change(|book| book.begin(number, now))
     }
 
     /// Whether a fetch that is under way may be tried once more.
-    pub(super) fn begin_again(&self, url: &KeyUrl) -> bool {
-        self.book().begin_again(url.entry(), self.now())
+    pub(super) fn begin_again(&self, number: u64) -> bool {
+        let now = self.now();
+        self.change(|book| book.begin_again(number, now))
     }
 
     fn look_up(self: &Arc<Self>, url: &KeyUrl, now: Duration) -> KeyLookup {
@@ -164,8 +156,8 @@ impl Shared {
                 self.counters.hit(false);
                 return KeyLookup::Ready(Ok(key));
             }
-            Answer::Start(sender, landed) => {
-                let landing = Landing::new(Arc::clone(self), url.clone(), sender);
+            Answer::Start(number, sender, landed) => {
+                let landing = Landing::new(Arc::clone(self), url.clone(), number, sender);
                 runtime.spawn(fly(landing, true));
                 return wait(landed);
             }
@@ -185,21 +177,36 @@ impl Shared {
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
-        if let Answer::Start(sender, _) = self.ask(url, why, now) {
+        if let Answer::Start(number, sender, _) = self.ask(url, why, now) {
+            // Before the log, which may panic: without a landing the path would be taken for being fetched.
+            let landing = Landing::new(Arc::clone(self), url.clone(), number, sender);
             tracing::debug!(target: "tower_aliyun_oss::key", key_url = %url, ?why, "looks for the key again");
-            let landing = Landing::new(Arc::clone(self), url.clone(), sender);
             runtime.spawn(fly(landing, false));
         }
     }
 
     /// What comes of it has to be started when the book is closed: a task that is refused ends at once, and says so here.
     fn ask(&self, url: &KeyUrl, why: Why, now: Duration) -> Answer {
+        self.change(|book| book.ask(url.entry(), why, now))
+    }
+
+    /// Shows what has changed before the book is closed; what is logged of it is logged afterwards.
+    fn change<T>(&self, change: impl FnOnce(&mut Book) -> T) -> T {
         let mut book = self.book();
-        let answer = book.ask(url.entry(), why, now);
-        if matches!(answer, Answer::Start(..) | Answer::OverBudget) {
-            self.view.store(Arc::new(book.view()));
+        let done = change(&mut book);
+        let given_up = book.given_up();
+        if let Some(view) = book.new_view() {
+            self.view.store(Arc::new(view));
         }
-        answer
+        drop(book);
+        for flight in &given_up {
+            let error = FetchError::new(FetchErrorKind::Timeout);
+            flight.send_replace(Some(Err(Arc::new(error))));
+        }
+        if !given_up.is_empty() {
+            self.ended.notify_waiters();
+        }
+        done
     }
 
     fn complain(&self, now: Duration) {

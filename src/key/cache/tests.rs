@@ -4,7 +4,10 @@ use std::{
     collections::HashMap,
     future::Future,
     pin::Pin,
-    sync::{Arc, LazyLock, Mutex},
+    sync::{
+        Arc, LazyLock, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
@@ -48,6 +51,8 @@ enum Op {
     LandFlood(u16, End),
     /// A forged signature under this path.
     Suspect(u16),
+    /// The operator names this path.
+    Expect(u16),
     /// The oldest fetch of a path ends so.
     Land(u16, End),
     /// The oldest request that still waits is given up.
@@ -90,7 +95,8 @@ fn op() -> impl Strategy<Value = Op> {
         6 => path().prop_map(Op::Ask),
         1 => (2..PATHS - 20).prop_map(Op::Flood),
         1 => ((2..PATHS - 20), end()).prop_map(|(path, end)| Op::LandFlood(path, end)),
-        1 => path().prop_map(Op::Suspect),
+        2 => path().prop_map(Op::Suspect),
+        1 => (2_u16..4).prop_map(Op::Expect),
         5 => (path(), end()).prop_map(|(path, end)| Op::Land(path, end)),
         1 => Just(Op::GiveUp),
         3 => passes.prop_map(|seconds| Op::Pass(Duration::from_secs(seconds))),
@@ -98,13 +104,31 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 /// A host that answers when it is told to.
-#[derive(Default)]
-struct Host(Mutex<HostState>);
+#[derive(Clone, Default)]
+struct Host(Arc<Mutex<HostState>>);
 
 #[derive(Default)]
 struct HostState {
     under_way: HashMap<u16, Vec<oneshot::Sender<End>>>,
-    times: Vec<Instant>,
+    fetches: Vec<Fetch>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Fetch {
+    entry: u16,
+    begun: Instant,
+    ended: Option<Instant>,
+    /// How, unless it was cut off.
+    end: Option<End>,
+}
+
+/// Writes down when a fetch has ended, however it does.
+struct Ending(Host, usize);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.0.lock().unwrap().fetches[self.1].ended = Some(Instant::now());
+    }
 }
 
 impl Host {
@@ -136,10 +160,18 @@ impl FetchKey for Host {
     ) -> Pin<Box<dyn Future<Output = Result<Bytes, FetchError>> + Send>> {
         let (sender, ended) = oneshot::channel();
         let mut state = self.0.lock().unwrap();
-        state.times.push(Instant::now());
+        let ending = Ending(self.clone(), state.fetches.len());
+        state.fetches.push(Fetch {
+            entry: url.entry(),
+            begun: Instant::now(),
+            ended: None,
+            end: None,
+        });
         state.under_way.entry(url.entry()).or_default().push(sender);
         Box::pin(async move {
-            match ended.await.unwrap() {
+            let end = ended.await.unwrap();
+            ending.0.0.lock().unwrap().fetches[ending.1].end = Some(end);
+            match end {
                 End::Key(number) => Ok(KEYS[number].0.clone()),
                 End::Garbage => Ok(Bytes::from_static(b"garbage")),
                 End::Status(status) => Err(FetchError::from_status(
@@ -161,8 +193,10 @@ struct Known {
 
 struct Model {
     keys: FetchedKeys,
-    host: Arc<Host>,
+    host: Host,
     known: HashMap<u16, Known>,
+    /// Since when a path has been known good, or named by the operator.
+    favoured: HashMap<u16, Instant>,
     waiting: Vec<JoinHandle<Result<PublicKey, KeyError>>>,
 }
 
@@ -170,11 +204,12 @@ const LIMITS: limits::Limits = limits::Limits::new();
 
 impl Model {
     fn new() -> Self {
-        let host = Arc::new(Host::default());
+        let host = Host::default();
         Self {
-            keys: FetchedKeys::builder().fetcher(Arc::clone(&host)).build(),
+            keys: FetchedKeys::builder().fetcher(host.clone()).build(),
             host,
             known: HashMap::new(),
+            favoured: HashMap::new(),
             waiting: Vec::new(),
         }
     }
@@ -201,6 +236,10 @@ impl Model {
                 for entry in (first..first + 20).cycle().take(200) {
                     self.land(entry, end).await;
                 }
+            }
+            Op::Expect(entry) => {
+                self.keys.shared.expect(entry);
+                self.favoured.entry(entry).or_insert_with(Instant::now);
             }
             Op::Suspect(entry) => self.keys.signature_failed(&self.url(entry)),
             Op::Land(entry, end) => self.land(entry, end).await,
@@ -231,8 +270,9 @@ impl Model {
                 prop_assert_eq!(Some(&key), known, "a key that was never fetched");
                 prop_assert!(self.usable(entry), "a key whose time is over");
             }
-            KeyLookup::Ready(Err(_)) => {
+            KeyLookup::Ready(Err(error)) => {
                 prop_assert!(!self.usable(entry), "a good key is lost");
+                self.refused_rightly(entry, &error)?;
             }
             KeyLookup::Pending(lookup) => {
                 prop_assert!(!self.usable(entry), "waits although a key is good");
@@ -259,6 +299,7 @@ impl Model {
             let key = KEYS[number].1.clone();
             let at = Instant::now();
             self.known.insert(entry, Known { key, at });
+            self.favoured.entry(entry).or_insert(at);
         }
     }
 
@@ -275,10 +316,84 @@ impl Model {
         prop_assert!(
             good <= LIMITS.keys && failing <= LIMITS.failing && running <= most + LIMITS.at_once
         );
-        let times = &self.host.0.lock().unwrap().times;
-        let minute = Duration::from_secs(60);
-        let last = times.iter().rev().take_while(|at| at.elapsed() < minute);
-        prop_assert!(last.count() <= most, "more fetches in a minute than may be");
+        let fetches = self.host.0.lock().unwrap().fetches.clone();
+        prop_assert!(
+            begun_within(1, &fetches).count() <= most,
+            "more fetches in a minute than may be"
+        );
+        let of_strangers = begun_within(1, &fetches).filter(|fetch| {
+            let since = self.favoured.get(&fetch.entry);
+            since.is_none_or(|since| *since > fetch.begun)
+        });
+        prop_assert!(
+            of_strangers.count() <= LIMITS.per_minute,
+            "strangers take from the share of others"
+        );
+        Ok(())
+    }
+
+    /// Refused at once: the path has failed a while ago, or the budget is used up.
+    fn refused_rightly(&self, entry: u16, error: &KeyError) -> TestCaseResult {
+        let KeyError::Unavailable(error) = error else {
+            return Err(TestCaseError::fail("the path is in the table"));
+        };
+        let fetches = self.host.0.lock().unwrap().fetches.clone();
+        let [_, _, running] = self.keys.shared.sizes();
+        let waiting = running - self.host.all_under_way();
+        let used = |minutes| begun_within(minutes, &fetches).count() + waiting;
+        if error.downcast_ref::<FetchError>().unwrap().kind() == FetchErrorKind::OverBudget {
+            prop_assert!(used(1) >= LIMITS.per_minute, "refused with a budget");
+            return Ok(());
+        }
+        let longest = LIMITS.longest_cool_down * 6 / 5;
+        let mut of = fetches.iter().rev().filter(|fetch| fetch.entry == entry);
+        let last = of.next().and_then(|fetch| fetch.ended);
+        // A path that has had a key keeps its last error while it waits for the budget.
+        prop_assert!(
+            last.is_some_and(|ended| ended.elapsed() <= longest) || used(2) >= LIMITS.per_minute,
+            "refused for longer than any pause"
+        );
+        Ok(())
+    }
+
+    /// How far apart the fetches of each path have been.
+    fn check_pauses(&self) -> TestCaseResult {
+        let fetches = self.host.0.lock().unwrap().fetches.clone();
+        let count = |of: &dyn Fn(&Fetch) -> bool| {
+            (0..PATHS)
+                .filter(|entry| fetches.iter().any(|f| f.entry == *entry && of(f)))
+                .count()
+        };
+        // Beyond these, paths are forgotten, and their pauses with them.
+        if count(&|f| !f.is_good()) > LIMITS.failing || count(&|f| f.is_good()) > LIMITS.keys {
+            return Ok(());
+        }
+        for entry in 0..PATHS {
+            let of: Vec<_> = fetches.iter().filter(|f| f.entry == entry).collect();
+            let (mut failures, mut retried) = (0, false);
+            for pair in of.windows(2) {
+                let (one, next) = (pair[0], pair[1]);
+                let gap = next.begun - one.ended.unwrap();
+                if one.is_good() {
+                    let fresh = gap < LIMITS.refresh_after();
+                    prop_assert!(!fresh || gap >= LIMITS.look_again, "{entry}: {gap:?}");
+                    (failures, retried) = (0, false);
+                } else {
+                    let pause =
+                        (LIMITS.cool_down * (1 << failures.min(16))).min(LIMITS.longest_cool_down);
+                    // A second attempt, which is cut off at once where time has jumped before it began.
+                    let cut_off = next.end.is_none() && next.ended == Some(next.begun);
+                    let broke = matches!(one.end, Some(End::Break));
+                    if broke && !retried && (gap < pause * 4 / 5 || cut_off) {
+                        retried = true;
+                        continue;
+                    }
+                    failures += 1;
+                    prop_assert!(gap >= pause * 4 / 5, "{entry}: {gap:?} of {pause:?}");
+                    retried = false;
+                }
+            }
+        }
         Ok(())
     }
 
@@ -288,6 +403,7 @@ impl Model {
             tokio::time::advance(LIMITS.fetch_timeout).await;
             settle().await;
         }
+        self.check_pauses()?;
         for waiting in self.waiting.drain(..) {
             prop_assert!(waiting.is_finished(), "somebody waits for ever");
         }
@@ -318,6 +434,18 @@ impl Model {
     }
 }
 
+impl Fetch {
+    fn is_good(&self) -> bool {
+        matches!(self.end, Some(End::Key(_)))
+    }
+}
+
+fn begun_within(minutes: u64, fetches: &[Fetch]) -> impl Iterator<Item = &Fetch> {
+    let time = Duration::from_secs(60 * minutes);
+    let last = fetches.iter().rev();
+    last.take_while(move |fetch| fetch.begun.elapsed() < time)
+}
+
 /// Lets the tasks run that wait for nothing.
 async fn settle() {
     for _ in 0..10 {
@@ -342,5 +470,90 @@ proptest! {
             }
             model.end().await
         })?;
+    }
+}
+
+/// A host that answers at once, every third time with an error, and knows what is under way.
+#[derive(Default)]
+struct Quick {
+    under_way: [AtomicUsize; 6],
+    fetches: AtomicUsize,
+}
+
+impl FetchKey for Arc<Quick> {
+    fn fetch(
+        &self,
+        url: &KeyUrl,
+    ) -> Pin<Box<dyn Future<Output = Result<Bytes, FetchError>> + Send>> {
+        let (host, entry) = (Self::clone(self), usize::from(url.entry()));
+        Box::pin(async move {
+            let before = host.under_way[entry].fetch_add(1, SeqCst);
+            assert_eq!(before, 0, "two fetches of one path at once");
+            let all: usize = host.under_way.iter().map(|path| path.load(SeqCst)).sum();
+            assert!(all <= LIMITS.at_once, "{all} fetches at once");
+            yield_now().await;
+            host.under_way[entry].fetch_sub(1, SeqCst);
+            match host.fetches.fetch_add(1, SeqCst) % 3 {
+                2 => Err(FetchError::new(FetchErrorKind::Key)),
+                number => Ok(KEYS[number].0.clone()),
+            }
+        })
+    }
+}
+
+#[test]
+fn df_21_four_threads_at_once_lose_and_double_nothing() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_time()
+        .build()
+        .unwrap();
+    for round in 0..1_000 {
+        let host = Arc::new(Quick::default());
+        // Every request wants another look, and failures leave no pause.
+        let keys = FetchedKeys::builder()
+            .fetcher(Arc::clone(&host))
+            .fresh_for(Duration::ZERO)
+            .cool_down(Duration::ZERO)
+            .fetches_per_minute(20, 5)
+            .build();
+        runtime.block_on(async {
+            let mut tasks = tokio::task::JoinSet::new();
+            for task in 0..8_u16 {
+                let keys = keys.clone();
+                tasks.spawn(async move {
+                    let mut good = [false; 6];
+                    for step in 0..12 {
+                        let entry = 2 + (task + step) % 4;
+                        let path = format!("/callback_pub_key_v{entry}.pem");
+                        let url = KeyUrl::of_path(keys.table(), &path).unwrap();
+                        let had = &mut good[usize::from(entry)];
+                        match keys.key(&url) {
+                            KeyLookup::Ready(result) => {
+                                assert!(result.is_ok() || !*had, "a good key is lost");
+                                *had |= result.is_ok();
+                            }
+                            KeyLookup::Pending(lookup) => {
+                                assert!(!*had, "waits although a key is good");
+                                *had |= lookup.await.is_ok();
+                            }
+                        }
+                        keys.signature_failed(&url);
+                    }
+                });
+            }
+            while let Some(done) = tasks.join_next().await {
+                done.unwrap();
+            }
+            // What was begun in the background ends by itself.
+            while keys.shared.sizes()[2] > 0 {
+                yield_now().await;
+            }
+        });
+        let stats = keys.stats();
+        let fetches = host.fetches.load(SeqCst);
+        assert_eq!(stats.fetches, fetches as u64, "round {round}");
+        assert_eq!(stats.failures, fetches as u64 / 3, "round {round}");
+        assert!((4..=25).contains(&fetches), "{fetches} in round {round}");
     }
 }

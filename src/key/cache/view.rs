@@ -14,7 +14,7 @@ pub(super) struct Shown {
     pub(super) refresh_at: Duration,
     pub(super) fresh_until: Duration,
     pub(super) stale_until: Duration,
-    /// Nobody needs to ask for another look before; [`Duration::MAX`] while there is one.
+    /// Nobody needs to ask for another look before; while there is one, not before it would count as lost.
     pub(super) quiet_until: Duration,
     /// The same, for looks because of a signature.
     pub(super) unsuspected_until: Duration,

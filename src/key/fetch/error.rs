@@ -25,7 +25,7 @@ pub enum FetchErrorKind {
     Tls,
     /// There are no root certificates, or no cryptography, to check the host with.
     NoTls,
-    /// It took longer than it may.
+    /// It took longer than it may, as a whole or to connect.
     Timeout,
     /// The host sent us elsewhere; nobody went.
     Redirect,

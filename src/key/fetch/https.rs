@@ -11,14 +11,15 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::{
     client::legacy::{
         Client, Error as ClientError,
-        connect::{Connect, HttpConnector, proxy::Tunnel},
+        connect::{Connect, proxy::Tunnel},
     },
     rt::TokioExecutor,
 };
-use tokio::time::timeout;
+use tokio::time::{error::Elapsed, timeout};
 
 use super::{
     FetchKey, MAX_FILE_LEN,
+    connect::Connector,
     error::{FetchError, FetchErrorKind as Kind},
     resolve::{NoAddress, Resolver},
     response,
@@ -100,9 +101,7 @@ impl Settings {
 
     async fn fetch(&self, url: &KeyUrl) -> Result<Bytes, FetchError> {
         let tls = tls::config(&self.roots).await?;
-        let mut tcp = HttpConnector::new_with_resolver(self.resolver.clone());
-        tcp.enforce_http(false);
-        tcp.set_connect_timeout(Some(self.connect_timeout));
+        let tcp = Connector::new(self.resolver.clone(), self.connect_timeout);
         match &self.proxy {
             None => Self::exchange((tcp, tls).into(), url).await,
             Some(proxy) => {
@@ -136,6 +135,8 @@ fn lost(error: ClientError) -> FetchError {
         Kind::Tls
     } else if tls::find::<NoAddress>(&error).is_some() {
         Kind::Resolve
+    } else if tls::find::<Elapsed>(&error).is_some() {
+        Kind::Timeout
     } else if error.is_connect() {
         Kind::Connect
     } else {
@@ -193,7 +194,8 @@ impl HttpsFetcherBuilder {
     /// Connects to no address that is private, of this machine, or else no place on the public internet.
     ///
     /// Not by default: in a network of Alibaba Cloud its own hosts may have such addresses. A host that a table of your
-    /// own writes as an address is not looked up, and not stopped by this.
+    /// own writes as an address is not looked up, and not stopped by this. With a [`proxy`](Self::proxy) it is the proxy's
+    /// address that is checked, not that of the host.
     pub fn public_addresses_only(mut self) -> Self {
         self.settings.resolver.set_public_only();
         self
@@ -220,7 +222,8 @@ impl HttpsFetcherBuilder {
         Ok(self)
     }
 
-    /// How long a TCP connection may take; 1 s by default, divided among the addresses of the host.
+    /// How long it may take to look up the host (or the proxy) and to connect to it by TCP; 1 s by default. Each address
+    /// has its share of that: at most four are tried, two of IPv4 and two of IPv6 if there are both.
     pub fn connect_timeout(mut self, time: Duration) -> Self {
         self.settings.connect_timeout = time;
         self

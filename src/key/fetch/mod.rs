@@ -1,5 +1,6 @@
 //! Getting the file a key stands in.
 
+mod connect;
 mod error;
 mod https;
 mod resolve;

@@ -58,6 +58,7 @@ impl Service<Name> for Resolver {
             };
             let mut addresses: Vec<_> = found.map_err(|why| NoAddress(Some(why)))?;
             addresses.retain(|address| !public_only || is_public(address.ip()));
+            keep_few(&mut addresses);
             match addresses.is_empty() {
                 true => Err(NoAddress(None)),
                 false => Ok(addresses.into_iter()),
@@ -92,6 +93,21 @@ impl Error for NoAddress {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.0.as_ref().map(|why| why as _)
     }
+}
+
+/// At most four, and half of them of each family if there are both. The time to connect is divided among the addresses
+/// of a family, so a name with twenty of them would leave each too little.
+fn keep_few(addresses: &mut Vec<SocketAddr>) {
+    let v4 = addresses.iter().any(SocketAddr::is_ipv4);
+    let v6 = addresses.iter().any(SocketAddr::is_ipv6);
+    let most = if v4 && v6 { 2 } else { 4 };
+    let mut kept = [0; 2];
+    addresses.retain(|address| {
+        let [v4, v6] = &mut kept;
+        let kept = if address.is_ipv4() { v4 } else { v6 };
+        *kept += 1;
+        *kept <= most
+    });
 }
 
 /// By the registries of special-purpose addresses (RFC 6890, and the tables of IANA it set up).
@@ -136,6 +152,29 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn few_addresses_are_tried_and_of_both_families() {
+        let few = |addresses: &[&str]| {
+            let mut addresses: Vec<SocketAddr> = (addresses.iter())
+                .map(|address| SocketAddr::new(address.parse().unwrap(), 0))
+                .collect();
+            keep_few(&mut addresses);
+            let kept = addresses.iter().map(|address| address.ip().to_string());
+            kept.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(few(&[]), "");
+        assert_eq!(
+            few(&["1.0.0.1", "1.0.0.2", "1.0.0.3", "1.0.0.4", "1.0.0.5"]),
+            "1.0.0.1 1.0.0.2 1.0.0.3 1.0.0.4"
+        );
+        assert_eq!(few(&["::1", "::2", "::3", "::4", "::5"]), "::1 ::2 ::3 ::4");
+        assert_eq!(
+            few(&["::1", "1.0.0.1", "::2", "::3", "1.0.0.2", "1.0.0.3"]),
+            "::1 1.0.0.1 ::2 1.0.0.2"
+        );
+        assert_eq!(few(&["1.0.0.1", "::1"]), "1.0.0.1 ::1");
+    }
 
     #[test]
     fn what_is_public() {
