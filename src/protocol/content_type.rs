@@ -209,5 +209,9 @@ mod tests {
                 "{odd:?}"
             );
         }
+        // Each says what to do.
+        let said = |error: ContentTypeError| error.to_string();
+        assert!(said(ContentTypeError::Form).contains("type/subtype"));
+        assert!(said(ContentTypeError::Wildcard).contains("list each type"));
     }
 }

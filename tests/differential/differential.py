@@ -215,7 +215,8 @@ def against_model(judge, key, count):
             target = ("/" if rng.random() < 0.7 else "") + "".join(pieces)
             body = rng.randbytes(3)
             authority = ABSOLUTE.match(target)
-            rest = target[authority.end() :] if authority else target
+            # No path at all is the root.
+            rest = target[authority.end() :] or "/" if authority else target
             text = signed(rest)
             # Of a target that is refused, the naive text is signed: nobody may verify that.
             path, mark, query = rest.partition("?")

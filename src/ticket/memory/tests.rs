@@ -266,6 +266,25 @@ async fn rp_06_a_text_whose_answer_found_no_room_never_runs_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rp_08_what_is_abandoned_takes_no_memory() {
+    let store = MemoryStore::new();
+    for n in 0..1000 {
+        store.try_abandon(&fresh(&store, &once(n, 1)));
+    }
+    let entries = store.shards.iter().map(|shard| lock(shard).entries.len());
+    assert_eq!((store.len(), entries.sum::<usize>()), (0, 0));
+    // But what else ran under the ticket is kept.
+    let (first, second) = (
+        fresh(&store, &up_to(2, 1, 1)),
+        fresh(&store, &up_to(2, 1, 2)),
+    );
+    store.try_finish(&first, &reply("first")).unwrap();
+    store.try_abandon(&second);
+    assert_eq!(stored(&store, &up_to(2, 1, 1)), reply("first"));
+    assert_eq!(store.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn rp_08_a_ticket_takes_at_most_128_bytes_beside_its_answer() {
     // One million takes its time in a debug build; the table of each shard is as full as with one million, since
     // both are the same multiple of a power of two.
