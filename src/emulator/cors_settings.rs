@@ -6,8 +6,8 @@ use http::{Method, Response};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    body::EmulatorBody, builder::MAX_RULES, call::Call, catalogue, cors::CorsRule, error::OssError,
-    put::no_content, xml,
+    body::EmulatorBody, builder::MAX_RULES, call::Call, catalogue, cors::CorsRule, documents,
+    error::OssError, put::no_content,
 };
 
 const MAX_DOCUMENT: usize = 64 * 1024;
@@ -36,7 +36,7 @@ struct Rule {
 /// Replaces the rules of the bucket.
 pub(super) async fn put(call: &Call<'_>) -> Result<Response<EmulatorBody>, OssError> {
     let document = call.document(MAX_DOCUMENT).await?;
-    let configuration: Configuration = xml::parse(&document)?;
+    let configuration: Configuration = documents::parse(&document)?;
     if configuration.rules.is_empty() {
         return Err(catalogue::MALFORMED_XML);
     }
@@ -55,7 +55,7 @@ pub(super) fn get(call: &Call<'_>) -> Result<Response<EmulatorBody>, OssError> {
         return Err(catalogue::NO_CORS.argument("BucketName", call.bucket.name.as_str()));
     }
     let rules = rules.iter().map(Rule::of).collect();
-    xml::response("CORSConfiguration", &Configuration { rules })
+    documents::response("CORSConfiguration", &Configuration { rules })
 }
 
 /// Leaves the bucket without rules.

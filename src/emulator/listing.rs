@@ -11,9 +11,9 @@ use super::{
     body::EmulatorBody,
     call::Call,
     catalogue,
+    documents::{self, Encoding},
     error::OssError,
     summary::ObjectSummary,
-    xml::{self, Encoding},
 };
 
 const DEFAULT_KEYS: usize = 100;
@@ -137,7 +137,7 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Response<EmulatorBody>, OssE
             })
             .collect(),
     };
-    xml::response("ListBucketResult", &listing)
+    documents::response("ListBucketResult", &listing)
 }
 
 fn read_token(token: &str) -> Option<String> {

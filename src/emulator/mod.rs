@@ -106,6 +106,7 @@ mod callback;
 mod catalogue;
 mod cors;
 mod cors_settings;
+mod documents;
 mod error;
 mod form;
 mod get;

@@ -9,13 +9,12 @@ use super::{super::storing, MAX_PART};
 use crate::emulator::{
     body::EmulatorBody,
     call::Call,
-    catalogue,
+    catalogue, documents,
     error::OssError,
     report::{UploadReport, UploadStep},
     store::{Part, Session},
     storing::Received,
     success::Success,
-    xml,
 };
 
 pub(in crate::emulator) const OPERATION: &str = "CompleteMultipartUpload";
@@ -64,7 +63,7 @@ impl Call<'_> {
         let parts = if all.is_some_and(|all| all == "yes") && document.is_empty() {
             session.parts.values().cloned().collect()
         } else {
-            chosen(&session, &xml::parse(&document)?)?
+            chosen(&session, &documents::parse(&document)?)?
         };
         check_sizes(&parts)?;
         let (bucket, key) = (&self.bucket.name, &*session.description.key);

@@ -7,9 +7,9 @@ use crate::emulator::{
     body::EmulatorBody,
     call::Call,
     catalogue,
+    documents::{self, Encoding},
     error::OssError,
     listing::iso8601,
-    xml::{self, Encoding},
 };
 
 /// As many as fit into one answer.
@@ -83,5 +83,5 @@ pub(in crate::emulator) fn list(call: &Call<'_>) -> Result<Response<EmulatorBody
         is_truncated: after.next().is_some(),
         part,
     };
-    xml::response("ListPartsResult", &listing)
+    documents::response("ListPartsResult", &listing)
 }

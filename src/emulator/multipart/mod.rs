@@ -22,12 +22,12 @@ use super::{
     body::EmulatorBody,
     call::Call,
     catalogue,
+    documents::{self, Encoding},
     error::OssError,
     get,
     object::{Plan, Record},
     put::no_content,
     store::Session,
-    xml::{self, Encoding},
 };
 
 pub(super) use complete::{OPERATION as COMPLETE, complete};
@@ -70,7 +70,7 @@ pub(super) fn initiate(call: &Call<'_>) -> Result<Response<EmulatorBody>, OssErr
         key: encoding.text(key),
         upload_id: &id,
     };
-    xml::response("InitiateMultipartUploadResult", &initiated)
+    documents::response("InitiateMultipartUploadResult", &initiated)
 }
 
 /// `UploadPart`: the body is the part, and replaces one of the same number.

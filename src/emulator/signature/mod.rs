@@ -15,11 +15,13 @@ mod key;
 mod request;
 mod v1;
 mod v4;
+mod verify;
 
 use jiff::SignedDuration;
 
 pub(super) use form::verify as verify_form;
-pub(super) use request::{SignedRequest, verify as verify_request};
+pub(super) use request::SignedRequest;
+pub(super) use verify::verify as verify_request;
 
 /// How far the date of a signature may lie in the future, and that of a header in the past.
 const SKEW: SignedDuration = SignedDuration::from_mins(15);

@@ -1,12 +1,11 @@
-//! Where a request carries its signature.
+//! A request, as its signature sees it.
 
 use std::time::SystemTime;
 
-use http::{HeaderMap, HeaderName, Method, header, request::Parts};
+use http::{HeaderMap, HeaderName, Method, request::Parts};
 
-use super::{v1, v4};
 use crate::{
-    emulator::{access_key::AccessKey, address::Address, catalogue, error::OssError, query::Query},
+    emulator::{access_key::AccessKey, address::Address, error::OssError, query::Query},
     protocol::Region,
 };
 
@@ -19,35 +18,6 @@ pub(in crate::emulator) struct SignedRequest<'a> {
     pub(in crate::emulator) region: &'a Region,
     pub(in crate::emulator) now: SystemTime,
 }
-
-/// Whether a known key has signed the request; `false` if it carries no part of a signature.
-pub(in crate::emulator) fn verify(request: &SignedRequest<'_>) -> Result<bool, OssError> {
-    let in_query = match request.query.get("x-oss-signature-version") {
-        Some(super::key::ALGORITHM) => Some(v4::in_query as Check),
-        Some("OSS2") => return Err(catalogue::NOT_IMPLEMENTED),
-        Some(_) => return Err(catalogue::SIGNATURE_VERSION),
-        None => {
-            let names = ["OSSAccessKeyId", "Signature", "Expires"];
-            let any = names.into_iter().any(|name| request.query.has(name));
-            any.then_some(v1::in_query as Check)
-        }
-    };
-    let authorization = request.header(&header::AUTHORIZATION);
-    match (authorization, in_query) {
-        (None, None) => return Ok(false),
-        (Some(_), Some(_)) => return Err(catalogue::TWO_SIGNATURES),
-        (None, Some(check)) => check(request)?,
-        (Some(text), None) => match text.split_once(' ') {
-            Some(("OSS", rest)) => v1::in_header(request, rest)?,
-            Some((super::key::ALGORITHM, rest)) => v4::in_header(request, rest)?,
-            Some(("OSS2", _)) => return Err(catalogue::NOT_IMPLEMENTED),
-            _ => return Err(catalogue::AUTHORIZATION),
-        },
-    }
-    Ok(true)
-}
-
-type Check = fn(&SignedRequest<'_>) -> Result<(), OssError>;
 
 impl<'a> SignedRequest<'a> {
     pub(super) fn method(&self) -> &Method {

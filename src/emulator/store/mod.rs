@@ -2,6 +2,7 @@
 
 mod digest;
 mod folder;
+mod folder_upload;
 mod memory;
 mod parts;
 mod range;
@@ -17,7 +18,8 @@ use super::{
     summary::ObjectSummary,
 };
 use crate::protocol::Bucket;
-use folder::{FolderStore, FolderUpload};
+use folder::FolderStore;
+use folder_upload::FolderUpload;
 use memory::{MemoryStore, MemoryUpload};
 
 /// Where the emulator keeps its objects: in memory, or in a folder.
