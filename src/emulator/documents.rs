@@ -8,8 +8,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{body::EmulatorBody, catalogue, error::OssError, query::Query, xml::printable};
 
-/// Of a name, slashes stay.
-const NAME: &AsciiSet = &NON_ALPHANUMERIC
+/// Of the name of an object, slashes stay.
+pub(super) const NAME: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
@@ -32,7 +32,7 @@ pub(super) fn response(
 }
 
 /// How names of objects are written into an answer.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Encoding {
     url: bool,
 }
@@ -41,7 +41,7 @@ impl Encoding {
     /// As the parameter `encoding-type` says.
     pub(super) fn of(query: &Query) -> Result<Self, OssError> {
         match query.get("encoding-type") {
-            None | Some("") => Ok(Self { url: false }),
+            None | Some("") => Ok(Self::default()),
             Some("url") => Ok(Self { url: true }),
             Some(_) => Err(catalogue::ENCODING_TYPE),
         }

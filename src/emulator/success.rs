@@ -2,18 +2,18 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, Uri, header};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{address::Address, body::EmulatorBody, form::Form, get, object::Record, xml};
+use super::{
+    address::Address,
+    body::EmulatorBody,
+    documents::{Encoding, NAME},
+    form::Form,
+    get,
+    object::Record,
+    xml,
+};
 use crate::protocol::Bucket;
-
-/// Of a path, slashes stay.
-const PATH: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'/');
 
 const POST: &str = "PostResponse";
 
@@ -30,7 +30,7 @@ pub(super) struct Success {
 enum Asked {
     Redirect(String),
     Status(StatusCode),
-    Document(&'static str),
+    Document(&'static str, Encoding),
 }
 
 impl Success {
@@ -40,8 +40,9 @@ impl Success {
     }
 
     /// A document, as after the last part.
-    pub(super) fn of_complete(address: &Address) -> Self {
-        Self::answering(Asked::Document("CompleteMultipartUploadResult"), address)
+    pub(super) fn of_complete(address: &Address, encoding: Encoding) -> Self {
+        let asked = Asked::Document("CompleteMultipartUploadResult", encoding);
+        Self::answering(asked, address)
     }
 
     pub(super) fn of_form(form: &Form, address: &Address) -> Self {
@@ -51,7 +52,7 @@ impl Success {
         let asked = match (redirect, form.get("success_action_status")) {
             (Some(url), _) => Asked::Redirect(url.to_owned()),
             (None, Some("200")) => Asked::Status(StatusCode::OK),
-            (None, Some("201")) => Asked::Document(POST),
+            (None, Some("201")) => Asked::Document(POST, Encoding::default()),
             // 204, none, and any that is not one of the three.
             (None, _) => Asked::Status(StatusCode::NO_CONTENT),
         };
@@ -75,22 +76,22 @@ impl Success {
                 *response.status_mut() = *status;
                 response
             }
-            Asked::Document(root) => {
-                let path = utf8_percent_encode(key, PATH);
+            Asked::Document(root, encoding) => {
+                let path = utf8_percent_encode(key, NAME);
                 let location = if self.path_style {
                     format!("{}/{bucket}/{path}", self.origin)
                 } else {
                     format!("{}/{path}", self.origin)
                 };
-                let document = xml::document(
-                    root,
-                    &[
-                        ("Bucket", bucket.as_str()),
-                        ("ETag", &etag),
-                        ("Key", key),
-                        ("Location", &location),
-                    ],
-                );
+                let key = encoding.text(key);
+                let mut elements = vec![
+                    ("Bucket", bucket.as_str()),
+                    ("ETag", &etag),
+                    ("Key", &key),
+                    ("Location", &location),
+                ];
+                elements.extend(encoding.name().map(|name| ("EncodingType", name)));
+                let document = xml::document(root, &elements);
                 let mut response = of_type(document, "application/xml");
                 if *root == POST {
                     *response.status_mut() = StatusCode::CREATED;

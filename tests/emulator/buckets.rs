@@ -145,6 +145,15 @@ async fn rules_are_put_and_count_at_once() {
     assert_eq!(cors(Method::PUT, read.text()).await.status, 200);
     assert_eq!(cors(Method::GET, "").await.text(), read.text());
 
+    // The order of elements says nothing.
+    let mixed = "<CORSConfiguration><CORSRule><AllowedOrigin>a</AllowedOrigin><AllowedMethod>GET</AllowedMethod>\
+        <AllowedOrigin>b</AllowedOrigin></CORSRule><ResponseVary>true</ResponseVary><CORSRule>\
+        <AllowedMethod>PUT</AllowedMethod><AllowedOrigin>c</AllowedOrigin></CORSRule></CORSConfiguration>";
+    assert_eq!(cors(Method::PUT, mixed).await.status, 200);
+    let mixed = cors(Method::GET, "").await;
+    assert_eq!(all(&mixed, "AllowedOrigin"), ["a", "b", "c"]);
+    assert_eq!(cors(Method::PUT, read.text()).await.status, 200);
+
     for odd in [
         "",
         "<CORSConfiguration/>",

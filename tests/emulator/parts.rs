@@ -66,6 +66,26 @@ fn builders(folder: &Path) -> [EmulatorBuilder; 2] {
 }
 
 #[tokio::test]
+async fn names_are_encoded_if_the_client_wants_them_so() {
+    let emulator = today().build().unwrap();
+    let target = "/a%20b/%2B%E4%B8%AD";
+    for (parameter, key, encoding) in [
+        ("", "a b/+中", None),
+        ("&encoding-type=url", "a%20b/%2B%E4%B8%AD", Some("url")),
+    ] {
+        let id = initiate(&emulator, target, &[]).await;
+        let etag = part(&emulator, target, &id, 1, b"x").await;
+        let xml = list(&[(1, &etag)]);
+        let id = format!("{id}{parameter}");
+        let answer = complete(&emulator, target, &id, &[], &xml).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.element("Key").unwrap(), key);
+        assert_eq!(answer.element("EncodingType").as_deref(), encoding);
+        assert_eq!(read(&emulator, target).await.text(), "x");
+    }
+}
+
+#[tokio::test]
 async fn parts_become_an_object_when_all_are_there() {
     let folder = tempfile::tempdir().unwrap();
     for builder in builders(folder.path()) {

@@ -9,7 +9,8 @@ use super::{super::storing, MAX_PART};
 use crate::emulator::{
     body::EmulatorBody,
     call::Call,
-    catalogue, documents,
+    catalogue,
+    documents::{self, Encoding},
     error::OssError,
     report::{UploadReport, UploadStep},
     store::{Part, Session},
@@ -50,6 +51,7 @@ pub(in crate::emulator) async fn complete(
 impl Call<'_> {
     async fn receive_parts(&self, report: &mut UploadReport) -> Result<Received, OssError> {
         let (id, session) = self.session()?;
+        let encoding = Encoding::of(self.query)?;
         let directive = self.callback(report).await?;
         let headers = &self.parts.headers;
         let forbidden = match headers.get("x-oss-forbid-overwrite") {
@@ -85,7 +87,7 @@ impl Call<'_> {
             overwrite: !forbidden,
             sealed,
             directive,
-            success: Success::of_complete(self.address),
+            success: Success::of_complete(self.address, encoding),
             request_id: self.request_id.to_owned(),
             client: self.client(),
             now: self.now,
