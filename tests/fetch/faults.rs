@@ -139,6 +139,20 @@ async fn df_04_a_fetch_that_fails_at_once_is_tried_again_while_somebody_waits() 
     assert_eq!((stats.fetches, stats.failures), (2, 1));
 }
 
+#[tokio::test(start_paused = true)]
+async fn df_04_a_fetch_that_fails_late_is_not_tried_again() {
+    // A second one could not end in time.
+    for (delay, fetches) in [(900, 2), (1100, 1)] {
+        let host = Host::that(Does::Break).takes(Duration::from_millis(delay));
+        let keys = host.keys();
+        let KeyLookup::Pending(lookup) = keys.key(&official(2)) else {
+            panic!("nothing is at hand");
+        };
+        assert_eq!(unavailable(lookup.await), Kind::Connect);
+        assert_eq!(host.fetches(), fetches, "after {delay} ms");
+    }
+}
+
 /// Asks every five seconds for so long; how many fetches that made in each hour.
 async fn ask_for(keys: &FetchedKeys, host: &Host, hours: usize) -> Vec<usize> {
     let mut in_hours = Vec::new();
