@@ -24,6 +24,15 @@ pub(crate) fn pem(signer: &Signer) -> Bytes {
     public.to_public_key_pem(LineEnding::LF).unwrap().into()
 }
 
+/// For tests that need several, or to be no task themselves: its clock stands still as that of `start_paused`.
+pub(crate) fn runtime_at_rest() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
+}
+
 #[track_caller]
 pub(crate) fn unavailable(result: Result<PublicKey, KeyError>) -> FetchErrorKind {
     match result {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{net::TcpListener, runtime::Builder, task::JoinSet, time::Instant};
+use tokio::{net::TcpListener, task::JoinSet, time::Instant};
 use tower_aliyun_oss::key::{
     FetchErrorKind as Kind, FetchKey as _, FetchedKeys, HttpsFetcher, KeyLookup, KeySource as _,
 };
@@ -21,7 +21,10 @@ use tracing::{
 };
 
 use super::{
-    fake::{Does, HOUR, Host, MINUTE, SECOND, at_once, get, pass, pem, settle, unavailable},
+    fake::{
+        Does, HOUR, Host, MINUTE, SECOND, at_once, get, pass, pem, runtime_at_rest, settle,
+        unavailable,
+    },
     site::{Site, answer, official},
     support::{Log, Signer},
 };
@@ -400,17 +403,10 @@ async fn df_24_a_clock_that_jumps_harms_nothing() {
 
 #[test]
 fn df_25_a_runtime_that_ends_takes_its_fetches_with_it() {
-    let runtime = || {
-        Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap()
-    };
     let host = Host::that(Does::Hang);
     let keys = host.keys();
     assert_eq!(unavailable(at_once(&keys, 2)), Kind::NoRuntime);
-    let first = runtime();
+    let first = runtime_at_rest();
     let mut waiting = None;
     first.block_on(async {
         waiting = Some(keys.key(&official(2)));
@@ -423,7 +419,7 @@ fn df_25_a_runtime_that_ends_takes_its_fetches_with_it() {
     drop(first);
     assert_eq!(host.running(), 0);
     // Who has waited hears of it, and the next runtime goes on.
-    let second = runtime();
+    let second = runtime_at_rest();
     assert_eq!(unavailable(second.block_on(lookup)), Kind::Aborted);
     host.does(good());
     second.block_on(async {
@@ -437,16 +433,9 @@ fn df_25_a_runtime_that_ends_takes_its_fetches_with_it() {
 
 #[test]
 fn df_25_a_runtime_that_stands_still_holds_nothing_for_long() {
-    let runtime = || {
-        Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap()
-    };
     let host = Host::that(Does::Hang);
     let keys = host.keys();
-    let (first, second) = (runtime(), runtime());
+    let (first, second) = (runtime_at_rest(), runtime_at_rest());
     // Two flights have the slots, eight wait for one, and nobody drives them any more.
     first.block_on(async {
         for version in 2..12 {
@@ -495,16 +484,9 @@ fn df_25_a_runtime_that_stands_still_holds_nothing_for_long() {
 
 #[test]
 fn df_25_a_look_that_stands_still_does_not_keep_a_key_from_being_renewed() {
-    let runtime = || {
-        Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap()
-    };
     let host = Host::that(good());
     let keys = host.keys();
-    let (first, second) = (runtime(), runtime());
+    let (first, second) = (runtime_at_rest(), runtime_at_rest());
     first.block_on(async {
         get(&keys, 2).await.unwrap();
         host.does(Does::Hang);

@@ -16,7 +16,9 @@ use tower_aliyun_oss::key::{
 };
 
 use super::{
-    fake::{Does, HOUR, Host, MINUTE, SECOND, at_once, get, pass, settle, unavailable},
+    fake::{
+        Does, HOUR, Host, MINUTE, SECOND, at_once, get, pass, runtime_at_rest, settle, unavailable,
+    },
     site::official,
     support::{Log, Signer},
 };
@@ -55,11 +57,7 @@ impl FetchKey for Absent {
 
 #[test]
 fn df_08_a_million_names_cost_ten_fetches_a_minute_and_no_memory() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
+    let runtime = runtime_at_rest();
     let host = Arc::new(Absent(Mutex::new(Vec::with_capacity(10_000))));
     let keys = FetchedKeys::builder().fetcher(Arc::clone(&host)).build();
     let others = others();

@@ -25,7 +25,7 @@ pub(super) enum Answer {
     /// It came while somebody asked.
     Held(PublicKey),
     /// The one who asked has to make the flight of this number, and to say here what it came to.
-    Start(u64, Arc<watch::Sender<Landed>>, watch::Receiver<Landed>),
+    Start(u64, Arc<watch::Sender<Landed>>),
     /// Somebody is fetching.
     Running(watch::Receiver<Landed>),
     /// Not now: the last fetch failed.

@@ -108,8 +108,8 @@ impl Book {
             good.unsuspected_until = look_again;
             self.changed = true;
         }
-        let (number, sender, landed) = self.flights.start(entry, share, now);
-        Answer::Start(number, sender, landed)
+        let (number, sender) = self.flights.start(entry, share, now);
+        Answer::Start(number, sender)
     }
 
     /// A flight asks for its slot, until it has one.
@@ -307,7 +307,7 @@ mod tests {
     /// A flight that starts, with what its task would hold.
     fn start(book: &mut Book, entry: u16, now: Duration) -> (u64, Arc<watch::Sender<Landed>>) {
         match book.ask(entry, Why::Missing, now) {
-            Answer::Start(number, sender, _) => (number, sender),
+            Answer::Start(number, sender) => (number, sender),
             other => panic!("{other:?}"),
         }
     }

@@ -62,7 +62,7 @@ impl Flights {
         entry: u16,
         share: Share,
         now: Duration,
-    ) -> (u64, Arc<watch::Sender<Landed>>, watch::Receiver<Landed>) {
+    ) -> (u64, Arc<watch::Sender<Landed>>) {
         let (sender, landed) = watch::channel(None);
         let sender = Arc::new(sender);
         self.last += 1;
@@ -73,9 +73,9 @@ impl Flights {
             number: self.last,
             since: now,
             sender: Arc::downgrade(&sender),
-            landed: landed.clone(),
+            landed,
         });
-        (self.last, sender, landed)
+        (self.last, sender)
     }
 
     pub(super) fn of(&self, entry: u16) -> Option<&Flight> {

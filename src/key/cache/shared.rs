@@ -156,7 +156,8 @@ impl Shared {
                 self.counters.hit(false);
                 return KeyLookup::Ready(Ok(key));
             }
-            Answer::Start(number, sender, landed) => {
+            Answer::Start(number, sender) => {
+                let landed = sender.subscribe();
                 let landing = Landing::new(Arc::clone(self), url.clone(), number, sender);
                 runtime.spawn(fly(landing, true));
                 return wait(landed);
@@ -177,7 +178,7 @@ impl Shared {
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
-        if let Answer::Start(number, sender, _) = self.ask(url, why, now) {
+        if let Answer::Start(number, sender) = self.ask(url, why, now) {
             // Before the log, which may panic: without a landing the path would be taken for being fetched.
             let landing = Landing::new(Arc::clone(self), url.clone(), number, sender);
             tracing::debug!(target: "tower_aliyun_oss::key", key_url = %url, ?why, "looks for the key again");
