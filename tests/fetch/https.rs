@@ -284,6 +284,7 @@ async fn kf_04_a_proxy_that_is_asked_for_sees_a_tunnel() {
     ] {
         let refused = HttpsFetcher::builder().proxy(odd).unwrap_err();
         assert_eq!(refused, HttpsFetcherError::Proxy, "{odd}");
+        assert!(refused.to_string().contains("http://host:port"));
     }
 }
 
@@ -634,6 +635,7 @@ async fn roots_are_certificates() {
             .root_certificates(odd.as_bytes())
             .unwrap_err();
         assert_eq!(refused, HttpsFetcherError::Roots);
+        assert!(refused.to_string().contains("certificates in pem"));
     }
 }
 

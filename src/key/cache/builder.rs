@@ -141,3 +141,19 @@ impl fmt::Debug for FetchedKeysBuilder {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_what_is_set() {
+        let builder = FetchedKeys::builder();
+        let shown = format!("{builder:?}");
+        assert!(shown.starts_with("FetchedKeysBuilder { table: KeyTable"));
+        assert!(shown.contains("limits: Limits"));
+        let shown = format!("{:?}", builder.build());
+        assert!(shown.starts_with("FetchedKeys { table: KeyTable"));
+        assert!(shown.contains("stats: KeyStats"));
+    }
+}

@@ -256,3 +256,14 @@ fn chance() -> u32 {
     // Without a random number a pause is as long as it is on average.
     getrandom::u32().unwrap_or(u32::MAX / 2)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_not_all_the_same() {
+        let first = chance();
+        assert!((0..64).any(|_| chance() != first));
+    }
+}

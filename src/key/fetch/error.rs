@@ -165,3 +165,59 @@ impl Error for FetchError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_says_what_it_is() {
+        use FetchErrorKind as Kind;
+
+        let said = [
+            (Kind::Resolve, "no address"),
+            (Kind::Connect, "no connection"),
+            (Kind::Tls, "prove who it is"),
+            (Kind::NoTls, "install"),
+            (Kind::Timeout, "too long"),
+            (Kind::Redirect, "redirect"),
+            (Kind::Status, "other than 200"),
+            (Kind::TooLarge, "larger than a key"),
+            (Kind::Encoding, "compressed"),
+            (Kind::Interrupted, "broke"),
+            (Kind::Key, "not a public key"),
+            (Kind::CacheFull, "full"),
+            (Kind::OverBudget, "in the last minute"),
+            (Kind::NoRuntime, "runtime"),
+            (Kind::Aborted, "without a result"),
+        ];
+        for (kind, part) in said {
+            let text = FetchError::new(kind).to_string();
+            assert!(text.contains(part), "{kind:?}: {text}");
+            assert_eq!(text, text.to_lowercase());
+        }
+        for (status, text) in [
+            (502, "the key host answers with status 502"),
+            (
+                302,
+                "the key host answers with a redirect, which is not followed",
+            ),
+        ] {
+            let error = FetchError::from_status(StatusCode::from_u16(status).unwrap());
+            assert_eq!(error.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn causes_are_escaped_and_cut() {
+        let nested = FetchError::with_source(FetchErrorKind::Connect, "line\nbreak\u{202e}");
+        let error = FetchError::with_source(FetchErrorKind::Tls, nested);
+        assert_eq!(
+            error.cause().unwrap(),
+            "no connection to the key host: line\\nbreak\\u{202e}"
+        );
+        let long = FetchError::with_source(FetchErrorKind::Tls, "e".repeat(1_000));
+        assert_eq!(long.cause().unwrap(), "e".repeat(160));
+        assert_eq!(FetchError::new(FetchErrorKind::Tls).cause(), None);
+    }
+}

@@ -154,6 +154,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn says_what_it_is() {
+        let mut resolver = Resolver::default();
+        resolver.set_own(|_| std::future::ready(Ok(Vec::new())));
+        let shown = format!("{resolver:?}");
+        assert_eq!(shown, "Resolver { own: true, public_only: false }");
+        let unknown = NoAddress(Some(io::ErrorKind::NotFound.into()));
+        assert_eq!(unknown.to_string(), "the name could not be resolved");
+        assert!(unknown.source().is_some());
+        let private = NoAddress(None);
+        assert!(private.to_string().contains("may be connected to"));
+        assert!(private.source().is_none());
+    }
+
+    #[test]
     fn few_addresses_are_tried_and_of_both_families() {
         let few = |addresses: &[&str]| {
             let mut addresses: Vec<SocketAddr> = (addresses.iter())

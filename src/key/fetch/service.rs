@@ -97,3 +97,20 @@ impl<S: fmt::Debug, B> fmt::Debug for ServiceFetcher<S, B> {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_the_service() {
+        #[derive(Debug)]
+        struct Client;
+
+        let fetcher = ServiceFetcher::<_, ()> {
+            service: Client,
+            body: PhantomData,
+        };
+        assert_eq!(format!("{fetcher:?}"), "ServiceFetcher(Client)");
+    }
+}
