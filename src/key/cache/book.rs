@@ -367,4 +367,55 @@ mod tests {
         assert!(book.settle(third, &Ok(key()), lost, 0).is_some());
         assert_eq!(book.sizes(), [1, 0, 0]);
     }
+
+    #[test]
+    fn what_is_due_is_due_to_the_nanosecond() {
+        const TICK: Duration = Duration::from_nanos(1);
+
+        let limits = Limits::new();
+        let mut book = Book::new(limits.clone());
+        let lost = Err(Arc::new(FetchError::new(FetchErrorKind::Connect)));
+        let land = |book: &mut Book, why, result: &Result<_, _>, now| {
+            let Answer::Start(number, _sender) = book.ask(2, why, now) else {
+                panic!("no reason for a fetch at {now:?}");
+            };
+            book.settle(number, result, now, 0)
+        };
+        let no_reason = book.ask(2, Why::Suspicion, NOW);
+        assert!(matches!(no_reason, Answer::NoReason), "there is no key yet");
+
+        let Some(Kept::No(_, pause)) = land(&mut book, Why::Missing, &lost, NOW) else {
+            panic!("no key came");
+        };
+        let cooling = book.ask(2, Why::Missing, NOW + pause - TICK);
+        assert!(matches!(cooling, Answer::Cooling(_)));
+        let fetched = NOW + pause;
+        let kept = land(&mut book, Why::Missing, &Ok(key()), fetched);
+        assert!(matches!(kept, Some(Kept::New(_))));
+
+        let refresh_at = fetched + limits.refresh_after();
+        let stale_until = fetched + limits.fresh + limits.stale;
+        let not_due = book.ask(2, Why::Refresh, refresh_at - TICK);
+        assert!(matches!(not_due, Answer::NoReason));
+        let held = book.ask(2, Why::Missing, stale_until - TICK);
+        assert!(matches!(held, Answer::Held(_)));
+        let suspect_at = fetched + limits.look_again;
+        let too_soon = book.ask(2, Why::Suspicion, suspect_at - TICK);
+        assert!(matches!(too_soon, Answer::NoReason));
+        let kept = land(&mut book, Why::Suspicion, &Ok(key()), suspect_at);
+        assert!(matches!(kept, Some(Kept::Same)));
+
+        let refresh_at = suspect_at + limits.refresh_after();
+        let Some(Kept::No(_, pause)) = land(&mut book, Why::Refresh, &lost, refresh_at) else {
+            panic!("no key came");
+        };
+        let cooling = book.ask(2, Why::Refresh, refresh_at + pause - TICK);
+        assert!(matches!(cooling, Answer::Cooling(_)));
+        let kept = land(&mut book, Why::Refresh, &lost, refresh_at + pause);
+        assert!(matches!(kept, Some(Kept::No(..))));
+
+        let stale_until = suspect_at + limits.fresh + limits.stale;
+        let kept = land(&mut book, Why::Missing, &Ok(key()), stale_until);
+        assert!(matches!(kept, Some(Kept::Same)));
+    }
 }
