@@ -92,6 +92,14 @@ mod tests {
     }
 
     #[test]
+    fn times_that_follow_from_others() {
+        let limits = Limits::new();
+        assert_eq!(limits.refresh_after().as_secs(), 24 * 3600 * 4 / 5);
+        // Twelve in a minute, two at once, and ten times two seconds.
+        assert_eq!(limits.patience().as_secs(), 12 / 2 * 2 + 10 * 2);
+    }
+
+    #[test]
     fn what_the_server_says_counts_up_to_the_cap() {
         let limits = Limits::new();
         let told = |seconds| {
