@@ -281,6 +281,28 @@ async fn rp_06_a_step_that_is_done_twice_is_done_once() {
 }
 
 #[tokio::test]
+async fn rp_06_a_connection_that_never_was_is_not_tried_twice() {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .unwrap();
+    let url = format!("redis://{}/", listener.local_addr().unwrap());
+    let accepted = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&accepted);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::SeqCst);
+            drop(stream);
+        }
+    });
+    let store = RedisStore::new(&url).unwrap();
+    for tries in 1..4 {
+        let lost = begin(&store, &once(1, 1)).await.unwrap_err();
+        assert_eq!(lost.kind(), StoreErrorKind::Unavailable);
+        assert_eq!(accepted.load(Ordering::SeqCst), tries);
+    }
+}
+
+#[tokio::test]
 async fn rp_06_a_redis_that_does_not_answer_is_an_error_in_time() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let url = format!("redis://{}/", listener.local_addr().unwrap());
@@ -458,6 +480,8 @@ fn a_url_that_is_none_is_refused_and_a_password_not_shown() {
         assert_eq!(error.kind(), StoreErrorKind::Url, "{url}");
         assert!(!format!("{error:?} {error}").contains("canary"));
     }
-    let store = RedisStore::new("redis://:canary@localhost/").unwrap();
-    assert!(!format!("{store:?}").contains("canary"));
+    let store = RedisStore::new("redis://:canary@localhost/")
+        .unwrap()
+        .timeout(MINUTE);
+    assert_eq!(format!("{store:?}"), "RedisStore { timeout: 60s, .. }");
 }

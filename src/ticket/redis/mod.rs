@@ -218,3 +218,29 @@ impl fmt::Debug for RedisStore {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_end_with_what_is_waited_for() {
+        let long = Duration::from_secs(60);
+        assert_eq!(
+            [0, 1, 2, u32::MAX].map(|round| pause(round, long)),
+            [FIRST_PAUSE, FIRST_PAUSE * 2, FIRST_PAUSE * 4, LONGEST_PAUSE]
+        );
+        let left = Duration::from_millis(3);
+        assert_eq!(pause(u32::MAX, left), Duration::from_millis(4));
+    }
+
+    #[test]
+    fn times_are_capped_at_a_hundred_years() {
+        assert_eq!(milliseconds(Duration::from_micros(60_000_999)), 60_000);
+        let day = Duration::from_secs(24 * 60 * 60);
+        let most = milliseconds(day * 366 * 100);
+        assert_eq!(u128::from(most), (day * 366 * 100).as_millis());
+        assert_eq!(milliseconds(day * 366 * 100 + day), most);
+        assert_eq!(milliseconds(Duration::MAX), most);
+    }
+}
