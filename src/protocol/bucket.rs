@@ -165,7 +165,12 @@ mod tests {
 
     #[test]
     fn region_names() {
-        for good in ["cn-hangzhou", "ap-southeast-1", "us-east-1"] {
+        for good in [
+            "cn-hangzhou",
+            "ap-southeast-1",
+            "us-east-1",
+            &"a".repeat(63),
+        ] {
             assert_eq!(good.parse::<Region>().unwrap().to_string(), good);
         }
         assert_eq!(

@@ -235,6 +235,7 @@ mod tests {
             ("/a/../b", E::DotSegment),
             ("/a/./", E::DotSegment),
             ("/a+b", E::Plus),
+            ("/a-path-before-%C3%A4+b", E::Plus),
             ("/%63b", E::Encoded),
             ("/%2Fcb", E::Encoded),
             ("/cb%3Fx", E::Encoded),

@@ -477,6 +477,84 @@ fn the_longest_ticket_leaves_room_in_a_callback() {
 }
 
 #[test]
+fn the_longest_ticket_is_taken() {
+    let mint = |claims: usize| {
+        let types = (0..8).map(|i| format!("application/x-{i:020}").parse().unwrap());
+        let terms = exact(&"b".repeat(63), &"k".repeat(1023))
+            .content_types(types)
+            .claims(&"c".repeat(claims));
+        keys().mint(&terms.unwrap(), at(NOW), nonce())
+    };
+    let without = URL_SAFE_NO_PAD.decode(mint(0).unwrap()).unwrap().len();
+    let room = codec::MAX_BYTES - without;
+    let longest = mint(room).unwrap();
+    assert_eq!(longest.len(), MAX_TICKET_LEN);
+    check(&longest).unwrap();
+    let longer = mint(room + 1).unwrap_err();
+    assert_eq!(longer, TermsError::TooLong(MAX_TICKET_LEN + 2));
+}
+
+#[test]
+fn a_ticket_is_for_as_many_targets_as_a_callback_has() {
+    let mut terms = exact("examplebucket", "a");
+    for n in 1..Terms::MAX_TARGETS {
+        terms = terms.also_target(&target(&format!("/{n}")));
+    }
+    assert!(keys().mint(&terms, at(NOW), nonce()).is_ok());
+    let more = terms.also_target(&target("/more"));
+    let refused = keys().mint(&more, at(NOW), nonce()).unwrap_err();
+    assert_eq!(refused, TermsError::TooManyTargets);
+}
+
+#[test]
+fn numbers_and_words() {
+    assert!(RandomError.to_string().contains("no random numbers"));
+    assert_eq!(MAX_LIFETIME.as_secs(), 691_200);
+    assert_eq!(MemoryStore::DEFAULT_ANSWER_BYTES, 67_108_864);
+}
+
+#[test]
+fn settings_of_tickets() {
+    let tickets = Tickets::in_memory(keys());
+    let digest = TextDigest::from_bytes([1; 32]);
+    let ticket = check(&text()).unwrap();
+    let lease = |tickets: &Tickets| tickets.attempt(&ticket, digest, at(NOW)).lease_time();
+
+    assert!(tickets.frees_on_failure());
+    assert!(!tickets.runs_without_store());
+    assert!(!tickets.can_be_absent(at(0)));
+    let short = tickets.clone().lease(Duration::from_secs(9));
+    assert_eq!(lease(&short), Duration::from_secs(9));
+
+    let once = short.on_failure(OnFailure::AtMostOnce);
+    assert!(!once.frees_on_failure());
+    assert_eq!(lease(&once), MAX_LIFETIME * 2);
+
+    let lenient = tickets.dangerous_accept_without_ticket_until(at(NOW));
+    assert!(lenient.can_be_absent(at(NOW - 1)));
+    assert!(!lenient.can_be_absent(at(NOW)));
+    assert!(
+        lenient
+            .dangerous_run_when_store_fails()
+            .runs_without_store()
+    );
+}
+
+#[test]
+fn attempts_are_counted() {
+    let attempt = Attempt::new(
+        nonce(),
+        TextDigest::from_bytes([1; 32]),
+        UseLimit::Once,
+        at(EXPIRES),
+        at(NOW),
+    );
+    let second = attempt.clone().again(at(NOW));
+    let third = second.clone().again(at(NOW));
+    assert_eq!([&attempt, &second, &third].map(Attempt::round), [0, 1, 2]);
+}
+
+#[test]
 fn keys_are_long_random_and_not_shown() {
     for length in [0, 31, 1025] {
         let bytes: Vec<u8> = (0..length).map(|i| i as u8).collect();
@@ -522,6 +600,8 @@ fn claims_and_answers_are_not_shown() {
     let terms = terms().claims("canary").unwrap();
     let ticket = check(&keys().mint(&terms, at(NOW), nonce()).unwrap()).unwrap();
     assert!(!format!("{terms:?} {ticket:?}").contains("canary"));
+    assert!(format!("{terms:?}").starts_with("Terms { bucket: Bucket"));
+    assert!(format!("{ticket:?}").starts_with("CheckedTicket { nonce: Nonce"));
     let reply = StoredReply::new(http::StatusCode::OK, None, "canary").unwrap();
     assert!(!format!("{reply:?}").contains("canary"));
 }
@@ -545,6 +625,11 @@ fn refusing_a_ticket_allocates_nothing() {
 #[test]
 fn answers_are_bounded_and_read_back() {
     use http::{HeaderValue, StatusCode};
+    let json = HeaderValue::from_static("application/json");
+    let reply = StoredReply::new(StatusCode::ACCEPTED, Some(json.clone()), "{}").unwrap();
+    assert_eq!(reply.content_type(), Some(&json));
+    assert_eq!(reply.to_bytes(), b"\x00\xca\x10application/json{}");
+    assert_eq!(StoredReply::from_bytes(&reply.to_bytes()).unwrap(), reply);
     let long = vec![b'x'; StoredReply::MAX_BODY_LEN + 1];
     assert_eq!(
         StoredReply::new(StatusCode::OK, None, long),

@@ -285,6 +285,59 @@ async fn rp_08_what_is_abandoned_takes_no_memory() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rp_08_a_store_that_is_not_full_forgets_what_has_expired() {
+    let store = MemoryStore::new();
+    // All in one shard.
+    let once = |n: u8, at| {
+        let mut bytes = [0; 16];
+        bytes[15] = n;
+        let nonce = Nonce::from_bytes(bytes);
+        let until = if n == 1 { 5 } else { 60 };
+        let until = now() + until * MINUTE;
+        Attempt::new(nonce, digest(1), UseLimit::Once, until, at)
+    };
+    let lease = fresh(&store, &once(1, now()));
+    store.try_finish(&lease, &reply("first")).unwrap();
+    assert!(store.answers.get() > 5);
+    // Expired is what the last second of its time has passed of, by both clocks.
+    let (last, over) = (
+        now() + 5 * MINUTE,
+        now() + 5 * MINUTE + Duration::from_secs(1),
+    );
+    advance(5 * MINUTE).await;
+    fresh(&store, &once(2, over));
+    assert_eq!(store.len(), 2, "the last millisecond is not over");
+    advance(MINUTE).await;
+    fresh(&store, &once(3, last));
+    assert_eq!(store.len(), 3, "the last second is not over");
+    advance(MINUTE / 4).await;
+    fresh(&store, &once(4, over));
+    assert_eq!(store.len(), 4, "a shard is searched every 30 s");
+    advance(MINUTE / 4).await;
+    fresh(&store, &once(5, over));
+    assert_eq!(store.len(), 4);
+    assert_eq!(store.answers.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rp_06_answers_are_counted_to_the_byte() {
+    use http::HeaderValue;
+
+    let json = HeaderValue::from_static("application/json");
+    let reply = StoredReply::new(StatusCode::OK, Some(json), "{}").unwrap();
+    let size = size_of::<Answer>() + "application/json".len() + "{}".len();
+    let store = MemoryStore::with_capacity(10, size);
+    let lease = fresh(&store, &once(1, 1));
+    store.try_finish(&lease, &reply).unwrap();
+    assert_eq!(store.answers.get(), size);
+    assert_eq!(stored(&store, &once(1, 1)), reply);
+    let store = MemoryStore::with_capacity(10, size - 1);
+    let lease = fresh(&store, &once(1, 1));
+    store.try_finish(&lease, &reply).unwrap();
+    assert_eq!(refused(&store, &once(1, 1)), StoreErrorKind::AnswerNotKept);
+}
+
+#[tokio::test(start_paused = true)]
 async fn rp_08_a_ticket_takes_at_most_128_bytes_beside_its_answer() {
     // One million takes its time in a debug build; the table of each shard is as full as with one million, since
     // both are the same multiple of a power of two.
