@@ -231,6 +231,8 @@ impl Error for PinnedKeysError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
     use super::*;
 
     fn official_url(version: u16) -> KeyUrl {
@@ -256,6 +258,30 @@ mod tests {
             .with_version(2, found(&keys, &official_url(1)).unwrap());
         assert!(found(&both, &official_url(1)).is_some());
         assert!(found(&both, &official_url(2)).is_some());
+    }
+
+    #[test]
+    fn a_shared_source_hears_of_signatures_too() {
+        #[derive(Default)]
+        struct Listening(AtomicU32);
+
+        impl KeySource for Listening {
+            fn table(&self) -> &KeyTable {
+                unreachable!("nothing is read")
+            }
+
+            fn key(&self, _: &KeyUrl) -> KeyLookup {
+                KeyLookup::Ready(Err(KeyError::Unknown))
+            }
+
+            fn signature_failed(&self, _: &KeyUrl) {
+                self.0.fetch_add(1, Relaxed);
+            }
+        }
+
+        let source = Arc::new(Listening::default());
+        KeySource::signature_failed(&source, &official_url(2));
+        assert_eq!(source.0.load(Relaxed), 1);
     }
 
     #[test]

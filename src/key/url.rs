@@ -116,3 +116,21 @@ impl fmt::Display for KeyUrlError {
 }
 
 impl Error for KeyUrlError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_header_is_read() {
+        let url = format!("https://store.internal/{:p<361}", "");
+        let path = url.trim_start_matches("https://store.internal");
+        let table = KeyTable::own("store.internal", [path]).unwrap();
+        let header = STANDARD.encode(&url);
+        assert_eq!(header.len(), KeyUrl::MAX_HEADER_LEN);
+        let read = KeyUrl::from_header(header.as_bytes(), &table).unwrap();
+        assert_eq!(read.path(), path);
+        let longer = KeyUrl::from_header(&[b'A'; KeyUrl::MAX_HEADER_LEN + 1], &table);
+        assert_eq!(longer, Err(KeyUrlError::TooLong));
+    }
+}
