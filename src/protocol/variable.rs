@@ -138,4 +138,17 @@ mod tests {
         }
         assert_eq!(SystemVariable::from_name("imageInfo"), None);
     }
+
+    #[test]
+    fn numbers_are_the_sizes() {
+        let mut numbers = SystemVariable::ALL.to_vec();
+        numbers.retain(|variable| variable.kind() == VariableKind::Number);
+        assert_eq!(
+            numbers
+                .into_iter()
+                .map(SystemVariable::name)
+                .collect::<Vec<_>>(),
+            ["size", "imageInfo.height", "imageInfo.width"]
+        );
+    }
 }

@@ -7,12 +7,13 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::StatusCode;
 use tokio::time::Instant;
 use tower_aliyun_oss::key::{
-    FetchError, FetchErrorKind as Kind, FetchKey, FetchedKeys, KeyLookup, KeySource as _, KeyTable,
-    KeyUrl,
+    FetchError, FetchErrorKind as Kind, FetchKey, FetchedKeys, KeyError, KeyLookup, KeySource as _,
+    KeyTable, KeyUrl,
 };
 
 use super::{
@@ -259,4 +260,26 @@ async fn df_27_what_a_network_says_is_escaped_and_short() {
         1
     );
     assert_eq!(log.count("", &"A".repeat(160)), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn df_10_a_signature_under_a_url_of_another_table_is_no_reason_to_look() {
+    let host = Host::that(good());
+    let keys = host.keys();
+    get(&keys, 2).await.unwrap();
+    pass(6 * MINUTE).await;
+    // The third path of its table, as version 2 is of the official one.
+    let table = KeyTable::own("store.internal", ["/0", "/1", "/2"]).unwrap();
+    let header = STANDARD.encode("https://store.internal/2");
+    let elsewhere = KeyUrl::from_header(header.as_bytes(), &table).unwrap();
+    keys.signature_failed(&elsewhere);
+    settle().await;
+    assert_eq!(host.fetches(), 1);
+    assert!(matches!(
+        keys.key(&elsewhere),
+        KeyLookup::Ready(Err(KeyError::Unknown))
+    ));
+    keys.signature_failed(&official(2));
+    settle().await;
+    assert_eq!(host.fetches(), 2);
 }
