@@ -294,7 +294,7 @@ async fn rp_06_a_connection_that_never_was_is_not_tried_twice() {
             drop(stream);
         }
     });
-    let store = RedisStore::new(&url).unwrap();
+    let store = RedisStore::new(&url).unwrap().timeout(MINUTE);
     for tries in 1..4 {
         let lost = begin(&store, &once(1, 1)).await.unwrap_err();
         assert_eq!(lost.kind(), StoreErrorKind::Unavailable);

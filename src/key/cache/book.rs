@@ -292,16 +292,12 @@ impl Book {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::{KeySource as _, KeyTable, KeyUrl, PinnedKeys};
+    use crate::key::PinnedKeys;
 
     const NOW: Duration = Duration::from_secs(1_000);
 
     fn key() -> PublicKey {
-        let url = KeyUrl::of_path(&KeyTable::official(), "/callback_pub_key_v1.pem").unwrap();
-        match PinnedKeys::official().key(&url) {
-            crate::key::KeyLookup::Ready(Ok(key)) => key,
-            _ => unreachable!("version 1 is pinned"),
-        }
+        PinnedKeys::official().get(1).unwrap().clone()
     }
 
     /// A flight that starts, with what its task would hold.

@@ -39,28 +39,25 @@ impl Shown {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::{KeyLookup, KeySource as _, KeyTable, KeyUrl, PinnedKeys};
+    use crate::key::PinnedKeys;
 
     #[test]
     fn a_look_waits_for_both_times() {
-        let url = KeyUrl::of_path(&KeyTable::official(), "/callback_pub_key_v1.pem").unwrap();
-        let KeyLookup::Ready(Ok(key)) = PinnedKeys::official().key(&url) else {
-            panic!("version 1 is pinned");
-        };
+        let key = PinnedKeys::official().get(1).unwrap().clone();
         let at = Duration::from_secs;
-        for (due, quiet) in [(1, 2), (2, 1), (2, 2)] {
+        for (refresh, suspect, quiet) in [(1, 3, 2), (3, 1, 2), (2, 2, 3), (2, 2, 2)] {
             let shown = Shown {
                 entry: 2,
                 key: key.clone(),
-                refresh_at: at(due),
-                fresh_until: at(3),
-                stale_until: at(4),
+                refresh_at: at(refresh),
+                fresh_until: at(5),
+                stale_until: at(6),
                 quiet_until: at(quiet),
-                unsuspected_until: at(due),
+                unsuspected_until: at(suspect),
             };
-            for now in 0..4 {
-                assert_eq!(shown.wants_refresh(at(now)), now >= 2);
-                assert_eq!(shown.may_be_suspected(at(now)), now >= 2);
+            for now in 0..5 {
+                assert_eq!(shown.wants_refresh(at(now)), now >= refresh.max(quiet));
+                assert_eq!(shown.may_be_suspected(at(now)), now >= suspect.max(quiet));
             }
         }
     }

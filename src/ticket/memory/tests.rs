@@ -299,7 +299,7 @@ async fn rp_08_a_store_that_is_not_full_forgets_what_has_expired() {
     let lease = fresh(&store, &once(1, now()));
     store.try_finish(&lease, &reply("first")).unwrap();
     assert!(store.answers.get() > 5);
-    // Expired is what the last second of its time has passed of, by both clocks.
+    // The wall clock is read in whole seconds, so its last one must be over; of the other clock the last millisecond.
     let (last, over) = (
         now() + 5 * MINUTE,
         now() + 5 * MINUTE + Duration::from_secs(1),
@@ -323,6 +323,7 @@ async fn rp_08_a_store_that_is_not_full_forgets_what_has_expired() {
 async fn rp_06_answers_are_counted_to_the_byte() {
     use http::HeaderValue;
 
+    assert_eq!(MemoryStore::DEFAULT_ANSWER_BYTES, 67_108_864);
     let json = HeaderValue::from_static("application/json");
     let reply = StoredReply::new(StatusCode::OK, Some(json), "{}").unwrap();
     let size = size_of::<Answer>() + "application/json".len() + "{}".len();
