@@ -74,6 +74,7 @@ pub mod callback;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 pub mod key;
+mod lookup;
 pub mod policy;
 pub mod protocol;
 #[cfg(feature = "testing")]
@@ -82,6 +83,7 @@ pub mod ticket;
 mod uploads;
 
 pub use callback::OssCallbackLayer;
+pub use lookup::{Lookup, LookupFuture};
 pub use policy::OssPolicyService;
 pub use uploads::{OssUploads, OssUploadsBuilder, OssUploadsError};
 
