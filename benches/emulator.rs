@@ -16,6 +16,7 @@ use std::{
     time::Instant,
 };
 
+use aliyun_oss_emulator::{Acl, Emulator, HostedBucket, ObjectStore};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Multipart},
@@ -25,7 +26,6 @@ use axum::{
 use crc::{CRC_64_XZ, Crc, Table};
 use md5::{Digest as _, Md5};
 use tokio::{net::TcpListener, runtime::Runtime};
-use tower_aliyun_oss::emulator::{Acl, Emulator, HostedBucket, ObjectStore};
 
 const PAIRS: usize = 5;
 const SIZE: usize = 1024 * 1024 * 1024;

@@ -65,14 +65,11 @@
 //! | `axum` | [`callback::VerifiedCallback`] as an extractor, [`callback::CallbackReply`] as a response, and axum's `OriginalUri` taken for the signed path without configuration |
 //! | `fetch` | [`key::FetchedKeys`]: keys that are not pinned, over https from the one host that has them |
 //! | `redis` | [`ticket::RedisStore`]: a ticket is used once, on however many machines |
-//! | `emulator` | [`emulator::Emulator`]: form uploads to OSS, with their policies and callbacks, on your own machine |
 //! | `testing` | [`testing::CallbackSigner`]: callbacks as OSS sends them, signed with a key of your own |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod callback;
-#[cfg(feature = "emulator")]
-pub mod emulator;
 pub mod key;
 mod lookup;
 pub mod policy;

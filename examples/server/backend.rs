@@ -8,11 +8,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use aliyun_oss_emulator::{AccessKey, CorsRule, Emulator, HostedBucket, ObjectStore};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::watch::Receiver};
 use tower_aliyun_oss::{
     OssCallbackLayer, OssUploads, OssUploadsBuilder,
-    emulator::{AccessKey, CorsRule, Emulator, HostedBucket, ObjectStore},
     key::PinnedKeys,
     policy::{Credentials, OssPolicyService, TokenFormat},
     protocol::{Bucket, Endpoint, Region, UploadUrl},

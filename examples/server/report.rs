@@ -1,7 +1,7 @@
 //! An upload as the emulator saw it, written for the page.
 
+use aliyun_oss_emulator::{Exchange, UploadReport, UploadStep};
 use serde_json::{Value, json};
-use tower_aliyun_oss::emulator::{Exchange, UploadReport, UploadStep};
 
 /// The most of one text that is shown.
 const MAX_TEXT: usize = 8 * 1024;

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, Full};
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt as _;
-use tower_aliyun_oss::emulator::{AccessKey, Emulator, HostedBucket};
+use aliyun_oss_emulator::{AccessKey, Emulator, HostedBucket};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     let mut builder = Builder::new_current_thread();

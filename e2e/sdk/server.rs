@@ -1,0 +1,227 @@
+//! What the tests with Alibaba's SDKs talk to: an emulator, and the server it calls back.
+//!
+//! ```text
+//! cargo run --example sdk_server --features axum,emulator
+//! ```
+//!
+//! Prints `oss http://…` and `app http://…`, and serves until its standard input ends. Of the application:
+//!
+//! | route | what it does |
+//! |---|---|
+//! | `GET /callback?key=…` | the callback for an upload of this object, with a ticket, as an SDK takes it |
+//! | `POST /oss/callback` | what OSS calls: only what was granted is taken |
+//! | `GET /seen` | the callbacks that were taken |
+//! | `GET /token?filename=…` | a token for a form, signed with the temporary key |
+//! | `GET /sts` | the temporary key, as an application server passes on what STS has answered |
+
+use std::{
+    error::Error,
+    io::Read as _,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+
+use aliyun_oss_emulator::{AccessKey, CorsRule, Emulator, HostedBucket};
+use axum::{
+    Json, Router,
+    extract::{Query, State},
+    http::{Method, StatusCode, request::Parts},
+    routing::{get, post},
+};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::oneshot};
+use tower_aliyun_oss::{
+    OssUploads,
+    callback::{CallbackReply, VerifiedCallback},
+    policy::{CallbackBody, CallbackDirective, Credentials, CredentialsError, Grant, Refusal},
+    protocol::{CallbackBodyType, Endpoint, SizeRange},
+    ticket::TicketKey,
+};
+use tower_http::cors::CorsLayer;
+
+const BUCKET: &str = "examplebucket";
+const REGION: &str = "cn-hangzhou";
+/// These open nothing but this emulator.
+const KEY: (&str, &str) = ("test-id", "test-secret");
+
+/// What `AssumeRole` answers, made anew at every start. Serialized as STS spells it.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Session {
+    access_key_id: String,
+    access_key_secret: String,
+    security_token: String,
+    #[serde(skip)]
+    ends: SystemTime,
+}
+
+#[derive(Clone)]
+struct App {
+    session: Arc<Session>,
+    uploads: OssUploads,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+/// A callback that the layer has let through.
+#[derive(Clone, Serialize)]
+struct Seen {
+    object: Option<String>,
+    size: Option<u64>,
+    etag: Option<String>,
+    operation: Option<String>,
+    note: Option<String>,
+    granted_to: String,
+}
+
+#[derive(Deserialize)]
+struct Wanted {
+    key: String,
+    content_type: Option<String>,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let oss = TcpListener::bind("127.0.0.1:0").await?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let (oss_url, app_url) = (
+        format!("http://{}", oss.local_addr()?),
+        format!("http://{}", listener.local_addr()?),
+    );
+
+    let session = Session::begin()?;
+    let temporary = AccessKey::new(&session.access_key_id, &session.access_key_secret)
+        .with_security_token(&session.security_token, session.ends);
+    let cors = CorsRule::any_origin()
+        .allow_method(Method::PUT)
+        .allow_method(Method::DELETE);
+    let emulator = Emulator::builder()
+        .region(REGION.parse()?)
+        .bucket(HostedBucket::new(BUCKET.parse()?).cors(cors))
+        .access_key(AccessKey::new(KEY.0, KEY.1))
+        .access_key(temporary)
+        .allow_private_callbacks()
+        .build()?;
+
+    let body = CallbackBody::standard(CallbackBodyType::Json).custom("x:note", "a note: +/=中")?;
+    let callback = CallbackDirective::new(&format!("{app_url}/oss/callback"))?.body(body)?;
+    let uploads = OssUploads::builder(BUCKET.parse()?, session.credentials()?)
+        .region(REGION.parse()?)
+        .endpoint(Endpoint::custom(format!("{oss_url}/{BUCKET}/").parse()?))
+        .callback(callback)
+        .ticket_key(TicketKey::generate()?)
+        .build()?;
+    let layer = uploads.callback_layer().key_source(emulator.key_source());
+    let tokens = uploads.policy_service(authorize);
+    let app = Router::new()
+        .route("/callback", get(callback_for))
+        .route("/oss/callback", post(on_upload).route_layer(layer))
+        .route("/seen", get(seen))
+        .route("/sts", get(sts))
+        .route_service("/token", tokens)
+        .with_state(App {
+            session: Arc::new(session),
+            uploads,
+            seen: Arc::default(),
+        })
+        .layer(CorsLayer::permissive());
+
+    println!("oss {oss_url}");
+    println!("app {app_url}");
+    let (stop, stopped) = oneshot::channel::<()>();
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        drop(stop);
+    });
+    tokio::select! {
+        served = emulator.serve(oss) => served?,
+        served = axum::serve(listener, app).into_future() => served?,
+        _ = stopped => {}
+    }
+    Ok(())
+}
+
+impl Session {
+    fn begin() -> Result<Self, Box<dyn Error>> {
+        let mut random = [0; 48];
+        getrandom::fill(&mut random).map_err(|error| error.to_string())?;
+        let (id, rest) = random.split_at(12);
+        let (secret, token) = rest.split_at(18);
+        Ok(Self {
+            access_key_id: format!("STS.{}", URL_SAFE_NO_PAD.encode(id)),
+            access_key_secret: URL_SAFE_NO_PAD.encode(secret),
+            security_token: STANDARD.encode(token),
+            ends: SystemTime::now() + Duration::from_secs(60 * 60),
+        })
+    }
+
+    fn credentials(&self) -> Result<Credentials, CredentialsError> {
+        Ok(
+            Credentials::new(&*self.access_key_id, &*self.access_key_secret)?
+                .with_security_token(&*self.security_token)?
+                .with_expiry(self.ends),
+        )
+    }
+}
+
+fn granted(key: &str) -> Result<Grant, Box<dyn Error>> {
+    let size = SizeRange::new(0, 64 << 20)?;
+    Ok(Grant::exact(key.parse()?, size).claims(&format!("whoever uploads {key}")))
+}
+
+async fn authorize(_: &Parts) -> Result<Grant, Refusal> {
+    let prefix = "forms/".parse().map_err(|_| Refusal::forbidden())?;
+    let size = SizeRange::new(1, 64 << 20).map_err(|_| Refusal::forbidden())?;
+    Ok(Grant::under(prefix, size).claims(&"whoever asks"))
+}
+
+/// The values for headers or query, and the parts they are made of for SDKs that put them together themselves.
+async fn callback_for(
+    State(app): State<App>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Json<Value>, (StatusCode, String)> {
+    let refuse = |error: Box<dyn Error>| (StatusCode::BAD_REQUEST, error.to_string());
+    let mut grant = granted(&wanted.key).map_err(refuse)?;
+    if let Some(content_type) = wanted.content_type {
+        let content_type = content_type.parse();
+        grant = grant.content_type(content_type.map_err(|e| refuse(Box::new(e)))?);
+    }
+    let callback = app.uploads.callback_for(&grant);
+    let callback = callback.map_err(|e| refuse(Box::new(e)))?;
+    Ok(Json(json!({
+        "callback": callback.encoded(),
+        "callback_var": callback.encoded_variables(),
+        "variables": callback.variables().collect::<std::collections::BTreeMap<_, _>>(),
+    })))
+}
+
+async fn on_upload(State(app): State<App>, callback: VerifiedCallback) -> CallbackReply {
+    let (Ok(event), Ok(granted_to)) = (callback.event(), callback.claims::<String>()) else {
+        return CallbackReply::ok();
+    };
+    let seen = Seen {
+        object: event.object().map(Into::into),
+        size: event.size(),
+        etag: event.etag().map(Into::into),
+        operation: event.operation().map(Into::into),
+        note: event.custom("x:note").map(Into::into),
+        granted_to,
+    };
+    let reply = CallbackReply::json(&json!({ "Status": "OK", "object": seen.object }));
+    if let Ok(mut all) = app.seen.lock() {
+        all.push(seen);
+    }
+    reply.unwrap_or_else(|_| CallbackReply::ok())
+}
+
+async fn seen(State(app): State<App>) -> Json<Vec<Seen>> {
+    Json(app.seen.lock().map(|all| all.clone()).unwrap_or_default())
+}
+
+async fn sts(State(app): State<App>) -> Json<Value> {
+    Json(json!(*app.session))
+}

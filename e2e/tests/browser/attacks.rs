@@ -1,0 +1,177 @@
+//! The buttons that try to cheat.
+
+use serde_json::{Value, json};
+
+use crate::{
+    browser::Browser,
+    server::Server,
+    uploads::{image, text},
+};
+
+/// Status and code of each attempt on the page, and whether it was held off.
+const ATTEMPTS: &str = "[...document.querySelectorAll('.attempt')].map((li) => [li.dataset.held, li.querySelector('.status').textContent])";
+
+/// What OSS refuses, Chromium notes in the console by itself; the page adds nothing to it.
+async fn assert_only_refusals(browser: &Browser, server: &Server, refusals: usize) {
+    let console = browser.console().await;
+    for entry in &console {
+        let message = entry["message"].as_str().unwrap();
+        assert_eq!(entry["source"], "network", "{entry}");
+        assert!(message.starts_with(&server.uploads), "{message}");
+    }
+    assert_eq!(console.len(), refusals, "{console:#?}");
+}
+
+#[ignore = "needs chromium and chromedriver"]
+#[tokio::test]
+async fn forged_callbacks_are_refused_and_a_replay_runs_nothing() {
+    let server = Server::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let browser = Browser::page(&server.url()).await;
+
+    // Before anything was uploaded there is less to try.
+    assert_eq!(browser.cheat("#forge").await, "Every forgery was refused");
+    let early = json!([
+        ["true", "400 MissingHeader"],
+        ["true", "403 KeyUrlRejected"],
+        ["true", "403 TicketMissing"],
+    ]);
+    assert_eq!(browser.value(ATTEMPTS).await, early);
+    assert_eq!(browser.cheat("#replay").await, "Nothing to replay");
+
+    browser.choose(&[&image(folder.path())]).await;
+    browser.until_cards("done", 1).await;
+    browser
+        .until("document.querySelectorAll('#received li').length === 1")
+        .await;
+    let before = server.received();
+
+    let told = browser.cheat("#replay").await;
+    assert_eq!(told, "The replay was answered, and nothing ran");
+    assert_eq!(browser.value(ATTEMPTS).await, json!([["true", "200"]]));
+    let outcome = browser.value("document.querySelector('#outcome').textContent");
+    let outcome = outcome.await;
+    let outcome = outcome.as_str().unwrap();
+    assert!(
+        outcome.contains("did not run (still 1 in all)"),
+        "{outcome}"
+    );
+    // It is the answer of the first time.
+    let object = before[0]["object"].as_str().unwrap();
+    assert!(outcome.contains(object), "{outcome}");
+
+    browser.click("#forge").await;
+    browser
+        .until("document.querySelectorAll('.attempt').length === 5")
+        .await;
+    let all = json!([
+        ["true", "400 MissingHeader"],
+        ["true", "403 KeyUrlRejected"],
+        ["true", "403 TicketMissing"],
+        ["true", "403 OutsideGrant"],
+        ["true", "403 SignatureMismatch"],
+    ]);
+    assert_eq!(browser.value(ATTEMPTS).await, all);
+
+    assert_eq!(server.received(), before);
+    assert_eq!(browser.text("#count").await, "1");
+    assert_eq!(browser.console().await, Vec::<Value>::new());
+    browser.close().await;
+}
+
+#[ignore = "needs chromium and chromedriver"]
+#[tokio::test]
+async fn tampered_forms_are_refused() {
+    let server = Server::start(&[]);
+    let browser = Browser::page(&server.url()).await;
+    browser.click("#tamper").await;
+    browser
+        .until("!document.querySelector('#tamper').disabled && document.querySelectorAll('.attempt').length === 6")
+        .await;
+    assert_eq!(
+        browser.text("#outcome h3").await,
+        "OSS refused every altered form"
+    );
+    let refused = json!([
+        ["true", "403 AccessDenied"],
+        ["true", "403 AccessDenied"],
+        ["true", "403 AccessDenied"],
+        ["true", "403 AccessDenied"],
+        ["true", "403 SignatureDoesNotMatch"],
+        ["true", "400 EntityTooLarge"],
+    ]);
+    assert_eq!(browser.value(ATTEMPTS).await, refused);
+    assert!(server.received().is_empty());
+
+    // What is said on the page is short; the rest is there for those who ask.
+    let tallest =
+        "Math.max(...[...document.querySelectorAll('.attempt')].map((li) => li.offsetHeight))";
+    let tallest = browser.value(tallest).await;
+    assert!(tallest.as_f64().unwrap() < 200.0, "{tallest}");
+    let answers = browser.value("document.querySelector('#outcome').textContent");
+    let answers = answers.await;
+    assert!(
+        answers
+            .as_str()
+            .unwrap()
+            .contains("Policy Condition failed")
+    );
+
+    // The steps show where OSS has stopped.
+    browser.click(".attempt:nth-child(1) button").await;
+    let failed = "document.querySelector('.checks [data-state=failed]')?.textContent ?? ''";
+    browser
+        .until(&format!("({failed}).includes('Every field')"))
+        .await;
+    assert_only_refusals(&browser, &server, 6).await;
+    browser.close().await;
+}
+
+#[ignore = "needs chromium and chromedriver"]
+#[tokio::test]
+async fn an_expired_token_is_renewed() {
+    let server = Server::start(&[]);
+    let browser = Browser::page(&server.url()).await;
+    browser.click("#expire").await;
+    browser.until_cards("done", 1).await;
+    browser.until("document.querySelector('#outcome h3')").await;
+    assert_eq!(browser.text("#outcome h3").await, "The token was renewed");
+    let card = browser.text(".card").await;
+    assert!(card.contains("a new one was taken"), "{card}");
+    browser
+        .until("document.querySelectorAll('.step[data-state=done]').length === 6")
+        .await;
+    let steps = browser.text("#steps").await;
+    assert!(steps.contains("Policy expired"), "{steps}");
+    let received = server.received();
+    assert_eq!(received.len(), 1);
+    assert_eq!(received[0]["claims"]["file"], "too-late.txt");
+    assert_only_refusals(&browser, &server, 1).await;
+    browser.close().await;
+}
+
+#[ignore = "needs chromium and chromedriver"]
+#[tokio::test]
+async fn a_failed_callback_is_no_success_and_a_retry_takes_a_new_token() {
+    let server = Server::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let browser = Browser::page(&server.url()).await;
+    browser.choose(&[&text(folder.path())]).await;
+    browser.until_cards("done", 1).await;
+    assert_eq!(browser.cheat("#fail").await, "Stored, but not confirmed");
+    browser.until_cards("failed", 1).await;
+    let card = browser.text(".card[data-state=failed]").await;
+    assert!(card.contains("The file is stored, but"), "{card}");
+    assert_eq!(server.received().len(), 1);
+    let key = "document.querySelector('.step td').textContent";
+    let first = browser.value(key).await;
+
+    browser
+        .click(".card[data-state=failed] .actions button")
+        .await;
+    browser.until_cards("done", 2).await;
+    assert_ne!(browser.value(key).await, first);
+    assert_eq!(server.received().len(), 2);
+    assert_eq!(browser.console().await, Vec::<Value>::new());
+    browser.close().await;
+}

@@ -1,0 +1,94 @@
+//! The browser client of Alibaba's sample: plupload, with the token of the first samples.
+
+use std::{path::Path, process::Command};
+
+use axum::{Router, response::Html, routing::get};
+use http::header::CONTENT_TYPE;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::{
+    browser::Browser,
+    server::Server,
+    uploads::{image, text},
+};
+
+const PLUPLOAD: &str = "plupload@2.3.9";
+
+/// A page of its own, on another origin, as the sample's is.
+const PAGE: &str = include_str!("plupload.html");
+
+fn install(folder: &Path) -> String {
+    let npm = Command::new("npm")
+        .args([
+            "install",
+            "--no-audit",
+            "--no-fund",
+            "--ignore-scripts",
+            "--prefix",
+        ])
+        .arg(folder)
+        .arg(PLUPLOAD)
+        .output()
+        .expect("npm is installed");
+    assert!(
+        npm.status.success(),
+        "npm cannot install {PLUPLOAD}: {}",
+        String::from_utf8_lossy(&npm.stderr)
+    );
+    let script = folder.join("node_modules/plupload/js/plupload.full.min.js");
+    std::fs::read_to_string(script).unwrap()
+}
+
+#[tokio::test]
+#[ignore = "needs npm, chromium and chromedriver"]
+async fn plupload_uploads_with_the_token_of_the_first_samples() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = install(folder.path());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    let server = Server::start(&["--allow-origin", &origin]);
+    let page = PAGE.replace("SERVER", &format!("http://{}", server.address));
+    let app = Router::new()
+        .route("/", get(|| async { Html(page) }))
+        .route(
+            "/plupload.js",
+            get(|| async { ([(CONTENT_TYPE, "text/javascript")], script) }),
+        )
+        .route(
+            "/favicon.ico",
+            get(|| async { http::StatusCode::NO_CONTENT }),
+        );
+    tokio::spawn(async move { axum::serve(listener, app).await });
+
+    let browser = Browser::open(&origin).await;
+    browser
+        .until("document.querySelector('input[type=file]')")
+        .await;
+    browser
+        .choose(&[&text(folder.path()), &image(folder.path())])
+        .await;
+    browser.until("window.answers.length === 2").await;
+    let answers = browser.value("window.answers").await;
+    for answer in answers.as_array().unwrap() {
+        assert_eq!(answer["status"], 200, "{answers}");
+        let said: serde_json::Value =
+            serde_json::from_str(answer["response"].as_str().unwrap()).unwrap();
+        assert_eq!(said["Status"], "OK", "{answers}");
+    }
+    let mut objects: Vec<_> = server
+        .received()
+        .iter()
+        .map(|one| one["object"].as_str().unwrap().to_owned())
+        .collect();
+    objects.sort();
+    assert_eq!(
+        objects,
+        [
+            "user-dir-prefix/notes & <b>.txt",
+            "user-dir-prefix/pixel.png"
+        ]
+    );
+    assert_eq!(browser.value("window.errors").await, json!([]));
+    browser.close().await;
+}

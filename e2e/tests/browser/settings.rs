@@ -1,0 +1,106 @@
+//! The example against the real OSS, as far as that goes without an account, and wrong settings.
+
+use std::{
+    io::Read as _,
+    process::{Command, Stdio},
+};
+
+use crate::server::{Server, example};
+
+const ACCOUNT: [(&str, &str); 5] = [
+    ("OSS_ACCESS_KEY_ID", "LTAI5tExample"),
+    ("OSS_ACCESS_KEY_SECRET", "secret-of-the-account"),
+    ("OSS_BUCKET", "examplebucket"),
+    ("OSS_REGION", "cn-beijing"),
+    ("OSS_CALLBACK_URL", "https://app.example/oss/callback"),
+];
+
+#[ignore = "needs `cargo build --example server`"]
+#[test]
+fn with_an_account_uploads_go_to_the_real_oss() {
+    let server = Server::start_with(&[], &ACCOUNT);
+    let host = "https://examplebucket.oss-cn-beijing.aliyuncs.com";
+    assert_eq!(server.uploads, host);
+    let page = server.get("/");
+    assert!(
+        page.contains(&format!("connect-src 'self' {host};")),
+        "{page}"
+    );
+    let token = server.get("/oss/policy?filename=a.txt&size=5&type=text/plain");
+    assert!(token.starts_with("HTTP/1.1 200 OK\r\n"), "{token}");
+    assert!(token.contains(&format!(r#""url":"{host}""#)), "{token}");
+    let legacy = server.get("/oss/policy/legacy");
+    assert!(
+        legacy.contains(r#""dir":"user-dir-prefix/""#) && legacy.contains("accessid"),
+        "{legacy}"
+    );
+    let config = server.get("/config");
+    assert!(config.contains(r#""emulated":false"#), "{config}");
+    for answer in [page, token, legacy, config] {
+        assert!(!answer.contains("secret-of-the-account"), "{answer}");
+    }
+    assert_eq!(server.stop(), "stopped\n");
+}
+
+/// What it says when it does not start.
+fn refusal(arguments: &[&str], environment: &[(&str, &str)]) -> String {
+    let mut child = Command::new(example())
+        .args(arguments)
+        .env_clear()
+        .envs(environment.iter().copied())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{said}");
+    assert!(!said.contains("secret-of-the-account"), "{said}");
+    said
+}
+
+#[ignore = "needs `cargo build --example server`"]
+#[test]
+fn wrong_settings_say_what_to_change() {
+    let free = ["--listen", "127.0.0.1:0"];
+    let part = refusal(&free, &ACCOUNT[..3]);
+    assert!(
+        part.contains("OSS_REGION, OSS_CALLBACK_URL is not set"),
+        "{part}"
+    );
+    let mut elsewhere = ACCOUNT;
+    elsewhere[4].1 = "https://app.example/callback";
+    let path = refusal(&free, &elsewhere);
+    assert!(path.contains("must have the path /oss/callback"), "{path}");
+    for (arguments, says) in [
+        (["--listen", "8080"], "write it as 127.0.0.1:8080"),
+        (["--oss-listen", "0.0.0.0:0"], "name the one"),
+        (["--allow-origin", "*"], "write it as https://app.example"),
+        (["--port", "80"], "is no option"),
+    ] {
+        let said = refusal(&arguments, &[]);
+        assert!(said.contains(says), "{said}");
+    }
+}
+
+#[ignore = "needs `cargo build --example server`"]
+#[test]
+fn pages_of_another_origin_are_let_in_by_name_alone() {
+    let server = Server::start(&["--allow-origin", "https://page.example"]);
+    for (origin, allowed) in [
+        ("https://page.example", true),
+        ("https://other.example", false),
+    ] {
+        let answer = server.exchange(&format!(
+            "GET /oss/policy/legacy HTTP/1.1\r\nhost: x\r\norigin: {origin}\r\nconnection: close\r\n\r\n"
+        ));
+        let header = format!("\r\naccess-control-allow-origin: {origin}\r\n");
+        assert_eq!(answer.contains(&header), allowed, "{answer}");
+        assert!(!answer.contains("origin: *"), "{answer}");
+    }
+}

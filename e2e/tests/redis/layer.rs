@@ -1,0 +1,221 @@
+//! The layer on a real Redis.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use tokio::task::JoinSet;
+use tower::{Layer as _, Service, service_fn};
+use tower_aliyun_oss::{
+    OssCallbackLayer,
+    callback::{CallbackBody, CallbackErrorKind, CallbackReply, VerifiedCallback},
+    ticket::{OnFailure, Tickets},
+};
+
+use crate::{
+    server::{DURABLE, FORGETFUL, Redis},
+    support::*,
+};
+
+fn tickets(redis: &Redis) -> Tickets {
+    Tickets::new(keys(), redis.store())
+}
+
+/// A shared core can be slow, so these are patient.
+fn patient(tickets: &Tickets) -> OssCallbackLayer {
+    layer(tickets).deadline(Duration::from_secs(60))
+}
+
+#[ignore = "needs redis-server"]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rp_04_a_thousand_at_once_on_one_instance() {
+    let redis = Redis::start(FORGETFUL);
+    assert_eq!(a_thousand_at_once(&[patient(&tickets(&redis))]).await, 1);
+}
+
+#[ignore = "needs redis-server"]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rp_04_a_thousand_at_once_on_three_instances() {
+    let redis = Redis::start(FORGETFUL);
+    let layers = [(); 3].map(|()| patient(&tickets(&redis)));
+    assert_eq!(a_thousand_at_once(&layers).await, 1);
+}
+
+#[ignore = "needs redis-server"]
+#[tokio::test]
+async fn rp_04_a_replay_on_another_instance_is_given_the_answer() {
+    let redis = Redis::start(FORGETFUL);
+    let handler = Handler::default();
+    let ticket = mint(&under("user/7/"));
+    for _ in 0..2 {
+        for (run, object) in (1..).zip(["user/7/a.png", "user/7/b.png", "user/7/c.png"]) {
+            // A connection of its own each time, as after a restart.
+            let service = patient(&tickets(&redis)).layer(handler.clone());
+            send(service, signed(form(object, &ticket)))
+                .await
+                .assert_run(run);
+        }
+    }
+    assert_eq!(handler.runs(), 3);
+}
+
+#[ignore = "needs redis-server"]
+#[tokio::test]
+async fn rp_05_what_fails_is_free_again_on_another_instance() {
+    let redis = Redis::start(FORGETFUL);
+    let handler = Handler::default();
+    let request = signed(form("a.png", &mint(&exact("a.png"))));
+    let fails = {
+        let handler = handler.clone();
+        service_fn(move |_: Request<CallbackBody<Full<Bytes>>>| {
+            let mut answer = handler.run();
+            *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            ready(Ok::<_, Infallible>(answer))
+        })
+    };
+    let first = send(patient(&tickets(&redis)).layer(fails), request.clone()).await;
+    assert_eq!(first.status, 500);
+    let service = patient(&tickets(&redis)).layer(handler.clone());
+    send(service, request).await.assert_run(2);
+}
+
+/// How often the inner service ran for each object.
+#[derive(Clone, Default)]
+struct Runs(Arc<Mutex<std::collections::HashMap<String, usize>>>);
+
+impl<B> Service<Request<CallbackBody<B>>> for Runs {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<CallbackBody<B>>) -> Self::Future {
+        let callback: &VerifiedCallback = request.extensions().get().unwrap();
+        let object = callback.event().unwrap().object().unwrap().to_owned();
+        let mut runs = self.0.lock().unwrap();
+        let run = runs.entry(object.clone()).or_default();
+        *run += 1;
+        let answer = serde_json::json!({ "object": object, "run": run });
+        ready(Ok(CallbackReply::json(&answer).unwrap().into()))
+    }
+}
+
+/// Killed with -9 while three instances are busy: nothing is called a success that is not known to be kept, and all of
+/// them go on by themselves once Redis is back.
+#[ignore = "needs redis-server"]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rp_06_redis_killed_in_the_middle() {
+    const TICKETS: usize = 150;
+    for on_failure in [OnFailure::Retry, OnFailure::AtMostOnce] {
+        let mut redis = Redis::start(DURABLE);
+        let runs = Runs::default();
+        let instances = [(); 3].map(|()| {
+            let tickets = tickets(&redis).on_failure(on_failure).lease(HOUR);
+            // What is held by nobody any more is not waited for.
+            layer(&tickets)
+                .deadline(Duration::from_secs(3))
+                .layer(runs.clone())
+        });
+        let requests: Arc<[_]> = (0..TICKETS)
+            .map(|n| {
+                let object = format!("{n}.png");
+                signed(form(&object, &mint(&exact(&object))))
+            })
+            .collect();
+
+        let answered = Arc::new(AtomicUsize::new(0));
+        let mut tasks = JoinSet::new();
+        for instance in &instances {
+            let (instance, requests) = (instance.clone(), Arc::clone(&requests));
+            let answered = Arc::clone(&answered);
+            tasks.spawn(async move {
+                let mut outcomes = Vec::new();
+                for request in requests.iter() {
+                    outcomes.push(send(instance.clone(), request.clone()).await);
+                    answered.fetch_add(1, Ordering::SeqCst);
+                }
+                outcomes
+            });
+        }
+        while answered.load(Ordering::SeqCst) < TICKETS {
+            tokio::task::yield_now().await;
+        }
+        redis.kill();
+        let mut successes = vec![None; TICKETS];
+        let mut down = 0;
+        for outcomes in tasks.join_all().await {
+            for (outcome, success) in outcomes.into_iter().zip(&mut successes) {
+                if outcome.status == 200 {
+                    // Alike, whoever answered.
+                    assert_eq!(success.get_or_insert(outcome.body.clone()), &outcome.body);
+                } else {
+                    assert_eq!(outcome.status, 503);
+                    assert!(matches!(
+                        outcome.kind(),
+                        Some(
+                            CallbackErrorKind::StoreUnavailable
+                                | CallbackErrorKind::DeadlineExceeded
+                        )
+                    ));
+                    down += 1;
+                }
+            }
+        }
+        assert!(down > 0, "killed too late");
+        assert!(successes.iter().any(Option::is_some), "killed too early");
+
+        redis.restart();
+        for instance in &instances {
+            for (request, success) in requests.iter().zip(&mut successes) {
+                let outcome = send(instance.clone(), request.clone()).await;
+                match success {
+                    // What was called a success is known for ever, and is answered alike.
+                    Some(success) => {
+                        assert_eq!((outcome.status.as_u16(), &outcome.body), (200, &*success))
+                    }
+                    // What nobody held runs now; what was held when Redis died is held on, until its lease ends.
+                    None if outcome.status == 200 => *success = Some(outcome.body),
+                    None => assert_eq!(outcome.kind(), Some(CallbackErrorKind::DeadlineExceeded)),
+                }
+            }
+        }
+        let held = successes.iter().filter(|success| success.is_none()).count();
+        assert!(held <= instances.len(), "{held} of {TICKETS} are held");
+        assert!(runs.0.lock().unwrap().values().all(|runs| *runs == 1));
+    }
+}
+
+/// The limit that the documentation names: a Redis that forgets lets a replayed callback run once more.
+#[ignore = "needs redis-server"]
+#[tokio::test]
+async fn known_limit_what_redis_has_forgotten_runs_again() {
+    let mut redis = Redis::start(FORGETFUL);
+    let handler = Handler::default();
+    let service = patient(&tickets(&redis)).layer(handler.clone());
+    let request = signed(form("a.png", &mint(&exact("a.png"))));
+    for _ in 0..2 {
+        send(service.clone(), request.clone()).await.assert_run(1);
+    }
+    redis.kill();
+    redis.restart();
+    for _ in 0..2 {
+        send(service.clone(), request.clone()).await.assert_run(2);
+    }
+    // Still nothing that was not granted.
+    let other = form("b.png", &mint(&exact("a.png")));
+    let outcome = send(service, signed(other)).await;
+    outcome.assert_refused(403, CallbackErrorKind::OutsideGrant);
+}

@@ -1,0 +1,147 @@
+//! Which bucket and object a request is about.
+
+use std::net::IpAddr;
+
+use http::{header, request::Parts};
+use percent_encoding::percent_decode_str;
+
+use crate::{catalogue, error::OssError};
+use tower_aliyun_oss::protocol::Bucket;
+
+/// Where a request goes: `http://{bucket}.{domain}/{key}` or `http://{host}/{bucket}/{key}`.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct Address {
+    /// The host as it was asked for, without port: what `HostId` says.
+    pub(crate) host: String,
+    /// Nothing when no bucket is named.
+    pub(crate) bucket: Option<Result<Bucket, BadBucket>>,
+    /// Decoded; empty for the bucket itself.
+    pub(crate) key: Result<String, BadKey>,
+    /// `http://host:port`, with the bucket in front if it came that way.
+    pub(crate) origin: String,
+    /// Whether the bucket was the first segment of the path.
+    pub(crate) path_style: bool,
+}
+
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct BadBucket;
+
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct BadKey;
+
+impl Address {
+    pub(crate) fn of(parts: &Parts, domains: &[Box<str>]) -> Self {
+        let authority = match parts.uri.authority() {
+            Some(authority) => authority.as_str(),
+            None => parts
+                .headers
+                .get(header::HOST)
+                .and_then(|host| host.to_str().ok())
+                .unwrap_or_default(),
+        };
+        let host = without_port(authority).to_ascii_lowercase();
+        let path = parts.uri.path().trim_start_matches('/');
+        let (bucket, key, path_style) = match bucket_of(&host, domains) {
+            Some(bucket) => (Some(bucket), path, false),
+            None => match path.split_once('/') {
+                Some((bucket, key)) => (Some(bucket), key, true),
+                None => (Some(path).filter(|path| !path.is_empty()), "", true),
+            },
+        };
+        let key = percent_decode_str(key).decode_utf8();
+        Self {
+            bucket: bucket.map(|bucket| bucket.parse().map_err(|_| BadBucket)),
+            key: key.map(Into::into).map_err(|_| BadKey),
+            origin: format!("http://{authority}"),
+            path_style,
+            host,
+        }
+    }
+
+    pub(crate) fn bucket(&self) -> Result<&Bucket, OssError> {
+        match &self.bucket {
+            Some(Ok(bucket)) => Ok(bucket),
+            Some(Err(BadBucket)) => Err(catalogue::INVALID_BUCKET_NAME),
+            None => Err(catalogue::NOT_IMPLEMENTED),
+        }
+    }
+
+    pub(crate) fn key(&self) -> Result<&str, OssError> {
+        self.key.as_deref().map_err(|BadKey| catalogue::OBJECT_NAME)
+    }
+}
+
+fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
+fn bucket_of<'a>(host: &'a str, domains: &[Box<str>]) -> Option<&'a str> {
+    if host.parse::<IpAddr>().is_ok() {
+        return None;
+    }
+    domains
+        .iter()
+        .find_map(|domain| host.strip_suffix(&**domain)?.strip_suffix('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn address(host: &str, target: &str) -> Address {
+        let request = Request::get(target).header("host", host).body(()).unwrap();
+        Address::of(
+            &request.into_parts().0,
+            &["localhost".into(), "oss.test".into()],
+        )
+    }
+
+    #[test]
+    fn both_styles() {
+        for (host, target, bucket, key) in [
+            ("pictures.localhost:9000", "/", Some("pictures"), ""),
+            (
+                "Pictures.LOCALHOST",
+                "/a/b.png",
+                Some("pictures"),
+                "a/b.png",
+            ),
+            ("pictures.oss.test", "/a%2Fb", Some("pictures"), "a/b"),
+            ("127.0.0.1:9000", "/pictures/", Some("pictures"), ""),
+            ("127.0.0.1:9000", "/pictures", Some("pictures"), ""),
+            (
+                "127.0.0.1:9000",
+                "/pictures/%E4%B8%AD",
+                Some("pictures"),
+                "中",
+            ),
+            ("localhost:9000", "/pictures/x?y=1", Some("pictures"), "x"),
+            ("emulator:9000", "/pictures/x", Some("pictures"), "x"),
+            ("[::1]:9000", "/pictures/x", Some("pictures"), "x"),
+            ("127.0.0.1:9000", "/", None, ""),
+        ] {
+            let address = address(host, target);
+            let found = address.bucket().ok().map(Bucket::as_str);
+            assert_eq!(found, bucket, "{host}{target}");
+            assert_eq!(address.key().unwrap(), key, "{host}{target}");
+        }
+        assert!(address("127.0.0.1", "/pictures/%FF").key().is_err());
+        assert!(address("a.b.localhost", "/").bucket().is_err());
+        assert_eq!(address("b-1.localhost:9000", "/").host, "b-1.localhost");
+    }
+
+    #[test]
+    fn the_authority_of_http_2_comes_first() {
+        let request = Request::get("http://other.localhost/x")
+            .header("host", "one.localhost")
+            .body(())
+            .unwrap();
+        let address = Address::of(&request.into_parts().0, &["localhost".into()]);
+        assert_eq!(address.bucket().unwrap().as_str(), "other");
+    }
+}

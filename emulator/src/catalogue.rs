@@ -1,0 +1,184 @@
+//! The refusals of OSS that the emulator knows.
+//!
+//! Messages are those the reference prints. Where it documents an EC without a message, the text here says what is
+//! wrong in the words of the page about that EC. Sources: the [EC pages], and the pages about [400], [403] and [203].
+//!
+//! [EC pages]: https://help.aliyun.com/en/oss/user-guide/0006-00000227
+//! [400]: https://www.alibabacloud.com/help/doc-detail/185228.htm
+//! [403]: https://www.alibabacloud.com/help/en/oss/support/http-403-status-code
+//! [203]: https://www.alibabacloud.com/help/en/oss/support/http-status-code-203
+
+use crate::error::OssError as E;
+
+macro_rules! catalogue {
+    ($($name:ident = $status:literal $code:literal $message:literal $ec:literal;)*) => {
+        $(pub(crate) const $name: E = E::new($status, $code, $message, $ec);)*
+    };
+}
+
+// Where a request goes.
+catalogue! {
+    INVALID_BUCKET_NAME = 400 "InvalidBucketName" "The specified bucket is not valid." "";
+    NO_SUCH_BUCKET = 404 "NoSuchBucket" "The specified bucket does not exist." "0015-00000101";
+    NO_SUCH_KEY = 404 "NoSuchKey" "The specified key does not exist." "0026-00000001";
+    METHOD_NOT_ALLOWED = 405 "MethodNotAllowed" "The specified method is not allowed against this resource." "";
+    NOT_IMPLEMENTED = 400 "NotImplemented" "A header you provided implies functionality that is not implemented." "";
+    INVALID_RANGE = 416 "InvalidRange" "The requested range cannot be satisfied." "";
+    INTERNAL = 500 "InternalError" "We encountered an internal error. Please try again." "";
+    STORE_FULL = 500 "InternalError" "The memory store of the emulator is full." "";
+}
+
+// CORS.
+catalogue! {
+    CORS_DISABLED = 403 "AccessForbidden" "CORSResponse: CORS is not enabled for this bucket." "0003-00000601";
+    CORS_REFUSED = 403 "AccessForbidden" "CORSResponse: This CORS request is not allowed. This is usually because the evalution of Origin, request method / Access-Control-Request-Method or Access-Control-Requet-Headers are not whitelisted by the resource's CORS spec." "0003-00000602";
+    CORS_NO_ORIGIN = 400 "BadRequest" "Insufficient information. Origin request header needed." "0034-00000101";
+    CORS_NO_METHOD = 400 "BadRequest" "Insufficient information. Request Access-Control-Request-Method header needed." "0034-00000102";
+}
+
+// The form.
+catalogue! {
+    NOT_MULTIPART = 400 "RequestIsNotMultiPartContent" "Bucket POST must be of the enclosure-type multipart/form-data." "";
+    MALFORMED_FORM = 400 "MalformedPOSTRequest" "The body of your POST request is not well-formed multipart/form-data." "0006-00000104";
+    NO_KEY = 400 "InvalidArgument" "The bucket POST must contain the specified 'key'. If it is specified, please check the order of the fields" "";
+    NO_FIELD_NAME = 400 "InvalidArgument" "The bucket POST must contain the specified field name." "";
+    UNRECOGNIZED_HEADER = 400 "InvalidArgument" "The bucket POST contains unrecognized field name." "";
+    NO_FILE = 400 "IncorrectNumberOfFilesInPOSTRequest" "POST requires exactly one file upload per request." "0006-00000107";
+    SEVERAL_FILES = 400 "IncorrectNumberOfFilesInPOSTRequest" "POST requires exactly one file upload per request." "";
+    FIELD_TOO_LONG = 400 "FieldItemTooLong" "Your name of form field is too long." "0006-00000110";
+    VALUE_TOO_LONG = 400 "FieldItemTooLong" "Your name of form field is too long." "";
+    FIELDS_TOO_LARGE = 400 "MaxPOSTPreDataLengthExceededError" "Your POST request fields preceding the upload file were too large." "0006-00000112";
+    BODY_TOO_LARGE = 400 "InvalidArgument" "Post body size must be less than 5G." "";
+    INCOMPLETE_BODY = 400 "IncompleteBody" "The body could not be read to its end." "";
+    NO_LENGTH = 411 "MissingContentLength" "You must provide the Content-Length HTTP header." "";
+    INVALID_DIGEST = 400 "InvalidDigest" "The Content-MD5 you specified was invalid." "";
+}
+
+// Who sent it.
+catalogue! {
+    SIGNATURE_VERSION = 400 "InvalidArgument" "The signature version is invalid." "0002-00000701";
+    NO_POLICY = 400 "InvalidArgument" "Post request policy is empty." "0002-00000702";
+    NO_SIGNATURE = 400 "InvalidArgument" "Post request signature is empty." "0002-00000703";
+    EMPTY_SIGNATURE = 400 "InvalidArgument" "Post request signature is empty." "0002-00000704";
+    SIGNATURE_MISMATCH = 403 "SignatureDoesNotMatch" "The request signature we calculated does not match the signature you provided. Check your key and signing method." "0002-00000705";
+    NO_ACCESS_KEY_ID = 400 "InvalidArgument" "Post request accessKeyId is empty." "0002-00000706";
+    CREDENTIAL_ID = 400 "InvalidArgument" "The AccessKeyId of x-oss-credential is invalid." "0002-00000708";
+    CREDENTIAL_DATE = 400 "InvalidArgument" "The SignDate of x-oss-credential is invalid." "0002-00000709";
+    CREDENTIAL = 400 "InvalidArgument" "The x-oss-credential is invalid." "0002-00000710";
+    SIGNATURE_DATE = 400 "InvalidArgument" "The x-oss-date is invalid." "";
+    SIGNATURE_SKEWED = 403 "RequestTimeTooSkewed" "The difference between the request time and the current time is too large." "0002-00000504";
+    SIGNATURE_EXPIRED = 403 "AccessDenied" "Request has expired." "";
+    UNKNOWN_ACCESS_KEY = 403 "InvalidAccessKeyId" "The OSS Access Key Id you provided does not exist in our records." "0002-00000902";
+    TOKEN_EXPIRED = 403 "SecurityTokenExpired" "The security token you provided has expired." "0002-00000007";
+    INVALID_TOKEN = 403 "InvalidSecurityToken" "The security token you provided is invalid." "0002-00000008";
+    TOKEN_OF_ANOTHER = 403 "AccessKeyIdAndSecurityTokenNotMatch" "The access key id and the security token you provided do not match." "";
+    NO_RIGHT = 403 "AccessDenied" "You have no right to access this object because of bucket acl." "0003-00000001";
+}
+
+// Who signed it, when it is no form.
+catalogue! {
+    AUTHORIZATION = 400 "InvalidArgument" "Authorization header is invalid." "";
+    TWO_SIGNATURES = 400 "InvalidArgument" "Authorization header and signature in the query must not be used at once." "";
+    QUERY_SIGNATURE = 400 "InvalidArgument" "Query-string authentication requires the Signature, Expires and OSSAccessKeyId parameters, or those of version 4." "";
+    NO_DATE = 403 "AccessDenied" "OSS authentication requires a valid Date." "";
+    PAYLOAD_HASH = 400 "InvalidArgument" "Invalid x-oss-content-sha256." "";
+    REQUEST_SIGNATURE_MISMATCH = 403 "SignatureDoesNotMatch" "The request signature we calculated does not match the signature you provided. Check your key and signing method." "0002-00000040";
+    REQUEST_SIGNATURE_V4_MISMATCH = 403 "SignatureDoesNotMatch" "The request signature we calculated does not match the signature you provided. Check your key and signing method." "0002-00000201";
+}
+
+// Uploads in parts.
+catalogue! {
+    NO_SUCH_UPLOAD = 404 "NoSuchUpload" "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed." "";
+    PART_NUMBER = 400 "InvalidArgument" "Part number must be an integer between 1 and 10000, inclusive." "";
+    INVALID_PART = 400 "InvalidPart" "One or more of the specified parts could not be found or the specified entity tag might not have matched the part's entity tag." "";
+    PART_ORDER = 400 "InvalidPartOrder" "The list of parts was not in ascending order. Parts list must specified in order by part number." "";
+    PART_TOO_SMALL = 400 "EntityTooSmall" "Your proposed upload smaller than the minimum allowed size." "";
+    MALFORMED_XML = 400 "MalformedXML" "The XML you provided was not well-formed or did not validate against our published schema." "";
+    TOO_MANY_UPLOADS = 500 "InternalError" "The emulator has too many uploads in parts under way." "";
+}
+
+// The bucket.
+catalogue! {
+    NO_CORS = 404 "NoSuchCORSConfiguration" "The CORS Configuration does not exist." "";
+    CORS_RULES = 400 "InvalidArgument" "The number of CORS rules should not exceed allowed limit of 10 rules." "";
+    MAX_KEYS = 400 "InvalidArgument" "Argument maxKeys must be an integer between 1 and 1000." "";
+    ENCODING_TYPE = 400 "InvalidArgument" "Invalid Encoding Method specified in Request." "";
+    CONTINUATION = 400 "InvalidArgument" "The continuation token provided is incorrect." "";
+}
+
+// The policy.
+catalogue! {
+    POLICY = 400 "InvalidPolicyDocument" "Invalid Policy." "0006-00000201";
+    POLICY_MEMBER = 400 "InvalidPolicyDocument" "Invalid Policy: Unexpected member." "0006-00000206";
+    POLICY_NO_CONDITIONS = 400 "InvalidPolicyDocument" "Invalid Policy: Policy missing conditions." "0006-00000207";
+    POLICY_NO_EXPIRATION = 400 "InvalidPolicyDocument" "Invalid Policy: Policy missing expiration." "0006-00000208";
+    POLICY_EMPTY = 400 "InvalidPolicyDocument" "Invalid Policy: Policy missing expiration and conditions." "0006-00000209";
+    POLICY_EXPIRATION_TYPE = 400 "InvalidPolicyDocument" "Invalid Policy: expiration must be a string." "0006-00000210";
+    POLICY_EXPIRATION_EMPTY = 400 "InvalidPolicyDocument" "Invalid Policy: expiration is empty." "0006-00000211";
+    POLICY_EXPIRED = 403 "AccessDenied" "Invalid according to Policy: Policy expired." "0006-00000213";
+    POLICY_CONDITIONS_EMPTY = 400 "InvalidPolicyDocument" "Invalid Policy: conditions is empty." "0006-00000215";
+    POLICY_ARITY = 400 "InvalidPolicyDocument" "Invalid Policy: Invalid condition: wrong number of elements." "0006-00000218";
+    POLICY_RANGE = 400 "InvalidPolicyDocument" "Invalid Policy: Invalid content-length-range: max is smaller than min." "0006-00000219";
+    POLICY_RANGE_MIN = 400 "InvalidPolicyDocument" "Invalid Policy: Invalid content-length-range: min is not an integer." "0006-00000220";
+    POLICY_RANGE_MAX = 400 "InvalidPolicyDocument" "Invalid Policy: Invalid content-length-range: max is not an integer." "0006-00000221";
+    POLICY_ELEMENT = 400 "InvalidPolicyDocument" "Invalid Policy: Invalid condition: element of a wrong type." "0006-00000223";
+    POLICY_LIST = 400 "InvalidPolicyDocument" "Invalid Policy: Invalid condition: the value must be a list." "0006-00000224";
+    POLICY_FAILED = 403 "AccessDenied" "Invalid according to Policy: Policy Condition failed." "0006-00000227";
+    TOO_LARGE = 400 "EntityTooLarge" "Your proposed upload exceeds the maximum allowed size." "0006-00000003";
+    TOO_SMALL = 400 "EntityTooSmall" "Your proposed upload smaller than the minimum allowed size." "0006-00000004";
+}
+
+// The object.
+catalogue! {
+    OBJECT_NAME = 400 "InvalidObjectName" "The specified object is not valid." "";
+    OBJECT_NAME_EMPTY = 400 "InvalidObjectName" "The Object name can not be empty." "";
+    OBJECT_NAME_LENGTH = 400 "InvalidObjectName" "The Length of Object name must be less than 1024." "";
+    FORBID_OVERWRITE = 400 "InvalidArgument" "The value of x-oss-forbid-overwrite must be true or false." "0006-00000117";
+    OBJECT_ACL = 400 "InvalidArgument" "no such object access control exists" "";
+    STORAGE_CLASS = 400 "InvalidArgument" "No such bucket storage class exists." "";
+    ENCRYPTION = 400 "InvalidEncryptionAlgorithmError" "The Encryption request you specified is not valid. Supported value: AES256/SM4/KMS." "";
+    ARGUMENT = 400 "InvalidArgument" "Invalid Argument. Parameter is invalid." "";
+    METADATA_TOO_LARGE = 400 "InvalidArgument" "Your metadata headers exceed the maximum allowed metadata size." "";
+    ALREADY_EXISTS = 409 "FileAlreadyExists" "The object you specified already exists and can not be overwritten." "";
+}
+
+// The parameters of a callback.
+catalogue! {
+    CALLBACK_LENGTH = 400 "InvalidArgument" "The length of callback exceed max value." "0007-00000001";
+    CALLBACK_BASE64 = 400 "InvalidArgument" "The callback configuration is not base64 encoded." "0007-00000002";
+    CALLBACK_JSON = 400 "InvalidArgument" "The callback configuration is not json format." "0007-00000003";
+    CALLBACK_URL = 400 "InvalidArgument" "The callback url configuration is invalid." "0007-00000004";
+    CALLBACK_URLS = 400 "InvalidArgument" "The number of callback url exceed max value." "0007-00000005";
+    CALLBACK_UNRESOLVED = 400 "InvalidArgument" "Can not get ip by this host." "0007-00000007";
+    CALLBACK_PRIVATE = 400 "InvalidArgument" "Private address is forbidden to callback." "0007-00000008";
+    CALLBACK_HOST = 400 "InvalidArgument" "The callback host configuration is invalid." "0007-00000009";
+    CALLBACK_BODY = 400 "InvalidArgument" "The callback body is invalid." "0007-00000010";
+    CALLBACK_BODY_EMPTY = 400 "InvalidArgument" "The callback body is empty." "0007-00000011";
+    CALLBACK_BODY_TYPE = 400 "InvalidArgument" "The callback body type configuration is invalid." "0007-00000012";
+    CALLBACK_BODY_TYPE_UNKNOWN = 400 "InvalidArgument" "The body type of callback is not supported." "0007-00000013";
+    CALLBACK_SIGNATURE_VERSION = 400 "InvalidArgument" "The callback signature version is invalid." "";
+    CALLBACK_SNI = 400 "InvalidArgument" "The callback sni configuration is invalid." "";
+    CALLBACK_HEADERS = 400 "InvalidArgument" "The callback additional headers configuration is invalid." "0007-00000021";
+    CALLBACK_HEADERS_MANY = 400 "InvalidArgument" "The number of callback additional headers exceed max value." "";
+    CALLBACK_HEADER_EMPTY = 400 "InvalidArgument" "The key of callback additional headers is empty." "0007-00000023";
+    CALLBACK_HEADER_KEY = 400 "InvalidArgument" "The key of callback additional headers contains invalid characters." "0007-00000024";
+    CALLBACK_HEADER_VALUE = 400 "InvalidArgument" "The value of callback additional headers contains CR or LF." "0007-00000025";
+    CALLBACK_HEADER_PREFIX = 400 "InvalidArgument" "The key of callback additional headers can not start with x-oss-." "0007-00000026";
+    CALLBACK_VAR_LENGTH = 400 "InvalidArgument" "The length of callback var exceed max value." "0007-00000101";
+    CALLBACK_VAR = 400 "InvalidArgument" "The callback var is not expecten json." "";
+    CALLBACK_TWICE = 400 "InvalidArgument" "Either the callback query string parameter or the x-oss-callback header should be specified, not both." "";
+    CALLBACK_VAR_TWICE = 400 "InvalidArgument" "Either the callback-var query string parameter or the x-oss-callback-var header should be specified, not both." "";
+    CALLBACK_TEMPLATE = 400 "InvalidArgument" "Left brace must be adjacent to dollar sign." "0007-00000105";
+    CALLBACK_POLICY = 404 "BucketCallbackPolicyNotExist" "The bucket callback policy does not exist." "";
+}
+
+// What became of a callback. The numbers of the last three rows are not documented.
+catalogue! {
+    CALLBACK_STATUS = 203 "CallbackFailed" "Error status : 502." "0007-00000203";
+    CALLBACK_CONNECT = 203 "CallbackFailed" "Error status : -1.OSS can not connect to your callbackUrl, please check it." "0007-00000203";
+    CALLBACK_TIMEOUT = 203 "CallbackFailed" "Cost too long time." "0007-00000202";
+    CALLBACK_ANSWER = 203 "CallbackFailed" "Response body is not valid json format." "0007-00000205";
+    CALLBACK_NO_LENGTH = 203 "CallbackFailed" "Error Status : 400.User server missing content-length." "";
+    CALLBACK_BAD_LENGTH = 203 "CallbackFailed" "Error Status : 400.User server return invalid content-length value." "";
+    CALLBACK_LONG = 203 "CallbackFailed" "Error Status : 400.User server return too long content-length value." "";
+}

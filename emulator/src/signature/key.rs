@@ -1,0 +1,104 @@
+//! Keys, and what version 4 derives from them.
+
+use std::time::SystemTime;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::{access_key::AccessKey, catalogue, error::OssError};
+
+/// Version 4, as OSS calls it.
+pub(super) const ALGORITHM: &str = "OSS4-HMAC-SHA256";
+
+/// `ID/YYYYMMDD/REGION/oss/aliyun_v4_request`.
+pub(super) struct Scope<'a> {
+    pub(super) id: &'a str,
+    pub(super) day: &'a str,
+    pub(super) region: &'a str,
+}
+
+impl<'a> Scope<'a> {
+    pub(super) fn parse(credential: &'a str) -> Result<Self, OssError> {
+        let parts: Vec<_> = credential.split('/').collect();
+        let [id, day, region, "oss", "aliyun_v4_request"] = parts[..] else {
+            return Err(catalogue::CREDENTIAL);
+        };
+        if id.is_empty() || !id.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(catalogue::CREDENTIAL_ID);
+        }
+        let is_a_day = day.len() == 8 && moment(&format!("{day}T000000Z")).is_some();
+        if !is_a_day {
+            return Err(catalogue::CREDENTIAL_DATE);
+        }
+        Ok(Self { id, day, region })
+    }
+}
+
+/// Reads `YYYYMMDDTHHMMSSZ`; the text of the day comes with it.
+pub(super) fn moment(text: &str) -> Option<(Timestamp, &str)> {
+    let shape = |(at, b): (usize, u8)| match at {
+        8 => b == b'T',
+        15 => b == b'Z',
+        _ => b.is_ascii_digit(),
+    };
+    if text.len() != 16 || !text.bytes().enumerate().all(shape) {
+        return None;
+    }
+    let civil: DateTime = text[..15].parse().ok()?;
+    let instant = TimeZone::UTC.to_timestamp(civil).ok()?;
+    Some((instant, &text[..8]))
+}
+
+/// The key of a day in a region.
+pub(super) fn derived(
+    key: &AccessKey,
+    day: &str,
+    region: &str,
+) -> Result<Zeroizing<Vec<u8>>, OssError> {
+    let mut derived = Zeroizing::new([b"aliyun_v4", key.secret()].concat());
+    for part in [day, region, "oss", "aliyun_v4_request"] {
+        let mut mac = hmac_sha256(&derived)?;
+        mac.update(part.as_bytes());
+        *derived = mac.finalize().into_bytes().to_vec();
+    }
+    Ok(derived)
+}
+
+/// The key of this id, if the security token is the one that goes with it.
+pub(super) fn find<'a>(
+    keys: &'a [AccessKey],
+    id: &str,
+    token: Option<&str>,
+    now: SystemTime,
+) -> Result<&'a AccessKey, OssError> {
+    let key = keys.iter().find(|key| key.id() == id);
+    let key = key.ok_or(catalogue::UNKNOWN_ACCESS_KEY)?;
+    // An empty token goes with a key that has none.
+    let given = token.filter(|token| !token.is_empty());
+    match (key.token(), given) {
+        (None, None) => Ok(key),
+        // To OSS, the id of a temporary key is none without its token.
+        (Some(_), None) => Err(catalogue::UNKNOWN_ACCESS_KEY),
+        (Some((token, expires)), Some(given)) if token == given => {
+            if now < expires {
+                Ok(key)
+            } else {
+                Err(catalogue::TOKEN_EXPIRED)
+            }
+        }
+        (_, Some(given)) => {
+            let is_of = |key: &AccessKey| key.token().is_some_and(|(token, _)| token == given);
+            Err(if keys.iter().any(is_of) {
+                catalogue::TOKEN_OF_ANOTHER
+            } else {
+                catalogue::INVALID_TOKEN
+            })
+        }
+    }
+}
+
+pub(super) fn hmac_sha256(key: &[u8]) -> Result<Hmac<Sha256>, OssError> {
+    Hmac::new_from_slice(key).map_err(|_| catalogue::INTERNAL)
+}

@@ -1,0 +1,214 @@
+//! Objects in memory.
+
+use std::{
+    collections::HashMap,
+    io::Cursor,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+
+use super::{
+    StoreError,
+    digest::{Digest, measure},
+};
+use crate::{
+    object::{Content, Image, Record},
+    summary::ObjectSummary,
+};
+use tower_aliyun_oss::protocol::Bucket;
+
+/// How much of an image is looked at.
+const HEAD: usize = 1024 * 1024;
+
+pub(super) struct MemoryStore {
+    limit: u64,
+    used: AtomicU64,
+    objects: Mutex<HashMap<(Bucket, String), Arc<Object>>>,
+}
+
+pub(super) struct Object {
+    pub(super) record: Record,
+    pub(super) chunks: Arc<[Bytes]>,
+    _space: Vec<Arc<Space>>,
+}
+
+/// Bytes that are taken, until this is dropped.
+pub(super) struct Space {
+    store: Arc<MemoryStore>,
+    taken: u64,
+}
+
+impl MemoryStore {
+    pub(super) fn new(limit: u64) -> Self {
+        Self {
+            limit,
+            used: AtomicU64::new(0),
+            objects: Mutex::default(),
+        }
+    }
+
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    pub(super) fn get(&self, bucket: &Bucket, key: &str) -> Option<Arc<Object>> {
+        let place = (bucket.clone(), key.to_owned());
+        self.objects().get(&place).cloned()
+    }
+
+    pub(super) fn list(&self, bucket: &Bucket) -> Vec<ObjectSummary> {
+        let objects = self.objects();
+        let of_bucket = objects.iter().filter(|((of, _), _)| of == bucket);
+        of_bucket
+            .map(|(_, object)| ObjectSummary::of(&object.record))
+            .collect()
+    }
+
+    pub(super) fn remove(&self, bucket: &Bucket, key: &str) {
+        self.objects().remove(&(bucket.clone(), key.to_owned()));
+    }
+
+    fn objects(&self) -> MutexGuard<'_, HashMap<(Bucket, String), Arc<Object>>> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Space {
+    fn take(&mut self, more: u64) -> Result<(), StoreError> {
+        let limit = self.store.limit;
+        let within = |used: u64| used.checked_add(more).filter(|used| *used <= limit);
+        self.store
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, within)
+            .map_err(|_| StoreError::Full)?;
+        self.taken += more;
+        Ok(())
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        self.store.used.fetch_sub(self.taken, Ordering::Relaxed);
+    }
+}
+
+pub(super) struct MemoryUpload {
+    bucket: Bucket,
+    chunks: Vec<Bytes>,
+    digest: Digest,
+    space: Space,
+}
+
+impl MemoryUpload {
+    pub(super) fn new(store: Arc<MemoryStore>, bucket: &Bucket) -> Self {
+        Self {
+            bucket: bucket.clone(),
+            chunks: Vec::new(),
+            digest: Digest::new(),
+            space: Space { store, taken: 0 },
+        }
+    }
+
+    pub(super) fn write(&mut self, data: &[u8]) -> Result<(), StoreError> {
+        self.space.take(data.len() as u64)?;
+        self.digest.update(data);
+        // A copy, for the parser's chunks may be small parts of a large buffer.
+        self.chunks.push(Bytes::copy_from_slice(data));
+        Ok(())
+    }
+
+    pub(super) fn seal(self) -> Sealed {
+        let image = image(&self.chunks);
+        Sealed {
+            content: self.digest.finish(image),
+            bucket: self.bucket,
+            chunks: self.chunks.into(),
+            store: self.space.store.clone(),
+            space: vec![Arc::new(self.space)],
+        }
+    }
+}
+
+fn image(chunks: &[Bytes]) -> Option<Image> {
+    let mut head = Vec::new();
+    for chunk in chunks {
+        let room = HEAD - head.len();
+        head.extend_from_slice(&chunk[..chunk.len().min(room)]);
+    }
+    measure(&mut Cursor::new(head))
+}
+
+/// A part of an upload in parts.
+pub(super) struct Part {
+    chunks: Arc<[Bytes]>,
+    space: Vec<Arc<Space>>,
+}
+
+pub(super) struct Sealed {
+    store: Arc<MemoryStore>,
+    bucket: Bucket,
+    content: Content,
+    chunks: Arc<[Bytes]>,
+    space: Vec<Arc<Space>>,
+}
+
+impl Sealed {
+    /// The parts in their order, as one; they share their bytes with it.
+    pub(super) fn join<'a>(
+        store: Arc<MemoryStore>,
+        bucket: &Bucket,
+        parts: impl Iterator<Item = &'a Part>,
+    ) -> Self {
+        let mut digest = Digest::new();
+        let mut chunks = Vec::new();
+        let mut space = Vec::new();
+        for part in parts {
+            for chunk in &*part.chunks {
+                digest.update(chunk);
+                chunks.push(chunk.clone());
+            }
+            space.extend(part.space.iter().cloned());
+        }
+        Self {
+            content: digest.finish(image(&chunks)),
+            store,
+            bucket: bucket.clone(),
+            chunks: chunks.into(),
+            space,
+        }
+    }
+
+    pub(super) fn into_part(self) -> Part {
+        Part {
+            chunks: self.chunks,
+            space: self.space,
+        }
+    }
+
+    pub(super) fn content(&self) -> &Content {
+        &self.content
+    }
+
+    pub(super) fn content_mut(&mut self) -> &mut Content {
+        &mut self.content
+    }
+
+    pub(super) fn commit(self, record: Record, overwrite: bool) -> Result<(), StoreError> {
+        let place = (self.bucket, record.description.key.clone());
+        let object = Object {
+            record,
+            chunks: self.chunks,
+            _space: self.space,
+        };
+        let mut objects = self.store.objects();
+        if !overwrite && objects.contains_key(&place) {
+            return Err(StoreError::Exists);
+        }
+        objects.insert(place, Arc::new(object));
+        Ok(())
+    }
+}

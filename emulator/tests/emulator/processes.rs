@@ -1,0 +1,345 @@
+//! The emulator as a process of its own: how much memory it takes, and what is left when it is killed.
+
+use std::{
+    collections::HashSet,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use aliyun_oss_emulator::{Acl, HostedBucket, ObjectStore};
+use md5::{Digest as _, Md5};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::support::{BOUNDARY, Form, builder, under};
+
+const FOLDER: &str = "EMULATOR_TEST_FOLDER";
+const MIB: u64 = 1024 * 1024;
+/// The size of an object that is killed.
+const SIZE: usize = 700_000;
+
+/// Not a test: what the others start, with a folder in the environment.
+#[test]
+#[ignore = "started by the other tests of this file"]
+fn a_process_that_serves_a_folder() {
+    let Some(folder) = std::env::var_os(FOLDER) else {
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let emulator = builder()
+            .bucket(HostedBucket::new("public".parse().unwrap()).acl(Acl::PublicRead))
+            .bucket(HostedBucket::new("open".parse().unwrap()).acl(Acl::PublicReadWrite))
+            .store(ObjectStore::folder(folder).unwrap())
+            .build()
+            .unwrap();
+        println!("\nserving {}", listener.local_addr().unwrap());
+        emulator.serve(listener).await.unwrap();
+    });
+}
+
+struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Process {
+    fn start(folder: &Path) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "processes::a_process_that_serves_a_folder"])
+            .args(["--ignored", "--nocapture"])
+            .env(FOLDER, folder)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = lines
+            .map(|line| line.unwrap())
+            .find_map(|line| line.strip_prefix("serving ").map(|a| a.parse().unwrap()))
+            .unwrap();
+        Self { child, address }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
+        stream
+    }
+
+    /// The most memory it ever had, in bytes.
+    #[cfg(target_os = "linux")]
+    fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .unwrap();
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+        kib * 1024
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // SIGKILL where there are signals.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What comes before and after the content of a file.
+fn around(key: &str) -> (Vec<u8>, Vec<u8>) {
+    let conditions = json!([["content-length-range", 0, 5_u64 << 30]]);
+    let form: Form = under(&conditions, &[("key", key)]).file(b"CONTENT");
+    let body = form.bytes();
+    let at = body.windows(7).position(|text| text == b"CONTENT").unwrap();
+    (body[..at].to_vec(), body[at + 7..].to_vec())
+}
+
+fn head(length: u64) -> String {
+    format!(
+        "POST / HTTP/1.1\r\nHost: public.localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\
+         Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n"
+    )
+}
+
+fn answer(mut stream: TcpStream) -> String {
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[cfg(target_os = "linux")]
+fn upload_in_little_memory(size: u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path());
+    let (before, after) = around("large");
+    let mut stream = process.connect();
+    stream
+        .write_all(head(before.len() as u64 + size + after.len() as u64).as_bytes())
+        .unwrap();
+    stream.write_all(&before).unwrap();
+    // Nothing that looks like a boundary, and no two pieces alike to the parser.
+    let mut piece: Vec<u8> = (0..MIB).map(|at| (at % 253) as u8).collect();
+    let mut expected = Md5::new();
+    for number in 0..size / MIB {
+        piece[..8].copy_from_slice(&number.to_be_bytes());
+        expected.update(&piece);
+        stream.write_all(&piece).unwrap();
+    }
+    stream.write_all(&after).unwrap();
+    let answer = answer(stream);
+    assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+    let etag: String = expected
+        .finalize()
+        .iter()
+        .map(|b| format!("{b:02X}"))
+        .collect();
+    assert!(answer.contains(&format!("\"{etag}\"")), "{answer}");
+
+    let mut stream = process.connect();
+    let get = "GET /large HTTP/1.1\r\nHost: public.localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(get.as_bytes()).unwrap();
+    let read = std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+    assert!(read > size);
+    let peak = process.peak_memory();
+    println!("{size} bytes in and out with {} KiB at most", peak / 1024);
+    assert!(peak < 64 * MIB, "{peak}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_form_takes_less_memory_than_its_file() {
+    upload_in_little_memory(96 * MIB);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn parts_take_less_memory_than_their_object() {
+    parts_in_little_memory(24 * MIB);
+}
+
+#[test]
+fn nothing_is_half_there_after_a_kill() {
+    killed(8);
+}
+
+mod soak {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    #[ignore = "soak: writes a gibibyte"]
+    fn a_gibibyte_takes_little_memory() {
+        upload_in_little_memory(1024 * MIB);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    #[ignore = "soak: writes four gibibytes"]
+    fn four_gibibytes_take_little_memory() {
+        upload_in_little_memory(4096 * MIB);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    #[ignore = "soak: writes half a gibibyte twice"]
+    fn half_a_gibibyte_in_parts_takes_little_memory() {
+        parts_in_little_memory(128 * MIB);
+    }
+
+    #[test]
+    #[ignore = "soak: starts a hundred processes"]
+    fn killed_a_hundred_times() {
+        killed(100);
+    }
+}
+
+/// Uploads four parts of `part` bytes and joins them, with at most 64 MiB of memory.
+#[cfg(target_os = "linux")]
+fn parts_in_little_memory(part: u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path());
+    let request = |method: &str, target: &str, body: &[u8], times: u64| {
+        let length = body.len() as u64 * times;
+        let mut stream = process.connect();
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: open.localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        for _ in 0..times {
+            stream.write_all(body).unwrap();
+        }
+        let answer = answer(stream);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        answer
+    };
+    let between = |text: &str, before: &str, after: &str| {
+        let (_, rest) = text.split_once(before).unwrap();
+        rest.split_once(after).unwrap().0.to_owned()
+    };
+    let id = between(
+        &request("POST", "/large?uploads", b"", 1),
+        "<UploadId>",
+        "</UploadId>",
+    );
+    let piece = vec![7; usize::try_from(MIB).unwrap()];
+    let mut list = String::from("<CompleteMultipartUpload>");
+    for number in 1..=4 {
+        let target = format!("/large?partNumber={number}&uploadId={id}");
+        let etag = between(
+            &request("PUT", &target, &piece, part / MIB),
+            "etag: \"",
+            "\"",
+        );
+        list += &format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>");
+    }
+    list += "</CompleteMultipartUpload>";
+    request("POST", &format!("/large?uploadId={id}"), list.as_bytes(), 1);
+    let store = ObjectStore::folder(folder.path()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let objects = runtime
+        .block_on(store.list(&"open".parse().unwrap()))
+        .unwrap();
+    assert_eq!(objects[0].size(), 4 * part);
+    let peak = process.peak_memory();
+    println!(
+        "{} bytes in parts with {} KiB at most",
+        4 * part,
+        peak / 1024
+    );
+    assert!(peak < 64 * MIB, "{peak}");
+}
+
+/// Kills the process `rounds` times: in the middle of a file, with only the end missing, with the answer on its way, and
+/// with several uploads at once. No object is ever half there, and every acknowledged one is whole.
+fn killed(rounds: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let bucket = "public".parse().unwrap();
+    let mut acknowledged = Vec::new();
+    let mut checked = HashSet::new();
+    let content = |key: &str| key.as_bytes().repeat(SIZE.div_ceil(key.len()))[..SIZE].to_vec();
+    for round in 0..rounds {
+        let process = Process::start(folder.path());
+        let send = |key: &str, part: usize| {
+            let (before, after) = around(key);
+            let body = [before, content(key), after].concat();
+            let mut stream = process.connect();
+            stream
+                .write_all(head(body.len() as u64).as_bytes())
+                .unwrap();
+            let to = if part == 100 {
+                body.len()
+            } else {
+                body.len() * part / 100
+            };
+            stream.write_all(&body[..to]).unwrap();
+            stream
+        };
+        let whole = format!("whole-{round}");
+        let answer = answer(send(&whole, 100));
+        assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+        acknowledged.push(whole);
+        let open = match round % 4 {
+            0 => vec![send(&format!("part-{round}"), round)],
+            1 => vec![send(&format!("part-{round}"), 99)],
+            // Everything is sent, and nobody waits: it is there, or it is not.
+            2 => vec![send(&format!("race-{round}"), 100)],
+            _ => (0..4)
+                .map(|at| {
+                    let kind = if at == 0 { "race" } else { "part" };
+                    send(&format!("{kind}-{round}-{at}"), 100 - at)
+                })
+                .collect(),
+        };
+        drop(process);
+        drop(open);
+
+        let store = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let list = store.block_on(async {
+            ObjectStore::folder(folder.path())
+                .unwrap()
+                .list(&bucket)
+                .await
+        });
+        let list = list.unwrap();
+        // What has been looked at is not written to again.
+        for object in list
+            .iter()
+            .filter(|object| checked.insert(object.key().to_owned()))
+        {
+            let md5 = Md5::digest(content(object.key()));
+            let md5: String = md5.iter().map(|b| format!("{b:02X}")).collect();
+            let found = (object.size(), object.etag());
+            assert_eq!(found, (SIZE as u64, &*md5), "{}", object.key());
+            assert!(!object.key().starts_with("part"), "{}", object.key());
+        }
+        for key in &acknowledged {
+            assert!(list.iter().any(|object| object.key() == key), "{key}");
+        }
+    }
+    // The files hold what the listing says, and a restart serves them.
+    let process = Process::start(folder.path());
+    for key in acknowledged.iter().step_by(7) {
+        let mut stream = process.connect();
+        let get =
+            format!("GET /{key} HTTP/1.1\r\nHost: public.localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(get.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert!(answer.ends_with(&content(key)), "{key}");
+    }
+}

@@ -1,0 +1,13 @@
+//! Callbacks: the verifier, the layer around real services, and what a handler reads.
+
+mod allocations;
+#[cfg(feature = "axum")]
+mod axum;
+mod catalogue;
+mod compose;
+mod diagnose;
+mod event;
+mod hyper;
+mod readiness;
+#[cfg(feature = "testing")]
+mod signer;

@@ -1,0 +1,106 @@
+//! What the layer allocates for a callback, beyond what `rsa` needs to verify its signature.
+//!
+//! One test: the counts are of this thread alone.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    hint::black_box,
+    task::Poll,
+};
+
+use crate::support::{Case, full, signed_text};
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response};
+use http_body_util::Full;
+use md5::{Digest as _, Md5};
+use rsa::BoxedUint;
+use tower::{Layer as _, Service, service_fn};
+use tower_aliyun_oss::OssCallbackLayer;
+
+/// The bar: extensions for the verified callback, and the headers kept for it.
+const MOST: u64 = 5;
+
+fn allocations(run: impl FnOnce()) -> u64 {
+    allocation_counter::measure(run).count_total
+}
+
+fn answer<B>(_: Request<B>) -> Ready<Result<Response<Full<Bytes>>, Infallible>> {
+    ready(Ok(Response::new(Full::from("{}"))))
+}
+
+fn call<S, B>(service: &mut S, request: Request<Full<Bytes>>) -> http::StatusCode
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<B>>,
+    S::Error: std::fmt::Debug,
+{
+    let mut call = std::pin::pin!(service.call(request));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match call.as_mut().poll(&mut context) {
+        Poll::Ready(response) => response.unwrap().status(),
+        Poll::Pending => panic!("a body that is at hand is not waited for"),
+    }
+}
+
+/// The callback with every header OSS sets, all of them parts of one buffer, as a server has read them.
+fn as_received(case: &Case) -> Request<Full<Bytes>> {
+    let mut request = case
+        .builder()
+        .header("x-oss-bucket", "examplebucket")
+        .header("x-oss-owner", "1234567890123456")
+        .header("x-oss-requester", "1234567890123456")
+        .header("x-oss-request-id", "5CF3E7820000000000000001")
+        .header("x-oss-signature-version", "1.0")
+        .body(full(case.body.clone()))
+        .unwrap();
+    for value in request.headers_mut().values_mut() {
+        let padded = Bytes::from([value.as_bytes(), b"\r\n"].concat());
+        *value = HeaderValue::from_maybe_shared(padded.slice(..value.len())).unwrap();
+    }
+    request
+}
+
+/// The published key, as `rsa` has it.
+fn official_key() -> rsa::PublicKey {
+    let pem = include_str!("../../../src/key/callback_pub_key_v1.pem");
+    let (_, document) = rsa::pkcs8::Document::from_pem(pem).unwrap();
+    let spki = rsa::pkcs8::SubjectPublicKeyInfoRef::try_from(document.as_bytes()).unwrap();
+    let key = rsa::pkcs1::RsaPublicKeyRef::try_from(spki.subject_public_key.raw_bytes()).unwrap();
+    let n = BoxedUint::from_be_slice_vartime(key.modulus.as_bytes());
+    let e = BoxedUint::from_be_slice_vartime(key.public_exponent.as_bytes());
+    rsa::PublicKey::new_with_size_limits(n, e, 512..=4096).unwrap()
+}
+
+#[test]
+fn a_verified_callback_costs_at_most_five_allocations_more_than_rsa() {
+    let key = official_key();
+    let mut bare = service_fn(answer);
+    let mut verified = OssCallbackLayer::new().layer(service_fn(answer));
+    for case in Case::genuine() {
+        let (signature, text) = (
+            case.signature(),
+            signed_text(&case.path_and_query, case.body.as_bytes()),
+        );
+        // What is set up once, such as the registration of log lines, does not count.
+        call(&mut verified, as_received(&case));
+
+        let request = as_received(&case);
+        let without = allocations(|| {
+            assert_eq!(call(&mut bare, request), 200);
+        });
+        let request = as_received(&case);
+        let with = allocations(|| {
+            assert_eq!(call(&mut verified, request), 200);
+        });
+        let rsa = allocations(|| {
+            let digest = Md5::digest(&text);
+            black_box(key.pkcs1v15_verify_prehash::<Md5>(&digest, &signature)).unwrap();
+        });
+        println!(
+            "{}: {with} with the layer, {without} without, {rsa} for rsa and md5",
+            case.name
+        );
+        assert!(rsa > 0, "the counter counts");
+        assert!(with <= without + rsa + MOST, "{}", case.name);
+    }
+}

@@ -1,0 +1,12 @@
+//! The catalogue of attacks and faults, each test named after its case.
+
+mod bodies;
+mod collisions;
+mod genuine;
+mod key_urls;
+mod known_limits;
+mod order;
+mod public_keys;
+mod signatures;
+mod targets;
+mod unsigned;

@@ -1,0 +1,315 @@
+//! CN-046: two requests that are both accepted never share a signed text unless they are the same.
+
+use std::collections::BTreeMap;
+
+use http::uri::PathAndQuery;
+use percent_encoding::percent_decode;
+use tower_aliyun_oss::protocol::CallbackTarget;
+
+/// SplitMix64: the same pairs in every run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).unwrap()
+    }
+
+    fn coin(&mut self) -> bool {
+        self.next() & 1 == 0
+    }
+
+    fn pick<'a>(&mut self, from: &[&'a [u8]]) -> &'a [u8] {
+        from[self.below(from.len())]
+    }
+
+    fn some_of(&mut self, pieces: &[&[u8]], most: usize) -> Vec<u8> {
+        (0..self.below(most + 1))
+            .flat_map(|_| self.pick(pieces).to_vec())
+            .collect()
+    }
+}
+
+/// What arrives: the raw target and the body.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Arrival {
+    path: Vec<u8>,
+    query: Option<Vec<u8>>,
+    body: Vec<u8>,
+}
+
+impl Arrival {
+    fn random(random: &mut Random) -> Self {
+        // Half of them as a client would write them, so that many are accepted.
+        let odd: &[&[u8]] = &[
+            b"a",
+            b"/",
+            b".",
+            b"..",
+            b"//",
+            b"%41",
+            b"%2f",
+            b"%3F",
+            b"%0A",
+            b"+",
+            b"%20",
+            b"%2B",
+            b"%",
+            b"%zz",
+            b"%25zz",
+            b"%23",
+            b"#",
+            b"\xe4\xb8\xad",
+            b"%E4%B8%AD",
+            b"%e4%b8%ad",
+            b"%FF",
+            b"&",
+            b"=",
+        ];
+        let plain: &[&[u8]] = &[b"a", b"b", b"/c", b"d.e", b"%E4%B8%AD", b"&", b"=", b"~"];
+        let mut path = b"/".to_vec();
+        let pieces = if random.coin() { plain } else { odd };
+        path.extend(random.some_of(pieces, 5));
+        let pieces: &[&[u8]] = &[b"a", b"=", b"&", b"?", b"%0A", b"%3F", b"+", b"/", b"%41"];
+        let query = random.coin().then(|| random.some_of(pieces, 5));
+        let pieces: &[&[u8]] = &[b"a", b"=", b"&", b"\n", b"?", b"\xe4\xb8\xad", b"{\"a\":1}"];
+        let body = random.some_of(pieces, 5);
+        Self { path, query, body }
+    }
+
+    fn target(&self) -> Vec<u8> {
+        match &self.query {
+            Some(query) => [&self.path[..], b"?", query].concat(),
+            None => self.path.clone(),
+        }
+    }
+
+    /// The target as the `http` crate lets it through, if it does.
+    fn parsed(&self) -> Option<PathAndQuery> {
+        PathAndQuery::try_from(&self.target()[..]).ok()
+    }
+
+    /// The text OSS signs, as the decoders of the samples read it: with `+` as it is, or as a space.
+    fn signed_text(&self, parsed: &PathAndQuery, plus_is_space: bool) -> Vec<u8> {
+        let mut path = parsed.path().as_bytes().to_vec();
+        if plus_is_space {
+            path.iter_mut()
+                .filter(|byte| **byte == b'+')
+                .for_each(|byte| *byte = b' ');
+        }
+        let mut text: Vec<u8> = percent_decode(&path).collect();
+        text.extend_from_slice(&parsed.as_str().as_bytes()[parsed.path().len()..]);
+        text.push(b'\n');
+        text.extend_from_slice(&self.body);
+        text
+    }
+}
+
+fn escape(random: &mut Random, byte: u8) -> Vec<u8> {
+    if random.coin() {
+        format!("%{byte:02X}").into_bytes()
+    } else {
+        format!("%{byte:02x}").into_bytes()
+    }
+}
+
+/// Each byte as it is, or escaped.
+fn respell(random: &mut Random, bytes: &[u8]) -> Vec<u8> {
+    let encode_all = random.coin();
+    bytes
+        .iter()
+        .flat_map(|byte| {
+            // These would end the path, or not pass the parser at all.
+            let must = matches!(byte, b'?' | b'#' | b'%' | 0..=b' ' | 0x7f);
+            if must || encode_all || random.below(4) == 0 {
+                escape(random, *byte)
+            } else {
+                vec![*byte]
+            }
+        })
+        .collect()
+}
+
+/// The moves of the reference that lead from one request to another with the same signed text.
+fn moved(random: &mut Random, from: &Arrival) -> (char, Arrival) {
+    let mut to = from.clone();
+    let at = random.below(to.path.len());
+    let rest = to.path.split_off(at);
+    let name = ['a', 'b', 'c', 'd', 'e', 'f', 'g'][random.below(7)];
+    match name {
+        // A byte of the path plain or escaped, in either case.
+        'a' => match escaped(&rest) {
+            Some(byte) => {
+                let spelled = if random.coin() {
+                    vec![byte]
+                } else {
+                    escape(random, byte)
+                };
+                to.path.extend(spelled);
+                to.path.extend_from_slice(&rest[3..]);
+            }
+            None => {
+                let spelled = escape(random, rest[0]);
+                to.path.extend(spelled);
+                to.path.extend_from_slice(&rest[1..]);
+            }
+        },
+        // The query folded into the path, or taken out of it.
+        'b' => {
+            to.path.extend_from_slice(&rest);
+            match to.query.take() {
+                Some(query) => {
+                    let spelled = respell(random, &[b"?", &query[..]].concat());
+                    to.path.extend(spelled);
+                }
+                None => {
+                    if let Some(at) = find(&to.path, b"%3F").or_else(|| find(&to.path, b"%3f")) {
+                        let behind = to.path.split_off(at);
+                        to.query = Some(percent_decode(&behind[3..]).collect());
+                    }
+                }
+            }
+        }
+        // Another line feed as the separator.
+        'c' => {
+            to.path.extend_from_slice(&rest);
+            if to.query.is_none()
+                && let Some(at) = find(&to.body, b"\n")
+            {
+                let behind = to.body.split_off(at + 1);
+                let moved = respell(random, &[b"\n", &to.body[..at]].concat());
+                to.path.extend(moved);
+                to.body = behind;
+            } else if to.query.is_none()
+                && let Some(at) = find(&to.path, b"%0A").or_else(|| find(&to.path, b"%0a"))
+            {
+                let behind = to.path.split_off(at);
+                let decoded: Vec<u8> = percent_decode(&behind[3..]).collect();
+                to.body = [&decoded[..], b"\n", &to.body].concat();
+            }
+        }
+        // A fragment, which parsers drop.
+        'd' => {
+            to.path.extend_from_slice(&rest);
+            if let Some(at) = find(&to.path, b"%23") {
+                to.path.splice(at..at + 3, *b"#");
+            } else if random.coin() {
+                to.query.get_or_insert_default().extend_from_slice(b"#x");
+            } else {
+                to.path.extend_from_slice(b"#x");
+            }
+        }
+        // Plus and space.
+        'e' => {
+            let spellings: [&[u8]; 3] = [b"+", b"%20", b"%2B"];
+            let replaced = spellings.iter().find(|old| rest.starts_with(old));
+            let with = random.pick(&spellings);
+            to.path
+                .extend_from_slice(replaced.map_or(&b""[..], |_| with));
+            to.path
+                .extend_from_slice(&rest[replaced.map_or(0, |old| old.len())..]);
+        }
+        // An escape that is none.
+        'f' => {
+            if rest[0] == b'%' && escaped(&rest).is_none() {
+                to.path.extend_from_slice(b"%25");
+                to.path.extend_from_slice(&rest[1..]);
+            } else if let Some(behind) = rest.strip_prefix(b"%25") {
+                to.path.push(b'%');
+                to.path.extend_from_slice(behind);
+            } else {
+                to.path.extend_from_slice(&rest);
+            }
+        }
+        // The whole path decoded, as by a proxy, or encoded again.
+        _ => {
+            to.path.extend_from_slice(&rest);
+            let decoded: Vec<u8> = percent_decode(&to.path).collect();
+            to.path = if random.coin() {
+                decoded
+            } else {
+                let encoded = respell(random, &decoded[1..]);
+                [b"/", &encoded[..]].concat()
+            };
+        }
+    }
+    (name, to)
+}
+
+fn escaped(at: &[u8]) -> Option<u8> {
+    let digits = at.strip_prefix(b"%")?.get(..2)?;
+    u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16)
+        .ok()
+        .filter(|_| digits[0] != b'+')
+}
+
+fn find(within: &[u8], what: &[u8]) -> Option<usize> {
+    within.windows(what.len()).position(|window| window == what)
+}
+
+#[test]
+fn cn_046_accepted_requests_never_share_a_signed_text() {
+    accepted_requests_never_share_a_signed_text(100_000);
+}
+
+mod soak {
+    #[test]
+    #[ignore = "soak: a million pairs"]
+    fn cn_046_accepted_requests_never_share_a_signed_text() {
+        super::accepted_requests_never_share_a_signed_text(1_000_000);
+    }
+}
+
+/// Makes `wanted` pairs of requests and compares what their signatures cover.
+fn accepted_requests_never_share_a_signed_text(wanted: usize) {
+    let mut random = Random(46);
+    let (mut accepted_pairs, mut accepted_firsts) = (0_usize, 0_usize);
+    let mut collisions: BTreeMap<char, usize> = BTreeMap::new();
+    let mut pairs = 0;
+    while pairs < wanted {
+        let first = Arrival::random(&mut random);
+        let mut second = first.clone();
+        let mut last_move = ' ';
+        for _ in 0..=random.below(3) {
+            (last_move, second) = moved(&mut random, &second);
+        }
+        let (Some(first_target), Some(second_target)) = (first.parsed(), second.parsed()) else {
+            continue;
+        };
+        pairs += 1;
+        let accepts = |target: &PathAndQuery| CallbackTarget::canonical(target.clone()).is_ok();
+        let both = accepts(&first_target) && accepts(&second_target);
+        accepted_firsts += usize::from(accepts(&first_target));
+        accepted_pairs += usize::from(both);
+        if first_target.as_str() == second_target.as_str() && first.body == second.body {
+            continue;
+        }
+        let share = |plus_is_space| {
+            first.signed_text(&first_target, plus_is_space)
+                == second.signed_text(&second_target, plus_is_space)
+        };
+        if share(false) || share(true) {
+            *collisions.entry(last_move).or_default() += 1;
+            assert!(!both, "{first:?} and {second:?} share their signed text");
+            // With a configured path, the raw path is compared: equal paths leave no other reading.
+            assert_ne!(first_target.path(), second_target.path());
+        }
+    }
+    println!(
+        "{accepted_firsts} accepted, {accepted_pairs} pairs accepted, collisions {collisions:?}"
+    );
+    // The check decides something: it accepts, and without it every move makes collisions.
+    assert!(accepted_firsts > wanted / 5, "{accepted_firsts}");
+    assert!(accepted_pairs > wanted / 100, "{accepted_pairs}");
+    for name in ['a', 'b', 'c', 'd', 'e', 'f', 'g'] {
+        let found = collisions.get(&name).copied().unwrap_or_default();
+        assert!(found > 1000, "{name}: {found}");
+    }
+}

@@ -1,0 +1,306 @@
+//! CN: which spellings of a target are taken.
+
+use bytes::Bytes;
+use http::{Request, Uri};
+use http_body_util::Full;
+use serde::Deserialize;
+use tower_aliyun_oss::{
+    OssCallbackLayer,
+    callback::CallbackErrorKind,
+    protocol::{CallbackTarget, TargetError},
+};
+
+use crate::support::{FORM, KEY_URL_V1, Log, Signer, builder, full, send};
+
+#[derive(Deserialize)]
+struct TargetCase {
+    id: String,
+    target: String,
+    body: String,
+    authorization: String,
+    naive_accepts: bool,
+    expect: serde_json::Value,
+}
+
+fn cases() -> Vec<TargetCase> {
+    serde_json::from_str(include_str!("../../../cases/request_targets.json")).unwrap()
+}
+
+async fn check(id: &str) {
+    let case = cases()
+        .into_iter()
+        .find(|case| case.id == id)
+        .expect("a case of the file");
+    let Ok(uri) = case.target.parse::<Uri>() else {
+        // The transport does not let it through at all.
+        assert_eq!(case.expect, false);
+        return;
+    };
+    let request: Request<Full<Bytes>> = Request::post(uri)
+        .header("authorization", &case.authorization)
+        .header("x-oss-pub-key-url", KEY_URL_V1)
+        .header("content-type", FORM)
+        .body(full(case.body.clone()))
+        .unwrap();
+    let outcome = send(&OssCallbackLayer::new(), request).await;
+    match id {
+        "CN-001" => drop(outcome.assert_accepted()),
+        // The fragment is gone before the layer sees the target.
+        "CN-008" => {
+            let callback = outcome.assert_accepted().verified.clone().unwrap();
+            assert_eq!(callback.target().as_str(), "/index.php?id=1&index=2");
+        }
+        // Absolute form: only path and query enter the text.
+        "CN-009" => {
+            let callback = outcome.assert_accepted().verified.clone().unwrap();
+            assert_eq!(callback.target().as_str(), "/index.php?id=1&index=2");
+        }
+        // Only the query differs, and the query stays raw.
+        "CN-010" | "CN-011" | "CN-012" => {
+            outcome.assert_refused(403, CallbackErrorKind::SignatureMismatch);
+        }
+        _ => outcome.assert_refused(400, CallbackErrorKind::NonCanonicalTarget),
+    }
+    if case.expect == true {
+        outcome.assert_accepted();
+    }
+    if case.expect == false {
+        assert!(outcome.seen.is_none());
+    }
+    // What a verifier that only decodes would have let through is not a signature that merely failed.
+    if case.naive_accepts && case.expect == false {
+        assert_eq!(outcome.kind(), Some(CallbackErrorKind::NonCanonicalTarget));
+    }
+}
+
+macro_rules! target_cases {
+    ($($name:ident,)*) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                check(&stringify!($name).to_uppercase().replace('_', "-")).await;
+            }
+        )*
+
+        #[test]
+        fn every_target_case_has_its_test() {
+            let tests = [$(stringify!($name).to_uppercase().replace('_', "-")),*];
+            let cases: Vec<String> = cases().into_iter().map(|case| case.id).collect();
+            assert_eq!(tests.as_slice(), cases.as_slice());
+        }
+    };
+}
+
+target_cases! {
+    cn_001, cn_002, cn_003, cn_006, cn_007, cn_008, cn_009, cn_010, cn_011, cn_012, cn_014, cn_019, cn_020, cn_021, cn_022, cn_023, cn_024, cn_025, cn_026, cn_027, cn_028, cn_030, cn_034, cn_035,
+}
+
+#[tokio::test]
+async fn cn_040_a_line_feed_of_the_body_moved_into_the_path_is_refused() {
+    let signer = Signer::with_512_bits();
+    signer_accepts(&signer, "/cb", b"A\nB").await;
+    let signature = signer.sign("/cb", b"A\nB");
+    assert_eq!(signature, signer.sign("/cb%0AA", b"B"), "one text for both");
+    let request = builder("/cb%0AA", FORM, &signature)
+        .body(full("B"))
+        .unwrap();
+    send(&signer.layer(), request)
+        .await
+        .assert_refused(400, CallbackErrorKind::NonCanonicalTarget);
+}
+
+#[tokio::test]
+async fn cn_041_an_encoded_slash_is_refused() {
+    let signer = Signer::with_512_bits();
+    signer_accepts(&signer, "/t/a", b"X").await;
+    let request = signer.request("/t%2Fa", FORM, b"X");
+    send(&signer.layer(), request)
+        .await
+        .assert_refused(400, CallbackErrorKind::NonCanonicalTarget);
+}
+
+#[tokio::test]
+async fn targets_that_are_canonical_are_accepted_when_signed() {
+    let signer = Signer::with_512_bits();
+    for target in [
+        "/",
+        "/?",
+        "/cb/",
+        "/cb?",
+        "/%E4%B8%AD%E6%96%87.php?a=%E4%B8%AD",
+        "/a.b-c_d~e!$&'()*,;=:@/f",
+        "/cb?x=%0A%3F%zz+&y=/../",
+    ] {
+        signer_accepts(&signer, target, b"a=b").await;
+    }
+}
+
+#[tokio::test]
+async fn an_http_2_target_signs_path_and_query_only() {
+    let signer = Signer::with_512_bits();
+    let mut request = signer.request("/cb?a=1", FORM, b"a=b");
+    *request.uri_mut() = "https://any.example:8443/cb?a=1".parse().unwrap();
+    *request.version_mut() = http::Version::HTTP_2;
+    send(&signer.layer(), request).await.assert_accepted();
+}
+
+#[tokio::test]
+async fn a_configured_path_is_compared_byte_for_byte() {
+    let signer = Signer::with_512_bits();
+    // Not canonical, but configured: OSS calls what callbackUrl says.
+    let layer = signer.layer().only_path("/a%2Fb+c");
+    send(&layer, signer.request("/a%2Fb+c?x=%41", FORM, b"a=b"))
+        .await
+        .assert_accepted();
+    // The same signed text under another spelling passes by unverified.
+    for other in ["/a/b+c?x=%41", "/a%2fb+c?x=%41", "/a%2Fb%2Bc?x=%41"] {
+        let outcome = send(&layer, signer.request(other, FORM, b"a=b")).await;
+        assert!(outcome.seen.unwrap().verified.is_none(), "{other}");
+    }
+}
+
+#[tokio::test]
+async fn an_impossible_path_verifies_everything() {
+    let signer = Signer::with_512_bits();
+    for path in ["cb", "", "/cb?x", "/cb#x", "/a b"] {
+        let layer = signer.layer().only_path(path);
+        send(&layer, signer.request("/cb", FORM, b"a=b"))
+            .await
+            .assert_accepted();
+        let get = Request::get("/").body(full("")).unwrap();
+        let outcome = send(&layer, get).await;
+        outcome.assert_refused(405, CallbackErrorKind::MethodNotAllowed);
+    }
+}
+
+#[tokio::test]
+async fn a_target_hook_says_what_was_signed() {
+    let signer = Signer::with_512_bits();
+    let layer = signer
+        .layer()
+        .target_uri(|parts| format!("/gw{}", parts.uri.path_and_query()?).parse().ok());
+    let mut request = signer.request("/gw/cb?a=1", FORM, b"a=b");
+    *request.uri_mut() = "/cb?a=1".parse().unwrap();
+    let outcome = send(&layer, request).await;
+    let callback = outcome.assert_accepted().verified.clone().unwrap();
+    assert_eq!(callback.target().as_str(), "/gw/cb?a=1");
+    // None leaves it to the request.
+    let layer = signer.layer().target_uri(|_| None);
+    send(&layer, signer.request("/cb", FORM, b"a=b"))
+        .await
+        .assert_accepted();
+}
+
+#[tokio::test]
+async fn a_hook_adds_to_what_is_verified_and_never_takes_away() {
+    let signer = Signer::with_512_bits();
+    let layer = signer.layer().only_path("/cb").target_uri(|parts| {
+        parts
+            .headers
+            .get("x-original-uri")?
+            .to_str()
+            .ok()?
+            .parse()
+            .ok()
+    });
+    // Anybody can write this header; the request to /cb is verified all the same.
+    let mut request = signer.request("/other", FORM, b"a=b");
+    *request.uri_mut() = "/cb".parse().unwrap();
+    request
+        .headers_mut()
+        .insert("x-original-uri", "/elsewhere".parse().unwrap());
+    let outcome = send(&layer, request).await;
+    outcome.assert_refused(400, CallbackErrorKind::NonCanonicalTarget);
+    // And a signature for another path does not count for this one, whatever the header says.
+    let mut request = signer.request("/elsewhere?x=1", FORM, b"a=b");
+    *request.uri_mut() = "/cb".parse().unwrap();
+    request
+        .headers_mut()
+        .insert("x-original-uri", "/elsewhere?x=1".parse().unwrap());
+    let outcome = send(&layer, request).await;
+    outcome.assert_refused(400, CallbackErrorKind::NonCanonicalTarget);
+    // And a request that says it was signed for /cb is verified, wherever it arrived.
+    let mut request = signer.request("/cb", FORM, b"a=b");
+    *request.uri_mut() = "/rewritten".parse().unwrap();
+    request
+        .headers_mut()
+        .insert("x-original-uri", "/cb".parse().unwrap());
+    send(&layer, request).await.assert_accepted();
+}
+
+#[tokio::test]
+async fn cn_045_a_path_that_a_proxy_decoded_is_refused_and_the_log_says_why() {
+    let signer = Signer::with_512_bits();
+    let log = Log::default();
+    let _guard = log.listen();
+    let mut request = signer.request("/%E4%B8%AD", FORM, b"a=b");
+    *request.uri_mut() = Uri::try_from("/\u{4e2d}".as_bytes()).unwrap();
+    let outcome = send(&signer.layer(), request).await;
+    outcome.assert_refused(400, CallbackErrorKind::NonCanonicalTarget);
+    assert_eq!(log.count("", "was it decoded on the way?"), 1);
+    let answer = String::from_utf8_lossy(&outcome.body);
+    assert!(!answer.contains("decoded"), "{answer}");
+}
+
+#[tokio::test]
+async fn cn_047_the_query_is_used_as_it_came() {
+    let signer = Signer::with_512_bits();
+    for query in [
+        "a=%0A",
+        "a=%3F%3f",
+        "%FF%fe=%zz&%",
+        "a=+%20%2B+",
+        "?",
+        "a=/../%2e%2e/",
+        &"x".repeat(8 * 1024),
+    ] {
+        signer_accepts(&signer, &format!("/cb?{query}"), b"a=b").await;
+        // And not as it would be after decoding.
+        let mut request = signer.request(&format!("/cb?{query}"), FORM, b"a=b");
+        let changed = format!("/cb?{query}&").parse().unwrap();
+        *request.uri_mut() = changed;
+        let outcome = send(&signer.layer(), request).await;
+        outcome.assert_refused(403, CallbackErrorKind::SignatureMismatch);
+    }
+    let mut request = signer.request("/cb?a=%41", FORM, b"a=b");
+    *request.uri_mut() = "/cb?a=A".parse().unwrap();
+    let outcome = send(&signer.layer(), request).await;
+    outcome.assert_refused(403, CallbackErrorKind::SignatureMismatch);
+}
+
+#[tokio::test]
+async fn cn_an_absolute_form_without_a_path_is_refused() {
+    let signer = Signer::with_512_bits();
+    // The text is cut behind the path, and `path()` says `/` where there is none: `/cb` would be what is signed.
+    for signed in ["/cb", "/?cb", "/"] {
+        for layer in [signer.layer(), signer.layer().only_path("/")] {
+            let mut request = signer.request(signed, FORM, b"a=b");
+            *request.uri_mut() = "http://h?cb".parse().unwrap();
+            let outcome = send(&layer, request).await;
+            outcome.assert_refused(400, CallbackErrorKind::NonCanonicalTarget);
+        }
+    }
+    let target = "http://h?cb".parse::<Uri>().unwrap();
+    let target = target.path_and_query().unwrap().clone();
+    assert_eq!(
+        CallbackTarget::canonical(target),
+        Err(TargetError::NotOriginForm)
+    );
+}
+
+#[tokio::test]
+async fn the_hook_of_the_docs_works_for_absolute_targets_too() {
+    let signer = Signer::with_512_bits();
+    let layer = signer
+        .layer()
+        .target_uri(|parts| format!("/gw{}", parts.uri.path_and_query()?).parse().ok());
+    let mut request = signer.request("/gw/cb?a=1", FORM, b"a=b");
+    *request.uri_mut() = "http://app:8080/cb?a=1".parse().unwrap();
+    send(&layer, request).await.assert_accepted();
+}
+
+async fn signer_accepts(signer: &Signer, target: &str, body: &[u8]) {
+    let outcome = send(&signer.layer(), signer.request(target, FORM, body)).await;
+    let callback = outcome.assert_accepted().verified.clone().unwrap();
+    assert_eq!(callback.target().as_str(), target);
+}

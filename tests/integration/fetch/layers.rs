@@ -1,0 +1,319 @@
+//! Callbacks of a layer whose keys are fetched.
+
+use std::{
+    convert::Infallible,
+    error::Error as _,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Poll},
+    time::SystemTime,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::Request;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use tower_aliyun_oss::{
+    OssCallbackLayer,
+    callback::CallbackErrorKind,
+    key::{
+        FetchErrorKind as Kind, FetchKey as _, FetchedKeys, KeyLookup, KeySource as _, KeyTable,
+        ServiceFetcher,
+    },
+    protocol::{SizeRange, TICKET_FIELD},
+    ticket::{MemoryStore, Nonce, Scope, Terms, TicketError, TicketKey, TicketKeys, Tickets},
+};
+
+use super::{
+    fake::{Does, HOUR, Host, pem, settle},
+    site::{Site, answer, official},
+};
+use crate::support::{Case, FORM, Signer, full, send};
+
+const TARGET: &str = "/oss/callback";
+const BODY: &[u8] = b"bucket=examplebucket&object=a.txt";
+
+/// A callback under this version of the key.
+fn callback(version: u16, signature: &[u8]) -> Request<Full<Bytes>> {
+    callback_with(version, signature, BODY)
+}
+
+fn callback_with(version: u16, signature: &[u8], body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    Request::post(TARGET)
+        .header("authorization", STANDARD.encode(signature))
+        .header(
+            "x-oss-pub-key-url",
+            STANDARD.encode(official(version).to_string()),
+        )
+        .header("content-type", FORM)
+        .body(full(body))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_callback_is_verified_with_a_key_that_is_fetched_for_it() {
+    let signer = Signer::with_512_bits();
+    let site = Site::saying(answer("200 OK", "", &pem(&signer))).await;
+    let keys = FetchedKeys::builder()
+        .fetcher(site.fetcher().build())
+        .build();
+    let layer = OssCallbackLayer::new().key_source(keys.clone());
+    let signature = signer.sign(TARGET, BODY);
+    for _ in 0..3 {
+        send(&layer, callback(2, &signature))
+            .await
+            .assert_accepted();
+    }
+    assert_eq!(site.requests().len(), 1);
+    // The genuine ones need no network.
+    for case in Case::genuine() {
+        send(&layer, case.request()).await.assert_accepted();
+    }
+    let stats = keys.stats();
+    assert_eq!((stats.fetches, stats.hits, site.connections()), (1, 2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_at_hand_costs_no_allocation() {
+    let keys = Host::that(Does::key(&Signer::with_512_bits())).keys();
+    let url = official(2);
+    super::fake::get(&keys, 2).await.unwrap();
+    let counted = allocation_counter::measure(|| {
+        for _ in 0..1_000 {
+            assert!(matches!(keys.key(&url), KeyLookup::Ready(Ok(_))));
+            keys.signature_failed(&url);
+        }
+    });
+    assert_eq!(counted.count_total, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_default_layer_fetches_nothing() {
+    let signature = Signer::with_512_bits().sign(TARGET, BODY);
+    let outcome = send(&OssCallbackLayer::new(), callback(2, &signature)).await;
+    outcome.assert_refused(503, CallbackErrorKind::KeyUnavailable);
+    assert_eq!(
+        outcome.error.unwrap().kind(),
+        CallbackErrorKind::KeyUnavailable
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn df_04_a_key_that_cannot_be_had_is_answered_with_503() {
+    let host = Host::that(Does::Hang);
+    let layer = OssCallbackLayer::new().key_source(host.keys());
+    for _ in 0..3 {
+        let outcome = send(&layer, callback(2, &[0; 64])).await;
+        outcome.assert_refused(503, CallbackErrorKind::KeyUnavailable);
+    }
+    assert_eq!(host.fetches(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn df_10_forgeries_evict_nothing() {
+    let signer = Signer::with_512_bits();
+    let host = Host::that(Does::key(&signer));
+    let keys = Arc::new(host.keys());
+    let layer = OssCallbackLayer::new().key_source(Arc::clone(&keys));
+    let signature = signer.sign(TARGET, BODY);
+    send(&layer, callback(2, &signature))
+        .await
+        .assert_accepted();
+    host.does(Does::Status(404));
+    tokio::time::advance(HOUR).await;
+    for version in [1, 2] {
+        for _ in 0..200 {
+            let outcome = send(&layer, callback(version, &[1; 64])).await;
+            outcome.assert_refused(403, CallbackErrorKind::SignatureMismatch);
+        }
+    }
+    settle().await;
+    assert_eq!(host.fetches_of(1).len(), 0);
+    assert_eq!(host.fetches_of(2).len(), 2);
+    send(&layer, callback(2, &signature))
+        .await
+        .assert_accepted();
+    for case in Case::genuine() {
+        send(&layer, case.request()).await.assert_accepted();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn df_20b_without_a_ticket_nothing_is_looked_up() {
+    let signer = Signer::with_512_bits();
+    let host = Host::that(Does::key(&signer));
+    let keys = TicketKeys::new(1, TicketKey::generate().unwrap());
+    let layer = OssCallbackLayer::new()
+        .key_source(host.keys())
+        .tickets(Tickets::new(keys.clone(), MemoryStore::new()));
+    let now = SystemTime::now();
+    let mint = |keys: &TicketKeys, target: &str, at: SystemTime| {
+        let terms = Terms::new(
+            "examplebucket".parse().unwrap(),
+            Scope::Exact("a.txt".parse().unwrap()),
+            SizeRange::new(1, 1000).unwrap(),
+            &target.parse().unwrap(),
+            at + HOUR,
+        );
+        keys.mint(&terms, at, Nonce::random().unwrap()).unwrap()
+    };
+    let body = |ticket: &str| {
+        format!("bucket=examplebucket&object=a.txt&size=5&etag=D41D&{TICKET_FIELD}={ticket}")
+    };
+    let valid = mint(&keys, TARGET, now);
+    // Another character in the middle, where it is part of what is sealed.
+    let mut forged = valid.clone().into_bytes();
+    let middle = forged.len() / 2;
+    forged[middle] = if forged[middle] == b'A' { b'B' } else { b'A' };
+    let another = TicketKeys::new(2, TicketKey::generate().unwrap());
+    let refused = [
+        ("AAAA".to_owned(), TicketError::Malformed),
+        (String::from_utf8(forged).unwrap(), TicketError::Mac),
+        (mint(&another, TARGET, now), TicketError::UnknownKey),
+        (mint(&keys, TARGET, now - 24 * HOUR), TicketError::Expired),
+        (mint(&keys, "/oss/elsewhere", now), TicketError::Target),
+    ];
+    // All of them with a signature that is good.
+    for round in 0..998_u16 {
+        for (ticket, why) in &refused {
+            let body = body(ticket);
+            let signature = signer.sign(TARGET, body.as_bytes());
+            let request = callback_with(2 + round, &signature, body);
+            let outcome = send(&layer, request).await;
+            assert_eq!(outcome.status, 403);
+            let error = outcome.error.unwrap();
+            let source = error.source().and_then(|why| why.downcast_ref());
+            assert_eq!(source, Some(why));
+        }
+        let signature = [0; 64];
+        let outcome = send(&layer, callback(2 + round, &signature)).await;
+        assert_eq!(outcome.status, 403);
+    }
+    assert_eq!(host.fetches(), 0);
+    let body = body(&valid);
+    let signature = signer.sign(TARGET, body.as_bytes());
+    send(&layer, callback_with(7, &signature, body))
+        .await
+        .assert_accepted();
+    assert_eq!((host.fetches(), host.fetches_of(7).len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_service_of_your_own_fetches() {
+    use tower::service_fn;
+
+    let signer = Signer::with_512_bits();
+    let key = pem(&signer);
+    // With the body type of whatever client it is.
+    let client = service_fn(move |request: Request<axum::body::Body>| {
+        assert_eq!(
+            request.uri(),
+            "https://gosspublic.alicdn.com/callback_pub_key_v2.pem"
+        );
+        let status = if request.headers().contains_key("cookie") {
+            400
+        } else {
+            200
+        };
+        let response = http::Response::builder()
+            .status(status)
+            .body(full(key.clone()));
+        async move { response }
+    });
+    let keys = FetchedKeys::builder()
+        .fetcher(ServiceFetcher::new(client))
+        .build();
+    assert_eq!(*keys.table(), KeyTable::official());
+    let layer = OssCallbackLayer::new().key_source(keys);
+    let signature = signer.sign(TARGET, BODY);
+    send(&layer, callback(2, &signature))
+        .await
+        .assert_accepted();
+}
+
+#[tokio::test]
+async fn a_service_of_your_own_is_held_to_the_same_rules() {
+    use http::{Response, StatusCode};
+    use tower::service_fn;
+
+    let cases = [
+        (StatusCode::FOUND, "", 0, Kind::Redirect),
+        (StatusCode::CREATED, "", 0, Kind::Status),
+        (StatusCode::OK, "gzip", 0, Kind::Encoding),
+        (StatusCode::OK, "", 16 * 1024 + 1, Kind::TooLarge),
+    ];
+    for (status, coding, length, kind) in cases {
+        let client = service_fn(move |_: Request<Full<Bytes>>| {
+            let mut response = Response::builder().status(status);
+            if !coding.is_empty() {
+                response = response.header("content-encoding", coding);
+            }
+            let response = response.body(full(vec![b'A'; length]));
+            async move { response }
+        });
+        let error = ServiceFetcher::new(client)
+            .fetch(&official(2))
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), kind);
+    }
+    let fails = service_fn(|_: Request<Full<Bytes>>| async {
+        Err::<Response<Full<Bytes>>, _>(std::io::Error::other("no"))
+    });
+    let error = ServiceFetcher::new(fails)
+        .fetch(&official(2))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), Kind::Connect);
+}
+
+/// A body of frames of 1 KiB without end, that counts those it was asked for.
+#[derive(Clone)]
+struct Endless(Arc<AtomicUsize>, SizeHint);
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.fetch_add(1, SeqCst);
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'A'; 1024])))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.1
+    }
+}
+
+#[tokio::test]
+async fn kf_06_no_more_is_read_than_the_limit_and_a_frame() {
+    let announced = SizeHint::with_exact(16 * 1024 + 1);
+    let cases = [
+        (200, "identity", SizeHint::default(), Kind::TooLarge, 17),
+        (200, "identity", announced, Kind::TooLarge, 0),
+        (200, "gzip", SizeHint::default(), Kind::Encoding, 0),
+        (404, "identity", SizeHint::default(), Kind::Status, 0),
+        (302, "identity", SizeHint::default(), Kind::Redirect, 0),
+    ];
+    for (status, coding, hint, kind, frames) in cases {
+        let body = Endless(Arc::default(), hint);
+        let polled = Arc::clone(&body.0);
+        let client = tower::service_fn(move |_: Request<Full<Bytes>>| {
+            let response = http::Response::builder()
+                .status(status)
+                .header("content-encoding", coding)
+                .body(body.clone());
+            async move { response }
+        });
+        let fetched = ServiceFetcher::new(client).fetch(&official(2)).await;
+        assert_eq!(fetched.unwrap_err().kind(), kind);
+        assert_eq!(polled.load(SeqCst), frames, "{status} {coding}");
+    }
+}

@@ -1,0 +1,277 @@
+//! What errors say, and what values show of themselves.
+
+use std::{
+    collections::BTreeSet,
+    error::Error,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use http::StatusCode;
+use tower_aliyun_oss::{
+    key::{
+        KeyError, KeyLookup, KeySource as _, KeyTable, KeyTableError, KeyUrl, KeyUrlError,
+        PinnedKeys, PinnedKeysError, PublicKeyError,
+    },
+    protocol::{
+        Bucket, BucketError, CallbackBodyType, CallbackTarget, ContentTypeError, ObjectAcl,
+        ObjectNameError, RegionError, SizeRangeError, SystemVariable, TargetError, UploadUrlError,
+    },
+    ticket::{
+        Attempt, Begin, MemoryStore, Nonce, ReplayStore as _, StoreAnswer, StoreError,
+        StoreErrorKind, StoredReply, StoredReplyError, TermsError, TextDigest, TicketError,
+        TicketKey, TicketKeyError, TicketKeys, Tickets, UseLimit,
+    },
+};
+
+/// Each error says something of its own: one clause that begins in lower case and has no full stop.
+#[track_caller]
+fn say<E: Error>(errors: impl IntoIterator<Item = (E, &'static str)>) {
+    let mut texts = BTreeSet::new();
+    for (error, part) in errors {
+        let text = error.to_string();
+        assert!(text.contains(part), "{error:?}: {text}");
+        assert!(text.len() <= 200, "{text}");
+        assert!(text.starts_with(|c: char| c.is_ascii_lowercase()), "{text}");
+        assert!(!text.ends_with('.') && !text.contains('\n'), "{text}");
+        assert!(texts.insert(text), "{error:?} says what another one says");
+    }
+}
+
+#[test]
+fn errors_of_keys() {
+    use KeyTableError as Table;
+    use KeyUrlError as Url;
+    use PublicKeyError as Key;
+    say([
+        (Key::NotPem, "pem"),
+        (Key::Malformed, "der"),
+        (Key::NotRsa, "not an rsa key"),
+        (Key::Parameters, "null"),
+        (Key::Exponent, "65537"),
+        (Key::Size, "512 to 4096 bits"),
+        (Key::Modulus, "odd"),
+    ]);
+    say([
+        (Url::TooLong, "512 bytes"),
+        (Url::NotBase64, "base64"),
+        (Url::NotAllowed, "table"),
+    ]);
+    say([
+        (Table::Host, "host:port"),
+        (Table::Path, "slash"),
+        (Table::Duplicate, "twice"),
+        (Table::Count, "1000"),
+    ]);
+    let own = PinnedKeysError::Table(Table::Host);
+    assert_eq!(own.source().unwrap().to_string(), Table::Host.to_string());
+    let short = PinnedKeysError::TooShort(512);
+    assert!(short.source().is_none());
+    say([(own, "table"), (short, "this one has 512")]);
+    let unavailable = KeyError::Unavailable(Arc::new(Url::TooLong));
+    let source = unavailable.source().unwrap();
+    assert_eq!(source.to_string(), Url::TooLong.to_string());
+    assert!(KeyError::Unknown.source().is_none());
+    say([
+        (unavailable, "could not get"),
+        (KeyError::Unknown, "pin it"),
+    ]);
+}
+
+#[test]
+fn errors_of_the_protocol() {
+    use ObjectNameError as Name;
+    use TargetError as Target;
+    use UploadUrlError as Upload;
+    say([
+        (BucketError::Length(2), "3 to 63 characters, not 2"),
+        (BucketError::Characters, "lower-case letters"),
+    ]);
+    say([
+        (RegionError::EndpointName, "oss-"),
+        (RegionError::Characters, "1 to 63"),
+    ]);
+    say([
+        (ContentTypeError::Form, "type/subtype"),
+        (ContentTypeError::Wildcard, "wildcard"),
+    ]);
+    say([
+        (Upload::NotAUrl, "https://bucket.endpoint"),
+        (Upload::Scheme, "http://"),
+        (Upload::Host, "user name"),
+        (Upload::QueryOrFragment, "query"),
+    ]);
+    say([
+        (SizeRangeError::Reversed, "above the largest"),
+        (SizeRangeError::TooLarge, "5 GiB"),
+    ]);
+    say([
+        (Name::Empty, "empty"),
+        (Name::TooLong(1024), "not 1024"),
+        (Name::LeadingSlash, "start with a slash"),
+        (Name::EmptySegment, "empty segment"),
+        (Name::DotSegment, "\"..\""),
+        (Name::Character('\u{202e}'), "\\u{202e}"),
+        (Name::Dollar, "\"$\""),
+        (Name::NoTrailingSlash, "end in a slash"),
+    ]);
+    say([
+        (Target::NotOriginForm, "start with a slash"),
+        (Target::Plus, "plus"),
+        (Target::Encoded, "escape"),
+        (Target::NotUtf8, "utf-8"),
+        (Target::Character, "unencoded"),
+        (Target::DotSegment, "\"..\""),
+        (Target::EmptySegment, "empty segment"),
+        (Target::NotConfigured, "configured"),
+    ]);
+}
+
+#[test]
+fn errors_of_tickets() {
+    use StoreErrorKind as Store;
+    use TermsError as Terms;
+    use TicketError as Ticket;
+    use TicketKeyError as Key;
+    say([
+        (Ticket::Absent, "no ticket"),
+        (Ticket::Repeated, "more than one"),
+        (Ticket::Malformed, "malformed"),
+        (Ticket::UnknownVersion, "unknown version"),
+        (Ticket::UnknownKey, "unknown key"),
+        (Ticket::Mac, "not authentic"),
+        (Ticket::Expired, "has expired"),
+        (Ticket::TooFar, "clocks"),
+        (Ticket::Target, "another callback target"),
+        (Ticket::BodyType, "other type of callback body"),
+        (Ticket::Unreadable, "callbackBody"),
+        (Ticket::Bucket, "another bucket"),
+        (Ticket::Object, "another object"),
+        (Ticket::Size, "size"),
+        (Ticket::ContentType, "type"),
+        (Ticket::Claims, "claims"),
+    ]);
+    say([
+        (Key::Unset, "not set"),
+        (Key::Empty, "empty"),
+        (Key::NotBase64, "base64"),
+        (Key::Length(31), "not 31"),
+        (Key::Uniform, "one byte repeated"),
+        (Key::DuplicateId(7), "id 7"),
+        (Key::TooMany, "at most 16"),
+    ]);
+    say([
+        (Terms::ClaimsNotJson, "json"),
+        (Terms::ClaimsTooLong(2000), "2000 bytes"),
+        (Terms::Expired, "expire later"),
+        (Terms::TooFar, "eight days"),
+        (Terms::TooManyTargets, "5 targets"),
+        (Terms::TooManyContentTypes, "64 content types"),
+        (Terms::TooLong(4000), "4000 characters, and at most 3072"),
+    ]);
+    say([
+        (StoredReplyError::BodyTooLong(2_000_000), "2000000 bytes"),
+        (StoredReplyError::ContentTypeTooLong, "255 bytes"),
+        (StoredReplyError::Unreadable, "not a stored answer"),
+    ]);
+    let kinds = [
+        (Store::Unavailable, "cannot be reached"),
+        (Store::TimedOut, "in time"),
+        (Store::Full, "full"),
+        (Store::LeaseLost, "lease"),
+        (Store::AnswerNotKept, "room for answers"),
+        (Store::Unreadable, "unreadable"),
+        (Store::Url, "url"),
+    ];
+    say(kinds.map(|(kind, part)| (StoreError::from(kind), part)));
+    let caused = StoreError::with_source(Store::Unavailable, Ticket::Mac);
+    let source = caused.source().unwrap();
+    assert_eq!(source.to_string(), Ticket::Mac.to_string());
+    assert!(StoreError::from(Store::Full).source().is_none());
+}
+
+#[test]
+fn values_of_the_protocol_are_written_as_oss_does() {
+    for (acl, text) in [
+        (ObjectAcl::Private, "private"),
+        (ObjectAcl::PublicRead, "public-read"),
+        (ObjectAcl::Bucket, "default"),
+    ] {
+        assert_eq!((acl.as_str(), acl.to_string().as_str()), (text, text));
+    }
+    let form = CallbackBodyType::Form.to_string();
+    assert_eq!(form, "application/x-www-form-urlencoded");
+    let width = SystemVariable::ImageWidth.to_string();
+    assert_eq!(width, "imageInfo.width");
+    let bucket: Bucket = "examplebucket".parse().unwrap();
+    assert_eq!(bucket.to_string(), "examplebucket");
+    let target: CallbackTarget = "/cb?a=b".parse().unwrap();
+    assert_eq!(
+        (target.to_string().as_str(), target.query()),
+        ("/cb?a=b", Some("a=b"))
+    );
+    let bare: CallbackTarget = "/cb".parse().unwrap();
+    assert_eq!(bare.query(), None);
+}
+
+#[test]
+fn keys_show_where_they_stand() {
+    // "https://gosspublic.alicdn.com/callback_pub_key_v1.pem"
+    let header = b"aHR0cHM6Ly9nb3NzcHVibGljLmFsaWNkbi5jb20vY2FsbGJhY2tfcHViX2tleV92MS5wZW0=";
+    let url = KeyUrl::from_header(header, &KeyTable::official()).unwrap();
+    assert_eq!(url.host(), "gosspublic.alicdn.com");
+    assert_eq!(url.path(), "/callback_pub_key_v1.pem");
+    assert_eq!(url.official_version(), Some(1));
+    let shown = "https://gosspublic.alicdn.com/callback_pub_key_v1.pem";
+    assert_eq!(url.to_string(), shown);
+    assert_eq!(format!("{url:?}"), format!("KeyUrl({shown})"));
+    let found = PinnedKeys::official().key(&url);
+    let shown = format!("{found:?}");
+    assert!(shown.starts_with("Ready(Ok(PublicKey"), "{shown}");
+    assert!(shown.contains("512"), "{shown}");
+    let pending = KeyLookup::Pending(Box::pin(async { Err(KeyError::Unknown) }));
+    assert_eq!(format!("{pending:?}"), "Pending(..)");
+    // "https://store.internal/a.pem"
+    let own = KeyTable::own("store.internal", ["/a.pem"]).unwrap();
+    let url = KeyUrl::from_header(b"aHR0cHM6Ly9zdG9yZS5pbnRlcm5hbC9hLnBlbQ==", &own).unwrap();
+    assert_eq!(url.official_version(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_stores_and_tickets_show() {
+    let store = MemoryStore::new();
+    assert!(store.is_empty());
+    let now = SystemTime::now();
+    let until = now + Duration::from_secs(60);
+    let nonce = Nonce::from_bytes([0xab; 16]);
+    assert_eq!(format!("{nonce:?}"), format!("Nonce({})", "ab".repeat(16)));
+    let digest = TextDigest::from_bytes([7; 32]);
+    let attempt = Attempt::new(nonce, digest, UseLimit::Once, until, now);
+    let begin = store.begin(&attempt);
+    assert!(format!("{begin:?}").starts_with("Ready(Ok(Fresh(Lease"));
+    assert!(!store.is_empty());
+    assert_eq!(format!("{store:?}"), "MemoryStore { len: 1, .. }");
+    let begin = store.begin(&attempt);
+    assert_eq!(format!("{begin:?}"), "Ready(Ok(Running(..)))");
+    let pending = StoreAnswer::Pending(Box::pin(async { Ok(()) }));
+    assert_eq!(format!("{pending:?}"), "Pending(..)");
+    let reply = StoredReply::new(StatusCode::OK, None, "canary").unwrap();
+    let shown = "StoredReply { status: 200, body_len: 6, .. }";
+    assert_eq!(format!("{reply:?}"), shown);
+    assert_eq!(
+        format!("{:?}", Begin::Stored(reply)),
+        format!("Stored({shown})")
+    );
+    assert_eq!(format!("{:?}", Begin::OtherText), "OtherText");
+    assert_eq!(format!("{:?}", Begin::Exhausted), "Exhausted");
+
+    let key = TicketKey::generate().unwrap();
+    assert_eq!(format!("{key:?}"), "TicketKey(..)");
+    let tickets = Tickets::in_memory(TicketKeys::new(1, key));
+    let shown = format!("{tickets:?}");
+    assert!(shown.starts_with("Tickets { keys: TicketKeys"), "{shown}");
+    assert!(
+        shown.contains("lease: ") && shown.contains("on_failure: "),
+        "{shown}"
+    );
+}

@@ -1,0 +1,184 @@
+//! The policy service where servers mount it: axum and hyper, under a real `CorsLayer`.
+
+use axum::{Router, extract::Request as AxumRequest, middleware, routing::get_service};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, header, request::Parts};
+use http_body_util::BodyExt as _;
+use hyper::server::conn::http1;
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use serde_json::Value;
+use tokio::io::duplex;
+use tower::{Layer as _, ServiceExt as _};
+use tower_aliyun_oss::{
+    policy::{Grant, Refusal},
+    protocol::SizeRange,
+};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use self::tokens::{everybody, get_over, is_token, tokens};
+
+#[path = "../support/tokens.rs"]
+mod tokens;
+
+const PAGE: &str = "https://page.example";
+
+/// What a session layer has put there.
+#[derive(Clone, Copy)]
+struct User(u64);
+
+async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
+    let User(user) = *parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
+    let prefix = format!("user/{user}/");
+    Ok(Grant::under(
+        prefix.parse().unwrap(),
+        SizeRange::new(1, 1000).unwrap(),
+    ))
+}
+
+/// As the README has it: one page, and with its cookies.
+fn cors() -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::exact(HeaderValue::from_static(PAGE)))
+        .allow_credentials(true)
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([header::CONTENT_TYPE])
+}
+
+fn session(mut request: AxumRequest) -> AxumRequest {
+    if request.headers().contains_key("cookie") {
+        request.extensions_mut().insert(User(7));
+    }
+    request
+}
+
+async fn ask(app: &Router, request: Request<axum::body::Body>) -> (Response<()>, Bytes) {
+    let response = app.clone().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    (Response::from_parts(parts, ()), body)
+}
+
+fn request(method: &str, uri: &str, headers: &[(&str, &str)]) -> Request<axum::body::Body> {
+    let mut request = Request::builder().method(method).uri(uri);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(axum::body::Body::empty()).unwrap()
+}
+
+#[tokio::test]
+async fn axum_mounts() {
+    let service = || tokens(authorize);
+    let with_session = middleware::map_request(|request: AxumRequest| async { session(request) });
+    for (mount, app, uri) in [
+        (
+            "route_service",
+            Router::new().route_service("/oss/policy", service()),
+            "/oss/policy",
+        ),
+        (
+            "nest_service",
+            Router::new().nest_service("/oss", service()),
+            "/oss/policy",
+        ),
+        (
+            "nested router",
+            Router::new().nest("/oss", Router::new().route_service("/policy", service())),
+            "/oss/policy",
+        ),
+        (
+            "get_service",
+            Router::new().route(
+                "/oss/policy",
+                get_service(service()).post_service(service()),
+            ),
+            "/oss/policy",
+        ),
+        (
+            "fallback_service",
+            Router::new().fallback_service(service()),
+            "/oss/policy",
+        ),
+    ] {
+        let app = app.layer(with_session.clone()).layer(cors());
+        let cookie = ("cookie", "session=seven");
+        let (response, body) = ask(&app, request("GET", uri, &[("origin", PAGE), cookie])).await;
+        assert_eq!(response.status(), 200, "{mount}");
+        assert_eq!(response.headers()["access-control-allow-origin"], PAGE);
+        let token: Value = serde_json::from_slice(&body).unwrap();
+        assert!(token["key"].as_str().unwrap().starts_with("user/7/"));
+
+        // A browser asks first, without a cookie, before it posts JSON.
+        let preflight = [
+            ("origin", PAGE),
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", "content-type"),
+        ];
+        let (response, body) = ask(&app, request("OPTIONS", uri, &preflight)).await;
+        assert_eq!(response.status(), 200, "{mount}");
+        assert!(body.is_empty());
+        let headers = response.headers();
+        assert_eq!(headers["access-control-allow-origin"], PAGE);
+        assert_eq!(headers["access-control-allow-methods"], "GET,POST");
+        assert_eq!(headers["access-control-allow-headers"], "content-type");
+        assert_eq!(headers["access-control-allow-credentials"], "true");
+
+        let mut post = request("POST", uri, &[("content-type", "application/json"), cookie]);
+        *post.body_mut() = r#"{"filename":"a.png","size":5}"#.into();
+        let (response, body) = ask(&app, post).await;
+        assert_eq!(response.status(), 200, "{mount}");
+        let token: Value = serde_json::from_slice(&body).unwrap();
+        assert!(token["key"].as_str().unwrap().ends_with(".png"));
+
+        let (response, _) = ask(&app, request("GET", uri, &[])).await;
+        assert_eq!(response.status(), 401, "{mount}");
+    }
+}
+
+#[tokio::test]
+async fn pl_24_no_other_origin_is_let_in() {
+    let app = Router::new().route_service("/", tokens(everybody));
+    let bare = app.clone();
+    let app = app.layer(cors());
+    for origin in [
+        "null",
+        "https://evil.example",
+        "https://page.example.evil.example",
+        "https://evilpage.example",
+        "https://PAGE.example",
+        "http://page.example",
+        "https://page.example:8443",
+    ] {
+        for method in ["GET", "OPTIONS"] {
+            let headers = [("origin", origin), ("access-control-request-method", "GET")];
+            let (response, _) = ask(&app, request(method, "/", &headers)).await;
+            // One origin is allowed by name, and it is not this one.
+            let allowed = response.headers().get("access-control-allow-origin");
+            assert!(allowed.is_none_or(|allowed| allowed == PAGE), "{origin}");
+        }
+    }
+    // Without the layer there is nothing at all, and a preflight is refused.
+    let (response, _) = ask(&bare, request("GET", "/", &[("origin", PAGE)])).await;
+    let cors_headers = response.headers().keys();
+    assert_eq!(
+        cors_headers
+            .filter(|name| name.as_str().starts_with("access-control"))
+            .count(),
+        0
+    );
+    let mut large = vec![("origin", PAGE), ("access-control-request-method", "GET")];
+    let many = vec!["x-a"; 1000].join(",");
+    large.push(("access-control-request-headers", &many));
+    let (response, _) = ask(&bare, request("OPTIONS", "/", &large)).await;
+    assert_eq!(response.status(), 405);
+    let (response, _) = ask(&app, request("OPTIONS", "/", &large)).await;
+    assert!(!format!("{:?}", response.headers()).contains("x-a"));
+}
+
+#[tokio::test]
+async fn hyper_serves_it() {
+    let (client, server) = duplex(64 * 1024);
+    let service = TowerToHyperService::new(cors().layer(tokens(everybody)));
+    tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(server), service));
+    is_token(get_over(client, false).await).await;
+}

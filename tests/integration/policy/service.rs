@@ -1,0 +1,862 @@
+//! The service with an authoriser: who gets which token.
+
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    future::Future,
+    iter,
+    pin::pin,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::{Duration, SystemTime},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use serde_json::{Value, json};
+use tower::{Service as _, ServiceExt as _};
+use tower_aliyun_oss::{
+    OssPolicyService,
+    policy::{
+        Authorize, CallbackBody, CallbackDirective, Condition, Credentials, CredentialsLookup,
+        CredentialsProvider, CredentialsProviderError, FieldProblem, Grant, PolicyBody,
+        PolicyError, Refusal, RequestedFiles, SignatureVersion, TokenFormat,
+    },
+    protocol::{CallbackBodyType, Endpoint, ObjectKey, SizeRange},
+};
+
+const SECRET: &str = "canary-secret-OtxrzxIsfpFjA7";
+
+/// 2024-12-31T23:59:30.9Z
+fn clock() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(1_735_689_570_900)
+}
+
+fn grant() -> Grant {
+    Grant::under("user/7/".parse().unwrap(), SizeRange::new(1, 1000).unwrap())
+}
+
+fn any_name() -> Grant {
+    Grant::any_name_under("user/7/".parse().unwrap(), SizeRange::new(1, 1000).unwrap())
+}
+
+fn types() -> Grant {
+    grant().content_types(["image/png", "image/jpeg"].map(|text| text.parse().unwrap()))
+}
+
+fn callback() -> CallbackDirective {
+    CallbackDirective::new("https://app.example/oss/callback")
+        .and_then(|callback| callback.body(CallbackBody::standard(CallbackBodyType::Json)))
+        .unwrap()
+}
+
+fn service<A: Authorize>(authorize: A) -> OssPolicyService<A> {
+    OssPolicyService::new(
+        authorize,
+        Credentials::new("LTAI5tExample", SECRET).unwrap(),
+        "examplebucket".parse().unwrap(),
+        "cn-hangzhou".parse().unwrap(),
+        callback(),
+    )
+    .unwrap()
+    .clock(clock)
+}
+
+/// Grants the same to everybody.
+struct Always(Grant);
+
+impl Authorize for Always {
+    async fn authorize(&self, _: &Parts) -> Result<Grant, Refusal> {
+        Ok(self.0.clone())
+    }
+}
+
+async fn send<A: Authorize>(
+    service: &OssPolicyService<A>,
+    request: Request<Full<Bytes>>,
+) -> (Response<()>, Value) {
+    let response: Result<Response<PolicyBody>, Infallible> = service.clone().oneshot(request).await;
+    let (parts, body) = response.unwrap().into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    assert_eq!(
+        parts.headers[header::CONTENT_LENGTH],
+        body.len().to_string()
+    );
+    for (name, value) in [
+        ("content-type", "application/json"),
+        ("cache-control", "no-store"),
+        ("x-content-type-options", "nosniff"),
+    ] {
+        assert_eq!(parts.headers[name], value);
+    }
+    let json = serde_json::from_slice(&body).unwrap();
+    (Response::from_parts(parts, ()), json)
+}
+
+fn get(uri: &str) -> Request<Full<Bytes>> {
+    Request::get(uri).body(Full::default()).unwrap()
+}
+
+fn post(body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    let request = Request::post("/oss/policy").header("content-type", "application/json");
+    request.body(Full::new(body.into())).unwrap()
+}
+
+/// The answer to what is asked for in the query, and its conditions.
+async fn granted(grant: Grant, query: &str) -> (Value, Value) {
+    let (response, token) = send(&service(Always(grant)), get(&format!("/?{query}"))).await;
+    assert_eq!(response.status(), 200, "{token}");
+    let conditions = conditions(&token["fields"]["policy"]);
+    (token, conditions)
+}
+
+async fn refused(grant: Grant, query: &str) -> (u16, Value) {
+    let (response, body) = send(&service(Always(grant)), get(&format!("/?{query}"))).await;
+    assert_ne!(response.status(), 200, "{body}");
+    assert!(body["message"].is_string());
+    (response.status().as_u16(), body["code"].clone())
+}
+
+fn conditions(policy: &Value) -> Value {
+    let text = STANDARD.decode(policy.as_str().unwrap()).unwrap();
+    let policy: Value = serde_json::from_slice(&text).unwrap();
+    policy["conditions"].clone()
+}
+
+fn has(conditions: &Value, condition: &Value) -> bool {
+    conditions.as_array().unwrap().contains(condition)
+}
+
+/// An `async fn` that borrows the parts across an await.
+async fn by_session(parts: &Parts) -> Result<Grant, Refusal> {
+    tokio::task::yield_now().await;
+    match parts.headers.get("session").map(HeaderValue::as_bytes) {
+        Some(b"seven") => Ok(grant()),
+        Some(_) => Err(Refusal::forbidden()),
+        None => Err(Refusal::unauthorized()
+            .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+    }
+}
+
+#[tokio::test]
+async fn a_token_has_every_field_of_the_form() {
+    let (token, conditions) = granted(grant(), "filename=Photo.PNG").await;
+    assert_eq!(token["method"], "POST");
+    assert_eq!(
+        token["url"],
+        "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"
+    );
+    assert_eq!(token["expires"], 1_735_690_470);
+    let key = token["key"].as_str().unwrap();
+    let uuid = key
+        .strip_prefix("user/7/")
+        .unwrap()
+        .strip_suffix(".png")
+        .unwrap();
+    assert_eq!(uuid.len(), 36);
+    assert_eq!(token["fields"]["key"], key);
+    // Every field but those of the signature itself is named by the policy, with the value it has.
+    for (name, value) in token["fields"].as_object().unwrap() {
+        let named = has(&conditions, &json!({ name: value }))
+            || has(&conditions, &json!(["eq", format!("${name}"), value]));
+        assert_eq!(
+            named,
+            !matches!(name.as_str(), "policy" | "x-oss-signature"),
+            "{name}"
+        );
+    }
+    for condition in [
+        json!({ "bucket": "examplebucket" }),
+        json!(["content-length-range", 1, 1000]),
+        json!(["eq", "$x-oss-content-type", "application/octet-stream"]),
+        json!(["eq", "$x-oss-object-acl", "private"]),
+        json!(["eq", "$x-oss-forbid-overwrite", "true"]),
+        json!(["eq", "$success_action_status", "200"]),
+        json!({ "callback": callback().encoded() }),
+    ] {
+        assert!(has(&conditions, &condition), "{condition}");
+    }
+}
+
+#[tokio::test]
+async fn an_ask_only_narrows() {
+    let (_, conditions) = granted(types(), "size=17&type=image/JPEG").await;
+    assert!(has(&conditions, &json!(["content-length-range", 17, 17])));
+    assert!(has(
+        &conditions,
+        &json!(["eq", "$x-oss-content-type", "image/jpeg"])
+    ));
+    let (token, _) = granted(types(), "type=image/png").await;
+    assert_eq!(token["fields"]["x-oss-content-type"], "image/png");
+
+    for size in ["0", "1001", "18446744073709551615"] {
+        let answer = refused(grant(), &format!("size={size}")).await;
+        assert_eq!(answer, (403, json!("SizeNotGranted")));
+    }
+    let not_granted = (403, json!("TypeNotGranted"));
+    assert_eq!(refused(types(), "type=text/html").await, not_granted);
+    assert_eq!(refused(grant(), "type=image/png").await, not_granted);
+    let one = grant().content_type("image/png".parse().unwrap());
+    assert_eq!(refused(one.clone(), "type=image/jpeg").await, not_granted);
+    granted(one, "type=image/png").await;
+    granted(grant(), "type=application/octet-stream").await;
+    assert_eq!(refused(types(), "").await, (400, json!("TypeRequired")));
+    let any = grant().any_content_type();
+    assert_eq!(refused(any.clone(), "type=text/html").await, not_granted);
+    granted(any.clone().allow_active_content(), "type=text/html").await;
+    let (token, conditions) = granted(any, "").await;
+    assert!(token["fields"].get("x-oss-content-type").is_none());
+    assert!(!conditions.to_string().contains("content-type"));
+}
+
+#[tokio::test]
+async fn the_three_ways_to_name_an_object() {
+    let size = SizeRange::new(1, 1000).unwrap();
+    let key: ObjectKey = "user/7/avatar.png".parse().unwrap();
+    let (token, conditions) = granted(Grant::exact(key, size), "filename=other.gif").await;
+    assert_eq!(token["key"], "user/7/avatar.png");
+    assert!(has(
+        &conditions,
+        &json!(["eq", "$key", "user/7/avatar.png"])
+    ));
+
+    let (token, conditions) = granted(any_name(), "filename=a.png").await;
+    assert_eq!(token["key"], "user/7/${filename}");
+    assert_eq!(token["fields"]["key"], "user/7/${filename}");
+    assert!(has(&conditions, &json!(["starts-with", "$key", "user/7/"])));
+
+    let (token, _) = granted(grant(), "filename=../../etc/passwd").await;
+    assert_eq!(token["key"].as_str().unwrap().len(), "user/7/".len() + 36);
+    let (other, _) = granted(grant(), "").await;
+    assert_ne!(token["key"], other["key"]);
+}
+
+#[tokio::test]
+async fn everything_a_grant_can_say_is_in_the_token() {
+    let full = grant()
+        .lifetime(Duration::from_secs(60))
+        .allow_overwrite()
+        .success_action_status(201)
+        .field("Cache-Control", "no-cache")
+        .condition(Condition::starts_with("x-oss-meta-album", "a"))
+        .variable("x:uid", "7");
+    let (token, conditions) = granted(full, "").await;
+    assert_eq!(token["expires"], 1_735_689_630);
+    let fields = &token["fields"];
+    assert_eq!(fields["x-oss-forbid-overwrite"], "false");
+    assert_eq!(fields["success_action_status"], "201");
+    assert_eq!(fields["Cache-Control"], "no-cache");
+    assert_eq!(fields["x:uid"], "7");
+    assert!(has(&conditions, &json!(["eq", "$x:uid", "7"])));
+    assert!(has(
+        &conditions,
+        &json!(["starts-with", "$x-oss-meta-album", "a"])
+    ));
+    let callback = STANDARD
+        .decode(fields["callback"].as_str().unwrap())
+        .unwrap();
+    let callback: Value = serde_json::from_slice(&callback).unwrap();
+    let body = callback["callbackBody"].as_str().unwrap();
+    assert!(body.ends_with(r#","x:uid":${x:uid}}"#), "{body}");
+    // What the authoriser got wrong is not the client's business.
+    for wrong in [
+        grant().lifetime(Duration::ZERO),
+        grant().field("key", "a"),
+        grant().variable("uid", "7"),
+        grant().variable("x:uid", "$"),
+        grant().content_types([]),
+        grant().content_type("text/html".parse().unwrap()),
+    ] {
+        assert_eq!(refused(wrong, "").await, (500, json!("PolicyUnavailable")));
+    }
+}
+
+#[tokio::test]
+async fn pl_25_nobody_is_signed_for_before_the_authoriser_has_answered() {
+    #[derive(Clone, Default)]
+    struct Counted(Arc<AtomicUsize>);
+
+    impl CredentialsProvider for Counted {
+        fn credentials(&self) -> CredentialsLookup {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            CredentialsLookup::Ready(Ok(Credentials::new("id", SECRET).unwrap()))
+        }
+    }
+
+    let counted = Counted::default();
+    let tokens = OssPolicyService::new(
+        by_session,
+        counted.clone(),
+        "examplebucket".parse().unwrap(),
+        "cn-hangzhou".parse().unwrap(),
+        callback(),
+    );
+    let tokens = tokens.unwrap();
+    let (response, body) = send(&tokens, get("/")).await;
+    assert_eq!(response.status(), 401);
+    assert_eq!(response.headers()["www-authenticate"], "Bearer");
+    assert_eq!(body["code"], "Unauthorized");
+    let mut other = get("/");
+    other
+        .headers_mut()
+        .insert("session", HeaderValue::from_static("eight"));
+    assert_eq!(send(&tokens, other).await.0.status(), 403);
+    assert_eq!(counted.0.load(Ordering::Relaxed), 0);
+    let mut seven = get("/");
+    seven
+        .headers_mut()
+        .insert("session", HeaderValue::from_static("seven"));
+    assert_eq!(send(&tokens, seven).await.0.status(), 200);
+    assert_eq!(counted.0.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_refusal_is_what_the_authoriser_says() {
+    let tokens = service(|_: &Parts| {
+        std::future::ready(Err::<Grant, _>(
+            Refusal::new(StatusCode::TOO_MANY_REQUESTS)
+                .code("Slow\"Down")
+                .message("wait\n")
+                .header(header::RETRY_AFTER, HeaderValue::from_static("60"))
+                .header(header::SET_COOKIE, HeaderValue::from_static("a=1"))
+                .header(header::SET_COOKIE, HeaderValue::from_static("b=2"))
+                .header(header::CACHE_CONTROL, HeaderValue::from_static("public"))
+                .header(header::CONTENT_LENGTH, HeaderValue::from_static("1")),
+        ))
+    });
+    let (response, body) = send(&tokens, get("/")).await;
+    assert_eq!(response.status(), 429);
+    assert_eq!(response.headers()["retry-after"], "60");
+    let cookies = response.headers().get_all("set-cookie").iter();
+    assert!(cookies.eq(["a=1", "b=2"]));
+    assert_eq!(body, json!({ "code": "Slow\"Down", "message": "wait\n" }));
+    // A refusal is never taken for a token.
+    assert_eq!(Refusal::new(StatusCode::OK).status(), StatusCode::FORBIDDEN);
+    assert_eq!(
+        Refusal::new(StatusCode::FOUND).status(),
+        StatusCode::FORBIDDEN
+    );
+}
+
+#[tokio::test]
+async fn the_authoriser_sees_what_is_asked_for() {
+    let tokens = service(|parts: &Parts| {
+        let asked = parts.extensions.get::<RequestedFiles>().unwrap();
+        let names: Vec<_> = asked.files().iter().map(|file| file.filename()).collect();
+        let good = match parts.method.as_str() {
+            "GET" => !asked.is_batch() && names == [Some("a b.png")],
+            _ => asked.is_batch() && names == [Some("a"), None],
+        };
+        assert_eq!(asked.files()[0].size(), Some(5));
+        std::future::ready(if good {
+            Ok(grant())
+        } else {
+            Err(Refusal::forbidden())
+        })
+    });
+    let (response, _) = send(&tokens, get("/?filename=a+b.png&size=5")).await;
+    assert_eq!(response.status(), 200);
+    let body = r#"{"files":[{"filename":"a","size":5},{}]}"#;
+    assert_eq!(send(&tokens, post(body)).await.0.status(), 200);
+}
+
+#[tokio::test]
+async fn a_batch_gives_a_token_for_each_file() {
+    let files: Vec<_> = (1..=100)
+        .map(|n| json!({ "filename": format!("{n}.png"), "size": n, "type": "image/png" }))
+        .collect();
+    let body = json!({ "files": files }).to_string();
+    let (response, answer) = send(&service(Always(types())), post(body)).await;
+    assert_eq!(response.status(), 200);
+    let uploads = answer["uploads"].as_array().unwrap();
+    assert_eq!(uploads.len(), 100);
+    let keys: BTreeSet<_> = uploads
+        .iter()
+        .map(|upload| upload["key"].as_str())
+        .collect();
+    assert_eq!(keys.len(), 100);
+    for (upload, n) in uploads.iter().zip(1..) {
+        let conditions = conditions(&upload["fields"]["policy"]);
+        assert!(has(&conditions, &json!(["content-length-range", n, n])));
+    }
+
+    // One file that is not granted, and none is.
+    let body = r#"{"files":[{"size":1,"type":"image/png"},{"size":1001,"type":"image/png"}]}"#;
+    let (response, answer) = send(&service(Always(types())), post(body)).await;
+    assert_eq!(
+        (response.status().as_u16(), &answer["code"]),
+        (403, &json!("SizeNotGranted"))
+    );
+
+    let key: ObjectKey = "a".parse().unwrap();
+    let exact = Grant::exact(key, SizeRange::new(1, 2).unwrap());
+    let (response, answer) = send(&service(Always(exact)), post(r#"{"files":[{}]}"#)).await;
+    assert_eq!(
+        (response.status().as_u16(), &answer["code"]),
+        (400, &json!("BatchUnderExactKey"))
+    );
+    let v4 = service(Always(any_name())).format(TokenFormat::V4).unwrap();
+    let (response, answer) = send(&v4, post(r#"{"files":[{}]}"#)).await;
+    assert_eq!(
+        (response.status().as_u16(), &answer["code"]),
+        (400, &json!("BatchNotSupported"))
+    );
+}
+
+#[tokio::test]
+async fn pl_27_asks_that_are_too_large_or_cannot_be_read() {
+    let tokens = service(Always(grant()));
+    let spaces = |len: usize| format!("{{{}}}", " ".repeat(len - 2));
+    assert_eq!(send(&tokens, post(spaces(65_536))).await.0.status(), 200);
+    for large in [spaces(65_537), spaces(1 << 20)] {
+        let (response, body) = send(&tokens, post(large)).await;
+        assert_eq!(
+            (response.status().as_u16(), &body["code"]),
+            (413, &json!("AskTooLarge"))
+        );
+    }
+    // No length is said beforehand.
+    let chunk = || Ok::<_, Infallible>(Frame::data(Bytes::from(vec![b' '; 40_000])));
+    let body = StreamBody::new(tokio_stream::iter([chunk(), chunk()]));
+    let request = Request::post("/")
+        .header("content-type", "application/json")
+        .body(body);
+    let response = tokens.clone().oneshot(request.unwrap()).await.unwrap();
+    assert_eq!(response.status(), 413);
+    let lied = Request::post("/")
+        .header("content-type", "application/json")
+        .header("content-length", "1000000")
+        .body(Full::new(Bytes::from("{}")));
+    assert_eq!(send(&tokens, lied.unwrap()).await.0.status(), 413);
+
+    let deep = format!("{{\"files\":{}", "[".repeat(60_000));
+    for body in [
+        &b"{\"size\":1,\"size\":1}"[..],
+        b"{\"filename\":\"\xff\"}",
+        b"{\"size\":1e400}",
+        b"[]",
+        deep.as_bytes(),
+    ] {
+        let (response, answer) = send(&tokens, post(body.to_vec())).await;
+        assert_eq!(
+            (response.status().as_u16(), &answer["code"]),
+            (400, &json!("InvalidAsk"))
+        );
+        assert!(answer["message"].as_str().unwrap().len() < 120);
+    }
+    for query in ["size=x", "filename=a&filename=b", "type=%FF", "type=a"] {
+        assert_eq!(refused(grant(), query).await, (400, json!("InvalidAsk")));
+    }
+    let mut both = post("{}");
+    *both.uri_mut() = "/?size=1".parse().unwrap();
+    assert_eq!(send(&tokens, both).await.0.status(), 400);
+
+    // What breaks off is not read as what had arrived.
+    let broken = StreamBody::new(tokio_stream::iter([
+        Ok(Frame::data(Bytes::from("{}"))),
+        Err("reset by peer"),
+    ]));
+    let request = Request::post("/")
+        .header("content-type", "application/json")
+        .body(broken);
+    let response = tokens.oneshot(request.unwrap()).await.unwrap();
+    assert_eq!(response.status(), 400);
+}
+
+#[tokio::test]
+async fn pl_28_only_json_is_read() {
+    let tokens = service(Always(grant()));
+    for content_type in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/jsonx",
+        "",
+    ] {
+        for body in ["{}", ""] {
+            let request = Request::post("/").header("content-type", content_type);
+            let request = request.body(Full::new(Bytes::from(body))).unwrap();
+            let (response, answer) = send(&tokens, request).await;
+            assert_eq!(response.status(), 415, "{content_type:?}");
+            assert_eq!(answer["code"], "UnsupportedMediaType");
+        }
+    }
+    let none = Request::post("/").body(Full::new(Bytes::from("{}")));
+    assert_eq!(send(&tokens, none.unwrap()).await.0.status(), 415);
+    for content_type in ["application/json", "Application/JSON ; charset=utf-8"] {
+        let request = Request::post("/").header("content-type", content_type);
+        let request = request.body(Full::new(Bytes::from("{}"))).unwrap();
+        assert_eq!(send(&tokens, request).await.0.status(), 200);
+    }
+    // What a GET says of a body that it has not counts for nothing.
+    let mut odd = get("/");
+    let text = HeaderValue::from_static("text/plain");
+    odd.headers_mut().insert(header::CONTENT_TYPE, text);
+    assert_eq!(send(&tokens, odd).await.0.status(), 200);
+    // Without a body the query asks.
+    let bare = Request::post("/?size=3").body(Full::default()).unwrap();
+    let (_, token) = send(&tokens, bare).await;
+    let conditions = conditions(&token["fields"]["policy"]);
+    assert!(has(&conditions, &json!(["content-length-range", 3, 3])));
+}
+
+#[tokio::test]
+async fn pl_23_methods() {
+    let tokens = service(Always(grant()));
+    let with = |method: &str| {
+        Request::builder()
+            .method(method)
+            .body(Full::<Bytes>::default())
+    };
+    for method in ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get", "QUERY"] {
+        let (response, _) = send(&tokens, with(method).unwrap()).await;
+        assert_eq!(response.status(), 405);
+        assert_eq!(response.headers()["allow"], "GET, HEAD, POST");
+    }
+    let posted = tokens.clone().post_only();
+    for method in ["GET", "PUT"] {
+        let (response, _) = send(&posted, with(method).unwrap()).await;
+        assert_eq!(response.status(), 405);
+        assert_eq!(response.headers()["allow"], "POST");
+    }
+    assert_eq!(send(&posted, with("POST").unwrap()).await.0.status(), 200);
+    let head = posted.oneshot(with("HEAD").unwrap()).await.unwrap();
+    assert_eq!(head.status(), 405);
+
+    let head = tokens.clone().oneshot(with("HEAD").unwrap()).await.unwrap();
+    assert_eq!(head.status(), 200);
+    assert_ne!(head.headers()["content-length"], "0");
+    assert!(
+        head.into_body()
+            .collect()
+            .await
+            .unwrap()
+            .to_bytes()
+            .is_empty()
+    );
+    // A refusal has no body for HEAD either.
+    let head = service(by_session)
+        .oneshot(with("HEAD").unwrap())
+        .await
+        .unwrap();
+    assert_eq!(head.status(), 401);
+    assert!(
+        head.into_body()
+            .collect()
+            .await
+            .unwrap()
+            .to_bytes()
+            .is_empty()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn df_a_body_that_dribbles_is_given_ten_seconds() {
+    let mut tokens = service(Always(grant()));
+    let body = StreamBody::new(tokio_stream::pending::<Result<Frame<Bytes>, Infallible>>());
+    let request = Request::post("/")
+        .header("content-type", "application/json")
+        .body(body);
+    let start = tokio::time::Instant::now();
+    let response = tokens.call(request.unwrap()).await.unwrap();
+    assert_eq!(response.status(), 408);
+    assert_eq!(start.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_of_endless_empty_frames_meets_its_time() {
+    let mut tokens = service(Always(grant()));
+    let empty = || Some(Ok::<_, Infallible>(Frame::data(Bytes::new())));
+    let body = StreamBody::new(tokio_stream::iter(iter::from_fn(empty)));
+    let request = Request::post("/")
+        .header("content-type", "application/json")
+        .body(body);
+    let mut answer = pin!(tokens.call(request.unwrap()));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(answer.as_mut().poll(&mut cx).is_pending());
+    tokio::time::advance(Duration::from_secs(11)).await;
+    let Poll::Ready(Ok(response)) = answer.as_mut().poll(&mut cx) else {
+        panic!("the time is over")
+    };
+    assert_eq!(response.status(), 408);
+}
+
+#[tokio::test]
+async fn the_formats_of_the_samples() {
+    let v4 = service(Always(any_name())).format(TokenFormat::V4).unwrap();
+    let (response, token) = send(&v4, get("/?size=5&type=image/png&filename=a")).await;
+    assert_eq!(response.status(), 200);
+    let names = [
+        "version",
+        "policy",
+        "x_oss_credential",
+        "x_oss_date",
+        "signature",
+        "security_token",
+        "dir",
+        "host",
+        "callback",
+    ];
+    assert_eq!(token.as_object().unwrap().len(), names.len());
+    for name in names {
+        assert!(token[name].is_string(), "{name}");
+    }
+    assert_eq!(token["version"], "OSS4-HMAC-SHA256");
+    assert_eq!(token["x_oss_date"], "20241231T235930Z");
+    assert_eq!(
+        token["x_oss_credential"],
+        "LTAI5tExample/20241231/cn-hangzhou/oss/aliyun_v4_request"
+    );
+    assert_eq!(token["security_token"], "");
+    assert_eq!(token["dir"], "user/7/");
+    assert_eq!(
+        token["host"],
+        "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"
+    );
+    assert_eq!(token["callback"], callback().encoded());
+    assert_eq!(
+        conditions(&token["policy"]),
+        json!([
+            ["starts-with", "$key", "user/7/"],
+            { "bucket": "examplebucket" },
+            { "x-oss-signature-version": "OSS4-HMAC-SHA256" },
+            { "x-oss-credential": token["x_oss_credential"] },
+            { "x-oss-date": token["x_oss_date"] },
+            ["content-length-range", 5, 5],
+            ["eq", "$success_action_status", "200"],
+            { "callback": token["callback"] }
+        ])
+    );
+
+    let legacy = service(Always(any_name()))
+        .format(TokenFormat::Legacy)
+        .unwrap();
+    let (_, token) = send(&legacy, get("/")).await;
+    assert_eq!(token.as_object().unwrap().len(), 7);
+    assert_eq!(token["accessid"], "LTAI5tExample");
+    assert_eq!(token["expire"], 1_735_690_470);
+    assert_eq!(
+        conditions(&token["policy"]),
+        json!([
+            ["starts-with", "$key", "user/7/"],
+            { "bucket": "examplebucket" },
+            ["content-length-range", 1, 1000],
+            ["eq", "$success_action_status", "200"],
+            { "callback": token["callback"] }
+        ])
+    );
+
+    // What their clients do not send cannot be granted.
+    for more in [
+        grant(),
+        Grant::exact("a".parse().unwrap(), SizeRange::new(1, 2).unwrap()),
+        any_name().content_type("image/png".parse().unwrap()),
+        any_name().field("Expires", "0"),
+        any_name().variable("x:uid", "7"),
+        any_name().allow_overwrite(),
+        any_name().success_action_status(204),
+    ] {
+        for format in [TokenFormat::V4, TokenFormat::Legacy] {
+            let tokens = service(Always(more.clone())).format(format).unwrap();
+            let (response, body) = send(&tokens, get("/")).await;
+            assert_eq!(response.status(), 500);
+            assert_eq!(body["code"], "PolicyUnavailable");
+        }
+    }
+    let with_variable = callback().variable("x:uid", "7").unwrap();
+    let tokens = OssPolicyService::new(
+        by_session,
+        Credentials::new("id", "secret").unwrap(),
+        "examplebucket".parse().unwrap(),
+        "cn-hangzhou".parse().unwrap(),
+        with_variable,
+    );
+    let error = tokens.unwrap().format(TokenFormat::Legacy).unwrap_err();
+    let expected = PolicyError::Field {
+        field: "x:uid".into(),
+        problem: FieldProblem::NotInFormat,
+    };
+    assert_eq!(error, expected);
+    let dollar = callback().variable("x:uid", "US$").unwrap();
+    let tokens = OssPolicyService::new(
+        by_session,
+        Credentials::new("id", "secret").unwrap(),
+        "examplebucket".parse().unwrap(),
+        "cn-hangzhou".parse().unwrap(),
+        dollar,
+    );
+    assert!(matches!(
+        tokens.unwrap_err(),
+        PolicyError::Field {
+            problem: FieldProblem::Dollar,
+            ..
+        }
+    ));
+}
+
+fn with_sts(expires_in: Duration) -> OssPolicyService<Always> {
+    let sts = Credentials::new("STS.id", SECRET)
+        .and_then(|pair| pair.with_security_token("canary-token"))
+        .unwrap()
+        .with_expiry(clock() + expires_in);
+    OssPolicyService::new(
+        Always(any_name()),
+        sts,
+        "examplebucket".parse().unwrap(),
+        "cn-hangzhou".parse().unwrap(),
+        callback(),
+    )
+    .unwrap()
+    .clock(clock)
+}
+
+#[tokio::test]
+async fn pl_19_no_policy_outlives_the_token_of_sts() {
+    let (_, token) = send(&with_sts(Duration::from_secs(100)), get("/")).await;
+    assert_eq!(token["expires"], 1_735_689_670);
+    assert_eq!(token["fields"]["x-oss-security-token"], "canary-token");
+    assert!(has(
+        &conditions(&token["fields"]["policy"]),
+        &json!({ "x-oss-security-token": "canary-token" })
+    ));
+    let v4 = with_sts(Duration::from_secs(100))
+        .format(TokenFormat::V4)
+        .unwrap();
+    let (_, token) = send(&v4, get("/")).await;
+    assert_eq!(token["security_token"], "canary-token");
+    assert!(has(
+        &conditions(&token["policy"]),
+        &json!({ "x-oss-security-token": "canary-token" })
+    ));
+    // Its clients would not send the token.
+    let legacy = with_sts(Duration::from_secs(100))
+        .format(TokenFormat::Legacy)
+        .unwrap();
+    assert_eq!(send(&legacy, get("/")).await.0.status(), 500);
+    // Ready, but over by this clock.
+    let (response, body) = send(&with_sts(Duration::ZERO), get("/")).await;
+    assert_eq!(response.status(), 503);
+    assert_eq!(body["code"], "CredentialsUnavailable");
+}
+
+#[tokio::test]
+async fn credentials_may_have_to_be_waited_for_and_may_fail() {
+    #[derive(Clone, Copy)]
+    struct Later(bool);
+
+    impl CredentialsProvider for Later {
+        fn credentials(&self) -> CredentialsLookup {
+            let good = self.0;
+            CredentialsLookup::Pending(Box::pin(async move {
+                tokio::task::yield_now().await;
+                if good {
+                    Ok(Credentials::new("id", SECRET).unwrap())
+                } else {
+                    Err(CredentialsProviderError::Unavailable(Arc::new(
+                        std::io::Error::other("the metadata service is silent"),
+                    )))
+                }
+            }))
+        }
+    }
+
+    for (good, status) in [(true, 200), (false, 503)] {
+        let tokens = OssPolicyService::new(
+            Always(grant()),
+            Later(good),
+            "examplebucket".parse().unwrap(),
+            "cn-hangzhou".parse().unwrap(),
+            callback(),
+        );
+        let (response, body) = send(&tokens.unwrap(), get("/")).await;
+        assert_eq!(response.status(), status);
+        assert!(!body.to_string().contains("metadata"));
+    }
+}
+
+#[tokio::test]
+async fn host_region_and_signature_are_settings_of_their_own() {
+    let custom = Endpoint::custom("https://img.example.com".parse().unwrap());
+    let tokens = service(Always(grant())).endpoint(custom);
+    let (_, token) = send(&tokens, get("/")).await;
+    assert_eq!(token["url"], "https://img.example.com");
+    let (_, token) = send(&tokens.signature(SignatureVersion::V1), get("/")).await;
+    assert!(token["fields"]["Signature"].is_string());
+    assert!(token["fields"].get("x-oss-signature").is_none());
+}
+
+#[tokio::test]
+async fn pl_12_a_token_is_of_one_instant() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let tokens = service(Always(grant())).clock(move || {
+        let before_midnight = Duration::from_millis(1_735_689_599_900);
+        let calls = count.fetch_add(1, Ordering::Relaxed);
+        let later = Duration::from_millis(200) * u32::try_from(calls).unwrap();
+        SystemTime::UNIX_EPOCH + before_midnight + later
+    });
+    for (day, date) in [
+        ("20241231", "20241231T235959Z"),
+        ("20250101", "20250101T000000Z"),
+    ] {
+        let (_, token) = send(&tokens, get("/")).await;
+        let fields = &token["fields"];
+        assert_eq!(
+            fields["x-oss-credential"],
+            format!("LTAI5tExample/{day}/cn-hangzhou/oss/aliyun_v4_request")
+        );
+        assert_eq!(fields["x-oss-date"], date);
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 2, "one reading a request");
+}
+
+#[tokio::test]
+async fn pl_20_the_service_and_its_parts_show_no_secret() {
+    let tokens = with_sts(Duration::from_secs(100));
+    let request = get("/?filename=a");
+    let future = tokens.clone().call(request);
+    let shown = format!(
+        "{tokens:?} {tokens:#?} {future:?} {:?} {:?}",
+        any_name(),
+        Refusal::forbidden()
+    );
+    let (_, token) = send(&tokens, get("/")).await;
+    let serialised = token.to_string();
+    for text in [&shown, &serialised] {
+        assert!(!text.contains(SECRET));
+    }
+    assert!(!shown.contains("canary-token"));
+}
+
+/// What no runtime drives: a `GET` needs neither clock nor task.
+#[test]
+fn a_get_needs_no_runtime() {
+    let mut tokens = service(Always(grant()));
+    let mut future = pin!(tokens.call(get("/")));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(future.as_mut().poll(&mut cx).is_ready());
+}
+
+#[test]
+fn it_is_what_a_server_needs() {
+    fn is<T: Clone + Send + Sync + 'static>(_: &T) {}
+    fn is_send<T: Send>(_: &T) {}
+    let mut tokens = service(by_session);
+    is(&tokens);
+    is_send(&tokens.call(get("/")));
+    // A body that is not `Send` makes only the future not `Send`.
+    let local = Rc::new(());
+    let frames = iter::from_fn(move || {
+        let _held = &local;
+        None::<Result<Frame<Bytes>, Infallible>>
+    });
+    let body = StreamBody::new(tokio_stream::iter(frames));
+    let _future = tokens.call(Request::new(body));
+}

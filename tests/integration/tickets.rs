@@ -1,0 +1,33 @@
+//! Callbacks that must prove they were granted, at the level of the layer.
+
+mod failures;
+mod once;
+mod refusals;
+#[path = "support/tickets.rs"]
+mod support;
+
+use std::{
+    convert::Infallible,
+    future::{Future, Ready, ready},
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use tower::{Layer as _, Service, ServiceExt as _, service_fn};
+use tower_aliyun_oss::{
+    OssCallbackLayer,
+    callback::{CallbackBody, CallbackErrorKind, VerifiedCallback},
+    key::KeySource,
+    protocol::{CallbackBodyType, TICKET_FIELD},
+    testing::CallbackSigner,
+    ticket::{
+        Attempt, Begin, Lease, MemoryStore, Nonce, ReplayStore, Scope, StoreAnswer, StoredReply,
+        TicketError, TicketKeys, Tickets,
+    },
+};
+
+use support::*;

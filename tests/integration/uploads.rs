@@ -1,0 +1,580 @@
+//! Both halves out of one configuration: what one grants, the other takes, and nothing else.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use crate::support::oss::{HABITS, Oss};
+use axum::{Extension, Router, routing::post};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::{Request, StatusCode, request::Parts};
+use http_body_util::{BodyExt as _, Full};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+use tower_aliyun_oss::{
+    OssUploads, OssUploadsBuilder, OssUploadsError,
+    callback::{CallbackReply, VerifiedCallback},
+    policy::{
+        CallbackBody, CallbackDirective, CallbackDirectiveError, Credentials, Grant, PolicyError,
+        Refusal, TokenFormat,
+    },
+    protocol::{CallbackBodyType, Endpoint, SizeRange, SystemVariable, TICKET_FIELD},
+    testing::CallbackSigner,
+    ticket::{TicketKey, TicketKeys, Tickets},
+};
+
+const URL: &str = "https://app.example/oss/callback";
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+struct Claims {
+    user: u64,
+    note: String,
+}
+
+fn claims() -> Claims {
+    Claims {
+        user: 7,
+        note: "US$5 \"${object}\" & 中=1".into(),
+    }
+}
+
+async fn authorize(_: &Parts) -> Result<Grant, Refusal> {
+    let size = SizeRange::new(1, 1000).unwrap();
+    Ok(Grant::under("user/7/".parse().unwrap(), size)
+        .content_types(["image/png", "image/jpeg"].map(|text| text.parse().unwrap()))
+        .claims(&claims()))
+}
+
+async fn any_name(_: &Parts) -> Result<Grant, Refusal> {
+    let size = SizeRange::new(1, 1000).unwrap();
+    Ok(Grant::any_name_under("user/7/".parse().unwrap(), size).max_uses(3.try_into().unwrap()))
+}
+
+fn key(seed: u8) -> TicketKey {
+    let bytes: Vec<u8> = (0..32).map(|n| n ^ seed).collect();
+    TicketKey::from_bytes(&bytes).unwrap()
+}
+
+fn builder() -> OssUploadsBuilder {
+    let credentials = Credentials::new("LTAI5tExample", "secret").unwrap();
+    OssUploads::builder("examplebucket".parse().unwrap(), credentials)
+        .region("cn-hangzhou".parse().unwrap())
+        .ticket_key(key(1))
+}
+
+type Runs = Arc<AtomicUsize>;
+
+async fn on_upload(Extension(runs): Extension<Runs>, callback: VerifiedCallback) -> CallbackReply {
+    let run = runs.fetch_add(1, Ordering::SeqCst) + 1;
+    let event = callback.event().unwrap();
+    let reply = json!({
+        "run": run,
+        "object": event.object(),
+        "claims": callback.claims::<Claims>().ok(),
+    });
+    CallbackReply::json(&reply).unwrap()
+}
+
+/// Both halves as an application mounts them.
+fn app(uploads: &OssUploads, route: &str) -> (Router, Runs) {
+    let layer = uploads
+        .callback_layer()
+        .key_source(CallbackSigner::new().key_source());
+    let runs = Runs::default();
+    let app = Router::new()
+        .route_service("/oss/policy", uploads.policy_service(authorize))
+        .route_service("/oss/any", uploads.policy_service(any_name))
+        .route(route, post(on_upload).route_layer(layer))
+        .layer(Extension(Arc::clone(&runs)));
+    (app, runs)
+}
+
+async fn token(app: &Router, ask: &str) -> Value {
+    let request = Request::get(ask).body(axum::body::Body::empty()).unwrap();
+    let response = app.clone().oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let token = serde_json::from_slice(&body).unwrap();
+    assert_eq!(status, 200, "{token}");
+    token
+}
+
+/// An upload to OSS, as far as the callback goes.
+#[derive(Clone)]
+struct Upload<'a> {
+    bucket: &'a str,
+    object: &'a str,
+    size: &'a str,
+    content_type: &'a str,
+    /// In place of the path that the callback names.
+    target: Option<&'a str>,
+    /// Which of the URLs is called.
+    url: usize,
+}
+
+impl<'a> Upload<'a> {
+    fn of(object: &'a str) -> Self {
+        Self {
+            bucket: "examplebucket",
+            object,
+            size: "5",
+            content_type: "image/png",
+            target: None,
+            url: 0,
+        }
+    }
+
+    /// The request OSS sends, signed.
+    fn callback(&self, callback: &Value) -> Request<Full<Bytes>> {
+        let parameters = STANDARD.decode(callback.as_str().unwrap()).unwrap();
+        let parameters: Value = serde_json::from_slice(&parameters).unwrap();
+        let body_type = parameters["callbackBodyType"].as_str().unwrap();
+        let body_type = CallbackBodyType::from_header(body_type.as_bytes()).unwrap();
+        let system = [
+            (SystemVariable::Bucket, self.bucket),
+            (SystemVariable::Object, self.object),
+            (SystemVariable::Size, self.size),
+            (SystemVariable::MimeType, self.content_type),
+            (SystemVariable::Etag, "D41D8CD98F00B204E9800998ECF8427E"),
+            (SystemVariable::ReqId, "5CF3E7820000000000000001"),
+        ];
+        let system: HashMap<_, _> = system.into_iter().map(|(k, v)| (k, v.to_owned())).collect();
+        let oss = Oss {
+            body_type,
+            system: &system,
+            custom: HashMap::new(),
+            habits: HABITS[0],
+        };
+        let body = oss.fill(parameters["callbackBody"].as_str().unwrap());
+        let urls: Vec<_> = parameters["callbackUrl"]
+            .as_str()
+            .unwrap()
+            .split(';')
+            .collect();
+        let url = self.target.unwrap_or(urls[self.url]);
+        let signer = CallbackSigner::new();
+        let builder = signer.callback(url);
+        match body_type {
+            CallbackBodyType::Form => builder.form(body).request().unwrap(),
+            _ => builder.json(body).request().unwrap(),
+        }
+    }
+}
+
+async fn call(app: &Router, mut request: Request<Full<Bytes>>) -> (StatusCode, Value) {
+    // OSS calls a URL; a server sees its path.
+    let target = request.uri().path_and_query().unwrap().as_str().to_owned();
+    *request.uri_mut() = target.parse().unwrap();
+    let request = request.map(axum::body::Body::new);
+    let response = app.clone().oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&body).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn what_is_granted_comes_back_with_its_claims_and_runs_once() {
+    for body_type in [CallbackBodyType::Form, CallbackBodyType::Json] {
+        let uploads = builder()
+            .body_type(body_type)
+            .callback_url(URL)
+            .build()
+            .unwrap();
+        let (app, runs) = app(&uploads, "/oss/callback");
+        let token = token(&app, "/oss/policy?filename=a.png&size=5&type=image/png").await;
+        let key = token["key"].as_str().unwrap();
+        let callback = &token["fields"]["callback"];
+        let upload = Upload::of(key);
+
+        let (status, reply) = call(&app, upload.callback(callback)).await;
+        assert_eq!(status, 200, "{reply}");
+        assert_eq!(
+            reply,
+            json!({ "run": 1, "object": key, "claims": claims() })
+        );
+        // SG-42: whoever kept it and sends it again gets the same answer, and nothing runs.
+        let (status, again) = call(&app, upload.callback(callback)).await;
+        assert_eq!((status, &again), (StatusCode::OK, &reply));
+        assert_eq!(runs.load(Ordering::SeqCst), 1);
+
+        for other in [
+            Upload {
+                object: "user/8/a.png",
+                ..upload.clone()
+            },
+            Upload {
+                bucket: "otherbucket",
+                ..upload.clone()
+            },
+            Upload {
+                size: "6",
+                ..upload.clone()
+            },
+            Upload {
+                content_type: "image/jpeg",
+                ..upload.clone()
+            },
+            Upload {
+                target: Some("https://app.example/oss/callback?x"),
+                ..upload.clone()
+            },
+        ] {
+            let (status, _) = call(&app, other.callback(callback)).await;
+            assert_eq!(status, 403);
+        }
+        assert_eq!(runs.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_token_for_a_prefix_is_good_for_as_many_files_as_granted() {
+    let uploads = builder().callback_url(URL).build().unwrap();
+    let (app, runs) = app(&uploads, "/oss/callback");
+    let token = token(&app, "/oss/any").await;
+    assert_eq!(token["key"], "user/7/${filename}");
+    let callback = &token["fields"]["callback"];
+    for (object, expected) in [
+        ("user/7/a", 200),
+        ("user/7/b", 200),
+        ("user/7/a", 200),
+        ("user/8/a", 403),
+        ("user/7/../8/a", 403),
+        ("user/7/c", 200),
+        ("user/7/d", 403),
+    ] {
+        let mut upload = Upload::of(object);
+        upload.content_type = "application/octet-stream";
+        let (status, _) = call(&app, upload.callback(callback)).await;
+        assert_eq!(status.as_u16(), expected, "{object}");
+    }
+    assert_eq!(runs.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn the_body_has_what_a_ticket_is_checked_against() {
+    let sample = CallbackDirective::new(URL).unwrap();
+    for format in [TokenFormat::Fields, TokenFormat::V4, TokenFormat::Legacy] {
+        let uploads = builder()
+            .callback(sample.clone())
+            .format(format)
+            .build()
+            .unwrap();
+        let (app, _) = app(&uploads, "/oss/callback");
+        let token = token(&app, "/oss/any").await;
+        let callback = match format {
+            TokenFormat::Fields => &token["fields"]["callback"],
+            _ => &token["callback"],
+        };
+        let text = STANDARD.decode(callback.as_str().unwrap()).unwrap();
+        let parameters: Value = serde_json::from_slice(&text).unwrap();
+        let body = parameters["callbackBody"].as_str().unwrap();
+        assert!(body.starts_with("filename=${object}&size=${size}&mimeType=${mimeType}"));
+        for name in ["reqId", "bucket", "object", "etag"] {
+            assert!(body.contains(&format!("&{name}=${{{name}}}")), "{body}");
+        }
+        assert!(body.contains(&format!("&{TICKET_FIELD}=")));
+        // The policy pins it all.
+        let policy = token
+            .get("policy")
+            .unwrap_or_else(|| &token["fields"]["policy"]);
+        let policy = STANDARD.decode(policy.as_str().unwrap()).unwrap();
+        let policy: Value = serde_json::from_slice(&policy).unwrap();
+        let pinned = json!({ "callback": callback });
+        assert!(policy["conditions"].as_array().unwrap().contains(&pinned));
+        let mut upload = Upload::of("user/7/x");
+        upload.content_type = "application/octet-stream";
+        assert_eq!(call(&app, upload.callback(callback)).await.0, 200);
+    }
+}
+
+#[tokio::test]
+async fn without_tickets_everything_signed_is_taken_and_nothing_claimed() {
+    let bare = OssUploads::builder(
+        "examplebucket".parse().unwrap(),
+        Credentials::new("id", "secret").unwrap(),
+    )
+    .region("cn-hangzhou".parse().unwrap())
+    .callback_url(URL)
+    .dangerous_without_tickets()
+    .build()
+    .unwrap();
+    assert!(bare.tickets().is_none());
+    let (app, runs) = app(&bare, "/oss/callback");
+    let request = Request::get("/oss/policy?type=image/png");
+    let request = request.body(axum::body::Body::empty()).unwrap();
+    let response = app.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 500, "nothing could carry the claims");
+    let token = token(&app, "/oss/any").await;
+    let (status, _) = call(
+        &app,
+        Upload::of("any").callback(&token["fields"]["callback"]),
+    )
+    .await;
+    assert_eq!((status.as_u16(), runs.load(Ordering::SeqCst)), (200, 1));
+}
+
+/// Without a form and its policy, the ticket says all that is granted.
+#[tokio::test]
+async fn an_upload_of_ones_own_is_held_to_its_grant() {
+    let size = SizeRange::new(1, 5).unwrap();
+    let png = |grant: Grant| grant.content_type("image/png".parse().unwrap());
+    for format in [TokenFormat::Fields, TokenFormat::V4, TokenFormat::Legacy] {
+        let uploads = builder().callback_url(URL).format(format).build().unwrap();
+        let (app, runs) = app(&uploads, "/oss/callback");
+        let callback = |grant: Grant| json!(uploads.callback_for(&grant).unwrap().encoded());
+
+        let exact = Grant::exact("user/7/a".parse().unwrap(), size).claims(&claims());
+        let exact = callback(png(exact));
+        let good = Upload::of("user/7/a");
+        for other in [
+            Upload::of("user/7/b"),
+            Upload {
+                bucket: "otherbucket",
+                ..good.clone()
+            },
+            Upload {
+                size: "6",
+                ..good.clone()
+            },
+            Upload {
+                content_type: "text/html",
+                ..good.clone()
+            },
+        ] {
+            assert_eq!(call(&app, other.callback(&exact)).await.0, 403);
+        }
+        let expected = json!({ "run": 1, "object": "user/7/a", "claims": claims() });
+        for _ in 0..2 {
+            let (status, reply) = call(&app, good.callback(&exact)).await;
+            assert_eq!((status, &reply), (StatusCode::OK, &expected));
+        }
+
+        // One object of whatever name, but one.
+        let one = callback(png(Grant::under("user/7/".parse().unwrap(), size)));
+        for (object, expected) in [("user/8/a", 403), ("user/7/c", 200), ("user/7/d", 403)] {
+            let (status, _) = call(&app, Upload::of(object).callback(&one)).await;
+            assert_eq!(status, expected, "{object}");
+        }
+        let two = Grant::any_name_under("user/7/".parse().unwrap(), size);
+        let two = callback(png(two.max_uses(2.try_into().unwrap())));
+        for (object, expected) in [("user/7/e", 200), ("user/7/f", 200), ("user/7/g", 403)] {
+            let (status, _) = call(&app, Upload::of(object).callback(&two)).await;
+            assert_eq!(status, expected, "{object}");
+        }
+        assert_eq!(runs.load(Ordering::SeqCst), 4);
+    }
+}
+
+#[test]
+fn an_upload_of_ones_own_is_granted_no_more_than_a_policy_could() {
+    let size = SizeRange::new(1, 5).unwrap();
+    let grant = || Grant::exact("a".parse().unwrap(), size);
+    let eight_days = Duration::from_secs(8 * 24 * 3600);
+    for format in [TokenFormat::Fields, TokenFormat::V4, TokenFormat::Legacy] {
+        let uploads = builder().callback_url(URL).format(format).build().unwrap();
+        for refused in [
+            grant().content_types([]),
+            grant().content_type("text/html".parse().unwrap()),
+            grant().lifetime(eight_days),
+            grant().lifetime(Duration::ZERO),
+        ] {
+            assert!(uploads.callback_for(&refused).is_err(), "{refused:?}");
+        }
+        let allowed = grant()
+            .content_type("text/html".parse().unwrap())
+            .allow_active_content();
+        let callback = uploads.callback_for(&allowed).unwrap();
+        // Who logs a request logs no ticket.
+        for (name, value) in callback.headers() {
+            assert!(value.is_sensitive(), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn several_urls_are_all_in_the_ticket() {
+    let urls = [
+        "https://a.example/oss/callback",
+        "https://b.example/gw/oss?x=1",
+    ];
+    let uploads = builder().callback_urls(urls).build().unwrap();
+    let (first, _) = app(&uploads, "/oss/callback");
+    let (second, _) = app(&uploads, "/gw/oss");
+    let token = token(&first, "/oss/policy?type=image/png").await;
+    let upload = Upload::of(token["key"].as_str().unwrap());
+    let callback = &token["fields"]["callback"];
+    let other = Upload {
+        url: 1,
+        ..upload.clone()
+    };
+    assert_eq!(call(&second, other.callback(callback)).await.0, 200);
+    // Another text for the same object: one of them counts.
+    assert_eq!(call(&first, upload.callback(callback)).await.0, 403);
+}
+
+#[tokio::test]
+async fn routes_and_buckets_share_their_tickets_and_keep_apart() {
+    let documents = builder().callback_url(URL).build().unwrap();
+    let avatar = CallbackDirective::new("https://app.example/oss/avatar").unwrap();
+    let avatars = documents.with_callback(avatar).unwrap();
+    assert_eq!(avatars.callback_target().as_str(), "/oss/avatar");
+    let (documents_app, _) = app(&documents, "/oss/callback");
+    let (avatars_app, runs) = app(&avatars, "/oss/avatar");
+    let token_of = async |app: &Router| token(app, "/oss/policy?type=image/png").await;
+    let avatar = token_of(&avatars_app).await;
+    let upload = Upload::of(avatar["key"].as_str().unwrap());
+    let callback = &avatar["fields"]["callback"];
+    // A ticket for an avatar is refused where documents are called back, whoever has signed that.
+    let astray = Upload {
+        target: Some(URL),
+        ..upload.clone()
+    };
+    assert_eq!(call(&documents_app, astray.callback(callback)).await.0, 403);
+    assert_eq!(call(&avatars_app, upload.callback(callback)).await.0, 200);
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
+
+    let shanghai = documents.with_bucket("other".parse().unwrap(), "cn-shanghai".parse().unwrap());
+    let (other_app, _) = app(&shanghai, "/oss/callback");
+    let token = token_of(&other_app).await;
+    assert_eq!(token["url"], "https://other.oss-cn-shanghai.aliyuncs.com");
+    let key = token["key"].as_str().unwrap();
+    let callback = &token["fields"]["callback"];
+    let wrong = Upload::of(key).callback(callback);
+    assert_eq!(call(&other_app, wrong).await.0, 403);
+    let right = Upload {
+        bucket: "other",
+        ..Upload::of(key)
+    };
+    // One route serves both buckets.
+    assert_eq!(call(&documents_app, right.callback(callback)).await.0, 200);
+}
+
+#[tokio::test]
+async fn behind_a_proxy_that_strips_a_prefix() {
+    let url = "https://app.example/gw/oss/callback";
+    let uploads = builder()
+        .callback_url(url)
+        .proxy_prefix("/gw")
+        .build()
+        .unwrap();
+    let (app, _) = app(&uploads, "/oss/callback");
+    let token = token(&app, "/oss/policy?type=image/png").await;
+    let upload = Upload::of(token["key"].as_str().unwrap());
+    let mut request = upload.callback(&token["fields"]["callback"]);
+    assert_eq!(request.uri().path(), "/gw/oss/callback");
+    *request.uri_mut() = "/oss/callback".parse().unwrap();
+    assert_eq!(call(&app, request).await.0, 200);
+    for wrong in ["/g", "/gw/o", "/other"] {
+        let error = builder()
+            .callback_url(url)
+            .proxy_prefix(wrong)
+            .build()
+            .unwrap_err();
+        assert_eq!(error, OssUploadsError::ProxyPrefix);
+    }
+}
+
+#[tokio::test]
+async fn rp_03_a_ticket_lives_as_long_as_the_policy_and_the_upload() {
+    let start = SystemTime::now();
+    let later = Arc::new(AtomicUsize::new(0));
+    let clock = {
+        let later = Arc::clone(&later);
+        move || start + Duration::from_secs(later.load(Ordering::SeqCst) as u64)
+    };
+    let tickets = Tickets::in_memory(TicketKeys::new(1, key(1))).clock(clock);
+    let uploads = builder()
+        .tickets(tickets)
+        .callback_url(URL)
+        .upload_time(Duration::from_secs(600))
+        .build()
+        .unwrap();
+    let (app, _) = app(&uploads, "/oss/callback");
+    let token = token(&app, "/oss/any").await;
+    let ends = token["expires"].as_u64().unwrap();
+    let lasts = ends
+        - start
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap()
+            .as_secs();
+    for (after_policy, expected) in [(600, 200), (655, 200), (665, 403), (4000, 403)] {
+        later.store((lasts + after_policy) as usize, Ordering::SeqCst);
+        let object = format!("user/7/{after_policy}");
+        let mut upload = Upload::of(&object);
+        upload.content_type = "application/octet-stream";
+        let request = upload.callback(&token["fields"]["callback"]);
+        assert_eq!(
+            call(&app, request).await.0.as_u16(),
+            expected,
+            "{after_policy}"
+        );
+    }
+}
+
+#[test]
+fn settings_that_cannot_be() {
+    let credentials = || Credentials::new("id", "secret").unwrap();
+    let empty = || OssUploads::builder("examplebucket".parse().unwrap(), credentials());
+    let region = || empty().region("cn-hangzhou".parse().unwrap());
+    assert_eq!(empty().build().unwrap_err(), OssUploadsError::NoRegion);
+    assert_eq!(region().build().unwrap_err(), OssUploadsError::NoCallback);
+    let error = region().callback_url(URL).build().unwrap_err();
+    assert_eq!(error, OssUploadsError::NoTicketKey);
+    assert!(matches!(
+        builder()
+            .callback_url("https://h/a%2Fb")
+            .build()
+            .unwrap_err(),
+        OssUploadsError::Callback(CallbackDirectiveError::Target(_))
+    ));
+    assert!(matches!(
+        builder().callback_urls([URL; 6]).build().unwrap_err(),
+        OssUploadsError::Callback(CallbackDirectiveError::TooManyUrls)
+    ));
+    // The name of the ticket is taken.
+    let taken = CallbackBody::form().constant(TICKET_FIELD, "mine").unwrap();
+    let taken = CallbackDirective::new(URL).and_then(|callback| callback.body(taken));
+    let error = builder().callback(taken.unwrap()).build().unwrap_err();
+    assert!(
+        matches!(error, OssUploadsError::Policy(PolicyError::Callback(_))),
+        "{error:?}"
+    );
+    for error in [
+        OssUploadsError::NoRegion,
+        OssUploadsError::NoCallback,
+        OssUploadsError::NoTicketKey,
+        OssUploadsError::ProxyPrefix,
+        error,
+    ] {
+        let text = error.to_string();
+        assert!(
+            text.starts_with(char::is_lowercase) && !text.ends_with('.'),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn pl_20_neither_half_shows_its_keys() {
+    let credentials = Credentials::new("LTAI5tExample", "canary-secret").unwrap();
+    let builder = OssUploads::builder("examplebucket".parse().unwrap(), credentials)
+        .region("cn-hangzhou".parse().unwrap())
+        .endpoint(Endpoint::accelerate())
+        .ticket_key(TicketKey::from_bytes(b"canary-key-canary-key-canary-key").unwrap())
+        .callback_url(URL);
+    let shown = format!("{builder:?}");
+    let uploads = builder.build().unwrap();
+    let shown = format!(
+        "{shown} {uploads:?} {:?} {:?}",
+        uploads.policy_service(authorize),
+        uploads.callback_layer()
+    );
+    assert!(!shown.contains("canary"), "{shown}");
+}
