@@ -42,7 +42,8 @@ pub(crate) const MAX_RULES: usize = 10;
 /// use http::Request;
 /// use http_body_util::Full;
 /// use tower::ServiceExt;
-/// use tower_aliyun_oss::{emulator::{Acl, Emulator, HostedBucket}, protocol::Bucket};
+/// use aliyun_oss_emulator::{Acl, Emulator, HostedBucket};
+/// use tower_aliyun_oss::protocol::Bucket;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
