@@ -1,10 +1,10 @@
 #!/bin/sh
 # Runs Alibaba's own SDKs, from their registries, against the emulator. What they assert is what counts.
 #
-#   tests/sdk/run.sh            all of them
-#   tests/sdk/run.sh python     oss2 and alibabacloud-oss-v2
-#   tests/sdk/run.sh node       ali-oss
-#   tests/sdk/run.sh browser    ali-oss and uppy in Chromium, that of CHROMIUM or of the path
+#   e2e/sdk/run.sh            all of them
+#   e2e/sdk/run.sh python     oss2 and alibabacloud-oss-v2
+#   e2e/sdk/run.sh node       ali-oss
+#   e2e/sdk/run.sh browser    ali-oss and uppy in Chromium, that of CHROMIUM or of the path
 #
 # Needs cargo, python3 with venv and pip, node with npm. Everything is installed into a temporary folder, and the
 # project depends on none of it. With SDK_FOLDER set, what is installed there is used again.
@@ -35,11 +35,11 @@ trap stop EXIT
 trap 'exit 1' INT TERM
 
 cd "$here/../.."
-cargo build --locked --quiet --example sdk_server --all-features
+cargo build --locked --quiet --workspace --all-features --bin sdk_server
 target=${CARGO_TARGET_DIR:-target}
 
 mkfifo "$work/stdin"
-"$target/debug/examples/sdk_server" <"$work/stdin" >"$work/addresses" &
+"$target/debug/sdk_server" <"$work/stdin" >"$work/addresses" &
 server=$!
 exec 9>"$work/stdin"
 tries=0
