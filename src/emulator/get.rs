@@ -1,14 +1,14 @@
 //! `GetObject` and `HeadObject`.
 
-use std::{ops::RangeInclusive, time::SystemTime};
+use std::ops::RangeInclusive;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
-use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
 
 use super::{
     address::Address, body::EmulatorBody, bucket::HostedBucket, catalogue, error::OssError,
     object::Record, store::ObjectStore,
 };
+use crate::protocol::header::http_date;
 
 /// Answers with an object, or a range of it. Without a signature only what is public can be read.
 pub(super) async fn object(
@@ -76,7 +76,11 @@ fn describe(headers: &mut HeaderMap, record: &Record) {
         header::CONTENT_TYPE,
         &record.description.content_type,
     );
-    insert(headers, header::LAST_MODIFIED, &http_date(record.stored()));
+    insert(
+        headers,
+        header::LAST_MODIFIED,
+        &http_date(record.stored()).unwrap_or_default(),
+    );
     content_md5(headers, record);
     insert(
         headers,
@@ -117,18 +121,6 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = value.parse() {
         headers.insert(name, value);
     }
-}
-
-/// The RFC 9110 form of a time; empty for one that has none.
-pub(super) fn http_date(time: SystemTime) -> String {
-    Timestamp::try_from(time)
-        .ok()
-        .and_then(|time| {
-            DateTimePrinter::new()
-                .timestamp_to_rfc9110_string(&time)
-                .ok()
-        })
-        .unwrap_or_default()
 }
 
 #[derive(Debug, Eq, PartialEq)]

@@ -32,6 +32,7 @@ use super::{
     signature::{self, SignedRequest},
     upload,
 };
+use crate::protocol::header::http_date;
 
 impl<B> Service<Request<B>> for Emulator
 where
@@ -97,7 +98,11 @@ impl Emulator {
             let rules = shared.cors(&bucket.name);
             headers.extend(cors::simple(&rules, &parts.method, &parts.headers));
         }
-        common(headers, &request_id, &get::http_date(shared.now()));
+        common(
+            headers,
+            &request_id,
+            &http_date(shared.now()).unwrap_or_default(),
+        );
         response
     }
 }
