@@ -22,6 +22,7 @@ mod bucket;
 mod callback_body;
 pub mod header;
 mod object;
+pub(crate) mod percent;
 mod target;
 
 pub use bucket::{Bucket, BucketError, Endpoint, Region, RegionError, UploadUrl, UploadUrlError};
