@@ -1,4 +1,4 @@
-//! The answer of a provider that usually has it in memory.
+//! Result of a provider that usually has the value in memory.
 
 use std::{
     fmt,
@@ -7,9 +7,10 @@ use std::{
     task::{Context, Poll},
 };
 
-/// The answer of a key source, a credentials provider or a store: known now, or still to be awaited.
+/// The result of a key source, a credentials provider or a store: available now, or later.
 ///
-/// Return [`Ready`](Self::Ready) when the value is in memory. Callers then allocate nothing and never wait.
+/// Return [`Ready`](Self::Ready) when the value is in memory. Callers then allocate nothing and
+/// never wait.
 ///
 /// ```
 /// use tower_aliyun_oss::Lookup;
@@ -24,17 +25,17 @@ use std::{
 /// ```
 #[allow(
     clippy::exhaustive_enums,
-    reason = "a value is known or it has to be awaited"
+    reason = "a result is available or it has to be awaited"
 )]
 pub enum Lookup<T, E> {
-    /// The result is known.
+    /// The result is available.
     Ready(Result<T, E>),
     /// The result has to be awaited. Dropping the future cancels the wait.
     Pending(Pin<Box<dyn Future<Output = Result<T, E>> + Send>>),
 }
 
 impl<T, E> Lookup<T, E> {
-    /// Boxes a future that resolves to the result.
+    /// Creates a pending lookup from a future that resolves to the result.
     pub fn pending(future: impl Future<Output = Result<T, E>> + Send + 'static) -> Self {
         Self::Pending(Box::pin(future))
     }

@@ -1,30 +1,25 @@
-//! Both halves out of one configuration.
+//! One configuration for the token side and the callback side.
 
-mod builder;
-mod error;
-
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::request::Parts;
 
 use crate::{
     callback::OssCallbackLayer,
     policy::{
-        Authorize, CallbackDirective, CredentialsProvider, Grant, OssPolicyService, PolicyError,
-        Refusal,
+        Authorize, CallbackBody, CallbackDirective, CallbackDirectiveError, CredentialsProvider,
+        Grant, OssPolicyService, PolicyError, Refusal, TokenFormat,
     },
-    protocol::{Bucket, CallbackTarget, Region},
-    ticket::Tickets,
+    protocol::{Bucket, CallbackBodyType, CallbackTarget, Endpoint, Region},
+    ticket::{TicketKey, TicketKeys, Tickets},
 };
 
-pub use builder::OssUploadsBuilder;
-pub use error::OssUploadsError;
-
-/// Direct uploads to one bucket: a service that hands out tokens, and a layer that takes only the callbacks that these
-/// tokens were granted.
+/// Direct uploads to one bucket: a service that issues upload tokens, and a layer that accepts only
+/// the callbacks of uploads that these tokens allow.
 ///
-/// Both come out of one configuration, so they agree on the keys of the tickets, on the callback URL and the target OSS
-/// signs, on the body of the callback and its type. A clone costs a few reference counts.
+/// Both are built from one configuration, so they always agree on the ticket keys, the callback URL
+/// and the target that OSS signs, and the callback body and its type. A clone only increments
+/// reference counts.
 ///
 /// ```
 /// use http::request::Parts;
@@ -47,7 +42,7 @@ pub use error::OssUploadsError;
 /// let uploads = OssUploads::builder("examplebucket".parse()?, credentials)
 ///     .region("cn-hangzhou".parse()?)
 ///     .callback_url("https://app.example/oss/callback")
-///     .ticket_key(TicketKey::generate()?) // from_env in earnest
+///     .ticket_key(TicketKey::generate()?) // in production: `TicketKey::from_env`
 ///     .build()?;
 /// # #[cfg(feature = "axum")] {
 /// use axum::{Router, routing::post};
@@ -72,9 +67,9 @@ pub use error::OssUploadsError;
 ///
 /// # Several routes, several buckets
 ///
-/// [`with_callback`](Self::with_callback) and [`with_bucket`](Self::with_bucket) give another one that shares the
-/// tickets, their store included. A ticket names its bucket and its targets, so one for an avatar is refused where
-/// documents are called back.
+/// [`with_callback`](Self::with_callback) and [`with_bucket`](Self::with_bucket) return a
+/// configuration that shares the tickets, including their store. A ticket names its bucket and its
+/// callback targets, so the route for documents rejects the ticket of an avatar.
 #[derive(Clone)]
 pub struct OssUploads {
     tokens: OssPolicyService<Nobody>,
@@ -83,7 +78,7 @@ pub struct OssUploads {
     proxy_prefix: Option<Arc<str>>,
 }
 
-/// The authoriser of a service that has not been given one.
+/// The [`Authorize`] of the service that is kept as a template: it refuses every request.
 #[derive(Clone, Copy, Debug)]
 struct Nobody;
 
@@ -94,7 +89,7 @@ impl Authorize for Nobody {
 }
 
 impl OssUploads {
-    /// Begins with the bucket, and whatever gives the credentials that sign for it.
+    /// Creates a builder. The policies for `bucket` are signed with `credentials`.
     pub fn builder(
         bucket: Bucket,
         credentials: impl CredentialsProvider + 'static,
@@ -102,14 +97,17 @@ impl OssUploads {
         OssUploadsBuilder::new(bucket, Arc::new(credentials))
     }
 
-    /// The service that gives a token to whom `authorize` lets have one.
+    /// Returns the service that issues tokens. It issues one only if `authorize` returns a grant.
     #[must_use]
     pub fn policy_service<A: Authorize>(&self, authorize: A) -> OssPolicyService<A> {
         self.tokens.authorized_by(authorize)
     }
 
-    /// The layer for the route that OSS calls. It can be changed further, its key source for instance.
+    /// Returns the layer for the route that OSS calls. Its other settings, such as the key source,
+    /// can still be changed.
     pub fn callback_layer(&self) -> OssCallbackLayer {
+        // The content type is not signed. Accepting only the configured one keeps a sender from
+        // choosing how a signed body is read.
         let layer = OssCallbackLayer::new().content_types([self.callback.body_type()]);
         let layer = match &self.proxy_prefix {
             Some(prefix) => layer.target_prefix(prefix),
@@ -121,25 +119,33 @@ impl OssUploads {
         }
     }
 
-    /// The callback for an upload that this server makes by itself, or that it signs a URL for: `PutObject`, or
-    /// `CompleteMultipartUpload`, through any SDK that takes [headers](CallbackDirective::headers) or
-    /// [parameters](CallbackDirective::query_pairs).
+    /// Returns the callback for an upload that this server performs, or for which it signs a URL:
+    /// `PutObject` or `CompleteMultipartUpload`, through any SDK that accepts
+    /// [headers](CallbackDirective::headers) or [parameters](CallbackDirective::query_pairs).
     ///
-    /// If there are tickets it has one for what is granted, and the [layer](Self::callback_layer) takes nothing else under
-    /// it: the key (of [`Grant::under`], one object with a name of your choice; see [`unique_key`]), the size, the
-    /// content type (by default `application/octet-stream`), the claims. The ticket lives as long as the grant, and the
-    /// time for the upload.
+    /// With tickets, the callback contains a ticket for the grant, and the
+    /// [layer](Self::callback_layer) accepts it only for an upload within the grant: the key (for
+    /// [`Grant::under`], one object with a name of your choice; see [`unique_key`]), the size, the
+    /// content type (defaults to `application/octet-stream`) and the claims. The ticket is valid
+    /// for the lifetime of the grant plus the [upload time](OssUploadsBuilder::upload_time).
     ///
-    /// That is all a grant can do here, for there is no policy: OSS stores what the signed request says, whatever its
-    /// size, and what the layer then refuses stays stored. Have `Content-Type` and, unless objects may be replaced,
-    /// `x-oss-forbid-overwrite: true` signed with the request. ACL, fields and conditions of the grant are not heeded.
+    /// There is no policy, so OSS itself enforces nothing of the grant. It stores any object that
+    /// the signed request names, whatever its size, and the object stays even if the layer rejects
+    /// the callback. Sign `Content-Type` with the request and, unless objects may be overwritten,
+    /// `x-oss-forbid-overwrite: true`. The ACL, fields and conditions of the grant are ignored.
     ///
     /// [`unique_key`]: crate::policy::unique_key
     ///
     /// ```
-    /// use tower_aliyun_oss::{OssUploads, policy::{Credentials, Grant}, protocol::SizeRange, ticket::TicketKey};
+    /// use tower_aliyun_oss::{
+    ///     OssUploads,
+    ///     policy::{Credentials, Grant},
+    ///     protocol::SizeRange,
+    ///     ticket::TicketKey,
+    /// };
     ///
-    /// let uploads = OssUploads::builder("examplebucket".parse()?, Credentials::new("LTAI5tExample", "secret")?)
+    /// let credentials = Credentials::new("LTAI5tExample", "secret")?;
+    /// let uploads = OssUploads::builder("examplebucket".parse()?, credentials)
     ///     .region("cn-hangzhou".parse()?)
     ///     .callback_url("https://app.example/oss/callback")
     ///     .ticket_key(TicketKey::generate()?)
@@ -155,31 +161,31 @@ impl OssUploads {
     ///
     /// # Errors
     ///
-    /// When the grant allows nothing that a policy could allow: no content type, one that can run scripts, a lifetime of
-    /// more than seven days. When its custom variables or claims do not fit into the callback, or the system gives no
-    /// random bytes.
+    /// Fails if the grant is not valid for a policy either: it allows no content type, or one that
+    /// can run scripts, or its lifetime exceeds seven days. Fails if its custom variables or claims
+    /// do not fit into the callback, or if the system returns no random bytes.
     pub fn callback_for(&self, grant: &Grant) -> Result<CallbackDirective, PolicyError> {
         self.tokens.callback_for(grant)
     }
 
-    /// The target that OSS calls and signs, of the first URL.
+    /// Returns the target of the first callback URL, which OSS requests and signs.
     #[must_use]
     pub fn callback_target(&self) -> &CallbackTarget {
         self.callback.target()
     }
 
-    /// The tickets, whose store and keys both halves share.
+    /// Returns the tickets. The service and the layer share their keys and store.
     #[must_use]
     pub fn tickets(&self) -> Option<&Tickets> {
         self.tickets.as_ref()
     }
 
-    /// The same for another callback, which has a route of its own.
+    /// Returns the same configuration with another callback, which needs its own route.
     ///
     /// # Errors
     ///
-    /// When the callback has another field under a name that a ticket needs, gets too long, or has custom variables
-    /// that no policy can pin.
+    /// Fails if the callback uses the name of a field that a ticket needs for something else,
+    /// becomes too long, or has custom variables that a policy cannot pin.
     pub fn with_callback(&self, callback: CallbackDirective) -> Result<Self, OssUploadsError> {
         let mut other = self.clone();
         other.tokens = other.tokens.callback(callback.clone())?;
@@ -187,7 +193,7 @@ impl OssUploads {
         Ok(other)
     }
 
-    /// The same for another bucket, at the public endpoint of its region.
+    /// Returns the same configuration for another bucket, at the public endpoint of its region.
     #[must_use]
     pub fn with_bucket(&self, bucket: Bucket, region: Region) -> Self {
         let mut other = self.clone();
@@ -203,5 +209,261 @@ impl fmt::Debug for OssUploads {
             .field("tickets", &self.tickets)
             .field("proxy_prefix", &self.proxy_prefix)
             .finish_non_exhaustive()
+    }
+}
+
+/// Builder for [`OssUploads`]. The region, a callback and a ticket key are required. The order of
+/// the calls does not matter.
+#[must_use = "a builder does nothing until it is built"]
+pub struct OssUploadsBuilder {
+    bucket: Bucket,
+    credentials: Arc<dyn CredentialsProvider>,
+    region: Option<Region>,
+    endpoint: Option<Endpoint>,
+    callback: Option<Callback>,
+    body_type: CallbackBodyType,
+    tickets: Option<Tickets>,
+    without_tickets: bool,
+    upload_time: Option<Duration>,
+    format: TokenFormat,
+    proxy_prefix: Option<Arc<str>>,
+}
+
+#[derive(Debug)]
+enum Callback {
+    /// URLs, called with the standard body.
+    Urls(Vec<Box<str>>),
+    Directive(CallbackDirective),
+}
+
+impl OssUploadsBuilder {
+    fn new(bucket: Bucket, credentials: Arc<dyn CredentialsProvider>) -> Self {
+        Self {
+            bucket,
+            credentials,
+            region: None,
+            endpoint: None,
+            callback: None,
+            body_type: CallbackBodyType::Form,
+            tickets: None,
+            without_tickets: false,
+            upload_time: None,
+            format: TokenFormat::default(),
+            proxy_prefix: None,
+        }
+    }
+
+    /// Sets the region that policies are signed for, for example `cn-hangzhou`.
+    pub fn region(mut self, region: Region) -> Self {
+        self.region = Some(region);
+        self
+    }
+
+    /// Sets the host that forms are posted to. Defaults to the public endpoint of the region.
+    pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
+        self.endpoint = Some(endpoint);
+        self
+    }
+
+    /// Sets the URL that OSS calls: the address of this server as OSS sees it. The callback body
+    /// contains every variable of OSS under its own name.
+    ///
+    /// Replaces all URLs, and the [`callback`](Self::callback).
+    pub fn callback_url(self, url: &str) -> Self {
+        self.callback_urls([url])
+    }
+
+    /// Sets one to five URLs. OSS calls them in this order until one of them answers. Otherwise
+    /// like [`callback_url`](Self::callback_url).
+    pub fn callback_urls<I>(mut self, urls: I) -> Self
+    where
+        I: IntoIterator<Item: AsRef<str>>,
+    {
+        let urls = urls.into_iter().map(|url| url.as_ref().into()).collect();
+        self.callback = Some(Callback::Urls(urls));
+        self
+    }
+
+    /// Sets the callback, with its URLs and its body. Fields that a ticket needs are added to the
+    /// body if it lacks them.
+    ///
+    /// Replaces the [`callback_url`](Self::callback_url), and takes its body type from the
+    /// directive instead of [`body_type`](Self::body_type).
+    pub fn callback(mut self, callback: CallbackDirective) -> Self {
+        self.callback = Some(Callback::Directive(callback));
+        self
+    }
+
+    /// Sets the format of the callback body for [`callback_url`](Self::callback_url) and
+    /// [`callback_urls`](Self::callback_urls). Defaults to a form.
+    pub fn body_type(mut self, body_type: CallbackBodyType) -> Self {
+        self.body_type = body_type;
+        self
+    }
+
+    /// Creates and checks tickets with this key, and records used tickets in memory. This is only
+    /// for a service that runs as a single process; others need [`tickets`](Self::tickets) with a
+    /// shared store.
+    pub fn ticket_key(self, key: TicketKey) -> Self {
+        // Any ID works for a single key. Rotation needs several keys, so it goes through `tickets`.
+        self.tickets(Tickets::in_memory(TicketKeys::new(1, key)))
+    }
+
+    /// Sets tickets with several keys, another store, or other settings.
+    pub fn tickets(mut self, tickets: Tickets) -> Self {
+        self.tickets = Some(tickets);
+        self
+    }
+
+    /// Sets how long an upload may take, as in [`OssPolicyService::upload_time`]. Defaults to one
+    /// hour.
+    pub fn upload_time(mut self, time: Duration) -> Self {
+        self.upload_time = Some(time);
+        self
+    }
+
+    /// Sets the format of tokens. Defaults to [`TokenFormat::Fields`].
+    pub fn format(mut self, format: TokenFormat) -> Self {
+        self.format = format;
+        self
+    }
+
+    /// Sets the prefix that a proxy in front strips from the path. With `/gw`, OSS calls
+    /// `/gw/oss/callback`, and the route of this server is `/oss/callback`. The layer uses it as
+    /// its [`target_prefix`](crate::OssCallbackLayer::target_prefix).
+    pub fn proxy_prefix(mut self, prefix: &str) -> Self {
+        self.proxy_prefix = Some(prefix.into());
+        self
+    }
+
+    /// Accepts every callback that OSS signed, without a ticket. This is dangerous: anybody with an
+    /// OSS bucket can make OSS sign any body for your URL.
+    pub fn dangerous_without_tickets(mut self) -> Self {
+        self.without_tickets = true;
+        self
+    }
+
+    /// Builds the configuration.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the region, the callback or the ticket key is missing, if OSS would not call the
+    /// callback or the layer would reject it, if a callback URL is not under the
+    /// [`proxy_prefix`](Self::proxy_prefix), or if the token format cannot express the policy.
+    pub fn build(self) -> Result<OssUploads, OssUploadsError> {
+        let region = self.region.ok_or(OssUploadsError::NoRegion)?;
+        let callback = match self.callback.ok_or(OssUploadsError::NoCallback)? {
+            Callback::Urls(urls) => CallbackDirective::with_urls(urls)
+                .and_then(|callback| callback.body(CallbackBody::standard(self.body_type)))
+                .map_err(OssUploadsError::Callback)?,
+            Callback::Directive(callback) => callback,
+        };
+        let tickets = match self.tickets {
+            None if !self.without_tickets => return Err(OssUploadsError::NoTicketKey),
+            tickets => tickets,
+        };
+        // A URL outside of the prefix would reach this server without passing the proxy, and the
+        // layer would verify a target that OSS did not sign.
+        if let Some(prefix) = &self.proxy_prefix {
+            let under = format!("/{}/", prefix.trim_matches('/'));
+            if !callback
+                .targets()
+                .all(|target| target.path().starts_with(&under))
+            {
+                return Err(OssUploadsError::ProxyPrefix);
+            }
+        }
+        let mut tokens = OssPolicyService::new(
+            Nobody,
+            self.credentials,
+            self.bucket,
+            region,
+            callback.clone(),
+        )?
+        .format(self.format)?;
+        if let Some(endpoint) = self.endpoint {
+            tokens = tokens.endpoint(endpoint);
+        }
+        if let Some(tickets) = &tickets {
+            tokens = tokens.tickets(tickets.clone())?;
+        }
+        if let Some(time) = self.upload_time {
+            tokens = tokens.upload_time(time);
+        }
+        Ok(OssUploads {
+            tokens,
+            callback,
+            tickets,
+            proxy_prefix: self.proxy_prefix,
+        })
+    }
+}
+
+impl fmt::Debug for OssUploadsBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OssUploadsBuilder")
+            .field("bucket", &self.bucket)
+            .field("region", &self.region)
+            .field("callback", &self.callback)
+            .field("tickets", &self.tickets)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Error returned when [`OssUploads`] cannot be built.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OssUploadsError {
+    /// The region is not set.
+    #[error("the region is not set; policies are signed for one, for example cn-hangzhou")]
+    NoRegion,
+    /// The callback is not set.
+    #[error("the callback is not set; set the URL that OSS calls after an upload")]
+    NoCallback,
+    /// The ticket key is not set.
+    #[error(
+        "the ticket key is not set; without tickets anybody can make OSS sign a callback for your \
+         URL"
+    )]
+    NoTicketKey,
+    /// A callback URL is not under the prefix that the proxy strips.
+    #[error(
+        "a callback URL is not under the prefix that the proxy strips; OSS calls the proxy, so \
+         every URL must start with it"
+    )]
+    ProxyPrefix,
+    /// OSS would not call the callback, or the layer would reject it.
+    #[error("the callback is not valid")]
+    Callback(#[source] CallbackDirectiveError),
+    /// A policy cannot be created with these settings.
+    #[error("a policy cannot be created with these settings")]
+    Policy(#[from] PolicyError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Credentials;
+
+    #[test]
+    fn the_order_of_body_type_and_url_does_not_matter() {
+        let builder = || {
+            let credentials = Credentials::new("id", "secret").unwrap();
+            OssUploads::builder("examplebucket".parse().unwrap(), credentials)
+                .region("cn-hangzhou".parse().unwrap())
+                .dangerous_without_tickets()
+        };
+        let url = "https://app.example/cb";
+        for builder in [
+            builder()
+                .callback_url(url)
+                .body_type(CallbackBodyType::Json),
+            builder()
+                .body_type(CallbackBodyType::Json)
+                .callback_url(url),
+        ] {
+            let uploads = builder.build().unwrap();
+            assert_eq!(uploads.callback.body_type(), CallbackBodyType::Json);
+        }
     }
 }

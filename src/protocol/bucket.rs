@@ -1,8 +1,11 @@
-//! Bucket and region names.
+//! The address of an upload: bucket, region and endpoint.
 
-use std::{error::Error, fmt, str::FromStr};
+use std::{fmt, str::FromStr};
 
-/// The name of a bucket: 3 to 63 lower-case letters, digits and hyphens, with a letter or digit at both ends.
+use http::Uri;
+
+/// The name of a bucket: 3 to 63 lower-case letters, digits and hyphens, with a letter or digit at
+/// both ends.
 ///
 /// ```
 /// use tower_aliyun_oss::protocol::Bucket;
@@ -16,7 +19,7 @@ use std::{error::Error, fmt, str::FromStr};
 pub struct Bucket(Box<str>);
 
 impl Bucket {
-    /// The name as text.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -43,28 +46,20 @@ impl fmt::Display for Bucket {
     }
 }
 
-/// Why a text is not the name of a bucket.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// Error returned when a text is not a bucket name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BucketError {
-    /// Shorter than 3 or longer than 63 bytes; holds the length found.
+    /// The name is shorter than 3 or longer than 63 bytes. Holds the length found.
+    #[error("a bucket name must have 3 to 63 characters, not {0}")]
     Length(usize),
-    /// A character other than `a-z`, `0-9` and `-`, or a hyphen at an end.
+    /// The name contains a character other than `a-z`, `0-9` and `-`, or has a hyphen at one end.
+    #[error(
+        "a bucket name may contain only lower-case letters, digits and hyphens, and must not \
+         start or end with a hyphen"
+    )]
     Characters,
 }
-
-impl fmt::Display for BucketError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Length(found) => write!(f, "a bucket name has 3 to 63 characters, not {found}"),
-            Self::Characters => f.write_str(
-                "a bucket name has only lower-case letters, digits and hyphens, and no hyphen at either end",
-            ),
-        }
-    }
-}
-
-impl Error for BucketError {}
 
 /// A region as signatures spell it: `cn-hangzhou`, not `oss-cn-hangzhou`.
 ///
@@ -80,7 +75,7 @@ impl Error for BucketError {}
 pub struct Region(Box<str>);
 
 impl Region {
-    /// The region as text.
+    /// Returns the name of the region.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -91,6 +86,7 @@ impl FromStr for Region {
     type Err = RegionError;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
+        // A common mistake, and otherwise a valid label: OSS would reject every signature instead.
         if name.starts_with("oss-") {
             return Err(RegionError::EndpointName);
         }
@@ -107,36 +103,167 @@ impl fmt::Display for Region {
     }
 }
 
-/// Why a text is not a region.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// Error returned when a text is not a region.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegionError {
-    /// It starts with `oss-`: that is the name of an endpoint, the region is what follows.
+    /// The text starts with `oss-`, so it names an endpoint. The region is the part after it.
+    #[error("a region is written without the \"oss-\" of its endpoint, for example cn-hangzhou")]
     EndpointName,
-    /// Empty, over 63 bytes, or a character other than `a-z`, `0-9` and inner `-`.
+    /// The text is empty, longer than 63 bytes, or contains a character other than `a-z`, `0-9` and
+    /// inner `-`.
+    #[error(
+        "a region must have 1 to 63 lower-case letters, digits and inner hyphens, for example \
+         cn-hangzhou"
+    )]
     Characters,
 }
-
-impl fmt::Display for RegionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::EndpointName => {
-                "a region is written without the \"oss-\" of its endpoint, as in cn-hangzhou"
-            }
-            Self::Characters => {
-                "a region has 1 to 63 lower-case letters, digits and inner hyphens, as in cn-hangzhou"
-            }
-        })
-    }
-}
-
-impl Error for RegionError {}
 
 fn is_hyphenated_label(name: &str) -> bool {
     let inner = name
         .bytes()
         .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     inner && !name.starts_with('-') && !name.ends_with('-')
+}
+
+/// The host that serves a bucket.
+///
+/// The [`Region`] that requests are signed for is a separate setting, because neither can be
+/// derived from the other: since 2025-03-20 new accounts reach mainland buckets only through a
+/// custom domain, and the host names of internal and accelerate endpoints contain another region or
+/// none ([endpoints]).
+///
+/// ```
+/// use tower_aliyun_oss::protocol::{Bucket, Endpoint, Region};
+///
+/// let bucket: Bucket = "examplebucket".parse()?;
+/// let region: Region = "cn-hangzhou".parse()?;
+/// assert_eq!(
+///     Endpoint::public(&region).upload_url(&bucket).as_str(),
+///     "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"
+/// );
+/// // A domain that is bound to the bucket is used exactly as written.
+/// let custom = Endpoint::custom("https://img.example.com".parse()?);
+/// assert_eq!(custom.upload_url(&bucket).as_str(), "https://img.example.com");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// [endpoints]: https://www.alibabacloud.com/help/doc-detail/31836.htm
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Endpoint(Repr);
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+enum Repr {
+    /// A host shared by all buckets; the bucket name becomes a subdomain of it.
+    Shared(Box<str>),
+    /// A URL that already identifies the bucket.
+    Custom(UploadUrl),
+}
+
+impl Endpoint {
+    /// Returns the public endpoint of a region: `https://BUCKET.oss-REGION.aliyuncs.com`.
+    #[must_use]
+    pub fn public(region: &Region) -> Self {
+        Self(Repr::Shared(format!("oss-{region}.aliyuncs.com").into()))
+    }
+
+    /// Returns the endpoint for machines inside the region:
+    /// `https://BUCKET.oss-REGION-internal.aliyuncs.com`.
+    #[must_use]
+    pub fn internal(region: &Region) -> Self {
+        Self(Repr::Shared(
+            format!("oss-{region}-internal.aliyuncs.com").into(),
+        ))
+    }
+
+    /// Returns the endpoint of transfer acceleration: `https://BUCKET.oss-accelerate.aliyuncs.com`.
+    #[must_use]
+    pub fn accelerate() -> Self {
+        Self(Repr::Shared("oss-accelerate.aliyuncs.com".into()))
+    }
+
+    /// Creates an endpoint from a URL that identifies the bucket by itself, such as a custom domain
+    /// that is bound to it.
+    #[must_use]
+    pub fn custom(url: UploadUrl) -> Self {
+        Self(Repr::Custom(url))
+    }
+
+    /// Returns the URL that a form for `bucket` is posted to.
+    #[must_use]
+    pub fn upload_url(&self, bucket: &Bucket) -> UploadUrl {
+        match &self.0 {
+            Repr::Shared(host) => UploadUrl(format!("https://{bucket}.{host}").into()),
+            Repr::Custom(url) => url.clone(),
+        }
+    }
+}
+
+/// The URL of one bucket, kept exactly as written: `http://bucket.endpoint`, a custom domain, or
+/// the path-style address of a local store.
+///
+/// ```
+/// use tower_aliyun_oss::protocol::UploadUrl;
+///
+/// let host: UploadUrl = "http://bucket-name.oss-cn-hangzhou.aliyuncs.com".parse()?;
+/// assert_eq!(host.as_str(), "http://bucket-name.oss-cn-hangzhou.aliyuncs.com");
+/// # Ok::<(), tower_aliyun_oss::protocol::UploadUrlError>(())
+/// ```
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct UploadUrl(Box<str>);
+
+impl UploadUrl {
+    /// Returns the URL.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for UploadUrl {
+    type Err = UploadUrlError;
+
+    fn from_str(url: &str) -> Result<Self, Self::Err> {
+        let uri: Uri = url.parse().map_err(|_| UploadUrlError::NotAUrl)?;
+        if !matches!(uri.scheme_str(), Some("http" | "https")) {
+            return Err(UploadUrlError::Scheme);
+        }
+        // The token contains this URL, so a user name or password in it would reach every client.
+        match uri.authority() {
+            Some(authority)
+                if !authority.as_str().contains('@') && !authority.host().is_empty() => {}
+            _ => return Err(UploadUrlError::Host),
+        }
+        // `Uri` drops a fragment, so only the text shows whether there is one.
+        if uri.query().is_some() || url.contains('#') {
+            return Err(UploadUrlError::QueryOrFragment);
+        }
+        Ok(Self(url.into()))
+    }
+}
+
+impl fmt::Display for UploadUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Error returned when a text is not the URL of a bucket.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UploadUrlError {
+    /// The text is not a URL.
+    #[error("the upload host is not a URL; write it as https://bucket.endpoint")]
+    NotAUrl,
+    /// The URL does not start with `http://` or `https://`.
+    #[error("the upload host must start with http:// or https://")]
+    Scheme,
+    /// The URL has no host, or a user name before it.
+    #[error("the upload host must contain a host and no user name")]
+    Host,
+    /// The URL has a query or a fragment, which the address of a form cannot have.
+    #[error("the upload host must not have a query or a fragment")]
+    QueryOrFragment,
 }
 
 #[cfg(test)]
@@ -191,6 +318,48 @@ mod tests {
                 Err(RegionError::Characters),
                 "{odd:?}"
             );
+        }
+    }
+
+    #[test]
+    fn shared_endpoints_take_the_bucket_in_front() {
+        let bucket: Bucket = "b-1".parse().unwrap();
+        let region: Region = "ap-southeast-1".parse().unwrap();
+        assert_eq!(
+            Endpoint::internal(&region).upload_url(&bucket).as_str(),
+            "https://b-1.oss-ap-southeast-1-internal.aliyuncs.com"
+        );
+        assert_eq!(
+            Endpoint::accelerate().upload_url(&bucket).as_str(),
+            "https://b-1.oss-accelerate.aliyuncs.com"
+        );
+    }
+
+    #[test]
+    fn own_urls() {
+        let bucket: Bucket = "other".parse().unwrap();
+        for url in [
+            "https://img.example.com",
+            "http://127.0.0.1:9000/bucket/",
+            "http://b.localhost:9000/",
+        ] {
+            let endpoint = Endpoint::custom(url.parse().unwrap());
+            assert_eq!(endpoint.upload_url(&bucket).to_string(), url);
+        }
+        for (url, why) in [
+            ("", UploadUrlError::NotAUrl),
+            ("http://a b/", UploadUrlError::NotAUrl),
+            (
+                "bucket.oss-cn-hangzhou.aliyuncs.com",
+                UploadUrlError::Scheme,
+            ),
+            ("ftp://a.example/", UploadUrlError::Scheme),
+            ("/path", UploadUrlError::Scheme),
+            ("https://user@a.example/", UploadUrlError::Host),
+            ("https://a.example/?x", UploadUrlError::QueryOrFragment),
+            ("https://a.example/#x", UploadUrlError::QueryOrFragment),
+        ] {
+            assert_eq!(url.parse::<UploadUrl>(), Err(why), "{url}");
         }
     }
 }

@@ -1,15 +1,19 @@
-//! Object keys and prefixes.
+//! The object of an upload: its name, size, content type and ACL.
 
-use std::{error::Error, fmt, str::FromStr};
+use std::{fmt, str::FromStr};
 
-/// The longest object key OSS takes, in bytes of UTF-8.
-const MAX_LEN: usize = 1023;
+/// The longest object key that OSS accepts, in bytes of UTF-8.
+const MAX_KEY_LEN: usize = 1023;
 
-/// The full name of one object, safe to put into a policy.
+/// The full name of one object, safe to use in a policy.
 ///
-/// Stricter than OSS, which would store almost any name: what a consumer could read as another place (`..`, `.`,
-/// `//`, a leading `/`, `\`), what hides from the eye (control and bidirectional characters), and `$`, with which
-/// OSS starts a variable, are refused.
+/// The rules are stricter than those of OSS, which stores almost any name. Rejected are:
+///
+/// * names that a consumer could resolve to another place: segments `.` and `..`, `//`, a leading
+///   `/`, and `\`;
+/// * characters that hide or reorder what a reader sees: control characters and bidirectional
+///   marks;
+/// * `$`, because OSS starts a variable with it.
 ///
 /// ```
 /// use tower_aliyun_oss::protocol::ObjectKey;
@@ -23,7 +27,7 @@ const MAX_LEN: usize = 1023;
 pub struct ObjectKey(Box<str>);
 
 impl ObjectKey {
-    /// The key as text.
+    /// Returns the key.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -48,9 +52,10 @@ impl fmt::Display for ObjectKey {
     }
 }
 
-/// A folder that uploads may go into: like an [`ObjectKey`], but it ends in `/`.
+/// A folder that uploads may go into. The rules of [`ObjectKey`] apply, and it must end in `/`.
 ///
-/// Without the slash, `user/1` would also grant `user/10/`; an empty prefix would grant the whole bucket.
+/// Without the slash, `user/1` would also grant `user/10/`; an empty prefix would grant the whole
+/// bucket.
 ///
 /// ```
 /// use tower_aliyun_oss::protocol::{ObjectKey, ObjectNameError, ObjectPrefix};
@@ -64,13 +69,13 @@ impl fmt::Display for ObjectKey {
 pub struct ObjectPrefix(Box<str>);
 
 impl ObjectPrefix {
-    /// The prefix as text, with its trailing slash.
+    /// Returns the prefix, including its trailing slash.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether an object of this name lies under the prefix.
+    /// Returns whether `key` names an object in this folder or in one below it.
     #[must_use]
     pub fn contains(&self, key: &ObjectKey) -> bool {
         key.0.starts_with(&*self.0)
@@ -95,69 +100,45 @@ impl fmt::Display for ObjectPrefix {
     }
 }
 
-/// Why a text is not an object key or prefix.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// Error returned when a text is not an object key or prefix.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ObjectNameError {
-    /// Nothing at all; as a prefix it would grant the whole bucket.
+    /// The text is empty. As a prefix it would grant the whole bucket.
+    #[error(
+        "an object key or prefix must not be empty: OSS rejects an empty key (InvalidObjectName), \
+         and an empty prefix would grant the whole bucket"
+    )]
     Empty,
-    /// Longer than 1,023 bytes of UTF-8; holds the length found.
+    /// The text is longer than 1,023 bytes of UTF-8. Holds the length found.
+    #[error("an object key may have at most 1023 bytes of UTF-8, not {0} (InvalidObjectName)")]
     TooLong(usize),
-    /// A `/` or `\` at the start, which OSS refuses.
+    /// The text starts with `/` or `\`, which OSS rejects.
+    #[error("an object key or prefix must not start with a slash or backslash (InvalidObjectName)")]
     LeadingSlash,
-    /// Two slashes in a row, or a key that ends in one.
+    /// The text contains two slashes in a row, or is a key that ends in one.
+    #[error("an object key must not contain or end in an empty segment")]
     EmptySegment,
-    /// A segment `.` or `..`, which a consumer may resolve to another place.
+    /// The text contains a segment `.` or `..`, which a consumer may resolve to another place.
+    #[error("an object key or prefix must not contain a segment \".\" or \"..\"")]
     DotSegment,
-    /// A backslash, a control character, or one that changes the direction of text.
+    /// The text contains a backslash, a control character, or a character that changes the
+    /// direction of text.
+    #[error("an object key or prefix must not contain the character {}", .0.escape_unicode())]
     Character(char),
-    /// A `$`, with which OSS starts a variable.
+    /// The text contains `$`, with which OSS starts a variable.
+    #[error("an object key or prefix must not contain \"$\", which starts a variable in OSS")]
     Dollar,
-    /// A prefix without its trailing slash.
+    /// The text is a prefix without its trailing slash.
+    #[error("a prefix must end in a slash: without it, user/1 would also grant user/10/")]
     NoTrailingSlash,
 }
-
-impl fmt::Display for ObjectNameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("an object key or prefix cannot be empty: a key would be refused (InvalidObjectName), a prefix would grant the whole bucket"),
-            Self::TooLong(found) => {
-                write!(
-                    f,
-                    "an object key has at most 1023 bytes of utf-8, not {found} (InvalidObjectName)"
-                )
-            }
-            Self::LeadingSlash => f.write_str("an object key or prefix cannot start with a slash or backslash (InvalidObjectName)"),
-            Self::EmptySegment => {
-                f.write_str("an object key cannot hold or end in an empty segment")
-            }
-            Self::DotSegment => {
-                f.write_str("an object key or prefix cannot hold a segment \".\" or \"..\"")
-            }
-            Self::Character(c) => {
-                write!(
-                    f,
-                    "an object key or prefix cannot hold the character {}",
-                    c.escape_unicode()
-                )
-            }
-            Self::Dollar => f.write_str(
-                "an object key or prefix cannot hold \"$\", with which oss starts a variable",
-            ),
-            Self::NoTrailingSlash => f.write_str(
-                "a prefix must end in a slash: without it, user/1 would also grant user/10/",
-            ),
-        }
-    }
-}
-
-impl Error for ObjectNameError {}
 
 fn check(name: &str) -> Result<(), ObjectNameError> {
     if name.is_empty() {
         return Err(ObjectNameError::Empty);
     }
-    if name.len() > MAX_LEN {
+    if name.len() > MAX_KEY_LEN {
         return Err(ObjectNameError::TooLong(name.len()));
     }
     if name.starts_with(['/', '\\']) {
@@ -173,7 +154,7 @@ fn check(name: &str) -> Result<(), ObjectNameError> {
             _ => {}
         }
     }
-    // The last segment may be empty here: that is the trailing slash of a prefix.
+    // Only the last segment may be empty: it is the one after the trailing slash of a prefix.
     let mut segments = name.split('/').peekable();
     while let Some(segment) = segments.next() {
         match segment {
@@ -185,9 +166,188 @@ fn check(name: &str) -> Result<(), ObjectNameError> {
     Ok(())
 }
 
-/// Marks that make text read in another order than it is stored (Unicode UAX #9), and the line separators.
+/// Marks that display text in another order than it is stored in (Unicode UAX #9), and the line
+/// separators.
 fn is_direction_mark(c: char) -> bool {
-    matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+    matches!(c,
+        '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The sizes that an upload may have, in bytes, both ends included: the `content-length-range` of a
+/// policy.
+///
+/// OSS accepts at most 5 GiB in one form upload ([PostObject]).
+///
+/// ```
+/// use tower_aliyun_oss::protocol::SizeRange;
+///
+/// let range = SizeRange::new(1, 10 * 1024 * 1024)?;
+/// assert!(range.contains(1) && !range.contains(0));
+/// assert!(SizeRange::new(2, 1).is_err());
+/// # Ok::<(), tower_aliyun_oss::protocol::SizeRangeError>(())
+/// ```
+///
+/// [PostObject]: https://www.alibabacloud.com/help/en/oss/developer-reference/postobject
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct SizeRange {
+    min: u64,
+    max: u64,
+}
+
+impl SizeRange {
+    /// The largest form upload that OSS accepts: 5 GiB.
+    pub const LIMIT: u64 = 5 * 1024 * 1024 * 1024;
+
+    /// Creates a range from `min` to `max` bytes.
+    ///
+    /// # Errors
+    ///
+    /// Fails if `min` is above `max`, which OSS rejects with EC 0006-00000219, or if `max` is above
+    /// [`Self::LIMIT`].
+    pub const fn new(min: u64, max: u64) -> Result<Self, SizeRangeError> {
+        if min > max {
+            return Err(SizeRangeError::Reversed);
+        }
+        if max > Self::LIMIT {
+            return Err(SizeRangeError::TooLarge);
+        }
+        Ok(Self { min, max })
+    }
+
+    /// Returns the smallest size, in bytes.
+    #[must_use]
+    pub const fn min(&self) -> u64 {
+        self.min
+    }
+
+    /// Returns the largest size, in bytes.
+    #[must_use]
+    pub const fn max(&self) -> u64 {
+        self.max
+    }
+
+    /// Returns whether an upload of `size` bytes is within the range.
+    #[must_use]
+    pub const fn contains(&self, size: u64) -> bool {
+        self.min <= size && size <= self.max
+    }
+}
+
+/// Error returned when two numbers are not a valid [`SizeRange`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SizeRangeError {
+    /// The smallest size is above the largest.
+    #[error(
+        "the smallest size is above the largest; OSS rejects such a content-length-range \
+         (EC 0006-00000219)"
+    )]
+    Reversed,
+    /// The largest size is above the limit of OSS for one form upload.
+    #[error("the largest size is above 5 GiB, the limit of OSS for one form upload")]
+    TooLarge,
+}
+
+/// The media type of an object, such as `image/png`: one exact `type/subtype`, without parameters
+/// or wildcards.
+///
+/// The text is kept in lower case: media types are case-insensitive (RFC 9110 section 8.3.1), but
+/// OSS compares the values of a policy byte for byte.
+///
+/// ```
+/// use tower_aliyun_oss::protocol::ContentType;
+///
+/// let png: ContentType = "image/png".parse()?;
+/// assert_eq!(png.as_str(), "image/png");
+/// assert!("image/*".parse::<ContentType>().is_err());
+/// # Ok::<(), tower_aliyun_oss::protocol::ContentTypeError>(())
+/// ```
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ContentType(Box<str>);
+
+impl ContentType {
+    /// Returns the media type, in lower case.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ContentType {
+    type Err = ContentTypeError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (kind, subtype) = text.split_once('/').ok_or(ContentTypeError::Form)?;
+        if kind.contains('*') || subtype.contains('*') {
+            return Err(ContentTypeError::Wildcard);
+        }
+        if !is_restricted_name(kind) || !is_restricted_name(subtype) {
+            return Err(ContentTypeError::Form);
+        }
+        Ok(Self(text.to_ascii_lowercase().into()))
+    }
+}
+
+impl fmt::Display for ContentType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Error returned when a text is not the media type of an object.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ContentTypeError {
+    /// The text is not `type/subtype`. Parameters are rejected too.
+    #[error("a content type must be type/subtype without parameters, for example image/png")]
+    Form,
+    /// The text contains `*`. An object has one type, so list the allowed ones.
+    #[error("a content type must not contain a wildcard; list each type that is allowed")]
+    Wildcard,
+}
+
+/// `restricted-name` of RFC 6838 section 4.2.
+fn is_restricted_name(name: &str) -> bool {
+    name.len() <= 127
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
+}
+
+/// The access control list of an object: the value of `x-oss-object-acl` ([object ACLs]).
+///
+/// There is no `public-read-write`, because it lets anybody overwrite the uploaded object.
+///
+/// [object ACLs]: https://www.alibabacloud.com/help/en/oss/user-guide/object-acl
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum ObjectAcl {
+    /// `private`: only the owner and those whom the owner authorizes.
+    #[default]
+    Private,
+    /// `public-read`: anybody can read the object.
+    PublicRead,
+    /// `default`: the ACL of the bucket applies.
+    Bucket,
+}
+
+impl ObjectAcl {
+    /// Returns the value as OSS spells it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Private => "private",
+            Self::PublicRead => "public-read",
+            Self::Bucket => "default",
+        }
+    }
+}
+
+impl fmt::Display for ObjectAcl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 #[cfg(test)]
@@ -247,5 +407,53 @@ mod tests {
         let prefix: ObjectPrefix = "user/1/".parse().unwrap();
         assert!(prefix.contains(&"user/1/a".parse().unwrap()));
         assert!(!prefix.contains(&"user/10/a".parse().unwrap()));
+    }
+
+    #[test]
+    fn ranges() {
+        let one = SizeRange::new(7, 7).unwrap();
+        assert!(one.contains(7) && !one.contains(6) && !one.contains(8));
+        assert_eq!(
+            SizeRange::new(0, SizeRange::LIMIT).unwrap().max(),
+            5_368_709_120
+        );
+        assert_eq!(
+            SizeRange::new(0, SizeRange::LIMIT + 1),
+            Err(SizeRangeError::TooLarge)
+        );
+        assert_eq!(SizeRange::new(u64::MAX, 0), Err(SizeRangeError::Reversed));
+        assert_eq!(SizeRange::new(0, u64::MAX), Err(SizeRangeError::TooLarge));
+    }
+
+    #[test]
+    fn object_types() {
+        let svg: ContentType = "Image/SVG+xml".parse().unwrap();
+        assert_eq!(svg.to_string(), "image/svg+xml");
+        for wildcard in ["*/*", "image/*"] {
+            assert_eq!(
+                wildcard.parse::<ContentType>(),
+                Err(ContentTypeError::Wildcard)
+            );
+        }
+        for odd in [
+            "",
+            "png",
+            "/png",
+            "image/",
+            "image/png; q=1",
+            "image/png\r\nx: y",
+            "image/p ng",
+            "a/b/c",
+        ] {
+            assert_eq!(
+                odd.parse::<ContentType>(),
+                Err(ContentTypeError::Form),
+                "{odd:?}"
+            );
+        }
+        // Each says what to do.
+        let said = |error: ContentTypeError| error.to_string();
+        assert!(said(ContentTypeError::Form).contains("type/subtype"));
+        assert!(said(ContentTypeError::Wildcard).contains("list each type"));
     }
 }

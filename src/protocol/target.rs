@@ -1,21 +1,23 @@
-//! The request target of a callback, which is part of what OSS signs.
+//! The request target of a callback, which is part of the text that OSS signs.
 
-use std::{borrow::Cow, error::Error, fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use http::uri::PathAndQuery;
 use percent_encoding::percent_decode;
 
-/// The path and query that OSS calls, exactly as they were sent.
+/// The path and query that OSS requests, exactly as sent.
 ///
-/// OSS signs `url_decode(path) + query + "\n" + body`. Decoding makes that text ambiguous: `/a%3Fb` and `/a?b`, or
-/// `/%69` and `/i`, are signed alike. A target is therefore taken only in its one canonical spelling:
+/// OSS signs `url_decode(path) + query + "\n" + body`. Decoding makes that text ambiguous: `/a%3Fb`
+/// and `/a?b` have the same signature, and so do `/%69` and `/i`. A target is therefore accepted
+/// only in its canonical spelling:
 ///
-/// * the path starts with `/` and holds letters, digits, `-._~`, `!$&'()*,;=:@` and `/`;
-/// * `%XX` only for bytes from 0x80, in upper-case hex, and what they spell is UTF-8;
-/// * no `+`, no segment `.` or `..`, no empty segment but the last (`/` and one trailing slash are canonical);
-/// * the query is whatever was sent, its `?` included even when nothing follows.
+/// * the path starts with `/` and contains only letters, digits, `-._~`, `!$&'()*,;=:@` and `/`;
+/// * `%XX` appears only for bytes from 0x80 on, in upper-case hex, and the decoded path is UTF-8;
+/// * the path has no `+`, no segment `.` or `..`, and no empty segment except the last (`/` and one
+///   trailing slash are canonical);
+/// * the query is kept as sent, including a `?` with nothing after it.
 ///
-/// With these rules two different targets never lead to the same signed text.
+/// Under these rules two different targets never have the same signed text.
 ///
 /// ```
 /// use tower_aliyun_oss::protocol::{CallbackTarget, TargetError};
@@ -33,41 +35,44 @@ use percent_encoding::percent_decode;
 pub struct CallbackTarget(PathAndQuery);
 
 impl CallbackTarget {
-    /// Takes the path and query of a request, if the path is spelled canonically.
+    /// Creates a target from the path and query of a request.
     ///
     /// # Errors
     ///
-    /// When it is not; the error says which rule it breaks.
+    /// Fails if the path is not canonical. The error names the rule that the path breaks.
     pub fn canonical(target: PathAndQuery) -> Result<Self, TargetError> {
         let target = origin_form(target)?;
         check_path(target.path())?;
         Ok(Self(target))
     }
 
-    /// Takes a target whose raw path has been compared, byte for byte, with a configured one.
+    /// Creates a target whose raw path the caller has compared, byte for byte, with a configured
+    /// path. The comparison fixes the spelling, so the path need not be canonical.
     pub(crate) fn with_expected_path(target: PathAndQuery) -> Result<Self, TargetError> {
         origin_form(target).map(Self)
     }
 
-    /// The path, still percent-encoded.
+    /// Returns the path, still percent-encoded.
     #[must_use]
     pub fn path(&self) -> &str {
         self.0.path()
     }
 
-    /// The query without its `?`, still percent-encoded; `Some("")` when there is a `?` and nothing behind it.
+    /// Returns the query without its `?`, still percent-encoded; `Some("")` if nothing follows the
+    /// `?`.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
         self.0.query()
     }
 
-    /// Path and query as they were sent.
+    /// Returns path and query as sent.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
-    /// The first part of the signed text: the decoded path, then the query with its `?` as it was sent.
+    /// Returns the first part of the signed text: the decoded path, and the query as sent,
+    /// including its `?`.
     pub(crate) fn signed_parts(&self) -> (Cow<'_, [u8]>, &[u8]) {
         let path = self.path();
         let query = self.as_str().get(path.len()..).unwrap_or_default();
@@ -79,7 +84,7 @@ impl FromStr for CallbackTarget {
     type Err = TargetError;
 
     fn from_str(target: &str) -> Result<Self, Self::Err> {
-        // `PathAndQuery` drops a fragment and, if there is one, the reader meant something else.
+        // `PathAndQuery` silently drops a fragment, and the target would differ from the text.
         if target.contains('#') {
             return Err(TargetError::Character);
         }
@@ -96,52 +101,44 @@ impl fmt::Display for CallbackTarget {
     }
 }
 
-/// Why a path is not in its canonical spelling.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// Error returned when a target is not canonical, or its path is not configured.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TargetError {
     /// The target does not start with `/`.
+    #[error("the callback target does not start with a slash")]
     NotOriginForm,
-    /// A `+`, which some decoders read as a space.
+    /// The path contains `+`, which some decoders read as a space.
+    #[error("the callback path contains a plus sign, which decoders interpret differently")]
     Plus,
-    /// An encoded ASCII character, lower-case hex, or a `%` that is no escape.
+    /// The path contains an encoded ASCII character, lower-case hex, or a `%` that does not start
+    /// an escape.
+    #[error("the callback path contains an escape that is not upper-case hex of a non-ASCII byte")]
     Encoded,
-    /// The escapes do not spell UTF-8.
+    /// The decoded path is not UTF-8.
+    #[error("the escapes in the callback path do not decode to UTF-8")]
     NotUtf8,
-    /// A character that a path cannot hold unencoded.
+    /// The path contains a character that a path cannot contain unencoded.
+    #[error(
+        "the callback path contains a character that is not allowed unencoded (did a proxy decode \
+         the path?)"
+    )]
     Character,
-    /// A segment `.` or `..`.
+    /// The path contains a segment `.` or `..`.
+    #[error("the callback path contains a segment \".\" or \"..\"")]
     DotSegment,
-    /// An empty segment before the last.
+    /// The path contains an empty segment before the last.
+    #[error("the callback path contains an empty segment")]
     EmptySegment,
-    /// A path other than the configured ones.
+    /// The path is not one of the configured paths.
+    #[error("the callback was signed for a path that is not configured")]
     NotConfigured,
 }
 
-impl fmt::Display for TargetError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotOriginForm => "the callback target does not start with a slash",
-            Self::Plus => "the callback path holds a plus sign, which decoders disagree about",
-            Self::Encoded => {
-                "the callback path holds an escape other than upper-case hex of a non-ascii byte"
-            }
-            Self::NotUtf8 => "the escapes in the callback path do not spell utf-8",
-            Self::Character => {
-                "the callback path holds a character that must not be there unencoded \
-                 (was it decoded on the way?)"
-            }
-            Self::DotSegment => "the callback path holds a segment \".\" or \"..\"",
-            Self::EmptySegment => "the callback path holds an empty segment",
-            Self::NotConfigured => "the callback was signed for a path other than the configured",
-        })
-    }
-}
-
-impl Error for TargetError {}
-
-/// The URI of a request in absolute form can have a query and no path at all (`http://h?a`); its `path()` is then `/`
-/// all the same, while the text is without it.
+/// Rejects a target without a path.
+///
+/// A request URI in absolute form can have a query and no path (`http://h?a`). `path()` then
+/// returns `/`, although the text does not contain it, and the signed text would be wrong.
 fn origin_form(target: PathAndQuery) -> Result<PathAndQuery, TargetError> {
     if target.as_str().starts_with('/') {
         Ok(target)
@@ -155,6 +152,7 @@ fn check_path(path: &str) -> Result<(), TargetError> {
     if bytes.first() != Some(&b'/') {
         return Err(TargetError::NotOriginForm);
     }
+    // UTF-8 is checked only if there are escapes: every raw byte that passes below is ASCII.
     let mut escaped = false;
     let mut segment_start = 1;
     let mut at = 1;
@@ -169,7 +167,7 @@ fn check_path(path: &str) -> Result<(), TargetError> {
             }
             b'%' => {
                 match bytes.get(at + 1..at + 3) {
-                    // The high nibble from 8 on: a byte from 0x80.
+                    // A high nibble of 8 or more means a byte from 0x80 on, so not ASCII.
                     Some([b'8' | b'9' | b'A'..=b'F', b'0'..=b'9' | b'A'..=b'F']) => {}
                     _ => return Err(TargetError::Encoded),
                 }
@@ -273,13 +271,14 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Decoding a canonical path loses nothing: encoding the non-ASCII bytes again gives the path back.
+        /// Decoding a canonical path is reversible: encoding the non-ASCII bytes restores the path.
         #[test]
         fn canonical_paths_decode_injectively(path in "/[a-z%89AEF.+/\u{e4}]{0,24}") {
             if let Ok(target) = path.parse::<CallbackTarget>() {
                 let decoded = target.signed_parts().0.into_owned();
                 let text = String::from_utf8(decoded).unwrap();
-                let encoded = percent_encoding::utf8_percent_encode(&text, percent_encoding::CONTROLS);
+                let encoded =
+                    percent_encoding::utf8_percent_encode(&text, percent_encoding::CONTROLS);
                 proptest::prop_assert_eq!(encoded.to_string(), path);
             }
         }

@@ -209,7 +209,7 @@ fn a_setting_that_cannot_be_is_said_at_the_start() {
         (
             "OSS_HOST",
             "bucket.example",
-            "error: OSS_HOST is \"bucket.example\": the upload host needs http",
+            "error: OSS_HOST is \"bucket.example\": the upload host must start with http",
         ),
         (
             "OSS_UPLOAD_DIR",
@@ -237,7 +237,7 @@ fn a_setting_that_cannot_be_is_said_at_the_start() {
         (
             "OSS_CALLBACK_URL",
             "http://h/a%2Fb",
-            "the callback path holds an escape",
+            "the callback path contains an escape",
         ),
     ] {
         let output = Command::new(example())

@@ -119,7 +119,7 @@ fn errors_of_the_protocol() {
         (Target::NotOriginForm, "start with a slash"),
         (Target::Plus, "plus"),
         (Target::Encoded, "escape"),
-        (Target::NotUtf8, "utf-8"),
+        (Target::NotUtf8, "UTF-8"),
         (Target::Character, "unencoded"),
         (Target::DotSegment, "\"..\""),
         (Target::EmptySegment, "empty segment"),

@@ -1,10 +1,19 @@
-//! A target that may have been signed.
+//! The targets that OSS may have signed.
 
-use std::fmt::{self, Write as _};
+use std::{
+    fmt::{self, Write as _},
+    str,
+};
 
-use http::HeaderName;
+use http::{HeaderMap, HeaderName, request::Parts};
+use percent_encoding::{AsciiSet, percent_decode, percent_encode};
 
-/// A target that OSS may have signed: where it comes from, and what was done to it.
+use crate::{
+    callback::rules::Rules,
+    protocol::percent::{self, UNRESERVED},
+};
+
+/// A target that OSS may have signed: its origin, and the change applied to it.
 #[derive(Clone, Eq, PartialEq)]
 pub struct TargetCandidate {
     origin: TargetOrigin,
@@ -13,7 +22,7 @@ pub struct TargetCandidate {
 }
 
 impl TargetCandidate {
-    pub(super) fn new(origin: TargetOrigin, change: Option<TargetChange>, text: Vec<u8>) -> Self {
+    fn new(origin: TargetOrigin, change: Option<TargetChange>, text: Vec<u8>) -> Self {
         Self {
             origin,
             change,
@@ -21,21 +30,22 @@ impl TargetCandidate {
         }
     }
 
-    /// Where it comes from.
+    /// Returns where the target comes from.
     #[must_use]
     pub fn origin(&self) -> &TargetOrigin {
         &self.origin
     }
 
-    /// What was changed in it, if it is not as it comes from there.
+    /// Returns the change applied to it, or `None` if it is exactly as it came from its origin.
     #[must_use]
     pub fn change(&self) -> Option<TargetChange> {
         self.change
     }
 
-    /// What OSS signs of it: the decoded path, and the query with its `?` as it is.
+    /// Returns the text that OSS signs for this target: the decoded path, and the query as sent,
+    /// including its `?`.
     ///
-    /// It may have been in a header, and can hold anything: escape it before it is shown to anybody.
+    /// The text may come from a header and can contain anything, so escape it before showing it.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.text
@@ -52,7 +62,7 @@ impl fmt::Debug for TargetCandidate {
     }
 }
 
-/// The text in quotes, escaped and not too long; then where it comes from.
+/// Writes the text in quotes, escaped and truncated, and then its origin and change.
 impl fmt::Display for TargetCandidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, which is {}", Escaped(&self.text), self.origin)?;
@@ -63,26 +73,27 @@ impl fmt::Display for TargetCandidate {
     }
 }
 
-/// Where a [`TargetCandidate`] comes from.
+/// The origin of a [`TargetCandidate`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum TargetOrigin {
-    /// What was verified: the answer of [`target_uri`](crate::OssCallbackLayer::target_uri), else axum's
-    /// `OriginalUri`, else the URI of the request.
+    /// The verified target: the result of [`target_uri`](crate::OssCallbackLayer::target_uri), or
+    /// else axum's `OriginalUri`, or else the URI of the request.
     Verified,
-    /// The URI of the request, where something else was verified.
+    /// The URI of the request, if it is not the verified target.
     RequestUri,
-    /// axum's `OriginalUri`, where something else was verified.
+    /// axum's `OriginalUri`, if it is not the verified target.
     OriginalUri,
-    /// Path and query of this header.
+    /// The path and query in this header.
     Header(HeaderName),
-    /// The path of this header, with the query of the request.
+    /// The path in this header, with the query of the request.
     HeaderPath(HeaderName),
-    /// The path of the request, with the query of this header.
+    /// The path of the request, with the query in this header.
     HeaderQuery(HeaderName),
-    /// The target of the request behind what `x-forwarded-prefix` says.
+    /// The target of the request after the prefix in `x-forwarded-prefix`.
     ForwardedPrefix,
-    /// The target of the request behind this prefix of [`diagnose_prefix`](crate::OssCallbackLayer::diagnose_prefix).
+    /// The target of the request after this prefix of
+    /// [`diagnose_prefix`](crate::OssCallbackLayer::diagnose_prefix).
     PrefixAdded(Box<str>),
     /// The target of the request without this prefix of
     /// [`diagnose_prefix`](crate::OssCallbackLayer::diagnose_prefix).
@@ -92,26 +103,26 @@ pub enum TargetOrigin {
 impl fmt::Display for TargetOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Verified => f.write_str("the target that was verified"),
-            Self::RequestUri => f.write_str("the uri of the request"),
+            Self::Verified => f.write_str("the target that the layer verified"),
+            Self::RequestUri => f.write_str("the URI of the request"),
             Self::OriginalUri => f.write_str("axum's OriginalUri"),
             Self::Header(name) => write!(f, "the target in the header {name}"),
             Self::HeaderPath(name) => {
-                write!(f, "the path in the header {name} with the query received")
+                write!(f, "the path in the header {name} with the received query")
             }
             Self::HeaderQuery(name) => {
-                write!(f, "the path received with the query in the header {name}")
+                write!(f, "the received path with the query in the header {name}")
             }
-            Self::ForwardedPrefix => f.write_str(
-                "the target received behind the prefix in the header x-forwarded-prefix",
-            ),
+            Self::ForwardedPrefix => {
+                f.write_str("the received target after the prefix in the header x-forwarded-prefix")
+            }
             Self::PrefixAdded(prefix) => {
                 let prefix = Escaped(prefix.as_bytes());
-                write!(f, "the target received behind the prefix {prefix}")
+                write!(f, "the received target after the prefix {prefix}")
             }
             Self::PrefixStripped(prefix) => {
                 let prefix = Escaped(prefix.as_bytes());
-                write!(f, "the target received without the prefix {prefix}")
+                write!(f, "the received target without the prefix {prefix}")
             }
         }
     }
@@ -119,7 +130,7 @@ impl fmt::Display for TargetOrigin {
 
 macro_rules! changes {
     ($($(#[$doc:meta])* $change:ident, $text:literal;)*) => {
-        /// What was done to a target, to get what was signed.
+        /// The change that turns a target into the one that OSS may have signed.
         #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
         #[non_exhaustive]
         pub enum TargetChange {
@@ -137,47 +148,47 @@ macro_rules! changes {
 }
 
 changes! {
-    /// The query left out: something in front adds it.
+    /// Without the query, which something in front of the layer adds.
     QueryDropped, "without its query";
-    /// A `?` added with nothing behind it, which many proxies drop.
-    QuestionMarkAdded, "with a ? and nothing behind it";
-    /// A slash added at the end of the path.
+    /// With a `?` and an empty query, which many proxies drop.
+    QuestionMarkAdded, "with a ? and nothing after it";
+    /// With a slash at the end of the path.
     SlashAdded, "with a slash at the end of the path";
-    /// The slash at the end of the path left out.
+    /// Without the slash at the end of the path.
     SlashRemoved, "without the slash at the end of the path";
-    /// A slash added at the start of the path, where a proxy makes one of two.
+    /// With a second slash at the start of the path, which proxies merge into one.
     SlashDoubled, "with two slashes at the start of the path";
-    /// The path as it stands, without decoding it: something in front decodes it.
-    PathNotDecoded, "with the path not decoded, which something in front has done already";
-    /// The path decoded twice: something in front encodes it.
+    /// With the path as received, not decoded. Something in front of the layer decodes it.
+    PathNotDecoded, "with the path not decoded, because something in front decodes it already";
+    /// With the path decoded twice. Something in front of the layer encodes it.
     PathDecodedTwice, "with the path decoded twice, because something in front encodes it";
-    /// A space in the path for each `+`.
+    /// With a space for each `+` in the path.
     PathPlusAsSpace, "with a space for each + in the path";
-    /// A `+` in the path for each space.
+    /// With a `+` for each space in the path.
     PathSpaceAsPlus, "with a + for each space in the path";
-    /// The query decoded: something in front encodes it.
+    /// With the query decoded. Something in front of the layer encodes it.
     QueryDecoded, "with the query decoded, because something in front encodes it";
-    /// The query encoded: something in front decodes it.
+    /// With the query encoded. Something in front of the layer decodes it.
     QueryEncoded, "with the query encoded, because something in front decodes it";
-    /// `%20` in the query for each `+`.
+    /// With `%20` for each `+` in the query.
     QueryPlusAsPercent20, "with %20 for each + in the query";
-    /// `+` in the query for each `%20`.
+    /// With `+` for each `%20` in the query.
     QueryPercent20AsPlus, "with + for each %20 in the query";
-    /// The escapes of the query in the other case, upper or lower.
+    /// With the hex digits of the escapes in the query in the other case, upper or lower.
     QueryHexCase, "with the escapes of the query in the other case";
 }
 
-/// Bytes of a request as they may stand in a log: escaped, in quotes, and cut when they are long.
-pub(super) struct Escaped<'t>(pub(super) &'t [u8]);
+/// Formats bytes of a request for a log: escaped, in quotes, and truncated.
+struct Escaped<'t>(&'t [u8]);
 
 impl Escaped<'_> {
-    /// A character more than this is not shown.
+    /// The most characters that are shown.
     const MAX_CHARS: usize = 160;
 }
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // No character has more than four bytes.
+        // A character has at most four bytes.
         let start = self.0.get(..Self::MAX_CHARS * 4).unwrap_or(self.0);
         let text = String::from_utf8_lossy(start);
         f.write_char('"')?;
@@ -188,4 +199,275 @@ impl fmt::Display for Escaped<'_> {
         let cut = start.len() < self.0.len() || text.chars().nth(Self::MAX_CHARS).is_some();
         f.write_str(if cut { " (cut)" } else { "" })
     }
+}
+
+/// The most targets that are tried.
+const MAX_TARGETS: usize = 64;
+
+/// The most prefixes of [`Rules::diagnose_prefix`] that are tried.
+const MAX_PREFIXES: usize = 16;
+
+/// The longest header value that is tried, in bytes.
+const MAX_HEADER_LEN: usize = 8 * 1024;
+
+/// The headers in which proxies forward the target that they received. In this order: Traefik and
+/// Caddy in authorization subrequests, nginx by convention, IIS and Azure, IIS URL Rewrite, Envoy,
+/// Traefik's ReplacePath, Kong.
+const TARGET_HEADERS: [HeaderName; 7] = [
+    HeaderName::from_static("x-forwarded-uri"),
+    HeaderName::from_static("x-original-uri"),
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-rewrite-url"),
+    HeaderName::from_static("x-envoy-original-path"),
+    HeaderName::from_static("x-replaced-path"),
+    HeaderName::from_static("x-forwarded-path"),
+];
+
+const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+
+/// Encodes a decoded query without changing its structure: the delimiters, and `%` and `+`, which
+/// may belong to escapes that are left, stay raw.
+const QUERY: &AsciiSet = &UNRESERVED
+    .remove(b'?')
+    .remove(b'&')
+    .remove(b'=')
+    .remove(b'%')
+    .remove(b'+');
+
+/// Returns the targets that OSS may have signed, the most likely first, and whether a limit omitted
+/// some.
+pub(super) fn candidates(parts: &Parts, rules: &Rules) -> (Vec<TargetCandidate>, bool) {
+    let own = own(parts, rules);
+    let mut bases = own.clone();
+    for (_, target) in &own {
+        from_headers(&parts.headers, target, &mut bases);
+        from_prefixes(&parts.headers, target, rules, &mut bases);
+    }
+    let mut all = Candidates {
+        list: Vec::new(),
+        cut: rules.diagnose_prefixes().len() > MAX_PREFIXES,
+    };
+    // Unchanged targets come before changed ones, so that the simplest explanation is found first.
+    for (origin, target) in &bases {
+        all.push(origin, None, target.signed());
+    }
+    for (origin, target) in &bases {
+        if all.list.len() == MAX_TARGETS {
+            all.cut = true;
+            break;
+        }
+        target.changes(|change, text| all.push(origin, Some(change), text));
+    }
+    (all.list, all.cut)
+}
+
+struct Candidates {
+    list: Vec<TargetCandidate>,
+    cut: bool,
+}
+
+impl Candidates {
+    fn push(&mut self, origin: &TargetOrigin, change: Option<TargetChange>, text: Vec<u8>) {
+        // The first origin of a text is the most likely one, and the one that the advice names.
+        if self.list.iter().any(|known| known.as_bytes() == text) {
+            return;
+        }
+        if self.list.len() == MAX_TARGETS {
+            self.cut = true;
+            return;
+        }
+        let candidate = TargetCandidate::new(origin.clone(), change, text);
+        self.list.push(candidate);
+    }
+}
+
+/// A path, and a query including its `?`, both as received.
+#[derive(Clone, Eq, PartialEq)]
+struct Target {
+    path: String,
+    query: String,
+}
+
+impl Target {
+    fn new(path: impl Into<String>, query: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            query: query.into(),
+        }
+    }
+
+    fn split(target: &str) -> Self {
+        let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+        Self::new(path, query)
+    }
+
+    fn decoded(&self) -> Vec<u8> {
+        percent_decode(self.path.as_bytes()).collect()
+    }
+
+    fn signed(&self) -> Vec<u8> {
+        [&*self.decoded(), self.query.as_bytes()].concat()
+    }
+
+    fn changes(&self, mut take: impl FnMut(TargetChange, Vec<u8>)) {
+        let decoded = self.decoded();
+        let query = self.query.as_bytes();
+        if query.is_empty() {
+            take(TargetChange::QuestionMarkAdded, [&*decoded, b"?"].concat());
+        } else {
+            take(TargetChange::QueryDropped, decoded.clone());
+        }
+        match decoded.strip_suffix(b"/") {
+            Some(shorter) if !shorter.is_empty() => {
+                take(TargetChange::SlashRemoved, [shorter, query].concat());
+            }
+            _ => take(TargetChange::SlashAdded, [&*decoded, b"/", query].concat()),
+        }
+        take(
+            TargetChange::SlashDoubled,
+            [b"/", &*decoded, query].concat(),
+        );
+        take(
+            TargetChange::PathNotDecoded,
+            [self.path.as_bytes(), query].concat(),
+        );
+        let twice: Vec<u8> = percent_decode(&decoded).collect();
+        take(TargetChange::PathDecodedTwice, [&*twice, query].concat());
+        let spaced = replace(&decoded, b'+', b' ');
+        take(TargetChange::PathPlusAsSpace, [&*spaced, query].concat());
+        let plussed = replace(&decoded, b' ', b'+');
+        take(TargetChange::PathSpaceAsPlus, [&*plussed, query].concat());
+        for (change, query) in [
+            (TargetChange::QueryDecoded, percent_decode(query).collect()),
+            (
+                TargetChange::QueryEncoded,
+                percent_encode(query, QUERY).to_string().into_bytes(),
+            ),
+            (
+                TargetChange::QueryPlusAsPercent20,
+                self.query.replace('+', "%20").into_bytes(),
+            ),
+            (
+                TargetChange::QueryPercent20AsPlus,
+                self.query.replace("%20", "+").into_bytes(),
+            ),
+            (
+                TargetChange::QueryHexCase,
+                percent::map_hex_digits(query, u8::to_ascii_uppercase),
+            ),
+            (
+                TargetChange::QueryHexCase,
+                percent::map_hex_digits(query, u8::to_ascii_lowercase),
+            ),
+        ] {
+            take(change, [&*decoded, &*query].concat());
+        }
+    }
+}
+
+/// Returns the targets that come from the request itself. The verified target, if there is
+/// one, comes first.
+fn own(parts: &Parts, rules: &Rules) -> Vec<(TargetOrigin, Target)> {
+    let verified = rules.signed_target(parts);
+    #[cfg(feature = "axum")]
+    let original = parts.extensions.get::<axum::extract::OriginalUri>();
+    let all = [
+        (TargetOrigin::Verified, verified.as_ref()),
+        (TargetOrigin::RequestUri, parts.uri.path_and_query()),
+        #[cfg(feature = "axum")]
+        (
+            TargetOrigin::OriginalUri,
+            original.and_then(|original| original.0.path_and_query()),
+        ),
+    ];
+    let mut own: Vec<(TargetOrigin, Target)> = Vec::new();
+    for (origin, target) in all {
+        let target = target.map(|target| Target::split(target.as_str()));
+        match target {
+            Some(target) if own.iter().all(|(_, known)| *known != target) => {
+                own.push((origin, target));
+            }
+            _ => {}
+        }
+    }
+    own
+}
+
+fn from_headers(headers: &HeaderMap, own: &Target, bases: &mut Vec<(TargetOrigin, Target)>) {
+    for name in TARGET_HEADERS {
+        let Some(theirs) = text(headers, &name).and_then(in_origin_form) else {
+            continue;
+        };
+        let theirs = Target::split(theirs);
+        let path = Target::new(&*theirs.path, &*own.query);
+        let query = Target::new(&*own.path, &*theirs.query);
+        bases.push((TargetOrigin::Header(name.clone()), theirs));
+        bases.push((TargetOrigin::HeaderPath(name.clone()), path));
+        // Several of these headers contain only a path, so a missing query means nothing.
+        if !query.query.is_empty() {
+            bases.push((TargetOrigin::HeaderQuery(name), query));
+        }
+    }
+}
+
+fn from_prefixes(
+    headers: &HeaderMap,
+    own: &Target,
+    rules: &Rules,
+    bases: &mut Vec<(TargetOrigin, Target)>,
+) {
+    if let Some(prefixes) = text(headers, &X_FORWARDED_PREFIX) {
+        // Each proxy of a chain appends its prefix, the outermost first.
+        let mut path = String::new();
+        for prefix in prefixes
+            .split(',')
+            .map(|prefix| prefix.trim().trim_matches('/'))
+        {
+            if !prefix.is_empty() {
+                path.push('/');
+                path.push_str(prefix);
+            }
+        }
+        path.push_str(&own.path);
+        bases.push((
+            TargetOrigin::ForwardedPrefix,
+            Target::new(path, &*own.query),
+        ));
+    }
+    for prefix in rules.diagnose_prefixes().iter().take(MAX_PREFIXES) {
+        let added = Target::new(format!("{prefix}{}", own.path), &*own.query);
+        bases.push((TargetOrigin::PrefixAdded(prefix.clone()), added));
+        // Only whole segments are stripped: `/g` is not a prefix of `/gway`.
+        let rest = match own.path.strip_prefix(&**prefix) {
+            Some("") => "/",
+            Some(rest) if rest.starts_with('/') => rest,
+            _ => continue,
+        };
+        let stripped = Target::new(rest, &*own.query);
+        bases.push((TargetOrigin::PrefixStripped(prefix.clone()), stripped));
+    }
+}
+
+/// Returns the first value of a header, if it is UTF-8 and not too long.
+fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    let value = headers.get(name)?.as_bytes();
+    // `HeaderValue::to_str` accepts only ASCII, but a proxy may have decoded the target.
+    str::from_utf8(value)
+        .ok()
+        .filter(|text| text.len() <= MAX_HEADER_LEN)
+}
+
+/// Returns the path and query of a target that may be an absolute URL.
+fn in_origin_form(target: &str) -> Option<&str> {
+    if target.starts_with('/') {
+        return Some(target);
+    }
+    let (_, rest) = target.split_once("://")?;
+    rest.find('/').and_then(|at| rest.get(at..))
+}
+
+fn replace(text: &[u8], from: u8, to: u8) -> Vec<u8> {
+    text.iter()
+        .map(|&byte| if byte == from { to } else { byte })
+        .collect()
 }

@@ -1,45 +1,44 @@
-//! Why the body of a callback could not be read.
+//! Error of a callback body that cannot be read.
 
-use std::{
-    error::Error,
-    fmt::{self, Write as _},
-};
+use std::fmt::{self, Write as _};
 
-/// The most characters of a field's name that an error repeats.
+/// The most characters of a field name that an error repeats.
 const MAX_FIELD: usize = 64;
 
-/// The most characters of a parser's complaint that an error repeats: it can quote the body.
+/// The most characters of a parser message that an error repeats. The message can quote the body.
 const MAX_DETAIL: usize = 160;
 
-/// A verified body that could not be read.
+/// Error returned when a verified body cannot be read.
 ///
-/// The callback is still verified, and [`body`](super::super::VerifiedCallback::body) still has its bytes. What the
-/// error repeats of the body is escaped and cut, so it can go into a log; the answer to OSS goes to the uploader,
-/// and should not hold it.
-#[derive(Clone, Debug)]
+/// The callback is still verified, and [`body`](crate::callback::VerifiedCallback::body) still
+/// returns its bytes. Whatever the error repeats of the body is escaped and truncated, so it is
+/// safe to log. Do not put it into the response: OSS forwards that to the uploader.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{kind}{}", place(.field.as_deref(), *.offset))]
 pub struct EventError {
     kind: EventErrorKind,
     field: Option<Box<str>>,
     offset: Option<usize>,
+    #[source]
     detail: Option<Detail>,
 }
 
 impl EventError {
-    /// What kind of error it is.
+    /// Returns the kind of error.
     #[must_use]
     pub fn kind(&self) -> EventErrorKind {
         self.kind
     }
 
-    /// The field it is about, when that is known: escaped, and at most 64 characters of it. Deeper in JSON it is a
-    /// path, such as `image.height`.
+    /// Returns the name of the field that caused the error, if it is known: escaped, and at most 64
+    /// characters of it. For nested JSON it is a path, such as `image.height`.
     #[must_use]
     pub fn field(&self) -> Option<&str> {
         self.field.as_deref()
     }
 
-    /// The place in the body, when that is known: in a form the byte its field begins with, in JSON the last byte
-    /// that was read. Counted from 0, in the body as it was signed.
+    /// Returns the position of the error, if it is known, as an offset from 0 into the signed body.
+    /// In a form it is the first byte of the field, in JSON the last byte that the parser read.
     #[must_use]
     pub fn offset(&self) -> Option<usize> {
         self.offset
@@ -55,7 +54,7 @@ impl EventError {
     }
 
     pub(super) fn in_field(mut self, field: impl fmt::Display) -> Self {
-        // Shown between quotes, so quotes are escaped too.
+        // `Display` puts the name between quotes, so quotes are escaped too.
         self.field = Some(escaped(field, MAX_FIELD, |_| true));
         self
     }
@@ -66,74 +65,50 @@ impl EventError {
     }
 
     pub(super) fn because(mut self, detail: impl fmt::Display) -> Self {
-        // Prose with quotes in it: what stands between them has been escaped by serde.
+        // The message contains quotes of its own. serde has escaped the text between them.
         let detail = escaped(detail, MAX_DETAIL, |c| !matches!(c, '"' | '\'' | '\\'));
         self.detail = Some(Detail(detail));
         self
     }
 }
 
-impl fmt::Display for EventError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.kind.fmt(f)?;
-        match (&self.field, self.offset) {
-            (Some(field), Some(offset)) => write!(f, ": field \"{field}\", byte {offset}"),
-            (Some(field), None) => write!(f, ": field \"{field}\""),
-            (None, Some(offset)) => write!(f, ": byte {offset}"),
-            (None, None) => Ok(()),
-        }
-    }
-}
-
-impl Error for EventError {
-    /// What the parser said, escaped and cut.
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.detail.as_ref().map(|detail| detail as _)
-    }
-}
-
-/// The parser's own error is not kept: its text can hold the body, unescaped and whole.
-#[derive(Clone, Debug)]
+/// The message of the parser. The parser error itself is not kept, because its text can contain the
+/// whole body, unescaped.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
 struct Detail(Box<str>);
 
-impl fmt::Display for Detail {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Error for Detail {}
-
-/// What is wrong with a body.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+/// The kind of an [`EventError`].
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EventErrorKind {
-    /// Bytes that are not UTF-8: as they stand, or once a form is decoded.
+    /// The body is not UTF-8, either as received or after form decoding.
+    #[error("the callback body is not UTF-8; read its bytes instead")]
     NotUtf8,
-    /// The content type says JSON, and the body is none, even with its empty numbers filled in.
+    /// The content type is JSON, but the body is not, even after the repair of empty numbers.
+    #[error(
+        "the callback body is not JSON, although its content type is; check callbackBody, and put \
+         no quotes around its variables"
+    )]
     NotJson,
-    /// A name stands twice at the top level, in whatever spelling.
+    /// The top level contains the same name twice, in any spelling.
+    #[error("the callback body contains a field twice; name it once in callbackBody")]
     DuplicateField,
-    /// A field is missing, or is not what the type it is read into asks for.
+    /// A field is missing, or its value does not fit the type that the body is deserialized into.
+    #[error(
+        "the callback body does not match the type it is deserialized into; compare its fields \
+         with callbackBody"
+    )]
     Mismatch,
 }
 
-impl fmt::Display for EventErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotUtf8 => "the callback body is not utf-8, read its bytes yourself",
-            Self::NotJson => {
-                "the callback body is not json as its content type says, check callbackBody and \
-                 put no quotes around its variables"
-            }
-            Self::DuplicateField => {
-                "the callback body gives a field twice, name it once in callbackBody"
-            }
-            Self::Mismatch => {
-                "the callback body does not fit the type it is read into, compare its fields with \
-                 callbackBody"
-            }
-        })
+/// Formats the position of an error as a suffix of its message.
+fn place(field: Option<&str>, offset: Option<usize>) -> String {
+    match (field, offset) {
+        (Some(field), Some(offset)) => format!(": field \"{field}\", byte {offset}"),
+        (Some(field), None) => format!(": field \"{field}\""),
+        (None, Some(offset)) => format!(": byte {offset}"),
+        (None, None) => String::new(),
     }
 }
 
@@ -143,12 +118,12 @@ fn escaped(text: impl fmt::Display, limit: usize, escape: fn(char) -> bool) -> B
         left: limit,
         escape,
     };
-    // It fails where it cuts, and that is as far as it shall go.
+    // `Cut` fails when the limit is reached, which stops the formatting early.
     let _ = write!(cut, "{text}");
     cut.text.into()
 }
 
-/// Takes the first characters of a text, and escapes those that cannot be seen.
+/// A writer that keeps the first characters of a text and escapes invisible ones.
 struct Cut {
     text: String,
     left: usize,
@@ -175,6 +150,8 @@ impl fmt::Write for Cut {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as _;
+
     use super::*;
 
     #[test]
@@ -209,7 +186,7 @@ mod tests {
     #[test]
     fn texts_say_where() {
         let error = EventError::new(EventErrorKind::DuplicateField);
-        let text = "the callback body gives a field twice, name it once in callbackBody";
+        let text = "the callback body contains a field twice; name it once in callbackBody";
         assert_eq!(error.to_string(), text);
         assert_eq!(error.clone().at(7).to_string(), format!("{text}: byte 7"));
         let error = error.in_field("x:a");

@@ -1,4 +1,4 @@
-//! Form bodies.
+//! Deserializer for form bodies.
 
 use std::{borrow::Cow, collections::HashSet};
 
@@ -18,6 +18,7 @@ pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, EventError> {
     let fields = fields(body)?;
     serde_path_to_error::deserialize(Form(&fields)).map_err(|error| {
         let mismatch = EventError::new(Kind::Mismatch).because(error.inner());
+        // A form is flat, so the first segment of the path is the field.
         let Some(Segment::Map { key }) = error.path().iter().next() else {
             return mismatch;
         };
@@ -35,15 +36,18 @@ struct Field<'a> {
     value: Cow<'a, str>,
 }
 
-/// The fields, decoded; no name stands twice.
+/// Decodes the fields and rejects duplicate names.
 ///
-/// `form_urlencoded` alone would put U+FFFD where the bytes are not UTF-8, and so read two objects as one.
+/// Bytes that are not UTF-8 are an error. `form_urlencoded` alone replaces them with U+FFFD, so two
+/// different object names would become the same.
 fn fields(body: &[u8]) -> Result<Vec<Field<'_>>, EventError> {
     let mut fields = Vec::new();
     let mut offset = 0;
+    // `form_urlencoded::parse` over the whole body would not tell where a field starts.
     for pair in body.split(|&byte| byte == b'&') {
         let decoded = form_urlencoded::parse(pair).next();
         if let Some((name, value)) = decoded {
+            // `=` is ASCII, so name and value are UTF-8 if the pair is.
             if percent_decode(pair).decode_utf8().is_err() {
                 return Err(EventError::new(Kind::NotUtf8).in_field(name).at(offset));
             }
@@ -64,10 +68,10 @@ fn fields(body: &[u8]) -> Result<Vec<Field<'_>>, EventError> {
     }
 }
 
-/// The fields as a map of serde.
+/// Deserializes the fields as a map.
 ///
-/// `serde_html_form` is not used for it: it takes an empty value for `Some("")` where JSON has `null`, and brings
-/// four crates to gather the repeated names that are an error here.
+/// `serde_html_form` does not fit: it deserializes an empty value as `Some("")`, where JSON has
+/// `null`, and it adds four crates to collect repeated names, which are an error here.
 #[derive(Clone, Copy)]
 struct Form<'a>(&'a [Field<'a>]);
 
@@ -100,7 +104,8 @@ impl<'de> Deserializer<'de> for Form<'de> {
     }
 }
 
-/// One value: text, or a number or word in text; empty is `None`.
+/// Deserializes one value: a string, or a number or `bool` parsed from it. An empty value is `None`
+/// for an `Option`.
 #[derive(Clone, Copy)]
 struct Value<'a>(&'a str);
 
@@ -117,7 +122,7 @@ macro_rules! parsed {
         $(fn $deserialize<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
             match self.0.parse() {
                 Ok(value) => visitor.$visit(value),
-                // The visitor says what it expects instead.
+                // The visitor rejects the string with a message that names the expected type.
                 Err(_) => visitor.visit_borrowed_str(self.0),
             }
         })*

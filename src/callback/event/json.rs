@@ -1,7 +1,8 @@
-//! JSON bodies.
+//! Deserializer for JSON bodies, and the repair of the invalid JSON that OSS sends.
 
-use std::{collections::HashSet, fmt, str};
+use std::{borrow::Cow, collections::HashSet, fmt, iter, str};
 
+use memchr::memchr2;
 use serde::{
     Deserialize as _,
     de::{
@@ -9,10 +10,7 @@ use serde::{
     },
 };
 
-use super::{
-    error::{EventError, EventErrorKind as Kind},
-    repair::Repaired,
-};
+use super::error::{EventError, EventErrorKind as Kind};
 
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, EventError> {
     let text = str::from_utf8(body)
@@ -29,17 +27,20 @@ pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, EventError> {
     })
 }
 
-/// Checks the whole syntax, and that no name stands twice at the top level: which of the two values counts would be
-/// up to the reader, and a ticket or an object checked by one reader must be the one that another acts on.
+/// Checks the syntax of the whole text, and that no name appears twice at the top level.
 ///
-/// It goes through the text once, by serde_json's way to skip values, which needs no recursion.
+/// Parsers disagree on which of two values counts. The ticket and the object that this crate checks
+/// must be the ones that the handler acts on, so duplicates are rejected.
+///
+/// This is one pass over the text. `IgnoredAny` skips values without recursion, so depth does not
+/// matter.
 fn check_names(repaired: &Repaired<'_>) -> Result<(), EventError> {
     let mut json = serde_json::Deserializer::from_str(repaired.text());
     let mut twice = None;
     let read = if repaired.text().trim_ascii_start().starts_with('{') {
         Names { twice: &mut twice }.deserialize(&mut json)
     } else {
-        // Not a set of fields: up to the type it is read into.
+        // An array or a scalar has no fields; the target type decides whether it fits.
         IgnoredAny::deserialize(&mut json).map(drop)
     };
     read.and_then(|()| json.end()).map_err(|error| match twice {
@@ -51,7 +52,7 @@ fn check_names(repaired: &Repaired<'_>) -> Result<(), EventError> {
 }
 
 fn explain(kind: Kind, error: &serde_json::Error, repaired: &Repaired<'_>) -> EventError {
-    // The place in the repaired text would mislead.
+    // serde_json appends its position, which refers to the repaired text and would mislead.
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     EventError::new(kind)
@@ -59,7 +60,7 @@ fn explain(kind: Kind, error: &serde_json::Error, repaired: &Repaired<'_>) -> Ev
         .because(text.strip_suffix(&place).unwrap_or(&text))
 }
 
-/// The last byte that serde_json has read, where it stands in the body.
+/// Returns the offset in the body of the last byte that serde_json read.
 fn offset(error: &serde_json::Error, repaired: &Repaired<'_>) -> usize {
     let mut line_starts = repaired
         .text()
@@ -75,7 +76,7 @@ fn offset(error: &serde_json::Error, repaired: &Repaired<'_>) -> usize {
     repaired.original_offset((line_start + error.column()).saturating_sub(1))
 }
 
-/// The names at the top level, decoded, so that `"\u0061"` is `"a"`.
+/// Collects the names at the top level, decoded, so that `"\u0061"` equals `"a"`.
 struct Names<'n> {
     twice: &'n mut Option<String>,
 }
@@ -92,7 +93,7 @@ impl<'de> Visitor<'de> for Names<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a json object")
+        f.write_str("a JSON object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
@@ -100,11 +101,233 @@ impl<'de> Visitor<'de> for Names<'_> {
         while let Some(name) = map.next_key::<String>()? {
             if names.contains(&name) {
                 *self.twice = Some(name);
-                return Err(A::Error::custom("a name stands twice"));
+                return Err(A::Error::custom("duplicate name"));
             }
             names.insert(name);
             map.next_value::<IgnoredAny>()?;
         }
         Ok(())
+    }
+}
+
+/// What the repair inserts.
+const NULL: &str = "null";
+
+/// A JSON text in which every member has a value.
+///
+/// OSS writes an empty number as nothing at all: `{"imageInfo.height":,"imageInfo.width":}`. The
+/// repair inserts `null` where a colon outside of a string is followed by a comma or a closing
+/// brace, which never happens in valid JSON. It does not change arrays: in `[${size}]` an empty
+/// number leaves `[]`, which is valid and means something else.
+pub(super) struct Repaired<'a> {
+    text: Cow<'a, str>,
+    /// The offset in `text` of each inserted `null`, in ascending order.
+    inserted: Vec<usize>,
+}
+
+impl<'a> Repaired<'a> {
+    /// Repairs a text in one pass without recursion. Borrows it if there is nothing to insert.
+    pub(super) fn new(json: &'a str) -> Self {
+        let mut repaired = String::new();
+        let mut inserted = Vec::new();
+        let mut copied = 0;
+        for at in gaps(json.as_bytes()) {
+            if inserted.is_empty() {
+                repaired.reserve(json.len() + 4 * NULL.len());
+            }
+            repaired.push_str(&json[copied..at]);
+            inserted.push(repaired.len());
+            repaired.push_str(NULL);
+            copied = at;
+        }
+        let text = if inserted.is_empty() {
+            Cow::Borrowed(json)
+        } else {
+            repaired.push_str(&json[copied..]);
+            Cow::Owned(repaired)
+        };
+        Self { text, inserted }
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Maps an offset in the repaired text to the original text. The bytes of an inserted `null`
+    /// map to the place where it is inserted.
+    pub(super) fn original_offset(&self, offset: usize) -> usize {
+        let before = self.inserted.partition_point(|&at| at <= offset);
+        match self.inserted[..before].last() {
+            Some(&last) => {
+                let within = (offset - last).min(NULL.len());
+                offset - within - (before - 1) * NULL.len()
+            }
+            None => offset,
+        }
+    }
+}
+
+/// Returns the offset after each colon that has no value.
+fn gaps(json: &[u8]) -> impl Iterator<Item = usize> + '_ {
+    let mut at = 0;
+    // The offset after the last colon, until its value starts.
+    let mut open = None;
+    iter::from_fn(move || {
+        while let Some(&byte) = json.get(at) {
+            at += 1;
+            match byte {
+                b' ' | b'\t' | b'\n' | b'\r' => {}
+                b':' => open = Some(at),
+                b',' | b'}' => {
+                    if let Some(gap) = open.take() {
+                        return Some(gap);
+                    }
+                }
+                b'"' => {
+                    open = None;
+                    at = end_of_string(json, at);
+                }
+                _ => open = None,
+            }
+        }
+        None
+    })
+}
+
+/// Returns the offset after the closing quote of the string that `at` is in.
+fn end_of_string(json: &[u8], mut at: usize) -> usize {
+    while let Some(next) = json.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+        at += next;
+        match json.get(at) {
+            Some(b'"') => return at + 1,
+            // A backslash: the next byte cannot end the string.
+            _ => at += 2,
+        }
+    }
+    json.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    #[track_caller]
+    fn repairs(broken: &str, good: &str) {
+        assert_eq!(Repaired::new(broken).text(), good);
+    }
+
+    #[test]
+    fn missing_members_become_null() {
+        repairs(r#"{"a":,"b":}"#, r#"{"a":null,"b":null}"#);
+        repairs(
+            "{\"a\": \t\r\n,\"b\":\n}",
+            "{\"a\":null \t\r\n,\"b\":null\n}",
+        );
+        repairs(r#"{"é":,"b":{"c":}}"#, r#"{"é":null,"b":{"c":null}}"#);
+        repairs(
+            r#"[{"a":},[{"b":,"c":1}]]"#,
+            r#"[{"a":null},[{"b":null,"c":1}]]"#,
+        );
+    }
+
+    #[test]
+    fn strings_are_left_alone() {
+        for text in [
+            r#"{"a":":,","b":":}"}"#,
+            r#"{"a":"\":,","b":"\\\":}"}"#,
+            r#"{":,":1,":}":"\\"}"#,
+            r#"{"\":,":"\"\":,\":}"}"#,
+        ] {
+            let repaired = Repaired::new(text);
+            assert!(matches!(repaired.text, Cow::Borrowed(same) if same == text));
+        }
+        // An even number of backslashes ends the string.
+        repairs(r#"{"a":"\\","b":,"c":1}"#, r#"{"a":"\\","b":null,"c":1}"#);
+    }
+
+    #[test]
+    fn nothing_else_is_repaired() {
+        for text in [
+            "",
+            ":",
+            "{\"a\":",
+            "{\"a\":]",
+            "[,]",
+            "[1,]",
+            "{,}",
+            "{\"a\",}",
+            "\":,",
+            "{\"a\"::1}",
+        ] {
+            repairs(text, text);
+        }
+    }
+
+    #[test]
+    fn offsets_lead_back() {
+        let broken = r#"{"a":,"b":}"#;
+        let repaired = Repaired::new(broken);
+        assert_eq!(repaired.text(), r#"{"a":null,"b":null}"#);
+        let back: Vec<usize> = (0..repaired.text().len())
+            .map(|at| repaired.original_offset(at))
+            .collect();
+        assert_eq!(
+            back,
+            [0, 1, 2, 3, 4, 5, 5, 5, 5, 5, 6, 7, 8, 9, 10, 10, 10, 10, 10]
+        );
+    }
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            text().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::btree_map(text(), inner, 0..6)
+                    .prop_map(|members| members.into_iter().collect()),
+            ]
+        })
+    }
+
+    /// Strings full of sequences that a repair by text replacement would corrupt.
+    fn text() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            prop::sample::select(vec![
+                ":,", ":}", "\":,", "\\", "\"", "{", "}", ":", ",", "null", "\n", "é"
+            ])
+            .prop_map(str::to_owned),
+            any::<char>().prop_map(String::from),
+        ];
+        prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn valid_json_is_not_copied(value in json(), pretty in any::<bool>()) {
+            let text = if pretty { format!("{value:#}") } else { value.to_string() };
+            let repaired = Repaired::new(&text);
+            prop_assert!(matches!(repaired.text, Cow::Borrowed(same) if same == text));
+        }
+
+        #[test]
+        fn a_repaired_text_needs_no_repair(pieces in prop::collection::vec(text(), 0..8)) {
+            let text = pieces.concat();
+            let once = Repaired::new(&text);
+            let twice = Repaired::new(once.text());
+            prop_assert!(twice.inserted.is_empty());
+            let back = (0..once.text().len()).map(|at| once.original_offset(at));
+            prop_assert!(back.clone().is_sorted() && back.clone().all(|at| at < text.len()));
+            let bytes = |(at, byte): (usize, u8)| {
+                text.as_bytes()[at] == byte || NULL.as_bytes().contains(&byte)
+            };
+            prop_assert!(back.zip(once.text().bytes()).all(bytes));
+        }
     }
 }

@@ -1,4 +1,8 @@
-//! The ticket, which is looked for before anything is known of who sent the body.
+//! Finds the ticket in a callback body.
+//!
+//! This runs before the signature is verified, on bytes that anybody may have sent, so that
+//! requests without a valid ticket cost neither a key lookup nor an RSA operation. It must agree
+//! with the readers that run afterwards: the property tests below compare them.
 
 use std::{borrow::Cow, fmt, str};
 
@@ -6,18 +10,18 @@ use memchr::{memchr, memmem};
 use percent_encoding::percent_decode;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
-use super::repair::Repaired;
+use super::json::Repaired;
 use crate::{
     protocol::{CallbackBodyType, TICKET_FIELD},
     ticket::TicketError,
 };
 
-/// The ticket in a body, and nothing else of it: one pass, and of a form nothing is decoded but names.
+/// Returns the ticket in a body, in one pass. In a form, only the names and the ticket are decoded.
 ///
 /// # Errors
 ///
-/// When there is none, or more than one; or its value is no text.
-pub(in super::super) fn find(
+/// Fails if the body contains no ticket or more than one, or if its value is not a string.
+pub(in crate::callback) fn find(
     body_type: CallbackBodyType,
     body: &[u8],
 ) -> Result<Cow<'_, str>, TicketError> {
@@ -31,7 +35,7 @@ fn in_form(body: &[u8]) -> Result<Cow<'_, str>, TicketError> {
     let mut found = None;
     for pair in body.split(|&byte| byte == b'&') {
         let mut halves = pair.splitn(2, |&byte| byte == b'=');
-        // A `+` would be a space, which the name has none of.
+        // A `+` need not be decoded: it is a space, and the name contains none.
         let name = percent_decode(halves.next().unwrap_or_default());
         if name.eq(TICKET_FIELD.bytes()) {
             let value = halves.next().unwrap_or_default();
@@ -40,14 +44,15 @@ fn in_form(body: &[u8]) -> Result<Cow<'_, str>, TicketError> {
             }
         }
     }
-    // A ticket has none of the characters that are written otherwise in a form; one that has a `+` is none.
+    // The alphabet of tickets has neither space nor `+`, so a value with a `+` is rejected later in
+    // either reading.
     percent_decode(found.ok_or(TicketError::Absent)?)
         .decode_utf8()
         .map_err(|_| TicketError::Malformed)
 }
 
 fn in_json(body: &[u8]) -> Result<String, TicketError> {
-    // Without a backslash, names are spelled as they are.
+    // Without a backslash, a name cannot be escaped, and a search for its bytes is enough.
     let named = memmem::find(body, TICKET_FIELD.as_bytes()).is_some();
     if !named && memchr(b'\\', body).is_none() {
         return Err(TicketError::Absent);
@@ -61,7 +66,7 @@ fn in_json(body: &[u8]) -> Result<String, TicketError> {
         Found::Once(ticket) if read.is_ok() && json.end().is_ok() => Ok(ticket),
         Found::Twice => Err(TicketError::Repeated),
         Found::NoText => Err(TicketError::Malformed),
-        // What cannot be read to its end holds no ticket, wherever one might stand in it.
+        // A body that does not parse to its end contains no ticket, even if the parser saw one.
         Found::Once(_) | Found::Nothing => Err(TicketError::Absent),
     }
 }
@@ -81,7 +86,7 @@ impl<'de> Visitor<'de> for Members<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a json object")
+        f.write_str("a JSON object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
@@ -92,10 +97,10 @@ impl<'de> Visitor<'de> for Members<'_> {
             }
             if !matches!(self.0, Found::Nothing) {
                 *self.0 = Found::Twice;
-                return Err(A::Error::custom("two tickets"));
+                return Err(A::Error::custom("duplicate ticket"));
             }
             *self.0 = Found::NoText;
-            // `null` is what OSS makes of a variable that the uploader left out.
+            // OSS writes `null` for a variable that the uploader omitted.
             *self.0 = match map.next_value::<Option<String>>()? {
                 Some(ticket) => Found::Once(ticket),
                 None => Found::Once(String::new()),
@@ -105,7 +110,7 @@ impl<'de> Visitor<'de> for Members<'_> {
     }
 }
 
-/// Whether a name, decoded, is that of the ticket; it is not copied to find out.
+/// Compares a decoded name with that of the ticket, without copying it.
 struct IsTicket;
 
 impl<'de> DeserializeSeed<'de> for IsTicket {
@@ -132,10 +137,8 @@ impl Visitor<'_> for IsTicket {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{
-        super::{EventErrorKind, read_event},
-        *,
-    };
+    use super::*;
+    use crate::callback::event::{EventErrorKind, read_event};
 
     fn form() -> impl Strategy<Value = String> {
         let name = prop::sample::select(vec![
@@ -183,7 +186,7 @@ mod tests {
             .prop_map(|(members, end)| format!("{{{}}}{end}", members.join(",")))
     }
 
-    /// What is found before the signature is verified is what the whole reader finds after it.
+    /// Checks that `find` and the full reader see the same ticket.
     fn agrees(body_type: CallbackBodyType, body: &str) -> Result<(), TestCaseError> {
         let found = find(body_type, body.as_bytes());
         match read_event(body_type, body.as_bytes()) {
@@ -197,9 +200,9 @@ mod tests {
                     }
                 }
             }
-            // Another name may stand twice, or another value be unreadable, and that is seen later.
+            // Errors in other fields do not concern the ticket; only the full reader sees them.
             Err(error) if error.field() == Some(TICKET_FIELD) => {
-                // Which of two faults is named is up to the reader.
+                // If there are two errors, the readers may report either.
                 let refused = matches!(found, Err(TicketError::Repeated | TicketError::Malformed));
                 prop_assert!(refused, "{}: {:?}", error, found);
             }

@@ -165,8 +165,8 @@ fn a_listed_prefix_is_found_on_both_sides() {
         .to_string();
     assert_eq!(
         sentence,
-        "the signature was made over the target \"/gw/cb\", which is the target received behind the prefix \"/gw\", \
-         and the body received; a proxy strips the prefix: put it back with \
+        "the signature was made over the target \"/gw/cb\", which is the received target after the prefix \"/gw\", \
+         and the received body; a proxy strips the prefix: put it back with \
          target_uri(|parts| format!(\"/gw{}\", parts.uri.path_and_query()?).parse().ok())"
     );
 }
@@ -355,7 +355,7 @@ fn genuine_callbacks_behind_a_proxy() {
     let diagnosis = diagnose(&parts, case.body.as_bytes(), &official(), &Rules::new());
     assert!(diagnosis.to_string().starts_with(
         "the signature was made over the target \"/index.php?id=1&index=2\", which is the target in the header \
-         x-original-uri, and the body received; a proxy rewrites the target"
+         x-original-uri, and the received body; a proxy rewrites the target"
     ));
     // One that a body parser has written again, in the way of Python.
     let case = Case::named("cloudreve-v3-json");

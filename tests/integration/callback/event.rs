@@ -557,8 +557,8 @@ mod errors {
         let error = refused(JSON, "{\"a\":,\"b\" 1}");
         assert_eq!(
             error.to_string(),
-            "the callback body is not json as its content type says, check callbackBody and put \
-             no quotes around its variables: byte 10"
+            "the callback body is not JSON, although its content type is; check callbackBody, and \
+             put no quotes around its variables: byte 10"
         );
         assert_eq!(error.source().unwrap().to_string(), "expected `:`");
     }
@@ -597,12 +597,12 @@ mod errors {
         let error = signed(FORM, "size=large").event().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the callback body does not fit the type it is read into, compare its fields with \
-             callbackBody: field \"size\", byte 0"
+            "the callback body does not match the type it is deserialized into; compare its fields \
+             with callbackBody: field \"size\", byte 0"
         );
         assert_eq!(
             error.source().unwrap().to_string(),
-            "invalid value: string \"large\", expected a whole number of 64 bits"
+            "invalid value: string \"large\", expected an unsigned 64-bit integer"
         );
     }
 

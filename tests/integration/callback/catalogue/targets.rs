@@ -237,7 +237,7 @@ async fn cn_045_a_path_that_a_proxy_decoded_is_refused_and_the_log_says_why() {
     *request.uri_mut() = Uri::try_from("/\u{4e2d}".as_bytes()).unwrap();
     let outcome = send(&signer.layer(), request).await;
     outcome.assert_refused(400, CallbackErrorKind::NonCanonicalTarget);
-    assert_eq!(log.count("", "was it decoded on the way?"), 1);
+    assert_eq!(log.count("", "did a proxy decode the path?"), 1);
     let answer = String::from_utf8_lossy(&outcome.body);
     assert!(!answer.contains("decoded"), "{answer}");
 }
