@@ -29,9 +29,9 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use tower::{Layer as _, Service, ServiceExt as _, service_fn};
 use tower_aliyun_oss::{
-    OssCallbackLayer,
+    Lookup, OssCallbackLayer,
     callback::{CallbackBody, CallbackError, CallbackErrorKind, CallbackReply, VerifiedCallback},
-    key::{KeyLookup, KeySource, KeyTable, KeyUrl, PinnedKeys},
+    key::{KeyError, KeySource, KeyTable, KeyUrl, PinnedKeys, PublicKey},
     protocol::{CallbackBodyType, SizeRange, TICKET_FIELD},
     testing::CallbackSigner,
     ticket::{
@@ -230,7 +230,7 @@ impl KeySource for CountedKeys {
         self.keys.table()
     }
 
-    fn key(&self, url: &KeyUrl) -> KeyLookup {
+    fn key(&self, url: &KeyUrl) -> Lookup<PublicKey, KeyError> {
         self.lookups.fetch_add(1, Ordering::SeqCst);
         self.keys.key(url)
     }
