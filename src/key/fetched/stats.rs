@@ -49,7 +49,7 @@ impl Counters {
         self.changes.fetch_add(1, Relaxed);
     }
 
-    /// Counts a fetch. It counts as failed unless the guard is told otherwise before it is dropped.
+    /// Counts a fetch, as a failed one unless [`FetchCount::succeeded`] is called.
     pub(super) fn fetch(&self) -> FetchCount<'_> {
         self.fetches.fetch_add(1, Relaxed);
         FetchCount(Some(&self.failures))
