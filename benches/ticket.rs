@@ -28,8 +28,8 @@ use md5::Md5;
 use rsa::{PrivateKey, pkcs1::DecodeRsaPrivateKey as _, pkcs8::EncodePublicKey as _};
 use tower::{Layer as _, Service, service_fn};
 use tower_aliyun_oss::{
-    OssCallbackLayer,
-    key::{KeyLookup, KeySource, KeyTable, KeyUrl, PublicKey},
+    Lookup, OssCallbackLayer,
+    key::{KeyError, KeySource, KeyTable, KeyUrl, PublicKey},
     protocol::{CallbackBodyType, SizeRange, TICKET_FIELD},
     ticket::{MemoryStore, Nonce, Scope, Terms, TicketKey, TicketKeys, Tickets},
 };
@@ -61,8 +61,8 @@ impl KeySource for OneKey {
         &self.0
     }
 
-    fn key(&self, _: &KeyUrl) -> KeyLookup {
-        KeyLookup::Ready(Ok(self.1.clone()))
+    fn key(&self, _: &KeyUrl) -> Lookup<PublicKey, KeyError> {
+        Lookup::Ready(Ok(self.1.clone()))
     }
 }
 

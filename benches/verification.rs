@@ -28,9 +28,9 @@ use md5::{Digest as _, Md5};
 use rsa::BoxedUint;
 use tower::{Layer as _, Service, service_fn};
 use tower_aliyun_oss::{
-    OssCallbackLayer,
+    Lookup, OssCallbackLayer,
     callback::{Preflight, Rules},
-    key::{KeyError, KeyLookup, KeySource, KeyTable, KeyUrl, PinnedKeys},
+    key::{KeyError, KeySource, KeyTable, KeyUrl, PinnedKeys, PublicKey},
 };
 
 const OUTPUT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/verification");
@@ -168,7 +168,7 @@ fn bench_callback(criterion: &mut Criterion, key: &rsa::PublicKey) {
                 let body = Bytes::from_static(BODY.as_bytes());
                 preflight.update(body)?;
                 match keys.key(preflight.key_url()) {
-                    KeyLookup::Ready(Ok(key)) => preflight.verify(&key).map(drop),
+                    Lookup::Ready(Ok(key)) => preflight.verify(&key).map(drop),
                     _ => Ok(()),
                 }
             },
@@ -190,8 +190,8 @@ impl KeySource for NoKeys {
         &self.0
     }
 
-    fn key(&self, _: &KeyUrl) -> KeyLookup {
-        KeyLookup::Ready(Err(KeyError::Unknown))
+    fn key(&self, _: &KeyUrl) -> Lookup<PublicKey, KeyError> {
+        Lookup::Ready(Err(KeyError::Unknown))
     }
 }
 

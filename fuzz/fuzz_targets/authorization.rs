@@ -6,8 +6,9 @@ use bytes::Bytes;
 use http::Request;
 use libfuzzer_sys::fuzz_target;
 use tower_aliyun_oss::{
+    Lookup,
     callback::{Preflight, Rules},
-    key::{KeyLookup, KeySource, PinnedKeys},
+    key::{KeySource, PinnedKeys},
 };
 
 /// The body of the one genuine callback in the corpus.
@@ -30,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
     if preflight.update(Bytes::copy_from_slice(body)).is_err() {
         return;
     }
-    let KeyLookup::Ready(Ok(key)) = PinnedKeys::official().key(preflight.key_url()) else {
+    let Lookup::Ready(Ok(key)) = PinnedKeys::official().key(preflight.key_url()) else {
         return;
     };
     if let Ok(callback) = preflight.verify(&key) {

@@ -34,7 +34,7 @@ use crate::{
 /// use bytes::Bytes;
 /// use http::Request;
 /// use tower_aliyun_oss::callback::{Preflight, Rules};
-/// use tower_aliyun_oss::key::{KeyLookup, KeySource, PinnedKeys};
+/// use tower_aliyun_oss::{Lookup, key::{KeySource, PinnedKeys}};
 ///
 /// // The example of the Callback page of the OSS API reference, as it was printed until 2021.
 /// let request = Request::post("/index.php?id=1&index=2")
@@ -47,7 +47,7 @@ use crate::{
 ///
 /// let mut preflight = Preflight::check(&parts, &Rules::new())?;
 /// preflight.update(body)?;
-/// let KeyLookup::Ready(key) = PinnedKeys::official().key(preflight.key_url()) else { unreachable!() };
+/// let Lookup::Ready(key) = PinnedKeys::official().key(preflight.key_url()) else { unreachable!() };
 /// let callback = preflight.verify(&key?)?;
 /// assert_eq!(callback.target().as_str(), "/index.php?id=1&index=2");
 /// # Ok::<(), Box<dyn std::error::Error>>(())

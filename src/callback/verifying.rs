@@ -25,7 +25,10 @@ use super::{
     timer::Timer,
     verifier::Preflight,
 };
-use crate::key::{KeyError, KeyLookup, PublicKey};
+use crate::{
+    Lookup,
+    key::{KeyError, PublicKey},
+};
 
 /// Frames taken in one go before others get their turn: a body of endless empty frames must meet its deadline.
 pub(super) const FRAMES_PER_POLL: usize = 64;
@@ -159,8 +162,8 @@ where
                     preflight.check_ticket(tickets.now())?;
                 }
                 match config.key_source.key(preflight.key_url()) {
-                    KeyLookup::Ready(key) => return Poll::Ready(key.map_err(key_unavailable)),
-                    KeyLookup::Pending(lookup) => this.lookup.insert(lookup),
+                    Lookup::Ready(key) => return Poll::Ready(key.map_err(key_unavailable)),
+                    Lookup::Pending(lookup) => this.lookup.insert(lookup),
                 }
             }
         };

@@ -1,6 +1,6 @@
-//! RSA public keys: what is decoded, and what is refused.
+//! RSA public keys, decoded strictly.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use md5::Md5;
 use rsa::{
@@ -9,7 +9,7 @@ use rsa::{
     pkcs1::RsaPublicKeyRef,
     pkcs8::{
         ObjectIdentifier,
-        der::{self, Decode as _, pem::PemLabel as _},
+        der::{Decode as _, pem::PemLabel as _},
         spki::{Document, SubjectPublicKeyInfoRef},
     },
     traits::PublicKeyParts as _,
@@ -18,14 +18,15 @@ use rsa::{
 /// `rsaEncryption` of RFC 8017 appendix C.
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
-/// 65537, the only exponent taken, as an unsigned big-endian integer.
+/// 65537, the only exponent accepted, as an unsigned big-endian integer.
 const EXPONENT: [u8; 3] = [1, 0, 1];
 
 const PEM_START: &[u8] = b"-----BEGIN ";
 
-/// An RSA public key of 512 to 4,096 bits with the exponent 65537, parsed once and cheap to clone.
+/// An RSA public key of 512 to 4,096 bits with the exponent 65537. Cheap to clone.
 ///
-/// The published key of OSS has 512 bits; nothing else should be that short (see [`PinnedKeys::own`]).
+/// The published key of OSS has 512 bits. No other key should be that short; [`PinnedKeys::own`]
+/// requires at least 1,024 bits.
 ///
 /// ```
 /// use tower_aliyun_oss::key::PublicKey;
@@ -45,20 +46,20 @@ const PEM_START: &[u8] = b"-----BEGIN ";
 pub struct PublicKey(Arc<rsa::PublicKey>);
 
 impl PublicKey {
-    /// The shortest modulus taken, in bits.
+    /// The minimum length of the modulus, in bits.
     pub const MIN_BITS: usize = 512;
 
-    /// The longest modulus taken, in bits.
+    /// The maximum length of the modulus, in bits.
     pub const MAX_BITS: usize = 4096;
 
-    /// Decodes one `PUBLIC KEY` block (SPKI, RFC 7468 section 13), with LF or CRLF line ends.
+    /// Decodes one `PUBLIC KEY` block (SPKI, RFC 7468 section 13), with LF or CRLF line endings.
     ///
     /// # Errors
     ///
-    /// When there is anything before or after the block, the label is another, or [`Self::from_der`] refuses what
-    /// the block holds.
+    /// If there is text before or after the block, the label differs, or [`Self::from_der`] rejects
+    /// the content of the block.
     pub fn from_pem(pem: &[u8]) -> Result<Self, PublicKeyError> {
-        // RFC 7468 lets text stand before the block; a key file has no reason to.
+        // RFC 7468 allows text before the block. A key file has no reason to contain any.
         if !pem.starts_with(PEM_START) {
             return Err(PublicKeyError::NotPem);
         }
@@ -74,14 +75,15 @@ impl PublicKey {
     ///
     /// # Errors
     ///
-    /// When the DER is not exact, the algorithm is not `rsaEncryption` with NULL parameters, the exponent is not
-    /// 65537, the modulus is even, or its length is not 512 to 4,096 bits.
+    /// If the encoding is not strict DER, the algorithm is not `rsaEncryption` with NULL
+    /// parameters, the exponent is not 65537, the modulus is even, or its length is not 512 to
+    /// 4,096 bits.
     pub fn from_der(der: &[u8]) -> Result<Self, PublicKeyError> {
-        let spki = SubjectPublicKeyInfoRef::from_der(der).map_err(PublicKeyError::der)?;
+        let spki = SubjectPublicKeyInfoRef::from_der(der).map_err(|_| PublicKeyError::Malformed)?;
         if spki.algorithm.oid != RSA_ENCRYPTION {
             return Err(PublicKeyError::NotRsa);
         }
-        // RFC 8017 appendix A.1: the parameters must be NULL; the decoder also lets them be absent.
+        // RFC 8017 appendix A.1 requires NULL parameters. The decoder also accepts absent ones.
         match spki.algorithm.parameters {
             Some(parameters) if parameters.is_null() => {}
             _ => return Err(PublicKeyError::Parameters),
@@ -90,7 +92,7 @@ impl PublicKey {
             .subject_public_key
             .as_bytes()
             .ok_or(PublicKeyError::Malformed)?;
-        let components = RsaPublicKeyRef::from_der(bytes).map_err(PublicKeyError::der)?;
+        let components = RsaPublicKeyRef::from_der(bytes).map_err(|_| PublicKeyError::Malformed)?;
         if components.public_exponent.as_bytes() != EXPONENT {
             return Err(PublicKeyError::Exponent);
         }
@@ -98,6 +100,7 @@ impl PublicKey {
         let precision = u32::try_from(modulus.len() * 8).map_err(|_| PublicKeyError::Size)?;
         let n = BoxedUint::from_be_slice(modulus, precision).map_err(|_| PublicKeyError::Size)?;
         let e = BoxedUint::from(65537_u64);
+        // `PublicKey::new` requires 1,024 bits, twice the length of the published key of OSS.
         let limits = Self::MIN_BITS..=Self::MAX_BITS;
         match rsa::PublicKey::new_with_size_limits(n, e, limits) {
             Ok(key) => Ok(Self(Arc::new(key))),
@@ -114,18 +117,20 @@ impl PublicKey {
         usize::try_from(self.0.n().bit_width_vartime()).unwrap_or(usize::MAX)
     }
 
-    /// Whether `signature` is the RSASSA-PKCS1-v1_5 signature of this MD5 digest (RFC 8017 section 8.2.2): the
-    /// length and the range are checked first, then the expected block is built and compared.
+    /// Verifies an RSASSA-PKCS1-v1_5 signature of an MD5 digest (RFC 8017 section 8.2.2).
+    ///
+    /// Checks the length and the range of the signature first, then builds the expected block and
+    /// compares it.
     pub(crate) fn verify_md5(&self, digest: &[u8; 16], signature: &[u8]) -> bool {
         self.0
             .pkcs1v15_verify_prehash::<Md5>(digest, signature)
             .is_ok()
     }
 
-    /// The MD5 digest that this signature was made over, if it was made with this key.
+    /// Recovers the MD5 digest from a signature, if the signature was made with this key.
     ///
-    /// It tells what was signed, for a diagnosis. To accept anything, use [`Self::verify_md5`] with a digest made of
-    /// the request itself.
+    /// Only for diagnostics, to find out which text was signed. Acceptance must go through
+    /// [`Self::verify_md5`], with a digest computed from the request.
     pub(crate) fn recover_md5(&self, signature: &[u8]) -> Option<[u8; 16]> {
         let size = self.0.size();
         if signature.len() != size {
@@ -137,7 +142,8 @@ impl PublicKey {
         }
         let block = rsa_encrypt(&*self.0, &representative).ok()?.to_be_bytes();
         let digest = *block.last_chunk()?;
-        // Nothing of the padding is parsed here: the block is right if it is the one that verification builds.
+        // Parsing PKCS#1 padding invites forgeries (Bleichenbacher 2006). Verification rebuilds the
+        // whole block and compares it instead.
         self.verify_md5(&digest, signature).then_some(digest)
     }
 }
@@ -148,49 +154,32 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// Why bytes are not a public key that callbacks can be checked with.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// Why bytes do not decode to an accepted public key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublicKeyError {
-    /// Not exactly one PEM block with the label `PUBLIC KEY`.
+    /// The input is not exactly one PEM block with the label `PUBLIC KEY`.
+    #[error("not a single PEM block with the label \"PUBLIC KEY\" and nothing around it")]
     NotPem,
-    /// Not a DER `SubjectPublicKeyInfo`, byte for byte.
+    /// The input is not a strict DER `SubjectPublicKeyInfo`.
+    #[error("not a DER SubjectPublicKeyInfo")]
     Malformed,
-    /// Another algorithm than `rsaEncryption`.
+    /// The algorithm is not `rsaEncryption`.
+    #[error("not an RSA key")]
     NotRsa,
-    /// Algorithm parameters other than NULL, or none.
+    /// The algorithm parameters are absent or not NULL.
+    #[error("the algorithm parameters of the RSA key are not NULL")]
     Parameters,
-    /// An exponent other than 65537.
+    /// The exponent is not 65537.
+    #[error("the exponent of the RSA key is not 65537")]
     Exponent,
-    /// A modulus of another length than 512 to 4,096 bits.
+    /// The modulus is shorter than 512 or longer than 4,096 bits.
+    #[error("the modulus of the RSA key is not 512 to 4096 bits long")]
     Size,
-    /// A modulus that cannot be one, such as an even number.
+    /// The modulus is not a valid RSA modulus, for example because it is even.
+    #[error("the modulus of the RSA key is not odd")]
     Modulus,
 }
-
-impl PublicKeyError {
-    fn der(_: der::Error) -> Self {
-        Self::Malformed
-    }
-}
-
-impl fmt::Display for PublicKeyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotPem => {
-                "not a single pem block with the label \"PUBLIC KEY\" and nothing around it"
-            }
-            Self::Malformed => "not a der subject public key info",
-            Self::NotRsa => "not an rsa key",
-            Self::Parameters => "the parameters of an rsa key must be null",
-            Self::Exponent => "the exponent of the rsa key is not 65537",
-            Self::Size => "the modulus of the rsa key is not 512 to 4096 bits long",
-            Self::Modulus => "the modulus of the rsa key is not odd",
-        })
-    }
-}
-
-impl Error for PublicKeyError {}
 
 #[cfg(test)]
 mod tests {
@@ -217,7 +206,7 @@ mod tests {
         (private, PublicKey(Arc::new(public)))
     }
 
-    /// `block ^ d mod n`, whatever the block is.
+    /// Computes `block ^ d mod n`, without padding or checks.
     fn sign_block(private: &PrivateKey, block: &[u8]) -> Vec<u8> {
         let block = BoxedUint::from_be_slice(block, private.n().bits_precision()).unwrap();
         let inverse =
@@ -273,7 +262,7 @@ mod tests {
             let signature = sign_block(&private, &tampered);
             assert_eq!(public.recover_md5(&signature), None, "byte {at}");
         }
-        // The digest alone, and a shorter run of 0xff with something behind the digest.
+        // The digest alone, then a shorter run of 0xff with trailing data after the digest.
         let mut bare = vec![0; 48];
         bare.extend(digest);
         assert_eq!(public.recover_md5(&sign_block(&private, &bare)), None);

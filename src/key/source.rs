@@ -1,35 +1,33 @@
-//! Where keys come from.
+//! The [`KeySource`] trait and the default source, [`PinnedKeys`].
 
 use std::{
     error::Error,
     fmt,
-    future::Future,
-    pin::Pin,
     sync::{Arc, LazyLock},
 };
 
-use super::{KeyTable, KeyTableError, KeyUrl, PublicKey, PublicKeyError};
+use super::{
+    public_key::{PublicKey, PublicKeyError},
+    url::{KeyTable, KeyTableError, KeyUrl},
+};
+use crate::Lookup;
 
-/// The published key, `callback_pub_key_v1.pem`; the reference says its content never changes.
-const OFFICIAL_V1: &[u8] = include_bytes!("callback_pub_key_v1.pem");
-
-static OFFICIAL_V1_KEY: LazyLock<Result<PublicKey, PublicKeyError>> =
-    LazyLock::new(|| PublicKey::from_pem(OFFICIAL_V1));
-
-/// Gives the key that stands at a [`KeyUrl`].
+/// Returns the key of a [`KeyUrl`].
 ///
-/// The layer parses the header against [`table`](Self::table) and asks for what came out; a source never sees a URL
-/// that its own table does not hold. Answer [`KeyLookup::Ready`] when the key is at hand: that path allocates nothing.
+/// The layer parses the header against [`table`](Self::table) and looks up the result, so a source
+/// never receives a URL that its own table does not contain. Return [`Lookup::Ready`] if the key is
+/// in memory: that path allocates nothing.
 pub trait KeySource: Send + Sync {
-    /// The host and paths this source knows.
+    /// The host and the paths that this source knows.
     fn table(&self) -> &KeyTable;
 
-    /// The key that stands at `url`.
-    fn key(&self, url: &KeyUrl) -> KeyLookup;
+    /// Looks up the key of `url`. The layer's deadline also covers a pending lookup.
+    fn key(&self, url: &KeyUrl) -> Lookup<PublicKey, KeyError>;
 
-    /// Hears that a signature did not match under the key that stands at `url`; does nothing by default.
+    /// Called when a signature fails to verify with the key of `url`. Does nothing by default.
     ///
-    /// It is said of every forgery, so it must cost nothing and must not make a good key unusable.
+    /// Every forged request triggers this call. It must be cheap, and it must not make a good key
+    /// unusable.
     fn signature_failed(&self, url: &KeyUrl) {
         let _ = url;
     }
@@ -40,7 +38,7 @@ impl<K: KeySource + ?Sized> KeySource for Arc<K> {
         (**self).table()
     }
 
-    fn key(&self, url: &KeyUrl) -> KeyLookup {
+    fn key(&self, url: &KeyUrl) -> Lookup<PublicKey, KeyError> {
         (**self).key(url)
     }
 
@@ -49,31 +47,14 @@ impl<K: KeySource + ?Sized> KeySource for Arc<K> {
     }
 }
 
-/// What a [`KeySource`] answers.
-#[allow(clippy::exhaustive_enums, reason = "a lookup is at hand or it is not")]
-pub enum KeyLookup {
-    /// The key is at hand, or there is none.
-    Ready(Result<PublicKey, KeyError>),
-    /// The key has to be waited for; the layer's deadline goes on.
-    Pending(Pin<Box<dyn Future<Output = Result<PublicKey, KeyError>> + Send>>),
-}
-
-impl fmt::Debug for KeyLookup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ready(result) => f.debug_tuple("Ready").field(result).finish(),
-            Self::Pending(_) => f.write_str("Pending(..)"),
-        }
-    }
-}
-
-/// Why a source has no key for an allowed URL. The callback is answered with 503: OSS does not retry.
+/// Why a source returns no key for an allowed URL. The layer responds with status 503, and OSS does
+/// not retry the callback.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// The source does not hold this key.
+    /// The source does not have this key.
     Unknown,
-    /// The source could not get it now.
+    /// The source failed to obtain the key.
     Unavailable(Arc<dyn Error + Send + Sync>),
 }
 
@@ -81,13 +62,15 @@ impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unknown => {
-                "the key source does not hold this key; pin it or use a source that fetches"
+                "the key source does not have this key; pin it or use a source that fetches keys"
             }
-            Self::Unavailable(_) => "the key source could not get this key",
+            Self::Unavailable(_) => "the key source failed to obtain this key",
         })
     }
 }
 
+// By hand, because thiserror returns the `Arc` itself as the source: callers could not downcast it
+// to the error inside.
 impl Error for KeyError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
@@ -97,7 +80,13 @@ impl Error for KeyError {
     }
 }
 
-/// Keys that are given once and never looked up: the default, with the published key of OSS.
+/// The key that OSS has published. The API reference states that its content never changes.
+const OFFICIAL_V1: &[u8] = include_bytes!("callback_pub_key_v1.pem");
+
+static OFFICIAL_V1_KEY: LazyLock<Result<PublicKey, PublicKeyError>> =
+    LazyLock::new(|| PublicKey::from_pem(OFFICIAL_V1));
+
+/// A fixed set of keys in memory. The default source holds the published key of OSS.
 ///
 /// ```
 /// use tower_aliyun_oss::key::PinnedKeys;
@@ -112,15 +101,15 @@ pub struct PinnedKeys {
 }
 
 impl PinnedKeys {
-    /// The shortest key a source of your own takes, in bits.
+    /// The minimum length of a key in a custom table, in bits.
     pub const MIN_OWN_BITS: usize = 1024;
 
-    /// The published key of OSS, version 1, which is built in.
+    /// Returns the built-in published key of OSS, version 1.
     #[must_use]
     pub fn official() -> Self {
         let keys = match &*OFFICIAL_V1_KEY {
             Ok(key) => Arc::from([(1, key.clone())]),
-            // Not reached: a test parses the built-in key. Without it every callback would be answered with 503.
+            // Unreachable: a unit test parses the built-in key. An empty set fails closed.
             Err(_) => Arc::from([]),
         };
         Self {
@@ -129,10 +118,9 @@ impl PinnedKeys {
         }
     }
 
-    /// The published key, and one more version that you have obtained and checked yourself.
+    /// Adds a version of the official key that you have obtained and checked yourself.
     ///
-    /// Replaces the key of that version, so a version that is already pinned can be changed too. A version above 999
-    /// can never be named by a callback.
+    /// Replaces the key if the version is already pinned. Callbacks cannot name versions above 999.
     #[must_use]
     pub fn with_version(self, version: u16, key: PublicKey) -> Self {
         let others = self
@@ -147,11 +135,13 @@ impl PinnedKeys {
         }
     }
 
-    /// Your own host and keys, for a store that signs as OSS does.
+    /// Creates a source for a store that signs as OSS does, from its host, its paths and their
+    /// keys.
     ///
     /// # Errors
     ///
-    /// When a key has fewer than [`Self::MIN_OWN_BITS`] bits, or the names are not a [`KeyTable`].
+    /// If a key has fewer than [`Self::MIN_OWN_BITS`] bits, or the host and paths do not form a
+    /// [`KeyTable`].
     pub fn own<P: AsRef<str>>(
         host: &str,
         keys: impl IntoIterator<Item = (P, PublicKey)>,
@@ -160,21 +150,19 @@ impl PinnedKeys {
         if let Some(weak) = keys.iter().find(|key| key.bits() < Self::MIN_OWN_BITS) {
             return Err(PinnedKeysError::TooShort(weak.bits()));
         }
-        let table = KeyTable::own(host, paths).map_err(PinnedKeysError::Table)?;
-        // A table has at most 1,000 paths, and its entries are counted in the order given.
+        let table = KeyTable::own(host, paths)?;
+        // The table numbers its paths in this order, and there are at most 1,000 of them.
         let keys = (0..).zip(keys).collect();
         Ok(Self { table, keys })
     }
-}
 
-#[cfg(feature = "fetch")]
-impl PinnedKeys {
+    #[cfg(feature = "fetch")]
     pub(super) fn none(table: KeyTable) -> Self {
         let keys = Arc::from([]);
         Self { table, keys }
     }
 
-    /// The key of an entry of this table.
+    /// Returns the key of an entry of this source's table.
     pub(super) fn get(&self, entry: u16) -> Option<&PublicKey> {
         let found = self.keys.iter().find(|(pinned, _)| *pinned == entry);
         found.map(|(_, key)| key)
@@ -186,47 +174,24 @@ impl KeySource for PinnedKeys {
         &self.table
     }
 
-    fn key(&self, url: &KeyUrl) -> KeyLookup {
-        let of_this_table = *url.table() == self.table;
-        let found = self
-            .keys
-            .iter()
-            .find(|(entry, _)| of_this_table && *entry == url.entry());
-        KeyLookup::Ready(found.map(|(_, key)| key.clone()).ok_or(KeyError::Unknown))
+    fn key(&self, url: &KeyUrl) -> Lookup<PublicKey, KeyError> {
+        // Entries of different tables have the same numbers.
+        let known = *url.table() == self.table;
+        let found = self.get(url.entry()).filter(|_| known);
+        Lookup::Ready(found.cloned().ok_or(KeyError::Unknown))
     }
 }
 
 /// Why keys cannot be pinned.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PinnedKeysError {
-    /// A key with fewer than [`PinnedKeys::MIN_OWN_BITS`] bits; holds how many it has.
+    /// A key has fewer than [`PinnedKeys::MIN_OWN_BITS`] bits. Contains its length in bits.
+    #[error("a key in a custom table needs at least 1024 bits, this one has {0}")]
     TooShort(usize),
-    /// The host or a path cannot stand in a table.
-    Table(KeyTableError),
-}
-
-impl fmt::Display for PinnedKeysError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooShort(bits) => {
-                write!(
-                    f,
-                    "a key of your own needs at least 1024 bits, this one has {bits}"
-                )
-            }
-            Self::Table(_) => f.write_str("the names of the keys cannot stand in a table"),
-        }
-    }
-}
-
-impl Error for PinnedKeysError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::TooShort(_) => None,
-            Self::Table(source) => Some(source),
-        }
-    }
+    /// The host and the paths do not form a table.
+    #[error("the host and paths of the keys do not form a key table")]
+    Table(#[from] KeyTableError),
 }
 
 #[cfg(test)]
@@ -243,8 +208,8 @@ mod tests {
 
     fn found(source: &PinnedKeys, url: &KeyUrl) -> Option<PublicKey> {
         match source.key(url) {
-            KeyLookup::Ready(result) => result.ok(),
-            KeyLookup::Pending(_) => unreachable!("a pinned key is never waited for"),
+            Lookup::Ready(result) => result.ok(),
+            Lookup::Pending(_) => unreachable!("pinned keys are ready"),
         }
     }
 
@@ -267,11 +232,11 @@ mod tests {
 
         impl KeySource for Listening {
             fn table(&self) -> &KeyTable {
-                unreachable!("nothing is read")
+                unreachable!("no header is parsed")
             }
 
-            fn key(&self, _: &KeyUrl) -> KeyLookup {
-                KeyLookup::Ready(Err(KeyError::Unknown))
+            fn key(&self, _: &KeyUrl) -> Lookup<PublicKey, KeyError> {
+                Lookup::Ready(Err(KeyError::Unknown))
             }
 
             fn signature_failed(&self, _: &KeyUrl) {

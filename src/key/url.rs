@@ -1,15 +1,14 @@
-//! The URL of a key, as a callback names it.
+//! Key URLs: which ones exist, and which one a callback names.
 
-use std::{error::Error, fmt};
+use std::{fmt, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::uri::{Authority, PathAndQuery};
 
-use super::KeyTable;
-
-/// The key a callback says it was signed with: an entry of a [`KeyTable`], and never anything else.
+/// An entry of a [`KeyTable`]: the key that a callback claims to be signed with.
 ///
-/// There is no way to make one from a URL that the table does not hold, so what a request says can only select,
-/// never send anybody anywhere.
+/// A `KeyUrl` cannot be created from a URL that is not in the table. A request can therefore select
+/// a key, but never a host to connect to.
 #[derive(Clone, Eq, PartialEq)]
 pub struct KeyUrl {
     table: KeyTable,
@@ -17,16 +16,17 @@ pub struct KeyUrl {
 }
 
 impl KeyUrl {
-    /// The longest value of the header that is looked at, in bytes.
+    /// The maximum length of the header value, in bytes. Longer values are rejected undecoded.
     pub const MAX_HEADER_LEN: usize = 512;
 
-    /// Reads the value of `x-oss-pub-key-url`: strict, padded, standard Base64 of a URL in the table.
+    /// Parses the value of `x-oss-pub-key-url`: strict, padded, standard Base64 of a URL in
+    /// `table`.
     ///
-    /// Allocates nothing, whatever the value is.
+    /// Never allocates.
     ///
     /// # Errors
     ///
-    /// When the value is too long, not Base64 in its one canonical form, or not in the table.
+    /// If the value is too long, is not canonical Base64, or names a URL that is not in the table.
     pub fn from_header(value: &[u8], table: &KeyTable) -> Result<Self, KeyUrlError> {
         if value.len() > Self::MAX_HEADER_LEN {
             return Err(KeyUrlError::TooLong);
@@ -54,7 +54,7 @@ impl KeyUrl {
         Some(Self { table, entry })
     }
 
-    /// The host of the table.
+    /// The host of the table, with its port if it has one.
     #[must_use]
     pub fn host(&self) -> &str {
         self.table.host()
@@ -66,7 +66,7 @@ impl KeyUrl {
         self.table.path(self.entry)
     }
 
-    /// The N of `callback_pub_key_vN.pem`, when the table is that of OSS.
+    /// The N of `callback_pub_key_vN.pem`, or `None` if the table is not that of OSS.
     #[must_use]
     pub fn official_version(&self) -> Option<u16> {
         self.table.is_official().then_some(self.entry)
@@ -93,29 +93,203 @@ impl fmt::Debug for KeyUrl {
     }
 }
 
-/// Why the value of `x-oss-pub-key-url` names no key.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// Why a value of `x-oss-pub-key-url` names no key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyUrlError {
-    /// Longer than [`KeyUrl::MAX_HEADER_LEN`].
+    /// The value is longer than [`KeyUrl::MAX_HEADER_LEN`].
+    #[error("the key URL is longer than 512 bytes")]
     TooLong,
-    /// Empty, or not strict standard Base64.
+    /// The value is empty or not strict standard Base64.
+    #[error("the key URL is not strict Base64")]
     NotBase64,
-    /// A URL that the table does not hold.
+    /// The URL is not in the table.
+    #[error("the key URL is not in the table of the key source")]
     NotAllowed,
 }
 
-impl fmt::Display for KeyUrlError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TooLong => "the key url is longer than 512 bytes",
-            Self::NotBase64 => "the key url is not strict base64",
-            Self::NotAllowed => "the key url is not in the table of the key source",
-        })
+/// The host and the paths that a key URL may name.
+///
+/// [`KeyUrl::from_header`] rejects every other URL before any lookup. URLs are compared byte for
+/// byte: no default port is assumed, case is significant, and nothing is percent-decoded. `http`
+/// and `https` name the same entry.
+///
+/// ```
+/// use tower_aliyun_oss::key::{KeyTable, KeyUrl, KeyUrlError};
+///
+/// let table = KeyTable::official();
+/// // https://gosspublic.alicdn.com/callback_pub_key_v1.pem
+/// let header = b"aHR0cHM6Ly9nb3NzcHVibGljLmFsaWNkbi5jb20vY2FsbGJhY2tfcHViX2tleV92MS5wZW0=";
+/// assert_eq!(KeyUrl::from_header(header, &table)?.path(), "/callback_pub_key_v1.pem");
+/// # Ok::<(), KeyUrlError>(())
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KeyTable(Repr);
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Repr {
+    Official,
+    Own(Arc<Own>),
+}
+
+#[derive(Debug, Eq, PartialEq)]
+struct Own {
+    host: Box<str>,
+    paths: Box<[Box<str>]>,
+}
+
+/// The host on which OSS publishes its keys.
+const OFFICIAL_HOST: &str = "gosspublic.alicdn.com";
+const OFFICIAL_PREFIX: &str = "/callback_pub_key_v";
+const OFFICIAL_SUFFIX: &str = ".pem";
+
+impl KeyTable {
+    /// The maximum number of paths in a custom table.
+    pub const MAX_PATHS: usize = 1000;
+
+    /// The table of OSS: `gosspublic.alicdn.com` and `/callback_pub_key_vN.pem`, N from 0 to 999.
+    #[must_use]
+    pub const fn official() -> Self {
+        Self(Repr::Official)
+    }
+
+    /// Creates a custom table from a host, with an optional port, and the paths on that host.
+    ///
+    /// # Errors
+    ///
+    /// If `host` is not a valid host, its port is not between 1 and 65535, a path does not start
+    /// with `/` or has a query or a fragment, a path occurs twice, or there are no paths or more
+    /// than [`Self::MAX_PATHS`].
+    pub fn own<P: AsRef<str>>(
+        host: &str,
+        paths: impl IntoIterator<Item = P>,
+    ) -> Result<Self, KeyTableError> {
+        match host.parse::<Authority>() {
+            Ok(authority) if is_host(&authority) => {}
+            _ => return Err(KeyTableError::Host),
+        }
+        let mut all: Vec<Box<str>> = Vec::new();
+        for path in paths {
+            let path = path.as_ref();
+            match path.parse::<PathAndQuery>() {
+                // The parser drops a fragment silently, so compare what it kept with the input.
+                Ok(parsed) if parsed.path() == path && path.starts_with('/') => {}
+                _ => return Err(KeyTableError::Path),
+            }
+            if all.iter().any(|known| **known == *path) {
+                return Err(KeyTableError::Duplicate);
+            }
+            if all.len() == Self::MAX_PATHS {
+                return Err(KeyTableError::Count);
+            }
+            all.push(path.into());
+        }
+        if all.is_empty() {
+            return Err(KeyTableError::Count);
+        }
+        Ok(Self(Repr::Own(Arc::new(Own {
+            host: host.into(),
+            paths: all.into(),
+        }))))
+    }
+
+    /// The host, with its port if it has one.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        match &self.0 {
+            Repr::Official => OFFICIAL_HOST,
+            Repr::Own(own) => &own.host,
+        }
+    }
+
+    /// Returns the index of a URL in the table. Official keys are indexed by their version.
+    fn entry(&self, url: &[u8]) -> Option<u16> {
+        let rest = url
+            .strip_prefix(b"https://")
+            .or_else(|| url.strip_prefix(b"http://"))?;
+        let path = rest.strip_prefix(self.host().as_bytes())?;
+        match &self.0 {
+            Repr::Official => {
+                let version = path
+                    .strip_prefix(OFFICIAL_PREFIX.as_bytes())?
+                    .strip_suffix(OFFICIAL_SUFFIX.as_bytes())?;
+                official_version(version)
+            }
+            Repr::Own(own) => {
+                let at = own
+                    .paths
+                    .iter()
+                    .position(|known| known.as_bytes() == path)?;
+                u16::try_from(at).ok()
+            }
+        }
+    }
+
+    fn path(&self, entry: u16) -> String {
+        match &self.0 {
+            Repr::Official => format!("{OFFICIAL_PREFIX}{entry}{OFFICIAL_SUFFIX}"),
+            Repr::Own(own) => own
+                .paths
+                .get(usize::from(entry))
+                .map(|p| p.as_ref().to_owned())
+                .unwrap_or_default(),
+        }
+    }
+
+    /// The number of paths in a custom table, or `None` for the table of OSS.
+    #[cfg(feature = "fetch")]
+    pub(super) fn own_paths(&self) -> Option<usize> {
+        match &self.0 {
+            Repr::Official => None,
+            Repr::Own(own) => Some(own.paths.len()),
+        }
+    }
+
+    pub(super) const fn is_official(&self) -> bool {
+        matches!(self.0, Repr::Official)
     }
 }
 
-impl Error for KeyUrlError {}
+/// `Authority` accepts any digits as a port and silently ignores one that is out of range.
+fn is_host(authority: &Authority) -> bool {
+    let (host, text) = (authority.host(), authority.as_str());
+    let port = text.strip_prefix(host);
+    !host.is_empty()
+        && (port == Some("") || authority.port_u16().is_some_and(|port| port > 0))
+        && !text.contains('@')
+}
+
+/// Parses `0|[1-9][0-9]{0,2}`. Each version has exactly one spelling.
+fn official_version(digits: &[u8]) -> Option<u16> {
+    match digits {
+        [b'0'..=b'9'] | [b'1'..=b'9', b'0'..=b'9'] | [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9'] => {
+            Some(
+                digits
+                    .iter()
+                    .fold(0, |n, digit| n * 10 + u16::from(digit - b'0')),
+            )
+        }
+        _ => None,
+    }
+}
+
+/// Why a host and paths do not form a [`KeyTable`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyTableError {
+    /// The host is empty, invalid or contains a user name, or the port is invalid.
+    #[error("the host of a key table is written host or host:port, with a port from 1 to 65535")]
+    Host,
+    /// A path does not start with `/`, or contains a query, a fragment or an invalid character.
+    #[error("a path of a key table starts with a slash and has no query or fragment")]
+    Path,
+    /// A path occurs twice.
+    #[error("a path occurs twice in a key table")]
+    Duplicate,
+    /// There are no paths, or more than [`KeyTable::MAX_PATHS`].
+    #[error("a key table has between 1 and 1000 paths")]
+    Count,
+}
 
 #[cfg(test)]
 mod tests {
@@ -132,5 +306,66 @@ mod tests {
         assert_eq!(read.path(), path);
         let longer = KeyUrl::from_header(&[b'A'; KeyUrl::MAX_HEADER_LEN + 1], &table);
         assert_eq!(longer, Err(KeyUrlError::TooLong));
+    }
+
+    #[test]
+    fn official_versions_have_one_spelling() {
+        let table = KeyTable::official();
+        let entry = |v: &str| {
+            table.entry(
+                format!("https://gosspublic.alicdn.com/callback_pub_key_v{v}.pem").as_bytes(),
+            )
+        };
+        for n in [0, 1, 9, 10, 99, 100, 999] {
+            assert_eq!(entry(&n.to_string()), Some(n));
+            assert_eq!(table.path(n), format!("/callback_pub_key_v{n}.pem"));
+        }
+        for odd in [
+            "", "00", "01", "001", "1000", "9999", "-1", "+1", "1a", "1 ", "١",
+        ] {
+            assert_eq!(entry(odd), None, "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn own_tables() {
+        let table = KeyTable::own("store.internal:8443", ["/a.pem", "/b/c.pem"]).unwrap();
+        assert_eq!(table.entry(b"http://store.internal:8443/b/c.pem"), Some(1));
+        for other in [
+            &b"http://store.internal/a.pem"[..],
+            b"http://store.internal:8443/a.pem?",
+            b"http://store.internal:8443/A.pem",
+            b"http://store.internal:84430/a.pem",
+            b"https://gosspublic.alicdn.com/callback_pub_key_v1.pem",
+        ] {
+            assert_eq!(table.entry(other), None);
+        }
+        let own = |host, paths: &[&str]| KeyTable::own(host, paths);
+        for host in [
+            "",
+            "a b",
+            "user@host",
+            "host/path",
+            ":80",
+            "store.internal:84430",
+            "store.internal:65536",
+            "store.internal:0",
+            "store.internal:",
+            "store.internal:a",
+            "store.internal:99999999999999999999",
+            "[::1]:84430",
+        ] {
+            assert_eq!(own(host, &["/a"]), Err(KeyTableError::Host), "{host:?}");
+        }
+        for host in ["store.internal", "h:1", "h:65535", "[::1]", "[::1]:443"] {
+            assert_eq!(own(host, &["/a"]).unwrap().host(), host);
+        }
+        for path in ["", "a", "/a?b", "/a#b", "/a b"] {
+            assert_eq!(own("h", &[path]), Err(KeyTableError::Path), "{path:?}");
+        }
+        assert_eq!(own("h", &["/a", "/a"]), Err(KeyTableError::Duplicate));
+        assert_eq!(own("h", &[]), Err(KeyTableError::Count));
+        let many = (0..=KeyTable::MAX_PATHS).map(|n| format!("/{n}"));
+        assert_eq!(KeyTable::own("h", many), Err(KeyTableError::Count));
     }
 }

@@ -9,9 +9,10 @@ use std::{
 
 use http::StatusCode;
 use tower_aliyun_oss::{
+    Lookup,
     key::{
-        KeyError, KeyLookup, KeySource as _, KeyTable, KeyTableError, KeyUrl, KeyUrlError,
-        PinnedKeys, PinnedKeysError, PublicKeyError,
+        KeyError, KeySource as _, KeyTable, KeyTableError, KeyUrl, KeyUrlError, PinnedKeys,
+        PinnedKeysError, PublicKeyError,
     },
     protocol::{
         Bucket, BucketError, CallbackBodyType, CallbackTarget, ContentTypeError, ObjectAcl,
@@ -44,17 +45,17 @@ fn errors_of_keys() {
     use KeyUrlError as Url;
     use PublicKeyError as Key;
     say([
-        (Key::NotPem, "pem"),
-        (Key::Malformed, "der"),
-        (Key::NotRsa, "not an rsa key"),
-        (Key::Parameters, "null"),
+        (Key::NotPem, "PEM"),
+        (Key::Malformed, "DER"),
+        (Key::NotRsa, "not an RSA key"),
+        (Key::Parameters, "NULL"),
         (Key::Exponent, "65537"),
         (Key::Size, "512 to 4096 bits"),
         (Key::Modulus, "odd"),
     ]);
     say([
         (Url::TooLong, "512 bytes"),
-        (Url::NotBase64, "base64"),
+        (Url::NotBase64, "Base64"),
         (Url::NotAllowed, "table"),
     ]);
     say([
@@ -73,7 +74,7 @@ fn errors_of_keys() {
     assert_eq!(source.to_string(), Url::TooLong.to_string());
     assert!(KeyError::Unknown.source().is_none());
     say([
-        (unavailable, "could not get"),
+        (unavailable, "failed to obtain"),
         (KeyError::Unknown, "pin it"),
     ]);
 }
@@ -229,7 +230,7 @@ fn keys_show_where_they_stand() {
     let shown = format!("{found:?}");
     assert!(shown.starts_with("Ready(Ok(PublicKey"), "{shown}");
     assert!(shown.contains("512"), "{shown}");
-    let pending = KeyLookup::Pending(Box::pin(async { Err(KeyError::Unknown) }));
+    let pending = Lookup::<(), _>::Pending(Box::pin(async { Err(KeyError::Unknown) }));
     assert_eq!(format!("{pending:?}"), "Pending(..)");
     // "https://store.internal/a.pem"
     let own = KeyTable::own("store.internal", ["/a.pem"]).unwrap();

@@ -9,8 +9,9 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tower_aliyun_oss::{
+    Lookup,
     callback::{EventError, EventErrorKind, Preflight, Rules, UploadEvent, VerifiedCallback},
-    key::{KeyLookup, KeySource as _, KeyUrl, PinnedKeys, PublicKey},
+    key::{KeySource as _, KeyUrl, PinnedKeys, PublicKey},
     protocol::{SystemVariable, TICKET_FIELD},
 };
 
@@ -40,7 +41,7 @@ fn genuine_as(case: &Case, content_type: &str) -> VerifiedCallback {
     }
     let url = request.headers_ref().unwrap()["x-oss-pub-key-url"].clone();
     let url = KeyUrl::from_header(url.as_bytes(), PinnedKeys::official().table()).unwrap();
-    let KeyLookup::Ready(key) = PinnedKeys::official().key(&url) else {
+    let Lookup::Ready(key) = PinnedKeys::official().key(&url) else {
         panic!("pinned keys are at hand");
     };
     verify(request, &key.unwrap(), Bytes::from(case.body.clone()))

@@ -18,9 +18,9 @@ use tower::{
     load_shed::LoadShed, service_fn,
 };
 use tower_aliyun_oss::{
-    OssCallbackLayer,
+    Lookup, OssCallbackLayer,
     callback::{CallbackBody, CallbackReply, ResponseBody},
-    key::{KeyLookup, KeySource, KeyTable, KeyUrl, PinnedKeys},
+    key::{KeyError, KeySource, KeyTable, KeyUrl, PinnedKeys, PublicKey},
 };
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_test::mock;
@@ -220,8 +220,8 @@ impl KeySource for NoKeyYet {
         self.0.table()
     }
 
-    fn key(&self, _: &KeyUrl) -> KeyLookup {
-        KeyLookup::Pending(Box::pin(pending()))
+    fn key(&self, _: &KeyUrl) -> Lookup<PublicKey, KeyError> {
+        Lookup::Pending(Box::pin(pending()))
     }
 }
 

@@ -12,9 +12,12 @@ use bytes::Bytes;
 use http::StatusCode;
 use rsa::pkcs8::{EncodePublicKey as _, LineEnding};
 use tokio::time::{Instant, sleep};
-use tower_aliyun_oss::key::{
-    FetchError, FetchErrorKind, FetchKey, FetchedKeys, FetchedKeysBuilder, KeyError, KeyLookup,
-    KeySource as _, KeyUrl, PublicKey,
+use tower_aliyun_oss::{
+    Lookup,
+    key::{
+        FetchError, FetchErrorKind, FetchKey, FetchedKeys, FetchedKeysBuilder, KeyError,
+        KeySource as _, KeyUrl, PublicKey,
+    },
 };
 
 use crate::support::Signer;
@@ -170,8 +173,8 @@ impl FetchKey for Host {
 /// What is answered for a version, once it is.
 pub(crate) async fn get(keys: &FetchedKeys, version: u16) -> Result<PublicKey, KeyError> {
     match keys.key(&super::site::official(version)) {
-        KeyLookup::Ready(result) => result,
-        KeyLookup::Pending(lookup) => lookup.await,
+        Lookup::Ready(result) => result,
+        Lookup::Pending(lookup) => lookup.await,
     }
 }
 
@@ -179,8 +182,8 @@ pub(crate) async fn get(keys: &FetchedKeys, version: u16) -> Result<PublicKey, K
 #[track_caller]
 pub(crate) fn at_once(keys: &FetchedKeys, version: u16) -> Result<PublicKey, KeyError> {
     match keys.key(&super::site::official(version)) {
-        KeyLookup::Ready(result) => result,
-        KeyLookup::Pending(_) => panic!("waits for version {version}"),
+        Lookup::Ready(result) => result,
+        Lookup::Pending(_) => panic!("waits for version {version}"),
     }
 }
 

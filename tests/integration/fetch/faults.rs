@@ -12,8 +12,9 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{net::TcpListener, task::JoinSet, time::Instant};
-use tower_aliyun_oss::key::{
-    FetchErrorKind as Kind, FetchKey as _, FetchedKeys, HttpsFetcher, KeyLookup, KeySource as _,
+use tower_aliyun_oss::{
+    Lookup,
+    key::{FetchErrorKind as Kind, FetchKey as _, FetchedKeys, HttpsFetcher, KeySource as _},
 };
 use tracing::{
     Event, Metadata, Subscriber,
@@ -110,8 +111,8 @@ async fn df_04_a_host_that_is_down_from_the_start_is_asked_seldom() {
         // 60 s with 1,000 requests each.
         for _ in 0..60_000 {
             match keys.key(&official(2)) {
-                KeyLookup::Ready(result) => drop(unavailable(result)),
-                KeyLookup::Pending(lookup) => {
+                Lookup::Ready(result) => drop(unavailable(result)),
+                Lookup::Pending(lookup) => {
                     let started = Instant::now();
                     unavailable(lookup.await);
                     slowest = slowest.max(started.elapsed());
@@ -130,7 +131,7 @@ async fn df_04_a_host_that_is_down_from_the_start_is_asked_seldom() {
 async fn df_04_a_fetch_that_fails_at_once_is_tried_again_while_somebody_waits() {
     let host = Host::that(Does::Break);
     let keys = host.keys();
-    let KeyLookup::Pending(lookup) = keys.key(&official(2)) else {
+    let Lookup::Pending(lookup) = keys.key(&official(2)) else {
         panic!("nothing is at hand");
     };
     settle().await;
@@ -148,7 +149,7 @@ async fn df_04_a_fetch_that_fails_late_is_not_tried_again() {
     for (delay, fetches) in [(900, 2), (1000, 1), (1100, 1)] {
         let host = Host::that(Does::Break).takes(Duration::from_millis(delay));
         let keys = host.keys();
-        let KeyLookup::Pending(lookup) = keys.key(&official(2)) else {
+        let Lookup::Pending(lookup) = keys.key(&official(2)) else {
             panic!("nothing is at hand");
         };
         assert_eq!(unavailable(lookup.await), Kind::Connect);
@@ -373,7 +374,7 @@ async fn df_24_a_clock_that_jumps_harms_nothing() {
     // A machine that sleeps, while a fetch is under way and when none is.
     let host = Host::that(good()).takes(SECOND);
     let keys = host.keys();
-    let KeyLookup::Pending(lookup) = keys.key(&official(2)) else {
+    let Lookup::Pending(lookup) = keys.key(&official(2)) else {
         panic!("nothing is at hand");
     };
     settle().await;
@@ -412,7 +413,7 @@ fn df_25_a_runtime_that_ends_takes_its_fetches_with_it() {
         waiting = Some(keys.key(&official(2)));
         settle().await;
     });
-    let Some(KeyLookup::Pending(lookup)) = waiting else {
+    let Some(Lookup::Pending(lookup)) = waiting else {
         panic!("nothing is at hand");
     };
     assert_eq!((host.fetches(), host.running()), (1, 1));
@@ -452,7 +453,7 @@ fn df_25_a_runtime_that_stands_still_holds_nothing_for_long() {
         });
         pass(31 * SECOND).await;
         assert_eq!(unavailable(at_once(&keys, 12)), Kind::OverBudget);
-        assert!(matches!(keys.key(&official(3)), KeyLookup::Pending(_)));
+        assert!(matches!(keys.key(&official(3)), Lookup::Pending(_)));
         assert_eq!(host.fetches(), 2);
         pass(SECOND).await;
         // Now they are given up, whichever path is asked for, and whoever waits hears of it.
@@ -519,7 +520,7 @@ async fn df_25_the_last_clone_goes_while_a_fetch_is_under_way() {
     let keys = host.keys();
     let alive = Arc::new(());
     let held = Arc::clone(&alive);
-    let KeyLookup::Pending(lookup) = keys.key(&official(2)) else {
+    let Lookup::Pending(lookup) = keys.key(&official(2)) else {
         panic!("nothing is at hand");
     };
     tokio::spawn(async move {

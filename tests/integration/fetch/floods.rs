@@ -11,9 +11,12 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::StatusCode;
 use tokio::time::Instant;
-use tower_aliyun_oss::key::{
-    FetchError, FetchErrorKind as Kind, FetchKey, FetchedKeys, KeyError, KeyLookup, KeySource as _,
-    KeyTable, KeyUrl,
+use tower_aliyun_oss::{
+    Lookup,
+    key::{
+        FetchError, FetchErrorKind as Kind, FetchKey, FetchedKeys, KeyError, KeySource as _,
+        KeyTable, KeyUrl,
+    },
 };
 
 use super::{
@@ -250,7 +253,7 @@ async fn df_27_what_a_network_says_is_escaped_and_short() {
     let log = Log::default();
     let _guard = log.listen();
     let keys = FetchedKeys::builder().fetcher(Rude).build();
-    let KeyLookup::Pending(lookup) = keys.key(&official(2)) else {
+    let Lookup::Pending(lookup) = keys.key(&official(2)) else {
         panic!("nothing is at hand");
     };
     assert_eq!(unavailable(lookup.await), Kind::Tls);
@@ -277,7 +280,7 @@ async fn df_10_a_signature_under_a_url_of_another_table_is_no_reason_to_look() {
     assert_eq!(host.fetches(), 1);
     assert!(matches!(
         keys.key(&elsewhere),
-        KeyLookup::Ready(Err(KeyError::Unknown))
+        Lookup::Ready(Err(KeyError::Unknown))
     ));
     keys.signature_failed(&official(2));
     settle().await;

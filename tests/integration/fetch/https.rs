@@ -11,9 +11,12 @@ use tokio::{
     sync::mpsc,
     time::timeout,
 };
-use tower_aliyun_oss::key::{
-    FetchErrorKind as Kind, FetchKey as _, FetchedKeys, HttpsFetcher, HttpsFetcherError, KeyError,
-    KeyLookup, KeySource as _,
+use tower_aliyun_oss::{
+    Lookup,
+    key::{
+        FetchErrorKind as Kind, FetchKey as _, FetchedKeys, HttpsFetcher, HttpsFetcherError,
+        KeyError, KeySource as _,
+    },
 };
 
 use super::{
@@ -42,7 +45,7 @@ async fn a_key_is_fetched_over_tls_and_used() {
         .fetcher(site.fetcher().build())
         .build();
     keys.warm_up(["/callback_pub_key_v2.pem"]).await.unwrap();
-    let KeyLookup::Ready(Ok(found)) = keys.key(&official(2)) else {
+    let Lookup::Ready(Ok(found)) = keys.key(&official(2)) else {
         panic!("the key is at hand");
     };
     assert_eq!(found, Signer::with_512_bits().public());
@@ -562,17 +565,17 @@ async fn kf_08_what_is_no_key_is_not_kept() {
         let keys = FetchedKeys::builder()
             .fetcher(site.fetcher().build())
             .build();
-        let KeyLookup::Pending(lookup) = keys.key(&official(2)) else {
+        let Lookup::Pending(lookup) = keys.key(&official(2)) else {
             panic!("nothing is at hand");
         };
         assert_eq!(unavailable(lookup.await), Kind::Key, "{body}");
         // Not kept as a key, and not asked for again at once.
-        let KeyLookup::Ready(again) = keys.key(&official(2)) else {
+        let Lookup::Ready(again) = keys.key(&official(2)) else {
             panic!("the path is left alone");
         };
         assert_eq!(unavailable(again), Kind::Key);
         assert_eq!(site.requests().len(), 1);
-        assert!(matches!(keys.key(&official(1)), KeyLookup::Ready(Ok(_))));
+        assert!(matches!(keys.key(&official(1)), Lookup::Ready(Ok(_))));
     }
 }
 
@@ -635,7 +638,7 @@ async fn roots_are_certificates() {
             .root_certificates(odd.as_bytes())
             .unwrap_err();
         assert_eq!(refused, HttpsFetcherError::Roots);
-        assert!(refused.to_string().contains("certificates in pem"));
+        assert!(refused.to_string().contains("certificates in PEM"));
     }
 }
 
@@ -689,7 +692,7 @@ async fn a_table_of_your_own_is_fetched_from_its_own_host_and_port() {
         // The official key is not pinned in a table of another host.
         assert!(matches!(
             keys.key(&official(1)),
-            KeyLookup::Ready(Err(KeyError::Unknown))
+            Lookup::Ready(Err(KeyError::Unknown))
         ));
     }
 }

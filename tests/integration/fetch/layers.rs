@@ -18,10 +18,10 @@ use http::Request;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use tower_aliyun_oss::{
-    OssCallbackLayer,
+    Lookup, OssCallbackLayer,
     callback::CallbackErrorKind,
     key::{
-        FetchErrorKind as Kind, FetchKey as _, FetchedKeys, KeyLookup, KeySource as _, KeyTable,
+        FetchErrorKind as Kind, FetchKey as _, FetchedKeys, KeySource as _, KeyTable,
         ServiceFetcher,
     },
     protocol::{SizeRange, TICKET_FIELD},
@@ -84,7 +84,7 @@ async fn a_key_at_hand_costs_no_allocation() {
     super::fake::get(&keys, 2).await.unwrap();
     let counted = allocation_counter::measure(|| {
         for _ in 0..1_000 {
-            assert!(matches!(keys.key(&url), KeyLookup::Ready(Ok(_))));
+            assert!(matches!(keys.key(&url), Lookup::Ready(Ok(_))));
             keys.signature_failed(&url);
         }
     });

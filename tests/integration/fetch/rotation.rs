@@ -29,10 +29,7 @@ async fn kp_13_another_key_under_the_same_url() {
     pass(SECOND).await;
     assert_eq!(at_once(&keys, 2).unwrap(), new.public());
     assert_eq!((host.fetches(), keys.stats().changes), (2, 1));
-    assert_eq!(
-        log.count("WARN", "another key stands under the same url"),
-        1
-    );
+    assert_eq!(log.count("WARN", "the key of this URL has changed"), 1);
     // So does time.
     host.does(Does::key(&old));
     pass(20 * HOUR).await;

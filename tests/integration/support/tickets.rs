@@ -19,9 +19,9 @@ use http_body_util::{BodyExt as _, Full};
 use tokio::task::JoinSet;
 use tower::{Layer as _, Service, ServiceExt as _};
 use tower_aliyun_oss::{
-    OssCallbackLayer,
+    Lookup, OssCallbackLayer,
     callback::{CallbackBody, CallbackError, CallbackErrorKind, CallbackReply},
-    key::{KeyLookup, KeySource, KeyTable, KeyUrl, PinnedKeys},
+    key::{KeyError, KeySource, KeyTable, KeyUrl, PinnedKeys, PublicKey},
     protocol::{SizeRange, TICKET_FIELD},
     testing::CallbackSigner,
     ticket::{
@@ -220,7 +220,7 @@ impl KeySource for CountedKeys {
         self.keys.table()
     }
 
-    fn key(&self, url: &KeyUrl) -> KeyLookup {
+    fn key(&self, url: &KeyUrl) -> Lookup<PublicKey, KeyError> {
         self.lookups.fetch_add(1, Ordering::SeqCst);
         self.keys.key(url)
     }

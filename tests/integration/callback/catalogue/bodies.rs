@@ -17,9 +17,9 @@ use http_body::{Body, Frame};
 use http_body_util::Limited;
 use tokio::time::{self, Instant, Interval};
 use tower_aliyun_oss::{
-    OssCallbackLayer,
+    Lookup, OssCallbackLayer,
     callback::{CallbackErrorKind as Kind, Rules},
-    key::{KeyError, KeyLookup, KeySource, KeyTable, KeyUrl, PinnedKeys},
+    key::{KeyError, KeySource, KeyTable, KeyUrl, PinnedKeys, PublicKey},
 };
 
 use crate::support::{Case, FORM, Frames, Log, Signer, full, send};
@@ -283,16 +283,16 @@ impl KeySource for Late {
         self.keys.table()
     }
 
-    fn key(&self, url: &KeyUrl) -> KeyLookup {
+    fn key(&self, url: &KeyUrl) -> Lookup<PublicKey, KeyError> {
         let (found, after) = (self.keys.key(url), self.after);
-        KeyLookup::Pending(Box::pin(async move {
+        Lookup::Pending(Box::pin(async move {
             match after {
                 Some(after) => time::sleep(after).await,
                 None => std::future::pending().await,
             }
             match found {
-                KeyLookup::Ready(key) => key,
-                KeyLookup::Pending(_) => unreachable!(),
+                Lookup::Ready(key) => key,
+                Lookup::Pending(_) => unreachable!(),
             }
         }))
     }
@@ -361,8 +361,8 @@ impl KeySource for Down {
         &self.0
     }
 
-    fn key(&self, _: &KeyUrl) -> KeyLookup {
-        KeyLookup::Ready(Err(KeyError::Unavailable(Arc::new(io::Error::other(
+    fn key(&self, _: &KeyUrl) -> Lookup<PublicKey, KeyError> {
+        Lookup::Ready(Err(KeyError::Unavailable(Arc::new(io::Error::other(
             "key server",
         )))))
     }

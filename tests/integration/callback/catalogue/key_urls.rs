@@ -10,9 +10,9 @@ use http::{HeaderValue, Request};
 use http_body_util::Full;
 use serde::Deserialize;
 use tower_aliyun_oss::{
-    OssCallbackLayer,
+    Lookup, OssCallbackLayer,
     callback::CallbackErrorKind,
-    key::{KeyLookup, KeySource, KeyTable, KeyUrl, PinnedKeys},
+    key::{KeyError, KeySource, KeyTable, KeyUrl, PinnedKeys, PublicKey},
 };
 
 use crate::support::{Case, KEY_URL_V1, Outcome, send};
@@ -37,7 +37,7 @@ impl KeySource for Counted {
         self.0.table()
     }
 
-    fn key(&self, url: &KeyUrl) -> KeyLookup {
+    fn key(&self, url: &KeyUrl) -> Lookup<PublicKey, KeyError> {
         self.1.fetch_add(1, Ordering::Relaxed);
         self.0.key(url)
     }

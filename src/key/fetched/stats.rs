@@ -1,25 +1,25 @@
-//! What a cache has done so far.
+//! Statistics of the key cache.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What a [`FetchedKeys`](super::FetchedKeys) has done since it was made; see
+/// Counters of a [`FetchedKeys`](super::FetchedKeys) since its creation, returned by
 /// [`FetchedKeys::stats`](super::FetchedKeys::stats).
 ///
-/// Pinned keys are not counted: nothing is looked up for them.
+/// Lookups of pinned keys are not counted.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct KeyStats {
-    /// Answers with a key that was at hand, stale ones among them.
+    /// Lookups answered from the cache, including those answered with a stale key.
     pub hits: u64,
-    /// Answers with a key whose time is over, while it cannot be had anew.
+    /// Lookups answered with a key that is no longer fresh because its refresh failed.
     pub stale: u64,
-    /// Fetches, the second attempts among them.
+    /// Fetches started, including second attempts.
     pub fetches: u64,
-    /// Fetches that brought no key.
+    /// Fetches that returned no accepted key.
     pub failures: u64,
-    /// Answers without a key and without a fetch: the path had failed a short while ago, or there were too many fetches.
+    /// Lookups refused without a fetch, because the path failed recently or the budget was used up.
     pub refusals: u64,
-    /// Fetches that brought another key than before under the same URL.
+    /// Fetches that returned a different key than before for the same URL.
     pub changes: u64,
 }
 
@@ -41,20 +41,18 @@ impl Counters {
         }
     }
 
-    pub(super) fn fetch(&self) {
-        self.fetches.fetch_add(1, Relaxed);
-    }
-
-    pub(super) fn failure(&self) {
-        self.failures.fetch_add(1, Relaxed);
-    }
-
     pub(super) fn refusal(&self) {
         self.refusals.fetch_add(1, Relaxed);
     }
 
     pub(super) fn change(&self) {
         self.changes.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a fetch, as a failed one unless [`FetchCount::succeeded`] is called.
+    pub(super) fn fetch(&self) -> FetchCount<'_> {
+        self.fetches.fetch_add(1, Relaxed);
+        FetchCount(Some(&self.failures))
     }
 
     pub(super) fn snapshot(&self) -> KeyStats {
@@ -65,6 +63,24 @@ impl Counters {
             failures: self.failures.load(Relaxed),
             refusals: self.refusals.load(Relaxed),
             changes: self.changes.load(Relaxed),
+        }
+    }
+}
+
+/// A guard, because a fetch may also be cancelled or panic.
+#[must_use]
+pub(super) struct FetchCount<'c>(Option<&'c AtomicU64>);
+
+impl FetchCount<'_> {
+    pub(super) fn succeeded(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for FetchCount<'_> {
+    fn drop(&mut self) {
+        if let Some(failures) = self.0 {
+            failures.fetch_add(1, Relaxed);
         }
     }
 }

@@ -1,13 +1,13 @@
-//! The public keys that callbacks are checked with.
+//! Public keys that verify callbacks.
 //!
-//! A callback names its key by URL in the header `x-oss-pub-key-url`. That header is written by whoever sends the
-//! request, so it is never followed: it only selects one entry of a [`KeyTable`], and a [`KeySource`] says which key
-//! stands there. The default source, [`PinnedKeys::official`], holds the one key OSS has published and connects to
-//! nothing.
+//! A callback names its key by URL, in the header `x-oss-pub-key-url`. The sender of the request
+//! controls that header, so the URL is never followed: it only selects one entry of a [`KeyTable`],
+//! and a [`KeySource`] returns the key of that entry. The default source,
+//! [`PinnedKeys::official`], holds the one key that OSS has published and connects to nothing.
 //!
-//! With the feature `fetch`, `FetchedKeys` also looks up versions that are not pinned, over https.
+//! With the feature `fetch`, `FetchedKeys` also fetches versions that are not pinned, over HTTPS.
 //!
-//! Keys of your own, for an OSS-compatible store or a private gateway:
+//! An OSS-compatible store or a private gateway that signs with a different key:
 //!
 //! ```
 //! use tower_aliyun_oss::{OssCallbackLayer, key::{PinnedKeys, PublicKey}};
@@ -26,22 +26,20 @@
 //! ```
 
 #[cfg(feature = "fetch")]
-mod cache;
+mod fetched;
 #[cfg(feature = "fetch")]
-mod fetch;
+mod https;
 mod public_key;
 mod source;
-mod table;
 mod url;
 
 #[cfg(feature = "fetch")]
-pub use cache::{FetchedKeys, FetchedKeysBuilder, KeyStats};
+pub use fetched::{FetchedKeys, FetchedKeysBuilder, KeyStats};
 #[cfg(feature = "fetch")]
-pub use fetch::{
+pub use https::{
     FetchError, FetchErrorKind, FetchKey, HttpsFetcher, HttpsFetcherBuilder, HttpsFetcherError,
     ServiceFetcher,
 };
 pub use public_key::{PublicKey, PublicKeyError};
-pub use source::{KeyError, KeyLookup, KeySource, PinnedKeys, PinnedKeysError};
-pub use table::{KeyTable, KeyTableError};
-pub use url::{KeyUrl, KeyUrlError};
+pub use source::{KeyError, KeySource, PinnedKeys, PinnedKeysError};
+pub use url::{KeyTable, KeyTableError, KeyUrl, KeyUrlError};

@@ -1,6 +1,6 @@
-//! Whom to believe that he is the key host.
+//! TLS: trust roots and cryptography for the key host.
 
-use std::{error::Error, sync::Arc};
+use std::sync::Arc;
 
 use rustls::{
     ClientConfig, RootCertStore,
@@ -14,7 +14,8 @@ use super::error::{FetchError, FetchErrorKind as Kind};
 
 #[derive(Clone, Debug, Default)]
 pub(super) enum Roots {
-    /// Read anew for each fetch, which happens once a day: a store that was unreadable once may be readable now.
+    /// Loaded for each fetch, so that a certificate store which was unreadable once is tried again.
+    /// Fetches are rare, about one a day.
     #[default]
     System,
     Given(Arc<RootCertStore>),
@@ -63,11 +64,14 @@ pub(super) async fn config(roots: &Roots) -> Result<ClientConfig, FetchError> {
         .with_root_certificates(roots.load().await?)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // The next fetch is a day away.
     config.resumption = Resumption::disabled();
     Ok(config)
 }
 
-/// graviola panics on a processor that it does not know.
+/// Returns the built-in cryptography, if the processor supports it.
+///
+/// graviola panics on processors without these features, so check for them first.
 #[cfg(target_arch = "x86_64")]
 fn built_in() -> Option<Arc<CryptoProvider>> {
     use std::arch::is_x86_feature_detected as has;
@@ -93,24 +97,5 @@ fn built_in() -> Option<Arc<CryptoProvider>> {
 
 #[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
 fn built_in() -> Option<Arc<CryptoProvider>> {
-    None
-}
-
-/// An error of this type, anywhere in a chain of them.
-pub(super) fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
-    let mut next = Some(error);
-    while let Some(current) = next {
-        if let Some(found) = current.downcast_ref() {
-            return Some(found);
-        }
-        // `io::Error` passes over the very error that it wraps.
-        let wrapped = current
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        next = match wrapped {
-            Some(wrapped) => Some(wrapped),
-            None => current.source(),
-        };
-    }
     None
 }

@@ -1,8 +1,13 @@
-//! Fetching over https.
+//! Fetching keys over HTTPS.
+//!
+//! [`HttpsFetcher`] brings its own client. [`ServiceFetcher`] uses the application's client.
 
-use std::{
-    error::Error, fmt, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration,
-};
+mod connect;
+mod error;
+mod fetch;
+mod tls;
+
+use std::{future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Uri, uri::Scheme};
@@ -17,26 +22,27 @@ use hyper_util::{
 };
 use tokio::time::{error::Elapsed, timeout};
 
-use super::{
-    FetchKey, MAX_FILE_LEN,
-    connect::Connector,
-    error::{FetchError, FetchErrorKind as Kind},
-    resolve::{NoAddress, Resolver},
-    response,
-    tls::{self, Roots},
+use self::{
+    connect::{Connector, NoAddress, Resolver},
+    error::{FetchErrorKind as Kind, find_source},
+    tls::Roots,
 };
-use crate::key::KeyUrl;
+use super::url::KeyUrl;
 
-/// Fetches over https from the host that the table of the key source names, and from nowhere else.
+pub use error::{FetchError, FetchErrorKind};
+pub use fetch::{FetchKey, ServiceFetcher};
+
+/// Fetches keys over HTTPS, only from the host in the table of the key source.
 ///
-/// A fetch is one connection and one `GET`: TLS 1.2 or 1.3 with the certificate checked against the name, HTTP/1.1,
-/// status 200, at most 16 KiB; connected to within 1 s, all done within 2 s. No redirect is followed, nothing is
-/// decompressed, no cookie is kept, and no environment variable makes it use a proxy. Nothing stays of it: the next
-/// one starts anew.
+/// A fetch is one connection and one `GET` request: TLS 1.2 or 1.3, with the certificate verified
+/// for the host name; HTTP/1.1; status 200; at most 16 KiB. By default it must connect within 1 s
+/// and finish within 2 s. It follows no redirects, decompresses nothing, stores no cookies and
+/// ignores proxy variables in the environment. Nothing is kept between fetches.
 ///
-/// The cryptography is that of the rustls provider which the application has installed, else a built-in one for x86-64
-/// and AArch64. The roots are those of the system (`SSL_CERT_FILE` and `SSL_CERT_DIR` are heeded), unless some are
-/// [given](HttpsFetcherBuilder::root_certificates).
+/// The cryptography is that of the rustls provider which the application has installed, or else a
+/// built-in provider for x86-64 and AArch64. The trusted roots are those of the system, including
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR`, unless
+/// [`root_certificates`](HttpsFetcherBuilder::root_certificates) sets others.
 #[derive(Clone, Debug)]
 pub struct HttpsFetcher {
     settings: Arc<Settings>,
@@ -52,13 +58,15 @@ struct Settings {
 }
 
 impl HttpsFetcher {
-    /// With the roots and the resolver of the system, and without a proxy. Reads and connects to nothing yet.
+    /// Creates a fetcher with the roots and the resolver of the system, and without a proxy.
+    ///
+    /// Reads no files and does not connect until the first fetch.
     #[must_use]
     pub fn new() -> Self {
         Self::builder().build()
     }
 
-    /// To change what [`new`](Self::new) takes.
+    /// Returns a builder with the settings of [`new`](Self::new).
     pub fn builder() -> HttpsFetcherBuilder {
         HttpsFetcherBuilder {
             settings: Settings {
@@ -95,8 +103,9 @@ impl FetchKey for HttpsFetcher {
 }
 
 impl Settings {
-    /// A connection may be read ahead by as much, so what a host can make us hold is little.
-    const READ_AHEAD: usize = MAX_FILE_LEN;
+    /// hyper buffers up to this much of a response. The smallest limit that holds any accepted file
+    /// bounds what a host can make us store.
+    const READ_AHEAD: usize = fetch::MAX_FILE_LEN;
     const MAX_HEADERS: usize = 64;
 
     async fn fetch(&self, url: &KeyUrl) -> Result<Bytes, FetchError> {
@@ -119,23 +128,25 @@ impl Settings {
         HttpsConnector<C>: Connect + Clone + Send + Sync + 'static,
     {
         connector.enforce_https();
+        // A new client for each fetch, once a day: no pool, so a stale connection cannot fail it.
         let client = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(0)
             .retry_canceled_requests(false)
             .http1_max_buf_size(Self::READ_AHEAD)
             .http1_max_headers(Self::MAX_HEADERS)
             .build::<_, Empty<Bytes>>(connector);
-        let answer = client.request(response::request(url)?).await;
-        response::read(answer.map_err(lost)?).await
+        let response = client.request(fetch::request(url)?).await;
+        fetch::read(response.map_err(classify)?).await
     }
 }
 
-fn lost(error: ClientError) -> FetchError {
-    let kind = if tls::find::<rustls::Error>(&error).is_some() {
+fn classify(error: ClientError) -> FetchError {
+    // The specific causes first: hyper reports all of them as errors of connecting.
+    let kind = if find_source::<rustls::Error>(&error).is_some() {
         Kind::Tls
-    } else if tls::find::<NoAddress>(&error).is_some() {
+    } else if find_source::<NoAddress>(&error).is_some() {
         Kind::Resolve
-    } else if tls::find::<Elapsed>(&error).is_some() {
+    } else if find_source::<Elapsed>(&error).is_some() {
         Kind::Timeout
     } else if error.is_connect() {
         Kind::Connect
@@ -145,13 +156,13 @@ fn lost(error: ClientError) -> FetchError {
     FetchError::with_source(kind, error)
 }
 
-/// Changes what an [`HttpsFetcher`] takes; from [`HttpsFetcher::builder`].
+/// Builder of [`HttpsFetcher`], returned by [`HttpsFetcher::builder`].
 ///
 /// ```no_run
 /// use std::time::Duration;
 /// use tower_aliyun_oss::key::{FetchedKeys, HttpsFetcher, KeyTable};
 ///
-/// // A store of your own, with a certificate of your own.
+/// // A private store with a certificate from a private CA.
 /// let roots = std::fs::read("/etc/store/ca.pem")?;
 /// let fetcher = HttpsFetcher::builder()
 ///     .root_certificates(&roots)?
@@ -170,43 +181,48 @@ pub struct HttpsFetcherBuilder {
 }
 
 impl HttpsFetcherBuilder {
-    /// Trusts these roots and not those of the system: certificates in PEM, as many as there are.
+    /// Trusts these root certificates, one or more in PEM, in place of those of the system.
     ///
     /// # Errors
     ///
-    /// When there is none, or one that cannot be a root.
+    /// If `pem` contains no certificate, or one that cannot be a root.
     pub fn root_certificates(mut self, pem: &[u8]) -> Result<Self, HttpsFetcherError> {
         self.settings.roots = Roots::from_pem(pem).ok_or(HttpsFetcherError::Roots)?;
         Ok(self)
     }
 
-    /// Finds the addresses of the host (or of the proxy) in another way than the system does. A port of 0 stands for
-    /// that of the URL. The certificate is checked as ever, so a wrong address can only make a fetch fail.
+    /// Sets a function that resolves the host name, or that of the proxy. Defaults to the resolver
+    /// of the system. In its results, port 0 stands for the port of the URL.
+    ///
+    /// The certificate is verified for the host name in any case, so a wrong address can only make
+    /// a fetch fail.
     pub fn resolver<F, Fut>(mut self, resolve: F) -> Self
     where
         F: Fn(&str) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
     {
-        self.settings.resolver.set_own(resolve);
+        self.settings.resolver.set_custom(resolve);
         self
     }
 
-    /// Connects to no address that is private, of this machine, or else no place on the public internet.
+    /// Rejects addresses that are not on the public internet, such as private and loopback
+    /// addresses.
     ///
-    /// Not by default: in a network of Alibaba Cloud its own hosts may have such addresses. A host that a table of your
-    /// own writes as an address is not looked up, and not stopped by this. With a [`proxy`](Self::proxy) it is the proxy's
-    /// address that is checked, not that of the host.
+    /// Off by default: inside networks of Alibaba Cloud, its hosts may resolve to private
+    /// addresses. Does not apply to a host that a custom table writes as an IP address. With a
+    /// [`proxy`](Self::proxy), it checks the address of the proxy and not that of the host.
     pub fn public_addresses_only(mut self) -> Self {
         self.settings.resolver.set_public_only();
         self
     }
 
-    /// Goes through this HTTP proxy (`http://host:port`), which is asked to `CONNECT` to the host: TLS ends there, and
-    /// the proxy sees the name and nothing else. The variables `HTTPS_PROXY` and the like are never read.
+    /// Connects through an HTTP proxy (`http://host:port`) with `CONNECT`. TLS still ends at the
+    /// key host, so the proxy sees only the host name. `HTTPS_PROXY` and similar variables are
+    /// ignored.
     ///
     /// # Errors
     ///
-    /// When it is another kind of URL, or holds a user name.
+    /// If `proxy` is a different kind of URL or contains a user name.
     pub fn proxy(mut self, proxy: &str) -> Result<Self, HttpsFetcherError> {
         let uri: Uri = proxy.parse().map_err(|_| HttpsFetcherError::Proxy)?;
         let plain = uri.scheme() == Some(&Scheme::HTTP)
@@ -222,20 +238,21 @@ impl HttpsFetcherBuilder {
         Ok(self)
     }
 
-    /// How long it may take to look up the host (or the proxy) and to connect to it by TCP; 1 s by default. Each address
-    /// has its share of that: at most four are tried, two of IPv4 and two of IPv6 if there are both.
+    /// Sets the time limit for resolving the host (or the proxy) and connecting to it over TCP.
+    /// Defaults to 1 s. The addresses share it: at most four are tried, two of IPv4 and two of IPv6
+    /// if the host has both.
     pub fn connect_timeout(mut self, time: Duration) -> Self {
         self.settings.connect_timeout = time;
         self
     }
 
-    /// How long a fetch may take from beginning to end; 2 s by default.
+    /// Sets the time limit of a whole fetch. Defaults to 2 s.
     pub fn timeout(mut self, time: Duration) -> Self {
         self.settings.timeout = time;
         self
     }
 
-    /// The fetcher.
+    /// Builds the fetcher.
     #[must_use]
     pub fn build(self) -> HttpsFetcher {
         HttpsFetcher {
@@ -244,23 +261,14 @@ impl HttpsFetcherBuilder {
     }
 }
 
-/// Why an [`HttpsFetcher`] cannot be as it was asked for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// Why a setting of [`HttpsFetcherBuilder`] is invalid.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpsFetcherError {
-    /// No certificate in PEM, or one that cannot be a root.
+    /// The input contains no PEM certificate, or one that cannot be a root.
+    #[error("root certificates must be one or more certificates in PEM")]
     Roots,
-    /// No `http://host:port`.
+    /// The proxy is not of the form `http://host:port`.
+    #[error("a proxy is written http://host:port, without a user name")]
     Proxy,
 }
-
-impl fmt::Display for HttpsFetcherError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Roots => "roots are one or more certificates in pem",
-            Self::Proxy => "a proxy is written http://host:port, without a user name",
-        })
-    }
-}
-
-impl Error for HttpsFetcherError {}

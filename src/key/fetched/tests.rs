@@ -1,4 +1,4 @@
-//! A model of the cache: whatever happens in whatever order, what it promises holds.
+//! A model of the cache: its promises hold for any sequence of events.
 
 use std::{
     collections::HashMap,
@@ -20,16 +20,16 @@ use tokio::{
 };
 
 use super::*;
-use crate::key::{FetchError, FetchErrorKind, FetchKey, PublicKey};
+use crate::key::{FetchError, FetchErrorKind};
 
-/// Four paths that the host has, and many that it has not.
+/// Four paths that the host often serves, and many others.
 const PATHS: u16 = 100;
 
 static KEYS: LazyLock<Vec<(Bytes, PublicKey)>> = LazyLock::new(|| {
     use rsa::pkcs8::{EncodePublicKey as _, LineEnding};
 
     let of = |modulus: u64| {
-        // Odd and of 512 bits is all that decoding asks of a modulus.
+        // Decoding requires an odd modulus of 512 bits, nothing more.
         let mut bytes = [0xab; 64];
         bytes[56..].copy_from_slice(&modulus.to_be_bytes());
         let n = rsa::BoxedUint::from_be_slice(&bytes, 512).unwrap();
@@ -45,17 +45,17 @@ static KEYS: LazyLock<Vec<(Bytes, PublicKey)>> = LazyLock::new(|| {
 #[derive(Clone, Copy, Debug)]
 enum Op {
     Ask(u16),
-    /// Twenty paths from this one on are asked for at once.
+    /// Twenty paths, starting with this one, are looked up at once.
     Flood(u16),
-    /// What is under way for the paths of a flood ends so, and what that lets begin.
+    /// All fetches of a flood end like this, including those that wait for a slot.
     LandFlood(u16, End),
-    /// A forged signature under this path.
+    /// A signature fails to verify with the key of this path.
     Suspect(u16),
-    /// The operator names this path.
+    /// The operator passes this path to `warm_up`.
     Expect(u16),
-    /// The oldest fetch of a path ends so.
+    /// The oldest fetch of a path ends like this.
     Land(u16, End),
-    /// The oldest request that still waits is given up.
+    /// The oldest waiting request is cancelled.
     GiveUp,
     Pass(Duration),
 }
@@ -103,7 +103,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// A host that answers when it is told to.
+/// A host whose fetches end when the test ends them.
 #[derive(Clone, Default)]
 struct Host(Arc<Mutex<HostState>>);
 
@@ -118,11 +118,11 @@ struct Fetch {
     entry: u16,
     begun: Instant,
     ended: Option<Instant>,
-    /// How, unless it was cut off.
+    /// How it ended, unless it was cancelled.
     end: Option<End>,
 }
 
-/// Writes down when a fetch has ended, however it does.
+/// Records when a fetch ends, in whatever way.
 struct Ending(Host, usize);
 
 impl Drop for Ending {
@@ -132,7 +132,7 @@ impl Drop for Ending {
 }
 
 impl Host {
-    /// How many fetches of a path nobody has given up.
+    /// The number of fetches of a path that are not cancelled.
     fn under_way(&self, entry: u16) -> usize {
         let mut state = self.0.lock().unwrap();
         let waiting = state.under_way.entry(entry).or_default();
@@ -184,7 +184,7 @@ impl FetchKey for Host {
     }
 }
 
-/// What must be known of a path whose key was fetched.
+/// A path whose key was fetched.
 #[derive(Clone)]
 struct Known {
     key: PublicKey,
@@ -195,12 +195,12 @@ struct Model {
     keys: FetchedKeys,
     host: Host,
     known: HashMap<u16, Known>,
-    /// Since when a path has been known good, or named by the operator.
+    /// Since when a path has had a key, or was passed to `warm_up`.
     favoured: HashMap<u16, Instant>,
     waiting: Vec<JoinHandle<Result<PublicKey, KeyError>>>,
 }
 
-const LIMITS: limits::Limits = limits::Limits::new();
+const LIMITS: Limits = Limits::new();
 
 impl Model {
     fn new() -> Self {
@@ -232,13 +232,13 @@ impl Model {
             }
             Op::LandFlood(first, end) => {
                 settle().await;
-                // Two at a time have a slot.
+                // Only two at a time have a slot.
                 for entry in (first..first + 20).cycle().take(200) {
                     self.land(entry, end).await;
                 }
             }
             Op::Expect(entry) => {
-                self.keys.shared.expect(entry);
+                self.keys.cache.expect(entry);
                 self.favoured.entry(entry).or_insert_with(Instant::now);
             }
             Op::Suspect(entry) => self.keys.signature_failed(&self.url(entry)),
@@ -265,16 +265,16 @@ impl Model {
 
     fn ask(&mut self, entry: u16) -> TestCaseResult {
         match self.keys.key(&self.url(entry)) {
-            KeyLookup::Ready(Ok(key)) => {
+            Lookup::Ready(Ok(key)) => {
                 let known = self.known.get(&entry).map(|known| &known.key);
                 prop_assert_eq!(Some(&key), known, "a key that was never fetched");
                 prop_assert!(self.usable(entry), "a key whose time is over");
             }
-            KeyLookup::Ready(Err(error)) => {
+            Lookup::Ready(Err(error)) => {
                 prop_assert!(!self.usable(entry), "a good key is lost");
                 self.refused_rightly(entry, &error)?;
             }
-            KeyLookup::Pending(lookup) => {
+            Lookup::Pending(lookup) => {
                 prop_assert!(!self.usable(entry), "waits although a key is good");
                 self.waiting.push(tokio::spawn(lookup));
             }
@@ -288,7 +288,8 @@ impl Model {
         known.is_some_and(|known| known.at.elapsed() < limit)
     }
 
-    /// Only a cache that is full of usable keys may leave out a new one, and only what is not usable makes room.
+    /// A new key is left out only if the cache is full of usable keys. Only unusable keys make
+    /// room.
     fn learn(&mut self, entry: u16, number: usize) {
         let usable = self
             .known
@@ -310,11 +311,13 @@ impl Model {
                 "two fetches of one path at once"
             );
         }
-        prop_assert!(self.host.all_under_way() <= LIMITS.at_once);
-        let [good, failing, running] = self.keys.shared.sizes();
+        prop_assert!(self.host.all_under_way() <= LIMITS.concurrent);
+        let [good, failing, running] = self.keys.cache.sizes();
         let most = LIMITS.per_minute + LIMITS.reserved_per_minute;
         prop_assert!(
-            good <= LIMITS.keys && failing <= LIMITS.failing && running <= most + LIMITS.at_once
+            good <= LIMITS.keys
+                && failing <= LIMITS.failed_paths
+                && running <= most + LIMITS.concurrent
         );
         let fetches = self.host.0.lock().unwrap().fetches.clone();
         prop_assert!(
@@ -332,13 +335,13 @@ impl Model {
         Ok(())
     }
 
-    /// Refused at once: the path has failed a while ago, or the budget is used up.
+    /// A lookup may be refused if the path failed recently or the budget is used up.
     fn refused_rightly(&self, entry: u16, error: &KeyError) -> TestCaseResult {
         let KeyError::Unavailable(error) = error else {
             return Err(TestCaseError::fail("the path is in the table"));
         };
         let fetches = self.host.0.lock().unwrap().fetches.clone();
-        let [_, _, running] = self.keys.shared.sizes();
+        let [_, _, running] = self.keys.cache.sizes();
         let waiting = running - self.host.all_under_way();
         let used = |minutes| begun_within(minutes, &fetches).count() + waiting;
         if error.downcast_ref::<FetchError>().unwrap().kind() == FetchErrorKind::OverBudget {
@@ -348,7 +351,7 @@ impl Model {
         let longest = LIMITS.longest_cool_down * 6 / 5;
         let mut of = fetches.iter().rev().filter(|fetch| fetch.entry == entry);
         let last = of.next().and_then(|fetch| fetch.ended);
-        // A path that has had a key keeps its last error while it waits for the budget.
+        // A path that has had a key returns its last error while it waits for the budget.
         prop_assert!(
             last.is_some_and(|ended| ended.elapsed() <= longest) || used(2) >= LIMITS.per_minute,
             "refused for longer than any pause"
@@ -356,7 +359,7 @@ impl Model {
         Ok(())
     }
 
-    /// How far apart the fetches of each path have been.
+    /// Checks the time between the fetches of each path.
     fn check_pauses(&self) -> TestCaseResult {
         let fetches = self.host.0.lock().unwrap().fetches.clone();
         let count = |of: &dyn Fn(&Fetch) -> bool| {
@@ -364,8 +367,8 @@ impl Model {
                 .filter(|entry| fetches.iter().any(|f| f.entry == *entry && of(f)))
                 .count()
         };
-        // Beyond these, paths are forgotten, and their pauses with them.
-        if count(&|f| !f.is_good()) > LIMITS.failing || count(&|f| f.is_good()) > LIMITS.keys {
+        // Beyond these numbers, paths and their backoffs are forgotten.
+        if count(&|f| !f.is_good()) > LIMITS.failed_paths || count(&|f| f.is_good()) > LIMITS.keys {
             return Ok(());
         }
         for entry in 0..PATHS {
@@ -376,12 +379,12 @@ impl Model {
                 let gap = next.begun - one.ended.unwrap();
                 if one.is_good() {
                     let fresh = gap < LIMITS.refresh_after();
-                    prop_assert!(!fresh || gap >= LIMITS.look_again, "{entry}: {gap:?}");
+                    prop_assert!(!fresh || gap >= LIMITS.recheck, "{entry}: {gap:?}");
                     (failures, retried) = (0, false);
                 } else {
                     let pause =
                         (LIMITS.cool_down * (1 << failures.min(16))).min(LIMITS.longest_cool_down);
-                    // A second attempt, which is cut off at once where time has jumped before it began.
+                    // A second attempt is cancelled at once if time jumped before it started.
                     let cut_off = next.end.is_none() && next.ended == Some(next.begun);
                     let broke = matches!(one.end, Some(End::Break));
                     if broke && !retried && (gap < pause * 4 / 5 || cut_off) {
@@ -397,7 +400,7 @@ impl Model {
         Ok(())
     }
 
-    /// When all has been quiet for long enough, nobody waits, nothing runs, and every path can be had.
+    /// After a quiet period no request waits, no fetch runs, and every path can be fetched.
     async fn end(mut self) -> TestCaseResult {
         for _ in 0..2 * (LIMITS.per_minute + LIMITS.reserved_per_minute) {
             tokio::time::advance(LIMITS.fetch_timeout).await;
@@ -409,21 +412,21 @@ impl Model {
         }
         prop_assert_eq!(self.host.all_under_way(), 0);
         prop_assert_eq!(
-            self.keys.shared.sizes()[2],
+            self.keys.cache.sizes()[2],
             0,
             "a path is taken for being fetched"
         );
         tokio::time::advance(Duration::from_secs(1_000)).await;
         for entry in 2..6 {
             if self.usable(entry) {
-                // It may be due for another look, which must not keep a slot from the next one.
+                // It may be due for a refresh, which must not keep the slot from the next path.
                 self.ask(entry)?;
                 settle().await;
                 self.host.land(entry, End::Break);
                 settle().await;
                 continue;
             }
-            let KeyLookup::Pending(lookup) = self.keys.key(&self.url(entry)) else {
+            let Lookup::Pending(lookup) = self.keys.key(&self.url(entry)) else {
                 return Err(TestCaseError::fail("a path is stuck"));
             };
             settle().await;
@@ -446,11 +449,22 @@ fn begun_within(minutes: u64, fetches: &[Fetch]) -> impl Iterator<Item = &Fetch>
     last.take_while(move |fetch| fetch.begun.elapsed() < time)
 }
 
-/// Lets the tasks run that wait for nothing.
+/// Runs all tasks that are ready.
 async fn settle() {
     for _ in 0..10 {
         yield_now().await;
     }
+}
+
+#[test]
+fn shows_what_is_set() {
+    let builder = FetchedKeys::builder();
+    let shown = format!("{builder:?}");
+    assert!(shown.starts_with("FetchedKeysBuilder { table: KeyTable"));
+    assert!(shown.contains("limits: Limits"));
+    let shown = format!("{:?}", builder.build());
+    assert!(shown.starts_with("FetchedKeys { table: KeyTable"));
+    assert!(shown.contains("stats: KeyStats"));
 }
 
 proptest! {
@@ -473,7 +487,7 @@ proptest! {
     }
 }
 
-/// A host that answers at once, every third time with an error, and knows what is under way.
+/// A host that answers at once, every third time with an error, and counts concurrent fetches.
 #[derive(Default)]
 struct Quick {
     under_way: [AtomicUsize; 6],
@@ -490,7 +504,7 @@ impl FetchKey for Arc<Quick> {
             let before = host.under_way[entry].fetch_add(1, SeqCst);
             assert_eq!(before, 0, "two fetches of one path at once");
             let all: usize = host.under_way.iter().map(|path| path.load(SeqCst)).sum();
-            assert!(all <= LIMITS.at_once, "{all} fetches at once");
+            assert!(all <= LIMITS.concurrent, "{all} fetches at once");
             yield_now().await;
             host.under_way[entry].fetch_sub(1, SeqCst);
             match host.fetches.fetch_add(1, SeqCst) % 3 {
@@ -510,7 +524,7 @@ fn df_21_four_threads_at_once_lose_and_double_nothing() {
         .unwrap();
     for round in 0..1_000 {
         let host = Arc::new(Quick::default());
-        // Every request wants another look, and failures leave no pause.
+        // Every lookup triggers a refresh, and failures cause no backoff.
         let keys = FetchedKeys::builder()
             .fetcher(Arc::clone(&host))
             .fresh_for(Duration::ZERO)
@@ -529,11 +543,11 @@ fn df_21_four_threads_at_once_lose_and_double_nothing() {
                         let url = KeyUrl::of_path(keys.table(), &path).unwrap();
                         let had = &mut good[usize::from(entry)];
                         match keys.key(&url) {
-                            KeyLookup::Ready(result) => {
+                            Lookup::Ready(result) => {
                                 assert!(result.is_ok() || !*had, "a good key is lost");
                                 *had |= result.is_ok();
                             }
-                            KeyLookup::Pending(lookup) => {
+                            Lookup::Pending(lookup) => {
                                 assert!(!*had, "waits although a key is good");
                                 *had |= lookup.await.is_ok();
                             }
@@ -545,8 +559,8 @@ fn df_21_four_threads_at_once_lose_and_double_nothing() {
             while let Some(done) = tasks.join_next().await {
                 done.unwrap();
             }
-            // What was begun in the background ends by itself.
-            while keys.shared.sizes()[2] > 0 {
+            // Background fetches end by themselves.
+            while keys.cache.sizes()[2] > 0 {
                 yield_now().await;
             }
         });

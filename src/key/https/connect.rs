@@ -1,4 +1,4 @@
-//! The addresses of the key host.
+//! TCP connections to the key host: name resolution, address filter and time limit.
 
 use std::{
     error::Error,
@@ -9,30 +9,74 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
     vec,
 };
 
-use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
+use http::Uri;
+use hyper_util::{
+    client::legacy::connect::{
+        HttpConnector,
+        dns::{GaiResolver, Name},
+    },
+    rt::TokioIo,
+};
+use tokio::{net::TcpStream, time::timeout};
 use tower_service::Service;
 
-type Resolving<A> = Pin<Box<dyn Future<Output = Result<A, NoAddress>> + Send>>;
-type Own =
-    dyn Fn(&str) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>> + Send + Sync;
+type BoxError = Box<dyn Error + Send + Sync>;
+type BoxFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
-/// The resolver of the system, or one that was given.
+/// Resolves and connects within one time limit. The limit of [`HttpConnector`] itself applies to
+/// each address family separately, and starts only after the name is resolved.
+#[derive(Clone, Debug)]
+pub(super) struct Connector {
+    tcp: HttpConnector<Resolver>,
+    limit: Duration,
+}
+
+impl Connector {
+    pub(super) fn new(resolver: Resolver, limit: Duration) -> Self {
+        let mut tcp = HttpConnector::new_with_resolver(resolver);
+        // The connector accepts only `http` URLs otherwise.
+        tcp.enforce_http(false);
+        // Divided among the addresses, so that one which does not respond leaves time for the next.
+        tcp.set_connect_timeout(Some(limit));
+        Self { tcp, limit }
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<TcpStream>;
+    type Error = BoxError;
+    type Future = BoxFuture<Self::Response, BoxError>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.tcp.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, to: Uri) -> Self::Future {
+        let connecting = timeout(self.limit, self.tcp.call(to));
+        Box::pin(async move { Ok(connecting.await??) })
+    }
+}
+
+type Resolve = dyn Fn(&str) -> BoxFuture<Vec<SocketAddr>, io::Error> + Send + Sync;
+
+/// The resolver of the system or a custom one, and a filter on its results.
 #[derive(Clone, Default)]
 pub(super) struct Resolver {
-    own: Option<Arc<Own>>,
+    custom: Option<Arc<Resolve>>,
     public_only: bool,
 }
 
 impl Resolver {
-    pub(super) fn set_own<F, Fut>(&mut self, resolve: F)
+    pub(super) fn set_custom<F, Fut>(&mut self, resolve: F)
     where
         F: Fn(&str) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
     {
-        self.own = Some(Arc::new(move |host| Box::pin(resolve(host))));
+        self.custom = Some(Arc::new(move |host| Box::pin(resolve(host))));
     }
 
     pub(super) fn set_public_only(&mut self) {
@@ -43,24 +87,27 @@ impl Resolver {
 impl Service<Name> for Resolver {
     type Response = vec::IntoIter<SocketAddr>;
     type Error = NoAddress;
-    type Future = Resolving<Self::Response>;
+    type Future = BoxFuture<Self::Response, NoAddress>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), NoAddress>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let Self { own, public_only } = self.clone();
+        let Self {
+            custom,
+            public_only,
+        } = self.clone();
         Box::pin(async move {
-            let found = match own {
+            let found = match custom {
                 Some(resolve) => resolve(name.as_str()).await,
                 None => GaiResolver::new().call(name).await.map(Iterator::collect),
             };
-            let mut addresses: Vec<_> = found.map_err(|why| NoAddress(Some(why)))?;
+            let mut addresses: Vec<_> = found.map_err(NoAddress::Unresolved)?;
             addresses.retain(|address| !public_only || is_public(address.ip()));
             keep_few(&mut addresses);
             match addresses.is_empty() {
-                true => Err(NoAddress(None)),
+                true => Err(NoAddress::NoneAllowed),
                 false => Ok(addresses.into_iter()),
             }
         })
@@ -70,33 +117,24 @@ impl Service<Name> for Resolver {
 impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Resolver")
-            .field("own", &self.own.is_some())
+            .field("custom", &self.custom.is_some())
             .field("public_only", &self.public_only)
             .finish()
     }
 }
 
-/// The host has no address, or none that may be connected to.
-#[derive(Debug)]
-pub(super) struct NoAddress(Option<io::Error>);
-
-impl fmt::Display for NoAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            Some(_) => "the name could not be resolved",
-            None => "there is no address that may be connected to",
-        })
-    }
+/// The host has no usable address.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoAddress {
+    #[error("the host name could not be resolved")]
+    Unresolved(#[source] io::Error),
+    #[error("the host has no address that may be connected to")]
+    NoneAllowed,
 }
 
-impl Error for NoAddress {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.as_ref().map(|why| why as _)
-    }
-}
-
-/// At most four, and half of them of each family if there are both. The time to connect is divided among the addresses
-/// of a family, so a name with twenty of them would leave each too little.
+/// Keeps at most four addresses, two of each family if there are both.
+///
+/// The addresses of a family share the time limit, so twenty of them would leave each too little.
 fn keep_few(addresses: &mut Vec<SocketAddr>) {
     let v4 = addresses.iter().any(SocketAddr::is_ipv4);
     let v6 = addresses.iter().any(SocketAddr::is_ipv6);
@@ -110,7 +148,7 @@ fn keep_few(addresses: &mut Vec<SocketAddr>) {
     });
 }
 
-/// By the registries of special-purpose addresses (RFC 6890, and the tables of IANA it set up).
+/// Whether an address is globally reachable, by the IANA special-purpose registries (RFC 6890).
 fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => is_public_v4(v4),
@@ -121,9 +159,10 @@ fn is_public(address: IpAddr) -> bool {
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     let special = match (a, b) {
-        // This network; shared with carriers, where Alibaba Cloud has its metadata; benchmarks.
+        // "This network"; carrier-grade NAT, which contains the metadata service of Alibaba Cloud;
+        // benchmarking.
         (0, _) | (100, 64..=127) | (198, 18 | 19) => true,
-        // Protocol assignments, relays of 6to4.
+        // IETF protocol assignments; 6to4 relays.
         (192, 0) => c == 0,
         (192, 88) => c == 99,
         _ => a >= 224,
@@ -137,13 +176,14 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
     match address.segments() {
-        // An IPv4 address behind the translation of RFC 6052.
+        // An IPv4 address translated by NAT64 (RFC 6052).
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
             let [a, b] = high.to_be_bytes();
             let [c, d] = low.to_be_bytes();
             is_public_v4(Ipv4Addr::new(a, b, c, d))
         }
-        // Teredo and other protocols, documentation, 6to4: all within the one range that is routed.
+        // Teredo and other protocols, documentation, 6to4: parts of 2000::/3, which is the only
+        // range that is globally routed.
         [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x2002 | 0x3fff, ..] => false,
         [first, ..] => first & 0xe000 == 0x2000,
     }
@@ -156,13 +196,13 @@ mod tests {
     #[test]
     fn says_what_it_is() {
         let mut resolver = Resolver::default();
-        resolver.set_own(|_| std::future::ready(Ok(Vec::new())));
+        resolver.set_custom(|_| std::future::ready(Ok(Vec::new())));
         let shown = format!("{resolver:?}");
-        assert_eq!(shown, "Resolver { own: true, public_only: false }");
-        let unknown = NoAddress(Some(io::ErrorKind::NotFound.into()));
-        assert_eq!(unknown.to_string(), "the name could not be resolved");
+        assert_eq!(shown, "Resolver { custom: true, public_only: false }");
+        let unknown = NoAddress::Unresolved(io::ErrorKind::NotFound.into());
+        assert_eq!(unknown.to_string(), "the host name could not be resolved");
         assert!(unknown.source().is_some());
-        let private = NoAddress(None);
+        let private = NoAddress::NoneAllowed;
         assert!(private.to_string().contains("may be connected to"));
         assert!(private.source().is_none());
     }
