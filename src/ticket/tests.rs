@@ -9,7 +9,10 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use proptest::prelude::*;
 
-use super::{codec, *};
+use super::{
+    store::{Attempt, StoredReply, StoredReplyError, TextDigest, UseLimit},
+    token, *,
+};
 use crate::protocol::{CallbackBodyType, CallbackTarget, ObjectPrefix, SizeRange};
 
 const FORM: CallbackBodyType = CallbackBodyType::Form;
@@ -392,7 +395,7 @@ fn rp_03_the_edges_of_expiry() {
         (u64::MAX, TicketError::Malformed),
         (i64::MAX.unsigned_abs(), TicketError::TooFar),
     ] {
-        let content = codec::write(7, expires, &nonce(), &terms()).unwrap();
+        let content = token::write(7, expires, &nonce(), &terms()).unwrap();
         assert_eq!(check(&sealed(&content)).unwrap_err(), error, "{expires}");
     }
 }
@@ -487,7 +490,7 @@ fn the_longest_ticket_is_taken() {
         keys().mint(&terms.unwrap(), at(NOW), nonce())
     };
     let without = URL_SAFE_NO_PAD.decode(mint(0).unwrap()).unwrap().len();
-    let room = codec::MAX_BYTES - without;
+    let room = token::MAX_BYTES - without;
     let longest = mint(room).unwrap();
     assert_eq!(longest.len(), MAX_TICKET_LEN);
     check(&longest).unwrap();
@@ -700,14 +703,14 @@ proptest! {
     /// Nor a true one that was cut, grown, or changed in one place; what is still read is written alike again.
     #[test]
     fn what_is_read_has_one_spelling(terms in any_terms(), place in any::<prop::sample::Index>(), byte in any::<u8>()) {
-        let mut content = codec::write(7, NOW + 5, &nonce(), &terms).unwrap();
+        let mut content = token::write(7, NOW + 5, &nonce(), &terms).unwrap();
         let at = place.index(content.len());
-        prop_assert!(codec::read(&content[..at]).is_none());
-        prop_assert!(codec::read(&[&content[..], &[byte]].concat()).is_none());
+        prop_assert!(token::read(&content[..at]).is_none());
+        prop_assert!(token::read(&[&content[..], &[byte]].concat()).is_none());
         content[at] = byte;
-        if let Some(read) = codec::read(&content) {
-            let head = codec::Head::read(&content).unwrap();
-            let again = codec::write(head.key_id, read.expires, &read.nonce, &read.terms).unwrap();
+        if let Some(read) = token::read(&content) {
+            let head = token::Head::read(&content).unwrap();
+            let again = token::write(head.key_id, read.expires, &read.nonce, &read.terms).unwrap();
             prop_assert_eq!(again, content);
         }
     }
@@ -717,7 +720,7 @@ proptest! {
         let nonce = Nonce::from_bytes(nonce);
         let text = keys().mint(&terms, at(NOW), nonce).unwrap();
         let bytes = URL_SAFE_NO_PAD.decode(&text).unwrap();
-        let read = codec::read(&bytes[..bytes.len() - 32]).unwrap();
+        let read = token::read(&bytes[..bytes.len() - 32]).unwrap();
         prop_assert!(read.terms == terms);
         prop_assert_eq!(read.nonce, nonce);
     }
@@ -725,7 +728,7 @@ proptest! {
     /// RP-09: whatever delimiters the fields hold, other terms make other bytes.
     #[test]
     fn rp_09_other_terms_make_another_ticket(one in any_terms(), two in any_terms()) {
-        let written = |terms| codec::write(7, NOW, &nonce(), terms).unwrap();
+        let written = |terms| token::write(7, NOW, &nonce(), terms).unwrap();
         // The expiry is given for both, so it is not what tells them apart.
         let two = Terms { expires: one.expires, ..two };
         prop_assert_eq!(one == two, written(&one) == written(&two));

@@ -3,7 +3,7 @@ use std::{num::NonZeroU16, sync::Arc, time::SystemTime};
 use http::StatusCode;
 use tokio::time::advance;
 
-use super::{super::store::TextDigest, *};
+use super::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -95,10 +95,10 @@ async fn rp_04_a_thousand_at_once() {
         tasks.spawn(async move {
             let mut attempt = once(1, 1);
             loop {
-                match store.begin(&attempt).wait().await.unwrap() {
+                match store.begin(&attempt).await.unwrap() {
                     Begin::Fresh(lease) => {
                         tokio::task::yield_now().await;
-                        store.finish(&lease, &reply("first")).wait().await.unwrap();
+                        store.finish(&lease, &reply("first")).await.unwrap();
                         return true;
                     }
                     Begin::Stored(answer) => {
@@ -260,9 +260,9 @@ async fn rp_06_a_text_whose_answer_found_no_room_never_runs_again() {
     assert_eq!(stored(&store, &once(2, 1)), reply("short"));
     // The room comes back when what took it expires.
     advance(6 * MINUTE).await;
-    assert!(store.sweep_all(Moment::new(store.milliseconds(), now() + 10 * MINUTE)));
+    assert!(store.sweep_all(Clocks::new(store.milliseconds(), now() + 10 * MINUTE)));
     assert!(store.is_empty());
-    assert_eq!(store.answers.get(), 0);
+    assert_eq!(store.replies.get(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -298,7 +298,7 @@ async fn rp_08_a_store_that_is_not_full_forgets_what_has_expired() {
     };
     let lease = fresh(&store, &once(1, now()));
     store.try_finish(&lease, &reply("first")).unwrap();
-    assert!(store.answers.get() > 5);
+    assert!(store.replies.get() > 5);
     // The wall clock is read in whole seconds, so its last one must be over; of the other clock the last millisecond.
     let (last, over) = (
         now() + 5 * MINUTE,
@@ -316,7 +316,7 @@ async fn rp_08_a_store_that_is_not_full_forgets_what_has_expired() {
     advance(MINUTE / 4).await;
     fresh(&store, &once(5, over));
     assert_eq!(store.len(), 4);
-    assert_eq!(store.answers.get(), 0);
+    assert_eq!(store.replies.get(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -326,11 +326,11 @@ async fn rp_06_answers_are_counted_to_the_byte() {
     assert_eq!(MemoryStore::DEFAULT_ANSWER_BYTES, 67_108_864);
     let json = HeaderValue::from_static("application/json");
     let reply = StoredReply::new(StatusCode::OK, Some(json), "{}").unwrap();
-    let size = size_of::<Answer>() + "application/json".len() + "{}".len();
+    let size = size_of::<Finished>() + "application/json".len() + "{}".len();
     let store = MemoryStore::with_capacity(10, size);
     let lease = fresh(&store, &once(1, 1));
     store.try_finish(&lease, &reply).unwrap();
-    assert_eq!(store.answers.get(), size);
+    assert_eq!(store.replies.get(), size);
     assert_eq!(stored(&store, &once(1, 1)), reply);
     let store = MemoryStore::with_capacity(10, size - 1);
     let lease = fresh(&store, &once(1, 1));
@@ -359,14 +359,18 @@ async fn rp_08_a_ticket_takes_at_most_128_bytes_beside_its_answer() {
             store.try_finish(lease, &empty).unwrap();
         }
     });
-    let answers = i64::try_from(size_of::<Answer>()).unwrap();
+    let answers = i64::try_from(size_of::<Finished>()).unwrap();
     let per_ticket = (running.bytes_current + finished.bytes_current)
         / i64::try_from(TICKETS).unwrap()
         - answers;
     println!("{per_ticket} bytes a ticket beside an answer of {answers}");
     assert!(per_ticket <= 128, "{per_ticket}");
     assert_eq!(store.len(), usize::try_from(TICKETS).unwrap());
-    println!("entry {}, use {}", size_of::<Entry>(), size_of::<Use>());
+    println!(
+        "entry {}, use {}",
+        size_of::<Entry>(),
+        size_of::<Redemption>()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -375,7 +379,7 @@ async fn rp_11_a_clock_that_jumps_revives_no_ticket() {
     let store = MemoryStore::new();
     let lease = fresh(&store, &once(1, 1));
     store.try_finish(&lease, &reply("first")).unwrap();
-    let sweep = |wall| store.sweep_all(Moment::new(store.milliseconds(), wall));
+    let sweep = |wall| store.sweep_all(Clocks::new(store.milliseconds(), wall));
 
     // An hour forward, and back: by the monotonic clock no time has passed.
     assert!(sweep(now() + hour));
