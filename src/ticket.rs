@@ -73,9 +73,9 @@
 //! | for the first time | from the handler; the reply is stored |
 //! | again, after the handler finished | the stored reply; the handler does not run |
 //! | again, while the handler runs | the stored reply, or 503 at the deadline of the layer |
-//! | again, after the handler failed | depends on [`OnFailure`]: the handler runs again, or the stored reply |
+//! | again, after the handler failed | by [`OnFailure`]: from the handler, or the stored reply |
 //! | with another text, for one object | 403 |
-//! | with another text, for a prefix | from the handler, up to the limit of [`Scope::Prefix`]; then 403 |
+//! | with another text, for a prefix | from the handler, within [`Scope::Prefix`]; then 403 |
 //! | while the store is unreachable | 503 |
 //!
 //! The layer reports success only after the store confirms the reply. If a handler ran but its
@@ -89,8 +89,8 @@
 //!
 //! # Durability
 //!
-//! If a store loses a record, that ticket can be redeemed again until it expires, by anyone who kept
-//! the signed callback. No new permission arises, but the handler runs a second time.
+//! If a store loses a record, that ticket can be redeemed again until it expires, by anyone who
+//! kept the signed callback. No new permission arises, but the handler runs a second time.
 //!
 //! * [`MemoryStore`] loses its records when the process exits and does not share them with other
 //!   processes.

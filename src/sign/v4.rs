@@ -178,7 +178,8 @@ mod tests {
         assert_eq!(count, 2);
     }
 
-    /// A vector of the SDKs of Alibaba Cloud for a signature in headers: the same key, another text.
+    /// A vector of the SDKs of Alibaba Cloud for a signature in headers: the same key, another
+    /// text.
     #[test]
     fn pl_01_the_key_is_that_of_the_sdks() {
         use sha2::Digest as _;

@@ -106,10 +106,10 @@ impl Tickets {
     /// Accepts callbacks without a ticket until `time`, on their OSS signature alone: **for
     /// migrating a live system** whose uploaders still hold policies without tickets.
     ///
-    /// Until then nothing is proven, because an attacker simply omits the ticket. A callback without
-    /// a ticket has no [claims](crate::callback::VerifiedCallback::claims) and can be replayed. A
-    /// callback that has a ticket is still verified against it. Set `time` to the expiry of the last
-    /// policy without a ticket, plus the longest upload.
+    /// Until then nothing is proven, because an attacker simply omits the ticket. A callback
+    /// without a ticket has no [claims](crate::callback::VerifiedCallback::claims) and can be
+    /// replayed. A callback that has a ticket is still verified against it. Set `time` to the
+    /// expiry of the last policy without a ticket, plus the longest upload.
     #[must_use]
     pub fn dangerous_accept_without_ticket_until(self, time: SystemTime) -> Self {
         self.with(|settings| settings.without_ticket_until = Some(time))
@@ -177,8 +177,8 @@ impl Tickets {
     }
 
     fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
-        // Copies the settings if other clones exist. A clone that is already in use by a layer never
-        // changes; the copy shares its store.
+        // Copies the settings if other clones exist. A clone that is already in use by a layer
+        // never changes; the copy shares its store.
         change(Arc::make_mut(&mut self.0));
         self
     }

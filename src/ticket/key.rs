@@ -66,7 +66,8 @@ impl TicketKey {
     ///
     /// # Errors
     ///
-    /// Fails if the variable is not set, or if [`from_base64`](Self::from_base64) rejects its value.
+    /// Fails if the variable is not set, or if [`from_base64`](Self::from_base64) rejects its
+    /// value.
     pub fn from_env(name: &str) -> Result<Self, TicketKeyError> {
         match env::var(name) {
             Ok(text) => Self::from_base64(&Zeroizing::new(text)),

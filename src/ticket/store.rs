@@ -33,11 +33,11 @@ use crate::Lookup;
 /// A text is what OSS signed. A ticket for one object covers one text, a ticket for a prefix
 /// several. Of all concurrent [`begin`](Self::begin) calls for a text, exactly one returns
 /// [`Begin::Fresh`]. That caller runs the handler, and then calls [`finish`](Self::finish), or
-/// [`abandon`](Self::abandon) to let the handler run again. If it calls neither, because its process
-/// died, its lease expires and the next caller receives `Fresh`.
+/// [`abandon`](Self::abandon) to let the handler run again. If it calls neither, because its
+/// process died, its lease expires and the next caller receives `Fresh`.
 ///
-/// Return [`Lookup::Ready`] if the call does not wait. Do not hold a lock while waiting. If the store
-/// is unreachable, return an error: the layer responds with 503.
+/// Return [`Lookup::Ready`] if the call does not wait. Do not hold a lock while waiting. If the
+/// store is unreachable, return an error: the layer responds with 503.
 pub trait ReplayStore: Send + Sync {
     /// Attempts to redeem a ticket for a text.
     fn begin(&self, attempt: &Attempt) -> Lookup<Begin, StoreError>;
@@ -120,8 +120,8 @@ impl Attempt {
     /// The default lease: 10 s, twice as long as OSS waits for a response.
     pub const DEFAULT_LEASE: Duration = Duration::from_secs(10);
 
-    /// Creates the first attempt to redeem the ticket `nonce` for a text. The store keeps the record
-    /// until `until`; see [`CheckedTicket::until`](super::CheckedTicket::until).
+    /// Creates the first attempt to redeem the ticket `nonce` for a text. The store keeps the
+    /// record until `until`; see [`CheckedTicket::until`](super::CheckedTicket::until).
     #[must_use]
     pub const fn new(
         nonce: Nonce,
@@ -141,8 +141,8 @@ impl Attempt {
         }
     }
 
-    /// Sets how long the text is reserved for the caller of `begin`. A handler that takes longer can
-    /// run twice.
+    /// Sets how long the text is reserved for the caller of `begin`. A handler that takes longer
+    /// can run twice.
     #[must_use]
     pub const fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
@@ -209,8 +209,8 @@ pub enum Begin {
     /// The handler has run for this text, with this reply.
     Stored(StoredReply),
     /// Another caller runs the handler for this text. Await the future, then try
-    /// [`again`](Attempt::again). It completes soon after the handler finishes or its lease expires,
-    /// or earlier. Dropping it has no effect.
+    /// [`again`](Attempt::again). The future completes soon after the handler finishes or its
+    /// lease expires, or earlier. Dropping it has no effect.
     Running(Pin<Box<dyn Future<Output = ()> + Send>>),
     /// The ticket covers one text, and it was redeemed for another.
     OtherText,
@@ -241,7 +241,8 @@ pub struct Lease {
 impl Lease {
     /// Creates a lease, for implementations of [`ReplayStore`].
     ///
-    /// `fence` must be unique: it distinguishes a caller that lost its lease from the current holder.
+    /// `fence` must be unique: it distinguishes a caller that lost its lease from the current
+    /// holder.
     #[must_use]
     pub const fn new(attempt: &Attempt, fence: u128) -> Self {
         Self {
@@ -453,11 +454,12 @@ impl fmt::Display for StoreError {
                 "the ticket store is full, and no record has expired; increase its capacity"
             }
             StoreErrorKind::LeaseLost => {
-                "the handler exceeded its lease, and another caller holds the text; extend the lease"
+                "the handler exceeded its lease, and another caller holds the text; extend the \
+                 lease"
             }
             StoreErrorKind::AnswerNotKept => {
-                "the handler has run for this text, but its reply could not be stored; increase the \
-                 room for replies"
+                "the handler has run for this text, but its reply could not be stored; increase \
+                 the room for replies"
             }
             StoreErrorKind::Unreadable => {
                 "the ticket store contains unreadable data; does another program write to it?"

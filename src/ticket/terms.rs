@@ -117,8 +117,8 @@ impl Terms {
     /// `expires`. Fractions of a second are dropped from `expires`.
     ///
     /// The callback follows the upload, so a ticket must outlive the policy **and** the longest
-    /// upload that starts under it. The body type defaults to a form, as in OSS; any content type is
-    /// granted; there are no claims.
+    /// upload that starts under it. The body type defaults to a form, as in OSS; any content type
+    /// is granted; there are no claims.
     #[must_use]
     pub fn new(
         bucket: Bucket,
@@ -220,8 +220,8 @@ pub enum TermsError {
     TooManyContentTypes,
     /// The ticket would exceed [`MAX_TICKET_LEN`]; holds its length.
     #[error(
-        "the ticket would have {0} characters, and at most {MAX_TICKET_LEN} leave room for the rest \
-         of a callback; shorten the key, the content types or the claims"
+        "the ticket would have {0} characters, and at most {MAX_TICKET_LEN} leave room for the \
+         rest of a callback; shorten the key, the content types or the claims"
     )]
     TooLong(usize),
 }

@@ -27,8 +27,8 @@ use super::{
 };
 use crate::protocol::{Bucket, CallbackBodyType, CallbackTarget, SizeRange};
 
-/// The tolerated difference between the clocks of two instances: a ticket is accepted for 60 s after
-/// its expiry.
+/// The tolerated difference between the clocks of two instances: a ticket is accepted for 60 s
+/// after its expiry.
 pub const SKEW: Duration = Duration::from_secs(60);
 
 impl TicketKeys {
@@ -36,8 +36,8 @@ impl TicketKeys {
     ///
     /// # Errors
     ///
-    /// Fails if the terms expire at or before `now`, if they expire later than [`MAX_LIFETIME`] from
-    /// now, or if they exceed the limits of [`Terms`] or [`MAX_TICKET_LEN`].
+    /// Fails if the terms expire at or before `now`, if they expire later than [`MAX_LIFETIME`]
+    /// from now, or if they exceed the limits of [`Terms`] or [`MAX_TICKET_LEN`].
     pub fn mint(&self, terms: &Terms, now: SystemTime, nonce: Nonce) -> Result<String, TermsError> {
         let expires = since_epoch(terms.expires).as_secs();
         let mut bytes = write(self.newest_id(), expires, &nonce, terms)?;
@@ -57,8 +57,8 @@ impl TicketKeys {
 
     /// Verifies that `text` is an authentic, unexpired ticket for this target and body type.
     ///
-    /// The MAC is compared in constant time, and before it only the version and the key id are read.
-    /// Rejecting a ticket does not allocate.
+    /// The MAC is compared in constant time, and before it only the version and the key id are
+    /// read. Rejecting a ticket does not allocate.
     ///
     /// # Errors
     ///
@@ -189,8 +189,8 @@ impl CheckedTicket {
         self.terms.expires
     }
 
-    /// Returns when the ticket stops being accepted: the expiry plus [`SKEW`]. A store must keep its
-    /// record until then.
+    /// Returns when the ticket stops being accepted: the expiry plus [`SKEW`]. A store must keep
+    /// its record until then.
     #[must_use]
     pub fn until(&self) -> SystemTime {
         self.terms

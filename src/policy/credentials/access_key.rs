@@ -8,8 +8,8 @@ use crate::sign::Secret;
 
 /// An AccessKey pair, and the security token if STS issued it.
 ///
-/// `Debug` shows neither secret nor token. Both are wiped from memory when the last clone is dropped.
-/// Clones share their memory.
+/// `Debug` shows neither secret nor token. Both are wiped from memory when the last clone is
+/// dropped. Clones share their memory.
 ///
 /// `Credentials` implement [`CredentialsProvider`](super::CredentialsProvider), so a fixed pair can
 /// be used wherever a provider is expected.
@@ -185,9 +185,9 @@ mod tests {
             .with_expiry(SystemTime::UNIX_EPOCH)
     }
 
-    /// Safe code cannot inspect freed memory. This asserts what it can: both secrets have a type that
-    /// wipes itself, no other field holds one (a new field does not compile here), and dropping the
-    /// last clone drops them.
+    /// Safe code cannot inspect freed memory. This asserts what it can: both secrets have a type
+    /// that wipes itself, no other field holds one (a new field does not compile here), and
+    /// dropping the last clone drops them.
     #[test]
     fn pl_21_secrets_are_wiped_with_the_last_clone() {
         fn wiped<T: ZeroizeOnDrop>(_: &T) {}

@@ -7,7 +7,8 @@ use zeroize::Zeroizing;
 use super::access_key::{Credentials, CredentialsError};
 
 impl Credentials {
-    /// Reads the AccessKey from the environment, under the names that the SDKs of Alibaba Cloud use:
+    /// Reads the AccessKey from the environment, under the names that the SDKs of Alibaba Cloud
+    /// use:
     ///
     /// | order | id | secret | STS token, optional |
     /// |---|---|---|---|
@@ -18,7 +19,8 @@ impl Credentials {
     /// the secret or token of the other set. An empty variable counts as unset.
     ///
     /// The variables are read once. They have no expiry, so a token from the environment is used
-    /// until OSS rejects it. Prefer [`RefreshingCredentials`](super::RefreshingCredentials) for STS.
+    /// until OSS rejects it. Prefer [`RefreshingCredentials`](super::RefreshingCredentials) for
+    /// STS.
     ///
     /// ```
     /// use tower_aliyun_oss::policy::{Credentials, EnvironmentError};

@@ -101,7 +101,8 @@ impl fmt::Display for CredentialsProviderError {
                 );
             }
             Self::Expired => {
-                "the fetched credentials have already expired; is the clock wrong, or a cache stale?"
+                "the fetched credentials have already expired; is the clock wrong, or a cache \
+                 stale?"
             }
             Self::NoExpiry => {
                 "the fetched credentials have a security token but no expiry; set it with \

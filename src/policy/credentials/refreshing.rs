@@ -42,8 +42,8 @@ type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 /// Credentials from an async function, such as STS `AssumeRole`, refreshed before they expire.
 ///
-/// * **Lazy**: nothing is fetched before the first token is requested. The first callers wait; later
-///   callers do not wait while the current credentials are valid.
+/// * **Lazy**: nothing is fetched before the first token is requested. The first callers wait;
+///   later callers do not wait while the current credentials are valid.
 /// * **Refreshed ahead**: when less than 5 minutes or less than a fifth of their life is left,
 ///   whichever comes first, but not in the first half of it; see
 ///   [`renew_before`](Self::renew_before). A caller after that moment receives the current
@@ -52,15 +52,15 @@ type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 ///   caller that goes away does not cancel it. It is canceled after the
 ///   [`timeout`](Self::timeout).
 /// * **Fallback**: if a fetch fails (an error, a panic, a timeout, unusable credentials), the last
-///   valid credentials stay in use until they expire. The next fetch starts no sooner than 1 s later,
-///   then 2 s, 4 s, up to 60 s. Without valid credentials, callers in between fail at once.
-/// * **Never expired**: expired credentials are not returned, and are wiped when noticed. They expire
-///   when the wall clock reaches their expiry, or when as much time has passed as they had left when
-///   they were fetched, so setting the clock back does not revive them.
+///   valid credentials stay in use until they expire. The next fetch starts no sooner than 1 s
+///   later, then 2 s, 4 s, up to 60 s. Without valid credentials, callers in between fail at once.
+/// * **Never expired**: expired credentials are not returned, and are wiped when noticed. They
+///   expire when the wall clock reaches their expiry, or when as much time has passed as they had
+///   left when they were fetched, so setting the clock back does not revive them.
 /// * Credentials without an expiry are kept forever. With a security token they are rejected.
 ///
-/// Failures are logged (`WARN`) with the `Display` of the error and its sources. Keep secrets out of
-/// it.
+/// Failures are logged (`WARN`) with the `Display` of the error and its sources. Keep secrets out
+/// of it.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -160,8 +160,8 @@ impl CredentialsProvider for RefreshingCredentials {
                 outcome: Some(outcome),
             };
             match Handle::try_current() {
-                // The lock is not held here: a runtime that is shutting down drops the task at once,
-                // and `InFlight::drop` locks.
+                // The lock is not held here: a runtime that is shutting down drops the task at
+                // once, and `InFlight::drop` locks.
                 Ok(runtime) => drop(runtime.spawn(in_flight.run(
                     Arc::clone(&self.fetch),
                     Arc::clone(&self.clock),

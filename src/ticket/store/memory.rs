@@ -41,9 +41,9 @@ const SWEEP_WHEN_FULL_EVERY: Duration = Duration::from_secs(1);
 /// For a service that runs as a single process. Instances do not share their records, and a restart
 /// loses them: unexpired tickets can then be redeemed again. Use `RedisStore` where that matters.
 ///
-/// A ticket takes at most 128 bytes besides its stored replies, and 144 while its handler runs. Only
-/// expired records are evicted. A full store returns [`StoreErrorKind::Full`], and the layer responds
-/// with 503.
+/// A ticket takes at most 128 bytes besides its stored replies, and 144 while its handler runs.
+/// Only expired records are evicted. A full store returns [`StoreErrorKind::Full`], and the layer
+/// responds with 503.
 ///
 /// A record expires when the ticket has expired by the clock of [`Attempt::now`] *and* the same
 /// amount of time has passed on the monotonic clock. A clock that jumps does not lose records.
@@ -207,7 +207,8 @@ impl MemoryStore {
         match found {
             Some(found) if found.is_finished_by(lease.fence()) => Ok(()),
             Some(found) if found.is_run_by(lease.fence()) => {
-                // Recorded even without room for the reply: the handler has run, and must not again.
+                // Recorded even without room for the reply: the handler has run, and must not
+                // again.
                 let room = self.replies.reserve(Finished::size_of(reply)).is_ok();
                 found.finish(lease.fence(), room.then(|| reply.clone()));
                 Ok(())
@@ -243,8 +244,8 @@ impl MemoryStore {
         shard.next_sweep = now.after(SWEEP_EVERY);
     }
 
-    /// Sweeps all shards. Returns `false` without doing so if it happened within the last second, so
-    /// that a flood of callbacks to a full store does not scan it each time.
+    /// Sweeps all shards. Returns `false` without doing so if it happened within the last second,
+    /// so that a flood of callbacks to a full store does not scan it each time.
     fn sweep_all(&self, now: Clocks) -> bool {
         let due = self.next_full_sweep.load(Ordering::Relaxed);
         let next = now.after(SWEEP_WHEN_FULL_EVERY);

@@ -34,12 +34,12 @@ const KEPT_LONGER: Duration = Duration::from_secs(60 * 60);
 ///
 /// Each step is one Lua script: atomic, and one round trip (two if Redis does not know the script
 /// yet). A ticket is one key, `oss-ticket:` followed by its nonce in hex, which Redis drops an hour
-/// after the ticket expires. Leases are timed by the clock of Redis. A text that another instance is
-/// handling is polled every 25 to 400 ms.
+/// after the ticket expires. Leases are timed by the clock of Redis. A text that another instance
+/// is handling is polled every 25 to 400 ms.
 ///
 /// The store connects on first use and reconnects when the connection is lost. Every step is
-/// idempotent, so it is safe to repeat it on a new connection. If Redis is unreachable or exceeds the
-/// [timeout](Self::timeout), the step fails and the layer responds with 503.
+/// idempotent, so it is safe to repeat it on a new connection. If Redis is unreachable or exceeds
+/// the [timeout](Self::timeout), the step fails and the layer responds with 503.
 ///
 /// # Requirements
 ///

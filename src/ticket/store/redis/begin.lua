@@ -1,7 +1,7 @@
 -- Redeems a ticket for a text, unless it is running, finished, or beyond the limit of the ticket.
 --
 -- KEYS[1]  the ticket: a hash of "s" + digest -> state, and "r" + digest -> reply
--- ARGV     digest, fence (16 bytes), lease (ms), time to live (ms), limit of texts (0: a single one)
+-- ARGV     digest, fence (16 bytes), lease (ms), time to live (ms), limit of texts (0: just one)
 --
 -- A state is "R" + fence + expiry of the lease (ms, by the clock of this server), or "D" + fence.
 local key, digest, fence = KEYS[1], ARGV[1], ARGV[2]
