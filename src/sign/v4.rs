@@ -49,6 +49,7 @@ struct Cached {
 
 impl DayKeys {
     fn get(&self, secret: &Secret, day: &str, region: &Region) -> Arc<DayKey> {
+        // Held while deriving: four HMACs are cheaper than deriving the same key on every thread.
         let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(cached) = &*cached
             && cached.secret.is_of(secret)

@@ -67,6 +67,7 @@ impl Tickets {
     #[must_use]
     pub fn new(keys: TicketKeys, store: impl ReplayStore + 'static) -> Self {
         Self(Arc::new(Settings {
+            // One allocation for all of it: the layer clones this for every request.
             keys,
             store: Arc::new(store),
             lease: Attempt::DEFAULT_LEASE,

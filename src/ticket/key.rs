@@ -70,6 +70,7 @@ impl TicketKey {
     /// value.
     pub fn from_env(name: &str) -> Result<Self, TicketKeyError> {
         match env::var(name) {
+            // Wipes this copy. The one in the environment stays as long as the process.
             Ok(text) => Self::from_base64(&Zeroizing::new(text)),
             Err(VarError::NotPresent) => Err(TicketKeyError::Unset),
             Err(VarError::NotUnicode(_)) => Err(TicketKeyError::NotBase64),
@@ -170,6 +171,7 @@ impl TicketKeys {
     }
 
     pub(super) fn key(&self, id: u16) -> Option<&TicketKey> {
+        // At most 16 ids, which are not secret: a linear search is fast, and its timing harmless.
         std::iter::once(&self.newest)
             .chain(&self.previous)
             .find(|(known, _)| *known == id)

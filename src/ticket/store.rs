@@ -376,6 +376,8 @@ impl StoredReply {
             .ok_or_else(unreadable)?;
         let status = StatusCode::from_u16(u16::from_be_bytes([high, low]))
             .map_err(|_| StoredReplyError::Unreadable)?;
+        // Bytes from a shared database are parsed like any input: they can hold a status or a
+        // header value that `http` does not accept.
         let content_type = (!content_type.is_empty())
             .then(|| HeaderValue::from_bytes(content_type))
             .transpose()

@@ -143,6 +143,7 @@ impl Terms {
     #[must_use]
     pub fn also_target(mut self, target: &CallbackTarget) -> Self {
         self.targets.push(TargetDigest::of(target));
+        // The order of calls does not matter: equal grants have equal bytes.
         self.targets.sort_unstable();
         self.targets.dedup();
         self
@@ -172,6 +173,7 @@ impl Terms {
     /// Fails if serde cannot serialize the value to JSON, or if the JSON exceeds
     /// [`Self::MAX_CLAIMS_LEN`] (1 KiB).
     pub fn claims<T: Serialize + ?Sized>(mut self, claims: &T) -> Result<Self, TermsError> {
+        // The cause is dropped: it is a type of serde_json, and can quote the claims.
         let json = serde_json::to_string(claims).map_err(|_| TermsError::ClaimsNotJson)?;
         if json.len() > Self::MAX_CLAIMS_LEN {
             return Err(TermsError::ClaimsTooLong(json.len()));

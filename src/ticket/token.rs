@@ -39,6 +39,7 @@ impl TicketKeys {
     /// Fails if the terms expire at or before `now`, if they expire later than [`MAX_LIFETIME`]
     /// from now, or if they exceed the limits of [`Terms`] or [`MAX_TICKET_LEN`].
     pub fn mint(&self, terms: &Terms, now: SystemTime, nonce: Nonce) -> Result<String, TermsError> {
+        // The layout has whole seconds. Compared like this, `check` sees the same time.
         let expires = since_epoch(terms.expires).as_secs();
         let mut bytes = write(self.newest_id(), expires, &nonce, terms)?;
         match Duration::from_secs(expires).checked_sub(since_epoch(now)) {
@@ -73,11 +74,13 @@ impl TicketKeys {
         if text.is_empty() {
             return Err(TicketError::Absent);
         }
+        // Bounds the work for a forgery, and keeps the text within the buffer below.
         if text.len() > MAX_TICKET_LEN {
             return Err(TicketError::Malformed);
         }
         // On the stack, so that a flood of forgeries costs no allocation.
         let mut buffer = [0; MAX_BYTES];
+        // This engine rejects padding and non-zero trailing bits: a ticket has one spelling.
         let length = URL_SAFE_NO_PAD
             .decode_slice(text, &mut buffer)
             .map_err(|_| TicketError::Malformed)?;
@@ -98,15 +101,20 @@ impl TicketKeys {
         // layout under the same version.
         let content = read(content).ok_or(TicketError::Malformed)?;
         let (expires, now) = (Duration::from_secs(content.expires), since_epoch(now));
+        // The instance that issued the ticket can have another clock than this one.
         if now.saturating_sub(expires) > SKEW {
             return Err(TicketError::Expired);
         }
+        // `mint` limits the lifetime, so one of the clocks is wrong. Accepted, such a ticket would
+        // outlive the records of the stores.
         if expires.saturating_sub(now) > MAX_LIFETIME + SKEW {
             return Err(TicketError::TooFar);
         }
         if !content.terms.targets.contains(&TargetDigest::of(target)) {
             return Err(TicketError::Target);
         }
+        // The same bytes can be a form and JSON with different values, and the header that selects
+        // one is not signed.
         if content.terms.body_type != body_type {
             return Err(TicketError::BodyType);
         }
@@ -155,6 +163,8 @@ impl CheckedTicket {
         if !terms.sizes.contains(size) {
             return Err(TicketError::Size);
         }
+        // Parsed, because media types are case-insensitive. A missing type does not parse, so only
+        // an unrestricted grant permits it.
         let any = terms.content_types.is_empty();
         let granted = |content_type| terms.content_types.contains(&content_type);
         if !any && !content_type.parse().is_ok_and(granted) {
@@ -174,6 +184,7 @@ impl CheckedTicket {
             "" => "null",
             claims => claims,
         };
+        // The error of serde can quote the claims, which must not end up in a log.
         serde_json::from_str(claims).map_err(|_| TicketError::Claims)
     }
 
@@ -404,8 +415,8 @@ fn write_text(out: &mut Vec<u8>, text: &str) -> Result<(), TermsError> {
 
 /// Parses exactly what [`write()`] produces. Call it only on bytes whose MAC is verified.
 ///
-/// Everything else is rejected, even if authentic: trailing bytes, counts for the other kind of
-/// scope, and values that their type would print differently. So one grant has one ticket text.
+/// Everything else is rejected, even if authentic: trailing bytes, a use count for an exact scope,
+/// and values that their type would print differently.
 pub(super) fn read(bytes: &[u8]) -> Option<Content> {
     let mut input = Reader(bytes);
     if input.array()? != [VERSION] {
@@ -429,6 +440,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Content> {
             prefix: input.parsed()?,
             max_uses,
         },
+        // A prefix without uses, an object with a use count, or an unknown kind.
         _ => return None,
     };
     let min = u64::from_be_bytes(input.array()?);

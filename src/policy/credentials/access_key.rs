@@ -53,6 +53,7 @@ impl Credentials {
         if access_key_id.is_empty() {
             return Err(CredentialsError::EmptyId);
         }
+        // OSS would only respond with SignatureDoesNotMatch, which does not name the cause.
         if has_stray_characters(&access_key_id) {
             return Err(CredentialsError::IdCharacter);
         }
@@ -90,6 +91,7 @@ impl Credentials {
         if has_stray_characters(&token) {
             return Err(CredentialsError::TokenCharacter);
         }
+        // Copies the other parts if clones exist, which keep their own token.
         Arc::make_mut(&mut self.0).security_token = Some(token);
         Ok(self)
     }

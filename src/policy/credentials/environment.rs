@@ -62,6 +62,7 @@ impl Credentials {
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, EnvironmentError> {
         for names in NAMES {
+            // Container tools pass unset variables as empty ones.
             let read = |name| variable(name).map(text).filter(|text| !text.is_empty());
             match (read(names.id), read(names.secret), read(names.token)) {
                 (None, None, None) => {}

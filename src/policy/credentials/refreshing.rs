@@ -214,6 +214,7 @@ impl InFlight {
         // panic in this task, where `drop` reports it.
         let result = time::timeout(timeout, async { fetch().await }).await;
         let result = match result {
+            // The clock is read after the fetch: the life of the credentials is measured from then.
             Ok(Ok(credentials)) => Ok((credentials, read(&clock))),
             Ok(Err(error)) => Err(CredentialsProviderError::Unavailable(error.into())),
             Err(_) => Err(CredentialsProviderError::TimedOut(timeout)),
@@ -238,6 +239,7 @@ impl InFlight {
         };
         let failure = outcome.as_ref().err().cloned();
         if let Some(sender) = self.outcome.take() {
+            // Unlike `send`, this succeeds without receivers: all callers may have gone.
             sender.send_replace(Some(outcome));
         }
         match failure {
@@ -385,6 +387,7 @@ impl Refresh {
         };
         self.in_flight = None;
         self.failures = 0;
+        // A pause after success too: credentials that expire at once would be fetched in a loop.
         self.retry_after = now.steady.checked_add(self.pause());
         self.last_failure = None;
         self.held = Some(held.clone());
@@ -393,6 +396,7 @@ impl Refresh {
 
     fn accept(&self, credentials: Credentials, now: Now) -> Outcome {
         let Some(expiry) = credentials.expires_at() else {
+            // A token always expires. Kept forever, it would sign policies that OSS rejects.
             if credentials.security_token().is_some() {
                 return Err(CredentialsProviderError::NoExpiry);
             }
@@ -431,6 +435,7 @@ impl Refresh {
 
     /// Returns the pause between the last fetch and the next.
     fn pause(&self) -> Duration {
+        // 2^6 s exceeds the maximum, and more would overflow the shift.
         let doubled = self.failures.saturating_sub(1).min(6);
         MIN_PAUSE.saturating_mul(1 << doubled).min(MAX_PAUSE)
     }

@@ -87,6 +87,7 @@ pub struct MemoryStore {
 
 #[derive(Default)]
 struct Shard {
+    // Boxed, because a table keeps many of its slots empty, and moves the others when it grows.
     entries: HashMap<Nonce, Box<Entry>>,
     /// In milliseconds since the start.
     next_sweep: u64,
@@ -158,11 +159,13 @@ impl MemoryStore {
         if now.monotonic >= shard.next_sweep {
             self.sweep(&mut shard, now);
         }
+        // Relaxed, because only uniqueness matters. The lock orders everything else.
         let fence = self.fence.fetch_add(1, Ordering::Relaxed);
         let fresh = || Redemption::running(attempt, fence, now);
         let lease = Lease::new(attempt, fence.into());
         let mut entry = match shard.entries.entry(attempt.nonce()) {
             hash_map::Entry::Vacant(vacant) => {
+                // Before the insert: a full store must not record the text.
                 self.texts.reserve(1)?;
                 vacant.insert(Box::new(Entry::new(attempt, now, fresh())));
                 return Ok(Begin::Fresh(lease));
@@ -170,11 +173,13 @@ impl MemoryStore {
             hash_map::Entry::Occupied(occupied) => occupied,
         };
         let entry = entry.get_mut();
+        // A repeated text is looked up first, because it does not count against the limit.
         if let Some(known) = entry.find(attempt.digest()) {
             return match known.status(self.start, now) {
                 Status::Finished(Some(reply)) => Ok(Begin::Stored(reply)),
                 Status::Finished(None) => Err(StoreErrorKind::AnswerNotKept.into()),
                 Status::Running(wait) => Ok(Begin::Running(wait)),
+                // From now on the fence of the previous holder does not match: it cannot finish.
                 Status::Lapsed => {
                     *known = fresh();
                     Ok(Begin::Fresh(lease))
@@ -222,6 +227,7 @@ impl MemoryStore {
         if let hash_map::Entry::Occupied(mut entry) = shard.entries.entry(lease.nonce()) {
             self.texts
                 .release(entry.get_mut().remove_run(lease.digest(), lease.fence()));
+            // An abandoned ticket takes no memory: a failing handler must not fill the store.
             if entry.get().is_empty() {
                 entry.remove();
             }
@@ -348,6 +354,8 @@ impl Entry {
     }
 
     fn has_expired(&self, now: Clocks) -> bool {
+        // Both: the wall clock alone could jump ahead and back, and the monotonic clock alone could
+        // run ahead of a wall clock that was set back, by which the ticket is still accepted.
         now.wall > self.until && now.monotonic > self.until_monotonic
     }
 
@@ -446,6 +454,7 @@ enum State {
 
 /// A handler that runs.
 struct Run {
+    // Half as wide as in a `Lease`: this store counts its fences.
     fence: u64,
     /// When the lease expires, in milliseconds since the creation of the store.
     ends: u64,
@@ -575,6 +584,7 @@ impl Counter {
     }
 
     fn release(&self, count: usize) {
+        // Does not underflow: callers release only what they reserved.
         self.used.fetch_sub(count, Ordering::Relaxed);
     }
 }

@@ -112,6 +112,7 @@ impl RedisStore {
         fill_random(&mut fence)
             .map_err(|error| StoreError::with_source(StoreErrorKind::Unavailable, error))?;
         let max = match attempt.limit() {
+            // Not 1: of a prefix with one use the second text is exhausted, not another text.
             UseLimit::Once => 0,
             UseLimit::Texts(max) => max.get(),
         };
@@ -204,6 +205,9 @@ fn read<T: FromRedisValue>(value: &redis::Value) -> Result<T, StoreError> {
 }
 
 impl ReplayStore for RedisStore {
+    // The futures own everything they need: the layer lets them finish in a task of their own after
+    // the client has disconnected.
+
     fn begin(&self, attempt: &Attempt) -> Lookup<Begin, StoreError> {
         Lookup::pending(self.clone().try_begin(attempt.clone()))
     }
@@ -259,6 +263,7 @@ impl Connection {
         let steps = async {
             let was_connected = cell.initialized();
             match self.invoke_over(&cell, script).await {
+                // Any other error is a response of Redis, which would be the same again.
                 Err(error) if was_connected && error.is_io_error() => {
                     self.replace(&cell);
                     cell = self.cell().clone();
