@@ -74,6 +74,7 @@ pub mod key;
 mod lookup;
 pub mod policy;
 pub mod protocol;
+mod sign;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod ticket;

@@ -62,7 +62,7 @@ async fn main() -> Result<(), BoxError> {
         .with_role_session_name("appserver");
     let provider = assume_role(Context::new().with_http_send(StandIn), client);
 
-    let credentials = provider.credentials().resolve().await?;
+    let credentials = provider.credentials().await?;
     let end = credentials.expires_at().ok_or("sts said no end")?;
     let left = end.duration_since(SystemTime::now())?;
     println!(

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     protocol::{CallbackBodyType, CallbackTarget},
-    ticket::{CheckedTicket, TextDigest, TicketError, Tickets},
+    ticket::{CheckedTicket, TicketError, Tickets, store::TextDigest},
 };
 
 /// How far the check of the ticket is.

@@ -11,7 +11,13 @@ use http_body_util::Full;
 use tokio::runtime::Handle;
 
 use super::{body::ResponseBody, error::CallbackErrorKind};
-use crate::ticket::{Begin, Lease, StoreAnswer, StoreError, StoredReply, Tickets};
+use crate::{
+    Lookup,
+    ticket::{
+        Tickets,
+        store::{Begin, Lease, StoreError, StoredReply},
+    },
+};
 
 pub(super) type Asked<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
@@ -35,10 +41,10 @@ impl Claim {
     }
 
     /// Keeps the answer; from now on nothing frees the ticket.
-    pub(super) fn finish(mut self, reply: &StoredReply) -> StoreAnswer<()> {
+    pub(super) fn finish(mut self, reply: &StoredReply) -> Lookup<(), StoreError> {
         match self.lease.take() {
             Some(lease) => self.tickets.store().finish(&lease, reply),
-            None => StoreAnswer::Ready(Ok(())),
+            None => Lookup::Ready(Ok(())),
         }
     }
 }
@@ -52,7 +58,7 @@ impl Drop for Claim {
             } else {
                 store.finish(&lease, &no_answer())
             };
-            if let StoreAnswer::Pending(settled) = settled {
+            if let Lookup::Pending(settled) = settled {
                 leave_running(settled);
             }
         }
@@ -95,7 +101,7 @@ impl Drop for Beginning {
             leave_running(async move {
                 if let Ok(Begin::Fresh(lease)) = step.await {
                     // Nothing has run: the ticket is freed, whatever becomes of those whose handler fails.
-                    drop(tickets.store().abandon(&lease).wait().await);
+                    drop(tickets.store().abandon(&lease).await);
                 }
             });
         }

@@ -18,7 +18,13 @@ use super::{
     error::{CallbackError, CallbackErrorKind as Kind},
     timer::Timer,
 };
-use crate::ticket::{Attempt, Begin, StoreAnswer, StoreError, StoredReply, Tickets};
+use crate::{
+    Lookup,
+    ticket::{
+        Tickets,
+        store::{Attempt, Begin, StoreError, StoredReply},
+    },
+};
 
 pin_project! {
     /// Asks the store, and waits while another request runs the inner service for the same text.
@@ -110,8 +116,8 @@ impl<S, B> Claiming<S, B> {
         loop {
             let begun = match this.step {
                 Step::Ask => match this.tickets.store().begin(this.attempt) {
-                    StoreAnswer::Ready(begun) => begun,
-                    StoreAnswer::Pending(step) => {
+                    Lookup::Ready(begun) => begun,
+                    Lookup::Pending(step) => {
                         *this.step = Step::Asked(Beginning::new(this.tickets.clone(), step));
                         continue;
                     }

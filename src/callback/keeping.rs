@@ -20,7 +20,10 @@ use super::{
     timer::Timer,
     verifying::FRAMES_PER_POLL,
 };
-use crate::ticket::{StoreAnswer, StoreError, StoredReply};
+use crate::{
+    Lookup,
+    ticket::store::{StoreError, StoredReply},
+};
 
 pin_project! {
     /// The answer of the inner service, then its body, then the store.
@@ -104,7 +107,7 @@ where
                     let passed_over = claim.tickets().runs_without_store();
                     let response = Response::from_parts(parts, body);
                     match claim.finish(&reply) {
-                        StoreAnswer::Ready(finished) => {
+                        Lookup::Ready(finished) => {
                             let finished = finished.map_err(unavailable);
                             return Poll::Ready(Ok(settled(
                                 config,
@@ -113,7 +116,7 @@ where
                                 response,
                             )));
                         }
-                        StoreAnswer::Pending(step) => Self::Finishing {
+                        Lookup::Pending(step) => Self::Finishing {
                             step: Finishing(Some(step)),
                             response: Some(response),
                             passed_over,

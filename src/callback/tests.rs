@@ -21,11 +21,12 @@ use super::{
     CallbackError, CallbackErrorKind as Kind, CallbackReply, OssCallbackLayer, body::CallbackBody,
 };
 use crate::{
+    Lookup,
     key::{PinnedKeys, PublicKey},
     protocol::{CallbackBodyType, SizeRange, TICKET_FIELD},
     ticket::{
-        Attempt, Begin, Lease, MemoryStore, Nonce, ReplayStore, Scope, StoreAnswer, StoreErrorKind,
-        StoredReply, Terms, TicketKey, TicketKeys, Tickets,
+        MemoryStore, Nonce, Scope, Terms, TicketKey, TicketKeys, Tickets,
+        store::{Attempt, Begin, Lease, ReplayStore, StoreError, StoreErrorKind, StoredReply},
     },
 };
 
@@ -199,18 +200,18 @@ enum Store {
 }
 
 impl ReplayStore for Store {
-    fn begin(&self, _: &Attempt) -> StoreAnswer<Begin> {
-        StoreAnswer::Ready(match self {
+    fn begin(&self, _: &Attempt) -> Lookup<Begin, StoreError> {
+        Lookup::Ready(match self {
             Self::Down => Err(StoreErrorKind::Unavailable.into()),
             Self::UsedUp => Ok(Begin::OtherText),
         })
     }
 
-    fn finish(&self, _: &Lease, _: &StoredReply) -> StoreAnswer<()> {
+    fn finish(&self, _: &Lease, _: &StoredReply) -> Lookup<(), StoreError> {
         panic!("nothing was begun")
     }
 
-    fn abandon(&self, _: &Lease) -> StoreAnswer<()> {
+    fn abandon(&self, _: &Lease) -> Lookup<(), StoreError> {
         panic!("nothing was begun")
     }
 }

@@ -16,7 +16,7 @@ use crate::{
         CallbackBodyType, CallbackTarget,
         header::{X_OSS_BUCKET, X_OSS_OWNER, X_OSS_REQUEST_ID, X_OSS_REQUESTER},
     },
-    ticket::{CheckedTicket, TextDigest, TicketError},
+    ticket::{CheckedTicket, TicketError, store::TextDigest},
 };
 
 /// A callback that OSS has signed, as the layer puts it into the extensions of the request.

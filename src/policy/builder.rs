@@ -8,12 +8,14 @@ use super::{
     directive::CallbackDirective,
     error::{FieldProblem, PolicyError},
     post_policy::PostPolicy,
-    signature::SignatureVersion,
     template::Template,
     terms::{Profile, Terms},
     upload_key::UploadKey,
 };
-use crate::protocol::{ContentType, Endpoint, ObjectAcl, SizeRange};
+use crate::{
+    protocol::{ContentType, Endpoint, ObjectAcl, SizeRange},
+    sign::SignatureVersion,
+};
 
 /// The settings of a [`PostPolicy`].
 ///

@@ -35,7 +35,6 @@ mod post_policy;
 mod refusal;
 mod requested;
 mod service;
-mod signature;
 mod template;
 mod terms;
 mod upload_key;
@@ -45,8 +44,8 @@ pub use authorize::Authorize;
 pub use builder::PostPolicyBuilder;
 pub use condition::Condition;
 pub use credentials::{
-    Credentials, CredentialsError, CredentialsLookup, CredentialsProvider,
-    CredentialsProviderError, EnvironmentError, RefreshingCredentials,
+    Credentials, CredentialsError, CredentialsProvider, CredentialsProviderError, EnvironmentError,
+    RefreshingCredentials,
 };
 pub use directive::{
     CallbackBody, CallbackDirective, CallbackDirectiveError, CallbackFieldError,
@@ -59,6 +58,7 @@ pub use post_policy::PostPolicy;
 pub use refusal::Refusal;
 pub use requested::{RequestedFile, RequestedFiles};
 pub use service::{OssPolicyService, PolicyBody, PolicyFuture, PublicDemo, TokenFormat};
-pub use signature::SignatureVersion;
 pub use upload_key::UploadKey;
 pub use upload_token::UploadToken;
+
+pub use crate::sign::SignatureVersion;

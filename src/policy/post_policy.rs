@@ -11,13 +11,15 @@ use super::{
     error::{FieldProblem, PolicyError},
     form::Form,
     moment::Moment,
-    signature::{SignatureVersion, v1, v4},
     template::Template,
     terms::{Profile, Terms},
     upload_key::UploadKey,
     upload_token::UploadToken,
 };
-use crate::protocol::{Bucket, Region, SizeRange};
+use crate::{
+    protocol::{Bucket, Region, SizeRange},
+    sign::{SignatureVersion, v1, v4},
+};
 
 /// What one upload may be, checked and ready to be signed.
 ///
@@ -106,7 +108,8 @@ impl PostPolicy {
             SignatureVersion::V4 => Some(template.region.as_ref().ok_or(PolicyError::Region)?),
             SignatureVersion::V1 => None,
         };
-        let credential = region.map(|region| v4::credential(credentials, &day, region));
+        let credential =
+            region.map(|region| v4::credential(credentials.access_key_id(), &day, region));
 
         let mut form = Form::default();
         form.conditioned("key", &key, policy.key.clause());
@@ -139,11 +142,11 @@ impl PostPolicy {
         let fields = match region {
             Some(region) => {
                 let keys = &template.day_keys;
-                let signature = v4::sign(keys, credentials, &day, region, &text)?;
+                let signature = v4::sign(keys, credentials.secret(), &day, region, &text);
                 form.signed(&[("policy", &text), ("x-oss-signature", &signature)])
             }
             None => {
-                let signature = v1::sign(credentials, &text)?;
+                let signature = v1::sign(credentials.secret(), &text);
                 let id = credentials.access_key_id();
                 form.signed(&[
                     ("OSSAccessKeyId", id),

@@ -8,10 +8,12 @@ use super::{
     error::{FieldProblem, PolicyError},
     field::{check_distinct, check_value},
     mint::Mint,
-    signature::{DayKeys, SignatureVersion},
     terms::Profile,
 };
-use crate::protocol::{Bucket, Region};
+use crate::{
+    protocol::{Bucket, Region},
+    sign::{SignatureVersion, v4::DayKeys},
+};
 
 /// Everything but the key and the terms of an upload. Clones share the signing key of the day.
 #[derive(Clone, Debug)]

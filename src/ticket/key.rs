@@ -1,8 +1,7 @@
-//! The keys that tickets are sealed with.
+//! The random parts of a ticket: MAC keys and nonces.
 
 use std::{
     env::{self, VarError},
-    error::Error,
     fmt,
     sync::Arc,
 };
@@ -10,12 +9,10 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
-use super::nonce::{RandomError, fill_random};
-
-/// A key for tickets: at least 32 bytes that nobody else knows. Shown nowhere, wiped from memory when the last clone
-/// goes.
+/// A secret MAC key for tickets, 32 to 1,024 bytes.
 ///
-/// It has nothing to do with the AccessKey and should not be made from it: whoever reads one must not have the other.
+/// `Debug` does not show it, and its memory is wiped when the last clone is dropped. Do not derive
+/// it from the AccessKey: disclosure of one must not disclose the other.
 ///
 /// ```
 /// use tower_aliyun_oss::ticket::{TicketKey, TicketKeyError};
@@ -30,31 +27,33 @@ use super::nonce::{RandomError, fill_random};
 pub struct TicketKey(Arc<Zeroizing<Vec<u8>>>);
 
 impl TicketKey {
-    /// The fewest bytes a key has.
+    /// The minimum length of a key, in bytes.
     pub const MIN_LEN: usize = 32;
 
-    /// The most bytes a key has.
+    /// The maximum length of a key, in bytes.
     pub const MAX_LEN: usize = 1024;
 
-    /// From bytes, all of which should be random. A password is not: this makes nothing stronger than it is.
+    /// Creates a key from random bytes. A password is not suitable: it is not stretched.
     ///
     /// # Errors
     ///
-    /// When there are fewer than [`Self::MIN_LEN`] bytes or more than [`Self::MAX_LEN`], or they are all the same.
+    /// Fails if there are fewer than [`Self::MIN_LEN`] or more than [`Self::MAX_LEN`] bytes, or if
+    /// all bytes are equal.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, TicketKeyError> {
         Self::checked(Zeroizing::new(bytes.to_vec()))
     }
 
-    /// From standard Base64 with its padding, as it stands in an environment variable.
+    /// Decodes a key from standard Base64 with padding, the usual form in an environment variable.
     ///
     /// # Errors
     ///
-    /// When the text is empty or not Base64 (a line feed that came along from a file counts), or the bytes are not
-    /// what [`Self::from_bytes`] takes.
+    /// Fails if the text is empty or is not valid Base64 (a trailing line feed is not), or if
+    /// [`Self::from_bytes`] rejects the bytes.
     pub fn from_base64(text: &str) -> Result<Self, TicketKeyError> {
         if text.is_empty() {
             return Err(TicketKeyError::Empty);
         }
+        // Allocated up front: a buffer that grew would leave unwiped copies behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
         STANDARD
             .decode_vec(text, &mut bytes)
@@ -62,25 +61,28 @@ impl TicketKey {
         Self::checked(bytes)
     }
 
-    /// From the environment variable of this name, as [`from_base64`](Self::from_base64).
+    /// Reads a key from the environment variable `name`, in the form of
+    /// [`from_base64`](Self::from_base64).
     ///
     /// # Errors
     ///
-    /// When it is not set, or not what [`from_base64`](Self::from_base64) takes.
+    /// Fails if the variable is not set, or if [`from_base64`](Self::from_base64) rejects its
+    /// value.
     pub fn from_env(name: &str) -> Result<Self, TicketKeyError> {
         match env::var(name) {
+            // Wipes this copy. The one in the environment stays as long as the process.
             Ok(text) => Self::from_base64(&Zeroizing::new(text)),
             Err(VarError::NotPresent) => Err(TicketKeyError::Unset),
             Err(VarError::NotUnicode(_)) => Err(TicketKeyError::NotBase64),
         }
     }
 
-    /// A key from the random number generator of the operating system, for a demonstration or a test: no other
-    /// process knows it, and after a restart every ticket given out before is refused.
+    /// Generates a key with the random number generator of the operating system, for demonstrations
+    /// and tests. No other process knows the key, and a restart invalidates all issued tickets.
     ///
     /// # Errors
     ///
-    /// When the operating system has no random numbers to give.
+    /// Fails if the operating system provides no random numbers.
     pub fn generate() -> Result<Self, RandomError> {
         let mut bytes = Zeroizing::new(vec![0; Self::MIN_LEN]);
         fill_random(&mut bytes)?;
@@ -91,6 +93,7 @@ impl TicketKey {
         if !(Self::MIN_LEN..=Self::MAX_LEN).contains(&bytes.len()) {
             return Err(TicketKeyError::Length(bytes.len()));
         }
+        // Catches placeholders such as 32 zero bytes. Real entropy cannot be measured here.
         if bytes.iter().all(|byte| Some(byte) == bytes.first()) {
             return Err(TicketKeyError::Uniform);
         }
@@ -108,10 +111,11 @@ impl fmt::Debug for TicketKey {
     }
 }
 
-/// The keys of a service, each under an id: the newest seals, all of them are accepted.
+/// The ticket keys of a service, each with an id. The newest key issues tickets; all keys verify.
 ///
-/// To change the key, give every instance the new one as previous, then make it the newest everywhere, and drop the
-/// old one when the last ticket that it sealed has expired. Never give an id to another key.
+/// To rotate, first add the new key as a previous key on every instance, then make it the newest
+/// everywhere, and remove the old key after the last ticket it issued has expired. Never reuse an
+/// id for another key.
 ///
 /// ```
 /// use tower_aliyun_oss::ticket::{TicketKey, TicketKeys};
@@ -128,10 +132,10 @@ pub struct TicketKeys {
 }
 
 impl TicketKeys {
-    /// The most keys that are held at once.
+    /// The maximum number of keys, the newest included.
     pub const MAX_KEYS: usize = 16;
 
-    /// One key, which seals and is accepted.
+    /// Creates a set with one key, which issues and verifies.
     #[must_use]
     pub const fn new(id: u16, key: TicketKey) -> Self {
         Self {
@@ -140,11 +144,11 @@ impl TicketKeys {
         }
     }
 
-    /// One more key that is accepted and does not seal.
+    /// Adds a key that verifies but does not issue.
     ///
     /// # Errors
     ///
-    /// When the id is taken, or there are [`Self::MAX_KEYS`] keys already.
+    /// Fails if the id is in use, or if there are [`Self::MAX_KEYS`] keys already.
     pub fn with_previous(mut self, id: u16, key: TicketKey) -> Result<Self, TicketKeyError> {
         if self.key(id).is_some() {
             return Err(TicketKeyError::DuplicateId(id));
@@ -156,7 +160,7 @@ impl TicketKeys {
         Ok(self)
     }
 
-    /// The id of the key that seals.
+    /// Returns the id of the key that issues tickets.
     #[must_use]
     pub const fn newest_id(&self) -> u16 {
         self.newest.0
@@ -167,6 +171,7 @@ impl TicketKeys {
     }
 
     pub(super) fn key(&self, id: u16) -> Option<&TicketKey> {
+        // At most 16 ids, which are not secret: a linear search is fast, and its timing harmless.
         std::iter::once(&self.newest)
             .chain(&self.previous)
             .find(|(known, _)| *known == id)
@@ -174,53 +179,94 @@ impl TicketKeys {
     }
 }
 
-/// Why bytes are not a key for tickets, or a key cannot stand beside the others.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// Error of [`TicketKey`] and [`TicketKeys`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TicketKeyError {
     /// The environment variable is not set.
+    #[error(
+        "the environment variable of the ticket key is not set; create a key with \
+         `openssl rand -base64 32`"
+    )]
     Unset,
-    /// Nothing at all.
+    /// The text is empty.
+    #[error("the ticket key is empty; is the environment variable set?")]
     Empty,
-    /// Not standard Base64 with its padding.
+    /// The text is not standard Base64 with padding.
+    #[error(
+        "the ticket key is not standard Base64 with padding; create one with \
+         `openssl rand -base64 32`"
+    )]
     NotBase64,
-    /// Fewer than 32 bytes or more than 1,024; holds how many.
+    /// The key has fewer than 32 or more than 1,024 bytes; holds its length.
+    #[error(
+        "a ticket key must have 32 to 1024 bytes, not {0}; create one with \
+         `openssl rand -base64 32`"
+    )]
     Length(usize),
-    /// All bytes are the same.
+    /// All bytes are equal.
+    #[error("the ticket key is one byte repeated; create one with `openssl rand -base64 32`")]
     Uniform,
-    /// The id stands for another key already.
+    /// Another key has this id.
+    #[error("another ticket key already has the id {0}; assign each key its own id")]
     DuplicateId(u16),
-    /// More than 16 keys.
+    /// There would be more than 16 keys.
+    #[error("at most 16 ticket keys are supported; remove those whose tickets have all expired")]
     TooMany,
 }
 
-impl fmt::Display for TicketKeyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unset => f.write_str(
-                "the environment variable of the ticket key is not set; make one with: openssl rand -base64 32",
-            ),
-            Self::Empty => {
-                f.write_str("the ticket key is empty; is the environment variable set?")
-            }
-            Self::NotBase64 => f.write_str(
-                "the ticket key is not standard base64 with padding; make one with: openssl rand -base64 32",
-            ),
-            Self::Length(found) => write!(
-                f,
-                "a ticket key has 32 to 1024 bytes, not {found}; make one with: openssl rand -base64 32"
-            ),
-            Self::Uniform => f.write_str(
-                "the ticket key is one byte repeated; make one with: openssl rand -base64 32",
-            ),
-            Self::DuplicateId(id) => {
-                write!(f, "the id {id} stands for another ticket key already; give each its own")
-            }
-            Self::TooMany => f.write_str(
-                "there are at most 16 ticket keys; drop those whose tickets have all expired",
-            ),
-        }
+/// 128 random bits that identify a ticket in a [`ReplayStore`](super::store::ReplayStore).
+///
+/// A nonce is not secret but must be unique: a store treats two tickets with the same nonce as one.
+///
+/// ```
+/// use tower_aliyun_oss::ticket::Nonce;
+///
+/// let nonce = Nonce::random()?;
+/// assert_ne!(nonce, Nonce::random()?);
+/// assert_eq!(Nonce::from_bytes(*nonce.as_bytes()), nonce);
+/// # Ok::<(), tower_aliyun_oss::ticket::RandomError>(())
+/// ```
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+pub struct Nonce([u8; 16]);
+
+impl Nonce {
+    /// Generates a nonce with the random number generator of the operating system.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the operating system provides no random numbers.
+    pub fn random() -> Result<Self, RandomError> {
+        let mut bytes = [0; 16];
+        fill_random(&mut bytes)?;
+        Ok(Self(bytes))
+    }
+
+    /// Creates a nonce from bytes of another random number generator.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns the bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
     }
 }
 
-impl Error for TicketKeyError {}
+impl fmt::Debug for Nonce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Nonce({:032x})", u128::from_be_bytes(self.0))
+    }
+}
+
+pub(super) fn fill_random(bytes: &mut [u8]) -> Result<(), RandomError> {
+    getrandom::fill(bytes).map_err(|_| RandomError)
+}
+
+/// The operating system provided no random numbers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the operating system provided no random numbers, which every ticket needs")]
+#[non_exhaustive]
+pub struct RandomError;

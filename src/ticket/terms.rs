@@ -1,16 +1,29 @@
-//! What is granted.
+//! What a ticket grants.
 
-use std::{error::Error, fmt, num::NonZeroU16, time::SystemTime};
+use std::{
+    fmt,
+    num::NonZeroU16,
+    time::{Duration, SystemTime},
+};
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{codec::MAX_TICKET_LEN, store::UseLimit};
+use super::store::UseLimit;
 use crate::protocol::{
     Bucket, CallbackBodyType, CallbackTarget, ContentType, ObjectKey, ObjectPrefix, SizeRange,
 };
 
-/// Which objects may be uploaded.
+/// The maximum length of a ticket, in characters.
+///
+/// OSS accepts 5,120 characters of Base64, that is 3,840 bytes of JSON, for a whole callback. This
+/// leaves 768 bytes for the URL and the rest of the body.
+pub const MAX_TICKET_LEN: usize = 3072;
+
+/// The maximum lifetime of a ticket: seven days for the longest policy, and one day for the upload.
+pub const MAX_LIFETIME: Duration = Duration::from_secs(8 * 24 * 60 * 60);
+
+/// The objects that a ticket grants.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Scope {
@@ -18,18 +31,18 @@ pub enum Scope {
     Exact(ObjectKey),
     /// Objects under a prefix. Each callback counts as one use.
     Prefix {
-        /// Where the objects may lie.
+        /// The prefix of the object keys.
         prefix: ObjectPrefix,
-        /// How many callbacks are taken.
+        /// The maximum number of callbacks.
         max_uses: NonZeroU16,
     },
 }
 
 impl Scope {
-    /// How often a prefix may be used when nothing else is said.
+    /// The default number of uses of a prefix, 100.
     pub const DEFAULT_MAX_USES: NonZeroU16 = NonZeroU16::MIN.saturating_add(99);
 
-    /// Objects under a prefix, [`Self::DEFAULT_MAX_USES`] (100) of them.
+    /// Grants [`Self::DEFAULT_MAX_USES`] (100) objects under a prefix.
     #[must_use]
     pub const fn prefix(prefix: ObjectPrefix) -> Self {
         Self::Prefix {
@@ -38,7 +51,7 @@ impl Scope {
         }
     }
 
-    /// How often a ticket with this scope may be used.
+    /// Returns how often a ticket with this scope can be redeemed.
     #[must_use]
     pub const fn use_limit(&self) -> UseLimit {
         match self {
@@ -50,7 +63,7 @@ impl Scope {
     pub(super) fn contains(&self, object: &str) -> bool {
         match self {
             Self::Exact(key) => key.as_str() == object,
-            // Parsed, so that `user/1/../2/a` is not under `user/1/`.
+            // Parsed rather than compared as text: `user/1/../2/a` is not under `user/1/`.
             Self::Prefix { prefix, .. } => {
                 object.parse().is_ok_and(|object| prefix.contains(&object))
             }
@@ -58,50 +71,54 @@ impl Scope {
     }
 }
 
-/// The first half of the SHA-256 of a target: authentic, and of one length.
+/// The first half of the SHA-256 of a callback target.
+///
+/// A digest has a fixed length, so long targets cost no room. The MAC authenticates it; a second
+/// preimage of 128 bits is out of reach, and the targets come from the configuration of the server.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct TargetDigest(pub(super) [u8; 16]);
 
 impl TargetDigest {
     pub(super) fn of(target: &CallbackTarget) -> Self {
         let digest: [u8; 32] = Sha256::digest(target.as_str().as_bytes()).into();
-        let (first, _) = digest.split_first_chunk().unwrap_or((&[0; 16], &[]));
-        Self(*first)
+        let mut half = [0; 16];
+        half.copy_from_slice(&digest[..16]);
+        Self(half)
     }
 }
 
-/// Everything a ticket says. See the [module](super) for an example.
+/// The contents of a ticket: everything that it grants. See the [module](super) for an example.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Terms {
     pub(super) bucket: Bucket,
     pub(super) scope: Scope,
     pub(super) sizes: SizeRange,
-    /// Sorted, each once.
+    /// Sorted, without duplicates.
     pub(super) targets: Vec<TargetDigest>,
     pub(super) expires: SystemTime,
     pub(super) body_type: CallbackBodyType,
-    /// Sorted, each once; empty when any is granted.
+    /// Sorted, without duplicates. Empty grants any type.
     pub(super) content_types: Vec<ContentType>,
-    /// JSON; empty when there are none.
+    /// JSON. Empty if there are no claims.
     pub(super) claims: Box<str>,
 }
 
 impl Terms {
-    /// The most targets: as many as OSS takes URLs.
+    /// The maximum number of targets, equal to the number of callback URLs that OSS accepts.
     pub const MAX_TARGETS: usize = 5;
 
-    /// The most content types.
+    /// The maximum number of content types.
     pub const MAX_CONTENT_TYPES: usize = 64;
 
-    /// The longest claims, in bytes of JSON.
+    /// The maximum length of the claims, in bytes of JSON.
     pub const MAX_CLAIMS_LEN: usize = 1024;
 
-    /// Uploads of `scope` to `bucket`, of these sizes, called back at `target` until `expires` (in whole seconds; a
-    /// fraction is dropped).
+    /// Grants uploads of `scope` to `bucket` within `sizes`, with a callback to `target`, until
+    /// `expires`. Fractions of a second are dropped from `expires`.
     ///
-    /// The callback comes after the upload, so a ticket has to live as long as the policy **and** the longest upload
-    /// that starts under it. The body is a form, as OSS has it by default; any content type is granted; there are no
-    /// claims.
+    /// The callback follows the upload, so a ticket must outlive the policy **and** the longest
+    /// upload that starts under it. The body type defaults to a form, as in OSS; any content type
+    /// is granted; there are no claims.
     #[must_use]
     pub fn new(
         bucket: Bucket,
@@ -122,23 +139,24 @@ impl Terms {
         }
     }
 
-    /// One more target: of a callback with several URLs, whose paths or queries differ.
+    /// Adds a target, for a callback with several URLs that differ in path or query.
     #[must_use]
     pub fn also_target(mut self, target: &CallbackTarget) -> Self {
         self.targets.push(TargetDigest::of(target));
+        // The order of calls does not matter: equal grants have equal bytes.
         self.targets.sort_unstable();
         self.targets.dedup();
         self
     }
 
-    /// The type of the callback body.
+    /// Sets the type of the callback body.
     #[must_use]
     pub const fn body_type(mut self, body_type: CallbackBodyType) -> Self {
         self.body_type = body_type;
         self
     }
 
-    /// The types an object may have; none at all means any.
+    /// Sets the content types that an object may have. An empty list grants any type.
     #[must_use]
     pub fn content_types(mut self, types: impl IntoIterator<Item = ContentType>) -> Self {
         self.content_types = types.into_iter().collect();
@@ -147,13 +165,15 @@ impl Terms {
         self
     }
 
-    /// What your handler wants to know of the grant, such as whose it is. Authentic, but **readable by the
-    /// uploader**.
+    /// Sets application data for the callback handler, such as the id of the user. It is
+    /// authenticated, but **the uploader can read it**.
     ///
     /// # Errors
     ///
-    /// When serde cannot write the value, or its JSON is longer than [`Self::MAX_CLAIMS_LEN`] (1 KiB).
+    /// Fails if serde cannot serialize the value to JSON, or if the JSON exceeds
+    /// [`Self::MAX_CLAIMS_LEN`] (1 KiB).
     pub fn claims<T: Serialize + ?Sized>(mut self, claims: &T) -> Result<Self, TermsError> {
+        // The cause is dropped: it is a type of serde_json, and can quote the claims.
         let json = serde_json::to_string(claims).map_err(|_| TermsError::ClaimsNotJson)?;
         if json.len() > Self::MAX_CLAIMS_LEN {
             return Err(TermsError::ClaimsTooLong(json.len()));
@@ -164,7 +184,7 @@ impl Terms {
 }
 
 impl fmt::Debug for Terms {
-    /// Leaves the claims out: they are the application's.
+    /// Omits the claims, which can hold personal data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Terms")
             .field("bucket", &self.bucket)
@@ -177,45 +197,33 @@ impl fmt::Debug for Terms {
     }
 }
 
-/// Why no ticket can be made.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// Error of [`Terms::claims`] and [`TicketKeys::mint`](super::TicketKeys::mint): no ticket can be
+/// issued for these terms.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TermsError {
-    /// Serde cannot write the claims as JSON.
+    /// Serde cannot serialize the claims to JSON.
+    #[error("failed to serialize the claims to JSON")]
     ClaimsNotJson,
-    /// The claims are longer than 1 KiB; holds the length.
+    /// The claims exceed 1 KiB; holds their length.
+    #[error("the claims are {0} bytes of JSON, and at most 1024 fit; store an id instead")]
     ClaimsTooLong(usize),
-    /// The ticket would be expired when it is made.
+    /// The ticket would already have expired.
+    #[error("a ticket must expire later than it is issued")]
     Expired,
-    /// The ticket would live longer than [`MAX_LIFETIME`](super::MAX_LIFETIME).
+    /// The lifetime would exceed [`MAX_LIFETIME`].
+    #[error("the lifetime of a ticket is at most eight days")]
     TooFar,
-    /// More than [`Terms::MAX_TARGETS`] targets.
+    /// There are more than [`Terms::MAX_TARGETS`] targets.
+    #[error("a ticket has at most 5 targets")]
     TooManyTargets,
-    /// More than [`Terms::MAX_CONTENT_TYPES`] content types.
+    /// There are more than [`Terms::MAX_CONTENT_TYPES`] content types.
+    #[error("a ticket grants at most 64 content types")]
     TooManyContentTypes,
-    /// The text would be longer than [`MAX_TICKET_LEN`]; holds how long.
+    /// The ticket would exceed [`MAX_TICKET_LEN`]; holds its length.
+    #[error(
+        "the ticket would have {0} characters, and at most {MAX_TICKET_LEN} leave room for the \
+         rest of a callback; shorten the key, the content types or the claims"
+    )]
     TooLong(usize),
 }
-
-impl fmt::Display for TermsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ClaimsNotJson => f.write_str("the claims cannot be written as json"),
-            Self::ClaimsTooLong(found) => write!(
-                f,
-                "the claims are {found} bytes of json, and at most 1024 fit; carry an id instead"
-            ),
-            Self::Expired => f.write_str("a ticket must expire later than it is made"),
-            Self::TooFar => f.write_str("a ticket lives at most eight days"),
-            Self::TooManyTargets => f.write_str("a ticket is for at most 5 targets"),
-            Self::TooManyContentTypes => f.write_str("a ticket grants at most 64 content types"),
-            Self::TooLong(found) => write!(
-                f,
-                "the ticket would have {found} characters, and at most {MAX_TICKET_LEN} leave room for the rest of a \
-                 callback; shorten the key, the content types or the claims"
-            ),
-        }
-    }
-}
-
-impl Error for TermsError {}

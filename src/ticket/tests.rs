@@ -1,5 +1,5 @@
-//! The cases of tickets: RP-01 to RP-03 and RP-09 to RP-11. The stores have theirs in `memory/tests.rs` and
-//! `tests/redis.rs`.
+//! Ticket cases RP-01 to RP-03 and RP-09 to RP-11. Those of the stores are in
+//! `store/memory/tests.rs` and `tests/redis.rs`.
 
 use std::{
     num::NonZeroU16,
@@ -9,7 +9,10 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use proptest::prelude::*;
 
-use super::{codec, *};
+use super::{
+    store::{Attempt, StoredReply, StoredReplyError, TextDigest, UseLimit},
+    token, *,
+};
 use crate::protocol::{CallbackBodyType, CallbackTarget, ObjectPrefix, SizeRange};
 
 const FORM: CallbackBodyType = CallbackBodyType::Form;
@@ -64,15 +67,15 @@ fn check(text: &str) -> Result<CheckedTicket, TicketError> {
     keys().check(text, &target("/oss/callback"), FORM, at(NOW))
 }
 
-/// The ticket with other bytes and the seal that it had.
+/// Returns the ticket with modified bytes and its original MAC.
 fn with_bytes(change: impl FnOnce(&mut Vec<u8>)) -> String {
     let mut bytes = URL_SAFE_NO_PAD.decode(text()).unwrap();
     change(&mut bytes);
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// A text with a good seal over any content.
-fn sealed(content: &[u8]) -> String {
+/// Returns a text with a valid MAC over arbitrary content.
+fn authentic(content: &[u8]) -> String {
     use hmac::{Hmac, KeyInit as _, Mac as _};
     let mut mac = Hmac::<sha2::Sha256>::new_from_slice(key(1).as_bytes()).unwrap();
     mac.update(b"\x00\x09oss-cb-v1");
@@ -136,9 +139,9 @@ fn rp_01_absent_malformed_unknown_key_or_version() {
     let another = TicketKeys::new(7, key(2));
     let forged = another.mint(&terms(), at(NOW), nonce()).unwrap();
     assert_eq!(check(&forged).unwrap_err(), TicketError::Mac);
-    // Authentic, and no ticket: another layout under the same version.
+    // Authentic, but not a ticket: another layout under the same version.
     assert_eq!(
-        check(&sealed(&[1, 0, 7])).unwrap_err(),
+        check(&authentic(&[1, 0, 7])).unwrap_err(),
         TicketError::Malformed
     );
 }
@@ -157,7 +160,7 @@ fn rp_02_any_bit_flipped_is_refused() {
         };
         assert_eq!(error, expected, "bit {bit}");
     }
-    // And any bit of the text, whatever it is then.
+    // And any bit of the text, even if the result is not Base64.
     for bit in 0..text.len() * 8 {
         let mut flipped = text.clone().into_bytes();
         flipped[bit / 8] ^= 1 << (bit % 8);
@@ -169,7 +172,7 @@ fn rp_02_any_bit_flipped_is_refused() {
 
 #[test]
 fn rp_02_a_ticket_has_one_spelling() {
-    // Of every length of the last group.
+    // One ticket for each length of the last Base64 group.
     for claims in ["a", "ab", "abc"] {
         let terms = terms().claims(claims).unwrap();
         let text = keys().mint(&terms, at(NOW), nonce()).unwrap();
@@ -353,7 +356,7 @@ fn rp_03_the_edges_of_expiry() {
     let most = MAX_LIFETIME.as_secs() + 60;
     assert_eq!(refused(at(EXPIRES - most)), Ok(()));
     assert_eq!(refused(at(EXPIRES - most - 1)), Err(TicketError::TooFar));
-    // A clock before 1970, and the end of time.
+    // A clock before 1970, and the latest representable time.
     assert_eq!(refused(at(0)), Err(TicketError::TooFar));
     assert_eq!(
         refused(SystemTime::UNIX_EPOCH - Duration::from_secs(5)),
@@ -386,14 +389,14 @@ fn rp_03_the_edges_of_expiry() {
         Err(TermsError::TooFar)
     );
 
-    // Authentic, with an expiry that no terms can have.
+    // Authentic, with an expiry that `mint` never issues.
     for (expires, error) in [
         (0, TicketError::Expired),
         (u64::MAX, TicketError::Malformed),
         (i64::MAX.unsigned_abs(), TicketError::TooFar),
     ] {
-        let content = codec::write(7, expires, &nonce(), &terms()).unwrap();
-        assert_eq!(check(&sealed(&content)).unwrap_err(), error, "{expires}");
+        let content = token::write(7, expires, &nonce(), &terms()).unwrap();
+        assert_eq!(check(&authentic(&content)).unwrap_err(), error, "{expires}");
     }
 }
 
@@ -416,13 +419,13 @@ fn rp_10_an_old_key_is_accepted_until_its_last_ticket_has_expired() {
         check(&old, &new, at(NOW)).unwrap_err(),
         TicketError::UnknownKey
     );
-    // The old key is dropped.
+    // The old key is removed.
     let later = TicketKeys::new(2, key(2));
     assert_eq!(
         check(&later, &text, at(NOW)).unwrap_err(),
         TicketError::UnknownKey
     );
-    // An id given to another key accepts nothing that the first one sealed.
+    // A reused id does not accept tickets of the first key.
     let reused = TicketKeys::new(1, key(3));
     assert_eq!(
         check(&reused, &text, at(NOW)).unwrap_err(),
@@ -487,7 +490,7 @@ fn the_longest_ticket_is_taken() {
         keys().mint(&terms.unwrap(), at(NOW), nonce())
     };
     let without = URL_SAFE_NO_PAD.decode(mint(0).unwrap()).unwrap().len();
-    let room = codec::MAX_BYTES - without;
+    let room = token::MAX_BYTES - without;
     let longest = mint(room).unwrap();
     assert_eq!(longest.len(), MAX_TICKET_LEN);
     check(&longest).unwrap();
@@ -668,7 +671,10 @@ prop_compose! {
     ) -> Terms {
         let grant = match prefix {
             None => Scope::Exact(name.parse().unwrap()),
-            Some(max_uses) => Scope::Prefix { prefix: format!("{name}/").parse().unwrap(), max_uses },
+            Some(max_uses) => {
+                let prefix = format!("{name}/").parse().unwrap();
+                Scope::Prefix { prefix, max_uses }
+            }
         };
         let first = target(&targets[0]);
         let sizes = SizeRange::new(min, max).unwrap();
@@ -690,24 +696,31 @@ proptest! {
         prop_assert!(check(&tail).is_err());
     }
 
-    /// Whoever has the key cannot make the reader fall over either.
+    /// Not even the holder of the key can make the parser panic.
     #[test]
-    fn any_authentic_content_is_answered(mut content in prop::collection::vec(any::<u8>(), 3..300)) {
+    fn any_authentic_content_is_answered(
+        mut content in prop::collection::vec(any::<u8>(), 3..300),
+    ) {
         content[..3].copy_from_slice(&[1, 0, 7]);
-        let _ = check(&sealed(&content));
+        let _ = check(&authentic(&content));
     }
 
-    /// Nor a true one that was cut, grown, or changed in one place; what is still read is written alike again.
+    /// Nor can a valid ticket that was truncated, extended, or changed in one byte. Whatever
+    /// still parses serializes to the same bytes.
     #[test]
-    fn what_is_read_has_one_spelling(terms in any_terms(), place in any::<prop::sample::Index>(), byte in any::<u8>()) {
-        let mut content = codec::write(7, NOW + 5, &nonce(), &terms).unwrap();
+    fn what_is_read_has_one_spelling(
+        terms in any_terms(),
+        place in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
+        let mut content = token::write(7, NOW + 5, &nonce(), &terms).unwrap();
         let at = place.index(content.len());
-        prop_assert!(codec::read(&content[..at]).is_none());
-        prop_assert!(codec::read(&[&content[..], &[byte]].concat()).is_none());
+        prop_assert!(token::read(&content[..at]).is_none());
+        prop_assert!(token::read(&[&content[..], &[byte]].concat()).is_none());
         content[at] = byte;
-        if let Some(read) = codec::read(&content) {
-            let head = codec::Head::read(&content).unwrap();
-            let again = codec::write(head.key_id, read.expires, &read.nonce, &read.terms).unwrap();
+        if let Some(read) = token::read(&content) {
+            let head = token::Head::read(&content).unwrap();
+            let again = token::write(head.key_id, read.expires, &read.nonce, &read.terms).unwrap();
             prop_assert_eq!(again, content);
         }
     }
@@ -717,23 +730,27 @@ proptest! {
         let nonce = Nonce::from_bytes(nonce);
         let text = keys().mint(&terms, at(NOW), nonce).unwrap();
         let bytes = URL_SAFE_NO_PAD.decode(&text).unwrap();
-        let read = codec::read(&bytes[..bytes.len() - 32]).unwrap();
+        let read = token::read(&bytes[..bytes.len() - 32]).unwrap();
         prop_assert!(read.terms == terms);
         prop_assert_eq!(read.nonce, nonce);
     }
 
-    /// RP-09: whatever delimiters the fields hold, other terms make other bytes.
+    /// RP-09: distinct terms have distinct bytes, whatever delimiters the fields contain.
     #[test]
     fn rp_09_other_terms_make_another_ticket(one in any_terms(), two in any_terms()) {
-        let written = |terms| codec::write(7, NOW, &nonce(), terms).unwrap();
-        // The expiry is given for both, so it is not what tells them apart.
+        let written = |terms| token::write(7, NOW, &nonce(), terms).unwrap();
+        // Both get the same expiry, so that it does not distinguish them.
         let two = Terms { expires: one.expires, ..two };
         prop_assert_eq!(one == two, written(&one) == written(&two));
     }
 
-    /// RP-09: nor does moving a character from one field into the next.
+    /// RP-09: moving a character from one field into the next changes the bytes.
     #[test]
-    fn rp_09_fields_do_not_run_into_each_other(text in "[a-z]{8,20}", cut in 3_usize..7, other in 3_usize..7) {
+    fn rp_09_fields_do_not_run_into_each_other(
+        text in "[a-z]{8,20}",
+        cut in 3_usize..7,
+        other in 3_usize..7,
+    ) {
         let split = |at: usize| exact(&text[..at], &text[at..]);
         let minted = |at| keys().mint(&split(at), at_now(), nonce()).unwrap();
         prop_assert_eq!(cut == other, minted(cut) == minted(other));

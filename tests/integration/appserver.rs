@@ -219,7 +219,7 @@ fn a_setting_that_cannot_be_is_said_at_the_start() {
         (
             "OSS_ACCESS_KEY_SECRET",
             "stray \n",
-            "error: the access key secret holds white space",
+            "error: the AccessKey secret contains white space",
         ),
         ("OSS_REGION", "oss-cn-hangzhou", "error: OSS_REGION is"),
         ("OSS_TICKET_KEY", "c2hvcnQ=", "error: OSS_TICKET_KEY: "),

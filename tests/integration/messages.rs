@@ -19,9 +19,12 @@ use tower_aliyun_oss::{
         ObjectNameError, RegionError, SizeRangeError, SystemVariable, TargetError, UploadUrlError,
     },
     ticket::{
-        Attempt, Begin, MemoryStore, Nonce, ReplayStore as _, StoreAnswer, StoreError,
-        StoreErrorKind, StoredReply, StoredReplyError, TermsError, TextDigest, TicketError,
-        TicketKey, TicketKeyError, TicketKeys, Tickets, UseLimit,
+        MemoryStore, Nonce, TermsError, TicketError, TicketKey, TicketKeyError, TicketKeys,
+        Tickets,
+        store::{
+            Attempt, Begin, ReplayStore as _, StoreError, StoreErrorKind, StoredReply,
+            StoredReplyError, TextDigest, UseLimit,
+        },
     },
 };
 
@@ -155,14 +158,14 @@ fn errors_of_tickets() {
     say([
         (Key::Unset, "not set"),
         (Key::Empty, "empty"),
-        (Key::NotBase64, "base64"),
+        (Key::NotBase64, "Base64"),
         (Key::Length(31), "not 31"),
         (Key::Uniform, "one byte repeated"),
         (Key::DuplicateId(7), "id 7"),
         (Key::TooMany, "at most 16"),
     ]);
     say([
-        (Terms::ClaimsNotJson, "json"),
+        (Terms::ClaimsNotJson, "JSON"),
         (Terms::ClaimsTooLong(2000), "2000 bytes"),
         (Terms::Expired, "expire later"),
         (Terms::TooFar, "eight days"),
@@ -173,16 +176,16 @@ fn errors_of_tickets() {
     say([
         (StoredReplyError::BodyTooLong(2_000_000), "2000000 bytes"),
         (StoredReplyError::ContentTypeTooLong, "255 bytes"),
-        (StoredReplyError::Unreadable, "not a stored answer"),
+        (StoredReplyError::Unreadable, "not a stored reply"),
     ]);
     let kinds = [
         (Store::Unavailable, "cannot be reached"),
         (Store::TimedOut, "in time"),
         (Store::Full, "full"),
         (Store::LeaseLost, "lease"),
-        (Store::AnswerNotKept, "room for answers"),
+        (Store::AnswerNotKept, "room for replies"),
         (Store::Unreadable, "unreadable"),
-        (Store::Url, "url"),
+        (Store::Url, "URL"),
     ];
     say(kinds.map(|(kind, part)| (StoreError::from(kind), part)));
     let caused = StoreError::with_source(Store::Unavailable, Ticket::Mac);
@@ -254,7 +257,7 @@ async fn what_stores_and_tickets_show() {
     assert_eq!(format!("{store:?}"), "MemoryStore { len: 1, .. }");
     let begin = store.begin(&attempt);
     assert_eq!(format!("{begin:?}"), "Ready(Ok(Running(..)))");
-    let pending = StoreAnswer::Pending(Box::pin(async { Ok(()) }));
+    let pending = Lookup::<(), StoreError>::pending(async { Ok(()) });
     assert_eq!(format!("{pending:?}"), "Pending(..)");
     let reply = StoredReply::new(StatusCode::OK, None, "canary").unwrap();
     let shown = "StoredReply { status: 200, body_len: 6, .. }";

@@ -19,14 +19,14 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use tower::{Layer as _, Service, ServiceExt as _, service_fn};
 use tower_aliyun_oss::{
-    OssCallbackLayer,
+    Lookup, OssCallbackLayer,
     callback::{CallbackBody, CallbackErrorKind, VerifiedCallback},
     key::KeySource,
     protocol::{CallbackBodyType, TICKET_FIELD},
     testing::CallbackSigner,
     ticket::{
-        Attempt, Begin, Lease, MemoryStore, Nonce, ReplayStore, Scope, StoreAnswer, StoredReply,
-        TicketError, TicketKeys, Tickets,
+        MemoryStore, Nonce, Scope, TicketError, TicketKeys, Tickets,
+        store::{Attempt, Begin, Lease, ReplayStore, StoreError, StoredReply},
     },
 };
 

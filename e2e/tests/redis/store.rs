@@ -13,8 +13,11 @@ use crate::server::{DURABLE, FORGETFUL, Redis};
 use http::{HeaderValue, StatusCode};
 use tokio::{task::JoinSet, time::sleep};
 use tower_aliyun_oss::ticket::{
-    Attempt, Begin, Lease, Nonce, RedisStore, ReplayStore as _, StoreError, StoreErrorKind,
-    StoredReply, TextDigest, UseLimit,
+    Nonce, RedisStore,
+    store::{
+        Attempt, Begin, Lease, ReplayStore as _, StoreError, StoreErrorKind, StoredReply,
+        TextDigest, UseLimit,
+    },
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -46,7 +49,7 @@ fn reply(text: &str) -> StoredReply {
 }
 
 async fn begin(store: &RedisStore, attempt: &Attempt) -> Result<Begin, StoreError> {
-    store.begin(attempt).wait().await
+    store.begin(attempt).await
 }
 
 async fn fresh(store: &RedisStore, attempt: &Attempt) -> Lease {
@@ -64,12 +67,12 @@ async fn stored(store: &RedisStore, attempt: &Attempt) -> StoredReply {
 }
 
 async fn finish(store: &RedisStore, lease: &Lease, text: &str) -> Result<(), StoreErrorKind> {
-    let finished = store.finish(lease, &reply(text)).wait().await;
+    let finished = store.finish(lease, &reply(text)).await;
     finished.map_err(|error| error.kind())
 }
 
 async fn abandon(store: &RedisStore, lease: &Lease) {
-    store.abandon(lease).wait().await.unwrap();
+    store.abandon(lease).await.unwrap();
 }
 
 /// Asks until the text is not running any more.
@@ -245,7 +248,7 @@ async fn rp_06_a_redis_that_is_down_is_an_error_until_it_is_back() {
             Err(StoreErrorKind::Unavailable)
         );
         assert!(begin(&store, &once(2, 1)).await.is_err());
-        assert!(store.abandon(&lease).wait().await.is_err());
+        assert!(store.abandon(&lease).await.is_err());
     }
     redis.restart();
     fresh(&store, &once(2, 1)).await;
@@ -269,7 +272,7 @@ async fn rp_06_a_connection_that_was_lost_costs_no_callback() {
 #[tokio::test]
 async fn rp_06_a_step_that_is_done_twice_is_done_once() {
     let redis = Redis::start(FORGETFUL);
-    let script = include_str!("../../../src/ticket/redis/begin.lua");
+    let script = include_str!("../../../src/ticket/store/redis/begin.lua");
     let key = format!("oss-ticket:{}", "01".repeat(16));
     let (digest, fence) = ("\u{1}".repeat(32), "one fence of 16b");
     let begin_with = |fence| {

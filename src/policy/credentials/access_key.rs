@@ -1,46 +1,49 @@
 //! The AccessKey.
 
-use std::{
-    fmt,
-    sync::{Arc, Weak},
-    time::SystemTime,
-};
+use std::{fmt, sync::Arc, time::SystemTime};
 
 use zeroize::Zeroizing;
 
-use super::{CredentialsError, CredentialsLookup, CredentialsProvider};
+use crate::sign::Secret;
 
-/// An AccessKey pair, and the token of STS if there is one. Secret and token are not in `Debug`, and are wiped from
-/// memory when the last clone goes. A clone copies nothing.
+/// An AccessKey pair, and the security token if STS issued it.
 ///
-/// Being a [`CredentialsProvider`] itself, it stands wherever one is asked for, and is at hand at once.
+/// `Debug` shows neither secret nor token. Both are wiped from memory when the last clone is
+/// dropped. Clones share their memory.
+///
+/// `Credentials` implement [`CredentialsProvider`](super::CredentialsProvider), so a fixed pair can
+/// be used wherever a provider is expected.
 ///
 /// ```
 /// use tower_aliyun_oss::policy::{Credentials, CredentialsError};
 ///
 /// let credentials = Credentials::new("LTAI5tExample", "very-secret")?;
 /// assert!(!format!("{credentials:?}").contains("very-secret"));
-/// // A line feed that came along from a file makes every signature wrong, so it is refused here.
-/// assert_eq!(Credentials::new("LTAI5tExample", "very-secret\n").unwrap_err(), CredentialsError::SecretCharacter);
+/// // With a trailing line feed from a file, OSS would reject every signature.
+/// assert_eq!(
+///     Credentials::new("LTAI5tExample", "very-secret\n").unwrap_err(),
+///     CredentialsError::SecretCharacter,
+/// );
 /// # Ok::<(), CredentialsError>(())
 /// ```
 #[derive(Clone)]
-pub struct Credentials(Arc<Secrets>);
+pub struct Credentials(Arc<Parts>);
 
 #[derive(Clone)]
-struct Secrets {
+struct Parts {
     access_key_id: String,
-    access_key_secret: Zeroizing<String>,
+    access_key_secret: Secret,
     security_token: Option<Zeroizing<String>>,
     expires_at: Option<SystemTime>,
 }
 
 impl Credentials {
-    /// An AccessKey id and its secret.
+    /// Creates credentials from an AccessKey id and its secret.
     ///
     /// # Errors
     ///
-    /// When one of them is empty, or holds white space, a control character, or a byte-order mark: no AccessKey does.
+    /// Fails if one of them is empty or contains white space, a control character, or a byte-order
+    /// mark. No AccessKey does.
     pub fn new(
         access_key_id: impl Into<String>,
         access_key_secret: impl Into<String>,
@@ -50,29 +53,33 @@ impl Credentials {
         if access_key_id.is_empty() {
             return Err(CredentialsError::EmptyId);
         }
-        if strays(&access_key_id) {
+        // OSS would only respond with SignatureDoesNotMatch, which does not name the cause.
+        if has_stray_characters(&access_key_id) {
             return Err(CredentialsError::IdCharacter);
         }
         if access_key_secret.is_empty() {
             return Err(CredentialsError::EmptySecret);
         }
-        if strays(&access_key_secret) {
+        if has_stray_characters(&access_key_secret) {
             return Err(CredentialsError::SecretCharacter);
         }
-        Ok(Self(Arc::new(Secrets {
+        Ok(Self(Arc::new(Parts {
             access_key_id,
-            access_key_secret,
+            access_key_secret: Secret::new(access_key_secret),
             security_token: None,
             expires_at: None,
         })))
     }
 
-    /// Temporary credentials of STS: the token that goes with the pair. Say [when it ends](Self::with_expiry) too:
-    /// without that, policies can outlive it, and OSS then refuses them early (SecurityTokenExpired).
+    /// Adds the security token of temporary credentials from STS.
+    ///
+    /// Set the [expiry](Self::with_expiry) too. Without it a policy can outlive the token, and OSS
+    /// rejects uploads with `SecurityTokenExpired` before the policy expires.
     ///
     /// # Errors
     ///
-    /// When it is empty, or holds white space, a control character, or a byte-order mark.
+    /// Fails if the token is empty or contains white space, a control character, or a byte-order
+    /// mark.
     pub fn with_security_token(
         mut self,
         token: impl Into<String>,
@@ -81,71 +88,47 @@ impl Credentials {
         if token.is_empty() {
             return Err(CredentialsError::EmptyToken);
         }
-        if strays(&token) {
+        if has_stray_characters(&token) {
             return Err(CredentialsError::TokenCharacter);
         }
+        // Copies the other parts if clones exist, which keep their own token.
         Arc::make_mut(&mut self.0).security_token = Some(token);
         Ok(self)
     }
 
-    /// When the credentials end, as STS says it. No policy that they sign outlives them.
+    /// Sets the expiry, as returned by STS. No policy outlives the credentials that sign it.
     #[must_use]
     pub fn with_expiry(mut self, at: SystemTime) -> Self {
         Arc::make_mut(&mut self.0).expires_at = Some(at);
         self
     }
 
-    /// The AccessKey id, which every token shows.
+    /// Returns the AccessKey id, which is part of every token.
     #[must_use]
     pub fn access_key_id(&self) -> &str {
         &self.0.access_key_id
     }
 
-    /// The token of STS, which every form shows that is signed with these credentials.
+    /// Returns the security token, which is part of every form that these credentials sign.
     #[must_use]
     pub fn security_token(&self) -> Option<&str> {
         self.0.security_token.as_ref().map(|token| token.as_str())
     }
 
-    /// When the credentials end; `None` for those of a user, which do not.
+    /// Returns the expiry, or `None` for the AccessKey of a user, which does not expire.
     #[must_use]
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.0.expires_at
     }
 
-    pub(in crate::policy) fn secret(&self) -> &[u8] {
-        self.0.access_key_secret.as_bytes()
-    }
-
-    /// Tells these credentials and their clones from all others, without keeping the secret in memory.
-    pub(in crate::policy) fn identity(&self) -> CredentialsIdentity {
-        CredentialsIdentity(Arc::downgrade(&self.0))
+    pub(in crate::policy) fn secret(&self) -> &Secret {
+        &self.0.access_key_secret
     }
 }
 
-/// Holds on to the address of the credentials, so that it is not given to others, but not to what lies there.
-pub(in crate::policy) struct CredentialsIdentity(Weak<Secrets>);
-
-impl CredentialsIdentity {
-    pub(in crate::policy) fn is_of(&self, credentials: &Credentials) -> bool {
-        std::ptr::eq(self.0.as_ptr(), Arc::as_ptr(&credentials.0))
-    }
-
-    #[cfg(test)]
-    pub(in crate::policy) fn is_gone(&self) -> bool {
-        self.0.strong_count() == 0
-    }
-}
-
-fn strays(text: &str) -> bool {
+/// Returns whether the text contains anything but visible ASCII.
+fn has_stray_characters(text: &str) -> bool {
     text.contains(|c| !matches!(c, '!'..='~'))
-}
-
-/// Always [`CredentialsLookup::Ready`], even when they have ended: whoever signs holds the clock.
-impl CredentialsProvider for Credentials {
-    fn credentials(&self) -> CredentialsLookup {
-        CredentialsLookup::Ready(Ok(self.clone()))
-    }
 }
 
 impl fmt::Debug for Credentials {
@@ -157,11 +140,45 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// Error of [`Credentials`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CredentialsError {
+    /// The id is empty.
+    #[error("the AccessKey id is empty; is the environment variable set?")]
+    EmptyId,
+    /// The id contains a character other than visible ASCII.
+    #[error(
+        "the AccessKey id contains white space or an invisible character; was a line feed copied \
+         with it?"
+    )]
+    IdCharacter,
+    /// The secret is empty.
+    #[error("the AccessKey secret is empty; is the environment variable set?")]
+    EmptySecret,
+    /// The secret contains a character other than visible ASCII.
+    #[error(
+        "the AccessKey secret contains white space or an invisible character; was a line feed \
+         copied with it?"
+    )]
+    SecretCharacter,
+    /// The security token is empty.
+    #[error("the security token is empty; omit it for the AccessKey of a user")]
+    EmptyToken,
+    /// The security token contains a character other than visible ASCII.
+    #[error(
+        "the security token contains white space or an invisible character; was a line feed copied \
+         with it?"
+    )]
+    TokenCharacter,
+}
+
 #[cfg(test)]
 mod tests {
     use zeroize::ZeroizeOnDrop;
 
     use super::*;
+    use crate::{Lookup, policy::CredentialsProvider as _};
 
     fn temporary() -> Credentials {
         let pair = Credentials::new("id", "canary").unwrap();
@@ -170,29 +187,31 @@ mod tests {
             .with_expiry(SystemTime::UNIX_EPOCH)
     }
 
-    /// Safe code cannot look at freed memory. What it can show: both secrets lie in a type that wipes itself, nothing
-    /// else does hold one (a new field does not compile here), and the last clone takes them along.
+    /// Safe code cannot inspect freed memory. This asserts what it can: both secrets have a type
+    /// that wipes itself, no other field holds one (a new field does not compile here), and
+    /// dropping the last clone drops them.
     #[test]
     fn pl_21_secrets_are_wiped_with_the_last_clone() {
         fn wiped<T: ZeroizeOnDrop>(_: &T) {}
         let credentials = temporary();
-        let Secrets {
+        let Parts {
             access_key_id: _,
             access_key_secret,
             security_token,
             expires_at: _,
         } = &*credentials.0;
-        wiped(access_key_secret);
+        wiped(access_key_secret.zeroizing());
         wiped(security_token.as_ref().unwrap());
 
         let memory = Arc::downgrade(&credentials.0);
-        let CredentialsLookup::Ready(Ok(clone)) = credentials.credentials() else {
-            unreachable!("an access key is at hand");
+        let secret = credentials.secret().identity();
+        let Lookup::Ready(Ok(clone)) = credentials.credentials() else {
+            unreachable!("a fixed pair is always ready");
         };
         drop(credentials);
-        assert!(memory.upgrade().is_some());
+        assert!(memory.upgrade().is_some() && !secret.is_gone());
         drop(clone);
-        assert!(memory.upgrade().is_none());
+        assert!(memory.upgrade().is_none() && secret.is_gone());
     }
 
     #[test]

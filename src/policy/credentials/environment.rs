@@ -1,66 +1,47 @@
-//! The AccessKey out of the environment.
+//! Credentials from environment variables.
 
 use std::{env, ffi::OsString};
 
 use zeroize::Zeroizing;
 
-use super::{Credentials, CredentialsError, EnvironmentError};
-
-/// Names that belong together.
-struct Names {
-    id: &'static str,
-    secret: &'static str,
-    token: &'static str,
-}
-
-/// First what is meant for OSS alone (its SDKs of the second generation), then what is meant for all of Alibaba Cloud.
-const NAMES: [Names; 2] = [
-    Names {
-        id: "OSS_ACCESS_KEY_ID",
-        secret: "OSS_ACCESS_KEY_SECRET",
-        token: "OSS_SESSION_TOKEN",
-    },
-    Names {
-        id: "ALIBABA_CLOUD_ACCESS_KEY_ID",
-        secret: "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
-        token: "ALIBABA_CLOUD_SECURITY_TOKEN",
-    },
-];
+use super::access_key::{Credentials, CredentialsError};
 
 impl Credentials {
-    /// The AccessKey from the environment of the process, under the names that Alibaba's SDKs use:
+    /// Reads the AccessKey from the environment, under the names that the SDKs of Alibaba Cloud
+    /// use:
     ///
-    /// | order | id | secret | token of STS, optional |
+    /// | order | id | secret | STS token, optional |
     /// |---|---|---|---|
     /// | 1 | `OSS_ACCESS_KEY_ID` | `OSS_ACCESS_KEY_SECRET` | `OSS_SESSION_TOKEN` |
     /// | 2 | `ALIBABA_CLOUD_ACCESS_KEY_ID` | `ALIBABA_CLOUD_ACCESS_KEY_SECRET` | `ALIBABA_CLOUD_SECURITY_TOKEN` |
     ///
-    /// The first set of which any variable is set is the one that counts, and it has to be whole: an id is never put
-    /// together with the secret or the token of the other set. An empty variable counts as unset.
+    /// The first set with any variable is used, and must be complete: an id is never combined with
+    /// the secret or token of the other set. An empty variable counts as unset.
     ///
-    /// The variables are read once, here. They cannot say when a token ends, so a token from the environment is used
-    /// until OSS refuses it; prefer [`RefreshingCredentials`](super::RefreshingCredentials) for STS.
+    /// The variables are read once. They have no expiry, so a token from the environment is used
+    /// until OSS rejects it. Prefer [`RefreshingCredentials`](super::RefreshingCredentials) for
+    /// STS.
     ///
     /// ```
     /// use tower_aliyun_oss::policy::{Credentials, EnvironmentError};
     ///
     /// match Credentials::from_env() {
     ///     Ok(credentials) => println!("signing as {}", credentials.access_key_id()),
-    ///     Err(EnvironmentError::Unset) => println!("no access key in the environment"),
+    ///     Err(EnvironmentError::Unset) => println!("no AccessKey in the environment"),
     ///     Err(error) => println!("{error}"),
     /// }
     /// ```
     ///
     /// # Errors
     ///
-    /// When no set has a variable, one of the set is missing, or a value is not what [`Credentials::new`] takes. The
-    /// error names the variable, never its value.
+    /// Fails if no variable is set, if the set is incomplete, or if [`Credentials::new`] rejects a
+    /// value. The error names the variable and never contains its value.
     pub fn from_env() -> Result<Self, EnvironmentError> {
         Self::from_env_with(|name| env::var_os(name))
     }
 
-    /// [`from_env`](Self::from_env), with the variables looked up by a function: for tests, or for settings that come
-    /// from elsewhere under the same names.
+    /// Like [`from_env`](Self::from_env), but looks up the variables with a function: for tests, or
+    /// for settings from another source under the same names.
     ///
     /// ```
     /// use tower_aliyun_oss::policy::Credentials;
@@ -76,11 +57,12 @@ impl Credentials {
     ///
     /// # Errors
     ///
-    /// As [`from_env`](Self::from_env).
+    /// Fails as [`from_env`](Self::from_env) does.
     pub fn from_env_with(
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, EnvironmentError> {
         for names in NAMES {
+            // Container tools pass unset variables as empty ones.
             let read = |name| variable(name).map(text).filter(|text| !text.is_empty());
             match (read(names.id), read(names.secret), read(names.token)) {
                 (None, None, None) => {}
@@ -92,6 +74,28 @@ impl Credentials {
         Err(EnvironmentError::Unset)
     }
 }
+
+/// The names of one set of variables.
+struct Names {
+    id: &'static str,
+    secret: &'static str,
+    token: &'static str,
+}
+
+/// The names for OSS alone, used by its second-generation SDKs, precede those for all of Alibaba
+/// Cloud.
+const NAMES: [Names; 2] = [
+    Names {
+        id: "OSS_ACCESS_KEY_ID",
+        secret: "OSS_ACCESS_KEY_SECRET",
+        token: "OSS_SESSION_TOKEN",
+    },
+    Names {
+        id: "ALIBABA_CLOUD_ACCESS_KEY_ID",
+        secret: "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+        token: "ALIBABA_CLOUD_SECURITY_TOKEN",
+    },
+];
 
 impl Names {
     fn credentials(
@@ -119,12 +123,29 @@ impl Names {
     }
 }
 
-/// What is not UTF-8 holds U+FFFD afterwards, which no AccessKey does.
+/// Replaces invalid UTF-8 with U+FFFD, which [`Credentials::new`] then rejects.
 fn text(value: OsString) -> Zeroizing<String> {
     Zeroizing::new(value.into_string().unwrap_or_else(|value| {
         let bytes = Zeroizing::new(value.into_encoded_bytes());
         String::from_utf8_lossy(&bytes).into_owned()
     }))
+}
+
+/// Error of [`Credentials::from_env`]. Names variables, and never contains a value.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnvironmentError {
+    /// None of the variables is set.
+    #[error(
+        "the environment contains no AccessKey; set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET"
+    )]
+    Unset,
+    /// This variable is not set, but others of its set are.
+    #[error("{0} is not set, but other variables of its set are; set it or unset the others")]
+    Missing(&'static str),
+    /// The value of this variable is not part of an AccessKey.
+    #[error("{0} has an invalid value")]
+    Invalid(&'static str, #[source] CredentialsError),
 }
 
 #[cfg(test)]
@@ -140,7 +161,7 @@ mod tests {
         "ALIBABA_CLOUD_SECURITY_TOKEN",
     ];
 
-    /// Every variable that is set holds its own name, so it shows where a value came from.
+    /// Each variable that is set contains its own name, which shows where a value came from.
     fn named(set: impl Fn(&str) -> bool) -> Result<Credentials, EnvironmentError> {
         Credentials::from_env_with(|name| set(name).then(|| name.into()))
     }
@@ -158,7 +179,7 @@ mod tests {
             match named(set) {
                 Ok(credentials) => {
                     assert_eq!(credentials.access_key_id(), own[0]);
-                    assert_eq!(credentials.secret(), own[1].as_bytes());
+                    assert_eq!(credentials.secret().text(), own[1]);
                     let token = set(own[2]).then_some(own[2]);
                     assert_eq!(credentials.security_token(), token);
                 }

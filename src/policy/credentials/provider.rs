@@ -1,86 +1,130 @@
-//! Whatever gives credentials.
+//! The interface between the policy service and a source of credentials.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
-use super::{Credentials, CredentialsProviderError};
+use super::access_key::Credentials;
+use crate::Lookup;
 
-/// Gives the credentials to sign with, now.
+/// A source of credentials.
 ///
-/// It is asked once for each token, so that an AccessKey can be replaced while the server runs. Three come with the
-/// crate: [`Credentials`] itself, also out of the [environment](Credentials::from_env), and
-/// [`RefreshingCredentials`](super::RefreshingCredentials) around a function of yours, for STS.
+/// It is called once for each token, so an AccessKey can be replaced while the server runs. The
+/// crate provides two implementations: [`Credentials`] itself, also from the
+/// [environment](Credentials::from_env), and
+/// [`RefreshingCredentials`](super::RefreshingCredentials), which calls an async function, for STS.
 ///
-/// Answer [`CredentialsLookup::Ready`] when the credentials are at hand: that path allocates nothing.
+/// Return [`Lookup::Ready`] if the credentials are in memory: that path does not allocate.
 ///
 /// ```
 /// use std::sync::RwLock;
-/// use tower_aliyun_oss::policy::{Credentials, CredentialsLookup, CredentialsProvider};
+/// use tower_aliyun_oss::Lookup;
+/// use tower_aliyun_oss::policy::{Credentials, CredentialsProvider, CredentialsProviderError};
 ///
-/// /// Replaced by whoever watches the mounted secret.
+/// /// Replaced by a task that watches the mounted secret.
 /// struct Mounted(RwLock<Credentials>);
 ///
 /// impl CredentialsProvider for Mounted {
-///     fn credentials(&self) -> CredentialsLookup {
-///         let now = self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner());
-///         CredentialsLookup::Ready(Ok(now.clone()))
+///     fn credentials(&self) -> Lookup<Credentials, CredentialsProviderError> {
+///         let current = self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+///         Lookup::Ready(Ok(current.clone()))
 ///     }
 /// }
-/// # let _: Box<dyn CredentialsProvider> = Box::new(Mounted(RwLock::new(Credentials::new("id", "secret")?)));
-/// # Ok::<(), tower_aliyun_oss::policy::CredentialsError>(())
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let provider = Mounted(RwLock::new(Credentials::new("LTAI5tExample", "secret")?));
+/// assert_eq!(provider.credentials().await?.access_key_id(), "LTAI5tExample");
+/// # Ok(())
+/// # }
 /// ```
 pub trait CredentialsProvider: Send + Sync {
-    /// The credentials to sign with.
-    fn credentials(&self) -> CredentialsLookup;
+    /// Returns the current credentials. The caller may drop a pending future at any time.
+    fn credentials(&self) -> Lookup<Credentials, CredentialsProviderError>;
 }
 
 impl<P: CredentialsProvider + ?Sized> CredentialsProvider for Arc<P> {
-    fn credentials(&self) -> CredentialsLookup {
+    fn credentials(&self) -> Lookup<Credentials, CredentialsProviderError> {
         (**self).credentials()
     }
 }
 
-/// What a [`CredentialsProvider`] answers.
-#[allow(
-    clippy::exhaustive_enums,
-    reason = "credentials are at hand or they are not"
-)]
-pub enum CredentialsLookup {
-    /// The credentials are at hand, or there are none.
-    Ready(Result<Credentials, CredentialsProviderError>),
-    /// The credentials have to be waited for. The future can be dropped at any time.
-    Pending(Pin<Box<dyn Future<Output = Result<Credentials, CredentialsProviderError>> + Send>>),
+impl CredentialsProvider for Credentials {
+    /// Always [`Lookup::Ready`], even after expiry: the caller has the clock and checks it.
+    fn credentials(&self) -> Lookup<Credentials, CredentialsProviderError> {
+        Lookup::Ready(Ok(self.clone()))
+    }
 }
 
-impl CredentialsLookup {
-    /// Waits for the credentials if they are not at hand.
-    ///
-    /// ```
-    /// use tower_aliyun_oss::policy::{Credentials, CredentialsProvider};
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let provider = Credentials::new("LTAI5tExample", "secret")?;
-    /// assert_eq!(provider.credentials().resolve().await?.access_key_id(), "LTAI5tExample");
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// When the provider has none to give.
-    pub async fn resolve(self) -> Result<Credentials, CredentialsProviderError> {
+/// Why a [`CredentialsProvider`] has no credentials.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum CredentialsProviderError {
+    /// The provider failed to fetch credentials; holds the cause.
+    Unavailable(Arc<dyn Error + Send + Sync>),
+    /// The fetch exceeded this timeout.
+    TimedOut(Duration),
+    /// The fetched credentials have already expired.
+    Expired,
+    /// The fetched credentials have a security token, which expires, but no expiry.
+    NoExpiry,
+    /// The fetch function panicked, or its runtime shut down.
+    Interrupted,
+    /// The call was made outside of a tokio runtime, which the fetch function needs.
+    NoRuntime,
+}
+
+/// Shows only the `Display` of the cause. The `Debug` of foreign errors and clients can contain
+/// requests, and with them signatures and secrets.
+impl fmt::Debug for CredentialsProviderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ready(result) => result,
-            Self::Pending(future) => future.await,
+            Self::Unavailable(source) => f
+                .debug_tuple("Unavailable")
+                .field(&format_args!("{source}"))
+                .finish(),
+            Self::TimedOut(after) => f.debug_tuple("TimedOut").field(after).finish(),
+            Self::Expired => f.write_str("Expired"),
+            Self::NoExpiry => f.write_str("NoExpiry"),
+            Self::Interrupted => f.write_str("Interrupted"),
+            Self::NoRuntime => f.write_str("NoRuntime"),
         }
     }
 }
 
-impl fmt::Debug for CredentialsLookup {
+impl fmt::Display for CredentialsProviderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unavailable(_) => "failed to fetch credentials",
+            Self::TimedOut(after) => {
+                return write!(
+                    f,
+                    "credentials were not fetched within {after:?}; is STS reachable?"
+                );
+            }
+            Self::Expired => {
+                "the fetched credentials have already expired; is the clock wrong, or a cache \
+                 stale?"
+            }
+            Self::NoExpiry => {
+                "the fetched credentials have a security token but no expiry; set it with \
+                 `with_expiry`"
+            }
+            Self::Interrupted => {
+                "the function that fetches credentials panicked, or its runtime shut down"
+            }
+            Self::NoRuntime => {
+                "refreshing credentials need a tokio runtime; request them within one"
+            }
+        })
+    }
+}
+
+// Not derived: thiserror would return the `Arc` as the source, which hides the type of the cause
+// from `downcast_ref`.
+impl Error for CredentialsProviderError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Ready(result) => f.debug_tuple("Ready").field(result).finish(),
-            Self::Pending(_) => f.write_str("Pending(..)"),
+            Self::Unavailable(source) => Some(&**source),
+            _ => None,
         }
     }
 }

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::policy::{
-    error::PolicyError, signature::SignatureVersion, template::Template, terms::Profile,
-    upload_token::UploadToken,
+use crate::{
+    policy::{error::PolicyError, template::Template, terms::Profile, upload_token::UploadToken},
+    sign::SignatureVersion,
 };
 
 /// How a token is written.

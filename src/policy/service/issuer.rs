@@ -55,7 +55,7 @@ impl Issuer {
                 return Err(Problem::BatchUnderExactKey);
             }
         }
-        let credentials = self.credentials.credentials().resolve().await;
+        let credentials = self.credentials.credentials().await;
         let credentials = credentials.map_err(|error| Problem::credentials(&error))?;
         let at = (self.clock)();
         if credentials.expires_at().is_some_and(|end| end <= at) {

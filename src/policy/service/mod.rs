@@ -23,11 +23,11 @@ use tower_service::Service;
 
 use super::{
     authorize::Authorize, credentials::CredentialsProvider, destination::Destination,
-    directive::CallbackDirective, error::PolicyError, grant::Grant, mint::Mint,
-    signature::SignatureVersion, template::Template,
+    directive::CallbackDirective, error::PolicyError, grant::Grant, mint::Mint, template::Template,
 };
 use crate::{
     protocol::{Bucket, Endpoint, Region},
+    sign::SignatureVersion,
     ticket::Tickets,
 };
 

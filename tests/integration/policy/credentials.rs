@@ -17,9 +17,9 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
-use tower_aliyun_oss::policy::{
-    Credentials, CredentialsLookup, CredentialsProvider, CredentialsProviderError,
-    RefreshingCredentials,
+use tower_aliyun_oss::{
+    Lookup,
+    policy::{Credentials, CredentialsProvider, CredentialsProviderError, RefreshingCredentials},
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -140,18 +140,18 @@ impl Sts {
 
 fn ready(provider: &RefreshingCredentials) -> Option<String> {
     match provider.credentials() {
-        CredentialsLookup::Ready(result) => Some(result.ok()?.access_key_id().to_owned()),
-        CredentialsLookup::Pending(_) => None,
+        Lookup::Ready(result) => Some(result.ok()?.access_key_id().to_owned()),
+        Lookup::Pending(_) => None,
     }
 }
 
 async fn id(provider: &RefreshingCredentials) -> String {
-    let credentials = provider.credentials().resolve().await.unwrap();
+    let credentials = provider.credentials().await.unwrap();
     credentials.access_key_id().to_owned()
 }
 
 async fn failure(provider: &RefreshingCredentials) -> CredentialsProviderError {
-    provider.credentials().resolve().await.unwrap_err()
+    provider.credentials().await.unwrap_err()
 }
 
 #[tokio::test(start_paused = true)]
@@ -366,7 +366,7 @@ async fn a_late_caller_gets_nothing_that_has_ended() {
         if skew <= 0 {
             sleep(MINUTE).await;
         }
-        let error = lookup.resolve().await.unwrap_err();
+        let error = lookup.await.unwrap_err();
         assert!(matches!(error, CredentialsProviderError::Expired), "{skew}");
     }
 }
@@ -395,7 +395,7 @@ fn runtime() -> Runtime {
 fn outside_of_a_runtime_it_says_so_and_goes_on_later() {
     let sts = Sts::new(Answers::Lives(HOUR));
     let provider = sts.provider();
-    let CredentialsLookup::Pending(outside) = provider.credentials() else {
+    let Lookup::Pending(outside) = provider.credentials() else {
         panic!("nothing can be at hand");
     };
     let runtime = runtime();
@@ -417,7 +417,7 @@ fn a_runtime_that_ends_takes_nothing_along() {
     assert_eq!(sts.calls(), 1);
     drop(first);
     let second = runtime();
-    let error = second.block_on(lookup.resolve()).unwrap_err();
+    let error = second.block_on(lookup.into_future()).unwrap_err();
     assert!(matches!(error, CredentialsProviderError::Interrupted));
     sts.answer(Answers::Lives(HOUR));
     second.block_on(async { sleep(2 * SECOND).await });
@@ -431,7 +431,7 @@ fn credentials_at_hand_allocate_nothing() {
     let runtime = runtime();
     let refreshing: Arc<dyn CredentialsProvider> = Arc::new(sts.provider());
     runtime.block_on(async {
-        refreshing.credentials().resolve().await.unwrap();
+        refreshing.credentials().await.unwrap();
         for provider in [fixed, refreshing] {
             let counted = allocation_counter::measure(|| drop(provider.credentials()));
             assert_eq!(counted.count_total, 0);
@@ -451,7 +451,7 @@ fn every_future_can_cross_threads() {
         Credentials::new("id", "secret")
             .unwrap()
             .credentials()
-            .resolve(),
+            .into_future(),
     );
 }
 
@@ -503,7 +503,7 @@ fn ask(sts: &Arc<Sts>, provider: &Arc<RefreshingCredentials>) -> Option<JoinHand
         }
     };
     match provider.credentials() {
-        CredentialsLookup::Ready(result) => {
+        Lookup::Ready(result) => {
             assert_eq!(
                 result.is_ok(),
                 good,
@@ -512,7 +512,7 @@ fn ask(sts: &Arc<Sts>, provider: &Arc<RefreshingCredentials>) -> Option<JoinHand
             checked(result);
             None
         }
-        CredentialsLookup::Pending(future) => {
+        Lookup::Pending(future) => {
             assert!(!good, "nobody waits while there are good ones");
             Some(tokio::spawn(async move { checked(future.await) }))
         }
@@ -556,7 +556,7 @@ proptest! {
             *sts.latency.lock().unwrap() = Duration::ZERO;
             // The longest call, and the longest pause.
             sleep(11 * SECOND + MINUTE).await;
-            provider.credentials().resolve().await.unwrap();
+            provider.credentials().await.unwrap();
             assert_eq!(sts.in_flight.load(SeqCst), 0);
         });
     }

@@ -104,7 +104,7 @@ async fn pl_20_no_type_error_or_log_shows_the_secret() {
         for _ in 0..2 {
             let lookup = provider.credentials();
             shown.push(format!("{lookup:?} {lookup:#?} {provider:?}"));
-            match lookup.resolve().await {
+            match lookup.await {
                 Ok(credentials) => shown.push(format!("{credentials:?} {credentials:#?}")),
                 Err(error) => shown.push(format!("{error} {error:?} {error:#?}")),
             }
@@ -127,7 +127,7 @@ async fn pl_20_no_type_error_or_log_shows_the_secret() {
 
     assert_eq!(log.count("", "canary"), 0);
     // It listened, and the reason of a failure is there.
-    assert_eq!(log.count("DEBUG", "renewed"), 1);
+    assert_eq!(log.count("DEBUG", "refreshed"), 1);
     assert_eq!(log.count("WARN", "credentials"), 5);
     assert_eq!(log.count("WARN", "403 NoPermission"), 1);
 }

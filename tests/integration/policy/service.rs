@@ -23,11 +23,11 @@ use http_body_util::{BodyExt as _, Full, StreamBody};
 use serde_json::{Value, json};
 use tower::{Service as _, ServiceExt as _};
 use tower_aliyun_oss::{
-    OssPolicyService,
+    Lookup, OssPolicyService,
     policy::{
-        Authorize, CallbackBody, CallbackDirective, Condition, Credentials, CredentialsLookup,
-        CredentialsProvider, CredentialsProviderError, FieldProblem, Grant, PolicyBody,
-        PolicyError, Refusal, RequestedFiles, SignatureVersion, TokenFormat,
+        Authorize, CallbackBody, CallbackDirective, Condition, Credentials, CredentialsProvider,
+        CredentialsProviderError, FieldProblem, Grant, PolicyBody, PolicyError, Refusal,
+        RequestedFiles, SignatureVersion, TokenFormat,
     },
     protocol::{CallbackBodyType, Endpoint, ObjectKey, SizeRange},
 };
@@ -284,9 +284,9 @@ async fn pl_25_nobody_is_signed_for_before_the_authoriser_has_answered() {
     struct Counted(Arc<AtomicUsize>);
 
     impl CredentialsProvider for Counted {
-        fn credentials(&self) -> CredentialsLookup {
+        fn credentials(&self) -> Lookup<Credentials, CredentialsProviderError> {
             self.0.fetch_add(1, Ordering::Relaxed);
-            CredentialsLookup::Ready(Ok(Credentials::new("id", SECRET).unwrap()))
+            Lookup::Ready(Ok(Credentials::new("id", SECRET).unwrap()))
         }
     }
 
@@ -752,9 +752,9 @@ async fn credentials_may_have_to_be_waited_for_and_may_fail() {
     struct Later(bool);
 
     impl CredentialsProvider for Later {
-        fn credentials(&self) -> CredentialsLookup {
+        fn credentials(&self) -> Lookup<Credentials, CredentialsProviderError> {
             let good = self.0;
-            CredentialsLookup::Pending(Box::pin(async move {
+            Lookup::Pending(Box::pin(async move {
                 tokio::task::yield_now().await;
                 if good {
                     Ok(Credentials::new("id", SECRET).unwrap())

@@ -25,8 +25,8 @@ use tower_aliyun_oss::{
     protocol::{SizeRange, TICKET_FIELD},
     testing::CallbackSigner,
     ticket::{
-        Attempt, Begin, Lease, MemoryStore, Nonce, ReplayStore, Scope, StoreAnswer, StoredReply,
-        Terms, TicketError, TicketKey, TicketKeys, Tickets,
+        MemoryStore, Nonce, Scope, Terms, TicketError, TicketKey, TicketKeys, Tickets,
+        store::{Attempt, Begin, Lease, ReplayStore, StoreError, StoredReply},
     },
 };
 
@@ -242,17 +242,17 @@ impl CountedStore {
 }
 
 impl ReplayStore for CountedStore {
-    fn begin(&self, attempt: &Attempt) -> StoreAnswer<Begin> {
+    fn begin(&self, attempt: &Attempt) -> Lookup<Begin, StoreError> {
         self.begun.fetch_add(1, Ordering::SeqCst);
         self.store.begin(attempt)
     }
 
-    fn finish(&self, lease: &Lease, reply: &StoredReply) -> StoreAnswer<()> {
+    fn finish(&self, lease: &Lease, reply: &StoredReply) -> Lookup<(), StoreError> {
         self.finished.fetch_add(1, Ordering::SeqCst);
         self.store.finish(lease, reply)
     }
 
-    fn abandon(&self, lease: &Lease) -> StoreAnswer<()> {
+    fn abandon(&self, lease: &Lease) -> Lookup<(), StoreError> {
         self.abandoned.fetch_add(1, Ordering::SeqCst);
         self.store.abandon(lease)
     }

@@ -4,7 +4,7 @@ use std::{io, pin::Pin};
 
 use http_body::{Body, Frame};
 use tokio::sync::Notify;
-use tower_aliyun_oss::ticket::{OnFailure, StoreError, StoreErrorKind};
+use tower_aliyun_oss::ticket::{OnFailure, store::StoreErrorKind};
 
 use super::{once::Gated, *};
 
@@ -237,7 +237,7 @@ async fn rp_05_who_has_lost_the_lease_is_no_success() {
     send(service, request).await.assert_run(2);
 }
 
-type Answer<T> = Box<dyn Fn(StoreAnswer<T>) -> StoreAnswer<T> + Send + Sync>;
+type Answer<T> = Box<dyn Fn(Lookup<T, StoreError>) -> Lookup<T, StoreError> + Send + Sync>;
 
 /// A store whose answers are changed on their way.
 struct Meddled {
@@ -257,26 +257,26 @@ impl Meddled {
 }
 
 impl ReplayStore for Meddled {
-    fn begin(&self, attempt: &Attempt) -> StoreAnswer<Begin> {
+    fn begin(&self, attempt: &Attempt) -> Lookup<Begin, StoreError> {
         (self.begin)(self.store.begin(attempt))
     }
 
-    fn finish(&self, lease: &Lease, reply: &StoredReply) -> StoreAnswer<()> {
+    fn finish(&self, lease: &Lease, reply: &StoredReply) -> Lookup<(), StoreError> {
         (self.finish)(self.store.finish(lease, reply))
     }
 
-    fn abandon(&self, lease: &Lease) -> StoreAnswer<()> {
+    fn abandon(&self, lease: &Lease) -> Lookup<(), StoreError> {
         self.store.abandon(lease)
     }
 }
 
 fn fails<T>() -> Answer<T> {
-    Box::new(|_| StoreAnswer::Ready(Err(StoreErrorKind::Unavailable.into())))
+    Box::new(|_| Lookup::Ready(Err(StoreErrorKind::Unavailable.into())))
 }
 
 fn fails_later<T>() -> Answer<T> {
     Box::new(|_| {
-        StoreAnswer::Pending(Box::pin(async {
+        Lookup::Pending(Box::pin(async {
             tokio::task::yield_now().await;
             Err(StoreErrorKind::TimedOut.into())
         }))
@@ -284,7 +284,7 @@ fn fails_later<T>() -> Answer<T> {
 }
 
 fn hangs<T: Send + 'static>() -> Answer<T> {
-    Box::new(|_| StoreAnswer::Pending(Box::pin(std::future::pending())))
+    Box::new(|_| Lookup::Pending(Box::pin(std::future::pending())))
 }
 
 /// Answers once it is told to.
@@ -292,9 +292,9 @@ fn waits<T: Send + 'static>(told: &Arc<Notify>) -> Answer<T> {
     let told = Arc::clone(told);
     Box::new(move |answer| {
         let told = Arc::clone(&told);
-        StoreAnswer::Pending(Box::pin(async move {
+        Lookup::Pending(Box::pin(async move {
             told.notified().await;
-            answer.wait().await
+            answer.await
         }))
     })
 }

@@ -3,7 +3,7 @@ use std::{num::NonZeroU16, sync::Arc, time::SystemTime};
 use http::StatusCode;
 use tokio::time::advance;
 
-use super::{super::store::TextDigest, *};
+use super::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -12,7 +12,7 @@ fn now() -> SystemTime {
 }
 
 fn nonce(n: u128) -> Nonce {
-    // As random nonces are: the first byte, which selects the shard, varies.
+    // Like random nonces, these vary in the first byte, which selects the shard.
     Nonce::from_bytes(
         n.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)
             .to_be_bytes(),
@@ -78,10 +78,10 @@ async fn rp_04_the_same_ticket_twice() {
     store.try_finish(&lease, &reply("first")).unwrap();
     assert_eq!(stored(&store, &once(1, 1)), reply("first"));
     assert!(matches!(store.try_begin(&once(1, 2)), Ok(Begin::OtherText)));
-    // Done twice it is done once.
+    // Finishing twice changes nothing.
     store.try_finish(&lease, &reply("again")).unwrap();
     assert_eq!(stored(&store, &once(1, 1)), reply("first"));
-    // And what is answered cannot be taken back.
+    // A finished text cannot be abandoned.
     store.try_abandon(&lease);
     assert_eq!(stored(&store, &once(1, 1)), reply("first"));
 }
@@ -95,10 +95,10 @@ async fn rp_04_a_thousand_at_once() {
         tasks.spawn(async move {
             let mut attempt = once(1, 1);
             loop {
-                match store.begin(&attempt).wait().await.unwrap() {
+                match store.begin(&attempt).await.unwrap() {
                     Begin::Fresh(lease) => {
                         tokio::task::yield_now().await;
-                        store.finish(&lease, &reply("first")).wait().await.unwrap();
+                        store.finish(&lease, &reply("first")).await.unwrap();
                         return true;
                     }
                     Begin::Stored(answer) => {
@@ -131,7 +131,7 @@ async fn rp_04_a_prefix_takes_each_text_once_and_so_many() {
         assert_eq!(stored(&store, &up_to(3, 1, text)), reply(&text.to_string()));
     }
     assert_eq!(store.len(), 3);
-    // Another ticket is not concerned.
+    // Another ticket is not affected.
     fresh(&store, &up_to(3, 2, 4));
 }
 
@@ -143,7 +143,7 @@ async fn rp_05_who_waits_is_woken_when_the_first_is_done() {
         let waits = [running(&store, &once(1, 1)), running(&store, &once(1, 1))];
         let dropped = running(&store, &once(1, 1));
         drop(dropped);
-        // Before anyone has polled: it is not missed.
+        // Before any waiter is polled: none misses it.
         if abandon {
             store.try_abandon(&lease);
             assert!(store.is_empty());
@@ -170,7 +170,7 @@ async fn rp_05_a_lease_that_ends_frees_the_text_and_fences_its_holder() {
     let wait = running(&store, &once(1, 1));
     advance(Attempt::DEFAULT_LEASE - Duration::from_millis(1)).await;
     drop(running(&store, &once(1, 1)));
-    // Woken by the end of the lease, although the holder never comes back.
+    // Woken when the lease expires, although the holder never returns.
     let start = Instant::now();
     wait.await;
     assert!(start.elapsed() <= Duration::from_millis(2));
@@ -209,7 +209,7 @@ async fn rp_05_what_a_holder_left_behind_keeps_no_other_text_out() {
     store.try_finish(&held, &reply("held")).unwrap();
     assert_eq!(store.len(), 1);
 
-    // Of a prefix, the uses come back.
+    // For a prefix, the lapsed use becomes available again.
     let answered = fresh(&store, &up_to(2, 2, 1));
     store.try_finish(&answered, &reply("1")).unwrap();
     fresh(&store, &up_to(2, 2, 2));
@@ -258,11 +258,11 @@ async fn rp_06_a_text_whose_answer_found_no_room_never_runs_again() {
     let lease = fresh(&store, &once(2, 1));
     store.try_finish(&lease, &reply("short")).unwrap();
     assert_eq!(stored(&store, &once(2, 1)), reply("short"));
-    // The room comes back when what took it expires.
+    // Expiry releases the room.
     advance(6 * MINUTE).await;
-    assert!(store.sweep_all(Moment::new(store.milliseconds(), now() + 10 * MINUTE)));
+    assert!(store.sweep_all(Clocks::new(store.milliseconds(), now() + 10 * MINUTE)));
     assert!(store.is_empty());
-    assert_eq!(store.answers.get(), 0);
+    assert_eq!(store.replies.get(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -273,7 +273,7 @@ async fn rp_08_what_is_abandoned_takes_no_memory() {
     }
     let entries = store.shards.iter().map(|shard| lock(shard).entries.len());
     assert_eq!((store.len(), entries.sum::<usize>()), (0, 0));
-    // But what else ran under the ticket is kept.
+    // Other texts of the ticket are kept.
     let (first, second) = (
         fresh(&store, &up_to(2, 1, 1)),
         fresh(&store, &up_to(2, 1, 2)),
@@ -298,8 +298,9 @@ async fn rp_08_a_store_that_is_not_full_forgets_what_has_expired() {
     };
     let lease = fresh(&store, &once(1, now()));
     store.try_finish(&lease, &reply("first")).unwrap();
-    assert!(store.answers.get() > 5);
-    // The wall clock is read in whole seconds, so its last one must be over; of the other clock the last millisecond.
+    assert!(store.replies.get() > 5);
+    // The wall clock counts whole seconds, the monotonic clock milliseconds. A record expires when
+    // the last of each is over.
     let (last, over) = (
         now() + 5 * MINUTE,
         now() + 5 * MINUTE + Duration::from_secs(1),
@@ -316,7 +317,7 @@ async fn rp_08_a_store_that_is_not_full_forgets_what_has_expired() {
     advance(MINUTE / 4).await;
     fresh(&store, &once(5, over));
     assert_eq!(store.len(), 4);
-    assert_eq!(store.answers.get(), 0);
+    assert_eq!(store.replies.get(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -326,11 +327,11 @@ async fn rp_06_answers_are_counted_to_the_byte() {
     assert_eq!(MemoryStore::DEFAULT_ANSWER_BYTES, 67_108_864);
     let json = HeaderValue::from_static("application/json");
     let reply = StoredReply::new(StatusCode::OK, Some(json), "{}").unwrap();
-    let size = size_of::<Answer>() + "application/json".len() + "{}".len();
+    let size = size_of::<Finished>() + "application/json".len() + "{}".len();
     let store = MemoryStore::with_capacity(10, size);
     let lease = fresh(&store, &once(1, 1));
     store.try_finish(&lease, &reply).unwrap();
-    assert_eq!(store.answers.get(), size);
+    assert_eq!(store.replies.get(), size);
     assert_eq!(stored(&store, &once(1, 1)), reply);
     let store = MemoryStore::with_capacity(10, size - 1);
     let lease = fresh(&store, &once(1, 1));
@@ -340,8 +341,8 @@ async fn rp_06_answers_are_counted_to_the_byte() {
 
 #[tokio::test(start_paused = true)]
 async fn rp_08_a_ticket_takes_at_most_128_bytes_beside_its_answer() {
-    // One million takes its time in a debug build; the table of each shard is as full as with one million, since
-    // both are the same multiple of a power of two.
+    // One million is slow in a debug build. This number fills the table of each shard to the same
+    // degree, because both are the same multiple of a power of two.
     const TICKETS: u128 = 62_500;
     let store = MemoryStore::new();
     let (mut leases, empty) = (Vec::new(), reply(""));
@@ -359,14 +360,18 @@ async fn rp_08_a_ticket_takes_at_most_128_bytes_beside_its_answer() {
             store.try_finish(lease, &empty).unwrap();
         }
     });
-    let answers = i64::try_from(size_of::<Answer>()).unwrap();
+    let answers = i64::try_from(size_of::<Finished>()).unwrap();
     let per_ticket = (running.bytes_current + finished.bytes_current)
         / i64::try_from(TICKETS).unwrap()
         - answers;
     println!("{per_ticket} bytes a ticket beside an answer of {answers}");
     assert!(per_ticket <= 128, "{per_ticket}");
     assert_eq!(store.len(), usize::try_from(TICKETS).unwrap());
-    println!("entry {}, use {}", size_of::<Entry>(), size_of::<Use>());
+    println!(
+        "entry {}, use {}",
+        size_of::<Entry>(),
+        size_of::<Redemption>()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -375,21 +380,21 @@ async fn rp_11_a_clock_that_jumps_revives_no_ticket() {
     let store = MemoryStore::new();
     let lease = fresh(&store, &once(1, 1));
     store.try_finish(&lease, &reply("first")).unwrap();
-    let sweep = |wall| store.sweep_all(Moment::new(store.milliseconds(), wall));
+    let sweep = |wall| store.sweep_all(Clocks::new(store.milliseconds(), wall));
 
-    // An hour forward, and back: by the monotonic clock no time has passed.
+    // The wall clock jumps an hour ahead and back, but no monotonic time has passed.
     assert!(sweep(now() + hour));
     assert_eq!(stored(&store, &once(1, 1)), reply("first"));
-    // An hour back: when the ticket would have expired it is still accepted, so it is remembered.
+    // The wall clock is an hour behind: the ticket is still accepted, so its record must stay.
     advance(6 * MINUTE).await;
     assert!(sweep(now() + 6 * MINUTE - hour));
     assert_eq!(stored(&store, &once(1, 1)), reply("first"));
     assert!(!sweep(now()), "all shards are not searched twice a second");
-    // And then it has expired by both.
+    // Now it has expired on both clocks.
     advance(hour).await;
     assert!(sweep(now() + 6 * MINUTE));
     assert!(store.is_empty());
-    // Before 1970, and at the end of time.
+    // Before 1970, and the latest representable time.
     let early = SystemTime::UNIX_EPOCH - hour;
     let lease = fresh(&store, &once(2, 1).again(early));
     store.try_abandon(&lease);

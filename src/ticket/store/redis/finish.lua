@@ -1,10 +1,11 @@
--- Keeps the answer to a text, if the lease is still held.
+-- Stores the reply to a text if the lease is still held. Returns 0 if it is not.
 --
 -- KEYS[1]  the ticket
--- ARGV     digest, fence, answer
+-- ARGV     digest, fence, reply
 local key, digest, fence = KEYS[1], ARGV[1], ARGV[2]
 local state = redis.call('HGET', key, 's' .. digest)
 if not state or string.sub(state, 2, 17) ~= fence then return 0 end
+-- Already finished by the same lease: the first reply stays.
 if string.sub(state, 1, 1) == 'R' then
   redis.call('HSET', key, 's' .. digest, 'D' .. fence, 'r' .. digest, ARGV[3])
 end

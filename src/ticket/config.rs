@@ -1,4 +1,4 @@
-//! Everything that a layer has to know about tickets.
+//! What a server configures to accept tickets.
 
 use std::{
     fmt,
@@ -7,25 +7,24 @@ use std::{
 };
 
 use super::{
-    checked::CheckedTicket,
     key::TicketKeys,
-    memory::MemoryStore,
-    seal::MAX_LIFETIME,
-    store::{Attempt, ReplayStore, TextDigest},
+    store::{Attempt, ReplayStore, TextDigest, memory::MemoryStore},
+    terms::MAX_LIFETIME,
+    token::CheckedTicket,
 };
 
 type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
-/// The keys of tickets, the store of used ones, and what happens to a ticket whose handler fails: what a layer needs
-/// to take only what was granted.
+/// Ticket configuration of a layer: keys, the store of redeemed tickets, and what happens to a
+/// ticket when the handler fails.
 ///
-/// Cheap to clone. Layers that get clones of one value share its store, so build it once.
+/// Cheap to clone. Clones share one store, so build a single value and clone it for every layer.
 ///
 /// ```
 /// use tower_aliyun_oss::OssCallbackLayer;
 /// use tower_aliyun_oss::ticket::{TicketKey, TicketKeys, Tickets};
 ///
-/// // In earnest from_base64, with what stands in an environment variable.
+/// // In production: TicketKey::from_env("OSS_TICKET_KEY").
 /// let keys = TicketKeys::new(1, TicketKey::generate()?);
 /// let tickets = Tickets::in_memory(keys);
 /// let layer = OssCallbackLayer::new().tickets(tickets.clone());
@@ -45,25 +44,30 @@ struct Settings {
     without_store: bool,
 }
 
-/// What becomes of a ticket when the handler gave no success: it answered with another status than 2xx or with an
-/// error, it panicked, its answer was unusable, or the client went away before it was done.
+/// What happens to a ticket when the handler fails.
+///
+/// A handler fails if it returns an error or a status other than 2xx, panics, produces an unusable
+/// response, or is dropped because the client disconnects.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum OnFailure {
-    /// The ticket is free again, and the same callback runs the handler once more: for handlers that do all of their
-    /// work or nothing. What a process that died held is free when its [lease](Tickets::lease) ends.
+    /// Releases the ticket, so the same callback runs the handler again. Use it for handlers that
+    /// either complete all of their work or none. A ticket held by a crashed process is released
+    /// when its [lease](Tickets::lease) expires.
     #[default]
     Retry,
-    /// The ticket is used up. The same callback is given what the handler answered, or 503 when it gave no answer.
-    /// Nor does a process that died make it run again: its ticket is held until it expires.
+    /// Consumes the ticket. The same callback receives the response of the failed handler, or 503
+    /// if there was none. A crash does not release the ticket either: it is held until it expires.
     AtMostOnce,
 }
 
 impl Tickets {
-    /// Tickets sealed with these keys, each used as often as it says by the memory of `store`.
+    /// Creates a configuration that issues and verifies tickets with `keys` and records their use
+    /// in `store`.
     #[must_use]
     pub fn new(keys: TicketKeys, store: impl ReplayStore + 'static) -> Self {
         Self(Arc::new(Settings {
+            // One allocation for all of it: the layer clones this for every request.
             keys,
             store: Arc::new(store),
             lease: Attempt::DEFAULT_LEASE,
@@ -74,75 +78,78 @@ impl Tickets {
         }))
     }
 
-    /// The same with a [`MemoryStore`] of its default size: for a service that runs once.
+    /// Creates a configuration with a [`MemoryStore`] of default size, for a service that runs as a
+    /// single process.
     #[must_use]
     pub fn in_memory(keys: TicketKeys) -> Self {
         Self::new(keys, MemoryStore::new())
     }
 
-    /// How long a handler may take before another instance takes it for dead and runs the same callback; 10 s by
-    /// default. With [`OnFailure::AtMostOnce`] that never happens, and this says nothing.
+    /// Sets how long a handler may run before another instance considers it dead and runs the same
+    /// callback. Defaults to 10 s. Is ignored with [`OnFailure::AtMostOnce`].
     #[must_use]
     pub fn lease(self, lease: Duration) -> Self {
         self.with(|settings| settings.lease = lease)
     }
 
-    /// What becomes of a ticket when the handler gave no success; [`OnFailure::Retry`] by default.
+    /// Sets what happens to a ticket when the handler fails. Defaults to [`OnFailure::Retry`].
     #[must_use]
     pub fn on_failure(self, on_failure: OnFailure) -> Self {
         self.with(|settings| settings.on_failure = on_failure)
     }
 
-    /// What time it is; the clock of the system by default.
+    /// Sets the source of the current time. Defaults to the system clock.
     #[must_use]
     pub fn clock(self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.with(|settings| settings.clock = Arc::new(clock))
     }
 
-    /// Takes callbacks without any ticket until `time`, on their signature alone: **for switching over a live system**,
-    /// whose uploaders still hold policies from before.
+    /// Accepts callbacks without a ticket until `time`, on their OSS signature alone: **for
+    /// migrating a live system** whose uploaders still hold policies without tickets.
     ///
-    /// Until then nothing is proved, since whoever has no ticket just leaves it out: such a callback has no
-    /// [claims](crate::callback::VerifiedCallback::claims), and can be sent again and again. One that *has* a ticket is
-    /// held to it. Set the time to when the last policy without ticket has expired, and an upload later.
+    /// Until then nothing is proven, because an attacker simply omits the ticket. A callback
+    /// without a ticket has no [claims](crate::callback::VerifiedCallback::claims) and can be
+    /// replayed. A callback that has a ticket is still verified against it. Set `time` to the
+    /// expiry of the last policy without a ticket, plus the longest upload.
     #[must_use]
     pub fn dangerous_accept_without_ticket_until(self, time: SystemTime) -> Self {
         self.with(|settings| settings.without_ticket_until = Some(time))
     }
 
-    /// Runs the handler although the store cannot say whether the ticket was used, rather than to answer with 503.
+    /// Runs the handler when the store fails, instead of responding with 503.
     ///
-    /// Whoever makes the store fail can then have a callback handled as often as they like until its ticket expires:
-    /// only for handlers that can be run twice.
+    /// Anyone who can make the store fail can then replay a callback any number of times until its
+    /// ticket expires. Use it only for idempotent handlers.
     #[must_use]
     pub fn dangerous_run_when_store_fails(self) -> Self {
         self.with(|settings| settings.without_store = true)
     }
 
-    /// The keys, which [mint](TicketKeys::mint) as well.
+    /// Returns the keys, which also [issue](TicketKeys::mint) tickets.
     #[must_use]
     pub fn keys(&self) -> &TicketKeys {
         &self.0.keys
     }
 
-    /// The store.
+    /// Returns the store.
     #[must_use]
     pub fn store(&self) -> &dyn ReplayStore {
         &*self.0.store
     }
 
-    /// What time it is, by the [clock](Self::clock).
+    /// Returns the current time of the configured [clock](Self::clock).
     #[must_use]
     pub fn now(&self) -> SystemTime {
         (self.0.clock)()
     }
 
-    /// The first attempt of a text under a ticket, held as long as these settings say.
+    /// Creates the first attempt to redeem `ticket` for a text, with the configured lease.
     #[must_use]
     pub fn attempt(&self, ticket: &CheckedTicket, digest: TextDigest, now: SystemTime) -> Attempt {
         let lease = match self.0.on_failure {
             OnFailure::Retry => self.0.lease,
-            // Longer than any ticket lives, so the entry of the ticket goes before.
+            // Exceeds the life of every ticket: the record expires before the lease does, so a
+            // crashed handler never runs again.
             OnFailure::AtMostOnce => MAX_LIFETIME * 2,
         };
         Attempt::new(
@@ -155,22 +162,24 @@ impl Tickets {
         .lease(lease)
     }
 
-    /// Whether a failed handler frees its ticket.
+    /// Returns whether a failed handler releases its ticket.
     pub(crate) fn frees_on_failure(&self) -> bool {
         self.0.on_failure == OnFailure::Retry
     }
 
-    /// Whether a callback without any ticket is taken.
+    /// Returns whether a callback without a ticket is accepted.
     pub(crate) fn can_be_absent(&self, now: SystemTime) -> bool {
         self.0.without_ticket_until.is_some_and(|until| now < until)
     }
 
-    /// Whether a store that fails is passed over.
+    /// Returns whether the handler runs when the store fails.
     pub(crate) fn runs_without_store(&self) -> bool {
         self.0.without_store
     }
 
     fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        // Copies the settings if other clones exist. A clone that is already in use by a layer
+        // never changes; the copy shares its store.
         change(Arc::make_mut(&mut self.0));
         self
     }

@@ -1,4 +1,4 @@
--- Frees a text, if the lease is still held and nothing was answered.
+-- Releases a text if the lease is still held and no reply is stored.
 --
 -- KEYS[1]  the ticket
 -- ARGV     digest, fence

@@ -1,0 +1,121 @@
+//! Tickets: proof that your service granted the upload that a callback reports.
+//!
+//! An OSS signature proves that OSS sent a body on behalf of *some* customer. One key signs for all
+//! of them, and the uploader chooses the callback URL and the body. A ticket proves that *your*
+//! service granted the upload. The policy service issues one ticket per token and embeds it as a
+//! constant in the callback body, which OSS then sends and signs. The callback layer verifies it
+//! without a database.
+//!
+//! ```
+//! use std::time::{Duration, SystemTime};
+//! use tower_aliyun_oss::protocol::{CallbackBodyType, CallbackTarget, SizeRange};
+//! use tower_aliyun_oss::ticket::{Nonce, Scope, Terms, TicketKey, TicketKeys};
+//!
+//! let keys = TicketKeys::new(1, TicketKey::generate()?);
+//! let target: CallbackTarget = "/oss/callback".parse()?;
+//! let now = SystemTime::now();
+//!
+//! // When the upload is granted:
+//! let terms = Terms::new(
+//!     "examplebucket".parse()?,
+//!     Scope::Exact("user/7/photo.jpg".parse()?),
+//!     SizeRange::new(1, 1024 * 1024)?,
+//!     &target,
+//!     now + Duration::from_secs(75 * 60),
+//! )
+//! .body_type(CallbackBodyType::Json)
+//! .content_types(["image/jpeg".parse()?])
+//! .claims(&("user", 7))?;
+//! let text = keys.mint(&terms, now, Nonce::random()?)?;
+//!
+//! // When OSS sends the callback, before any expensive check:
+//! let ticket = keys.check(&text, &target, CallbackBodyType::Json, now)?;
+//! // After the OSS signature is verified:
+//! ticket.permits("examplebucket", "user/7/photo.jpg", 4711, "image/jpeg")?;
+//! assert_eq!(ticket.claims::<(String, u32)>()?, ("user".into(), 7));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Format
+//!
+//! A ticket is URL-safe Base64 without padding, at most [`MAX_TICKET_LEN`] characters, of:
+//!
+//! | field | bytes |
+//! |---|---|
+//! | version, 1 | 1 |
+//! | key id | 2 |
+//! | expiry, in seconds of Unix time | 8 |
+//! | nonce | 16 |
+//! | callback body type | 1 |
+//! | targets: count, then the first half of the SHA-256 of each | 1 + 16 each |
+//! | scope kind, and the number of uses of a prefix | 1 + 2 |
+//! | bucket, then object key or prefix | 2 + length each |
+//! | smallest and largest size | 8 + 8 |
+//! | content types: count, then each | 1 + (2 + length) each |
+//! | claims, as JSON | 2 + length |
+//! | HMAC-SHA256 over `oss-cb-v1` with its length, then all fields above | 32 |
+//!
+//! Integers are big-endian. The ticket is self-contained and every field is authenticated.
+//! **Nothing is encrypted:** the uploader can read the bucket, the key and the claims. Each ticket
+//! has exactly one valid spelling; every other spelling is rejected.
+//!
+//! # One use
+//!
+//! A ticket alone can be replayed until it expires. A [`ReplayStore`](store::ReplayStore) records
+//! which tickets have been redeemed: [`MemoryStore`] for a single process, `RedisStore` (feature
+//! `redis`) for several. [`Tickets`] configures a layer: keys, store, and what happens to a ticket
+//! when the handler fails.
+//!
+//! The *text* of a callback is what OSS signs: path, query and body. For one ticket:
+//!
+//! | a callback arrives | response |
+//! |---|---|
+//! | for the first time | from the handler; the reply is stored |
+//! | again, after the handler finished | the stored reply; the handler does not run |
+//! | again, while the handler runs | the stored reply, or 503 at the deadline of the layer |
+//! | again, after the handler failed | by [`OnFailure`]: from the handler, or the stored reply |
+//! | with another text, for one object | 403 |
+//! | with another text, for a prefix | from the handler, within [`Scope::Prefix`]; then 403 |
+//! | while the store is unreachable | 503 |
+//!
+//! The layer reports success only after the store confirms the reply. If a handler ran but its
+//! reply could not be stored, the layer returns an error. With [`OnFailure::Retry`] the handler can
+//! then run again once its [lease](Tickets::lease) has expired. This is not *exactly once*: where
+//! that matters, record the [nonce](CheckedTicket::nonce) and the [text
+//! digest](crate::callback::VerifiedCallback::text_digest) in the transaction of the handler.
+//!
+//! OSS tries the URLs of a callback in order. URLs that differ in path or query produce different
+//! texts, so for one object only the first text that the handler accepts counts.
+//!
+//! # Durability
+//!
+//! If a store loses a record, that ticket can be redeemed again until it expires, by anyone who
+//! kept the signed callback. No new permission arises, but the handler runs a second time.
+//!
+//! * [`MemoryStore`] loses its records when the process exits and does not share them with other
+//!   processes.
+//! * `RedisStore` is as durable as its Redis. With `appendonly yes` and **`appendfsync always`** a
+//!   crash loses no confirmed reply. With `everysec` it loses a second or two. Without `appendonly`
+//!   it loses everything since the last snapshot. A failover loses writes that were not replicated.
+//!   Set `maxmemory-policy noeviction`.
+//!
+//! # What a ticket does not prove
+//!
+//! The lawful holder of a ticket can make OSS sign a false size, type or checksum by uploading
+//! through their own bucket. Query OSS with your credentials for facts that must be true.
+
+mod config;
+mod key;
+pub mod store;
+mod terms;
+#[cfg(test)]
+mod tests;
+mod token;
+
+pub use config::{OnFailure, Tickets};
+pub use key::{Nonce, RandomError, TicketKey, TicketKeyError, TicketKeys};
+pub use store::memory::MemoryStore;
+#[cfg(feature = "redis")]
+pub use store::redis::RedisStore;
+pub use terms::{MAX_LIFETIME, MAX_TICKET_LEN, Scope, Terms, TermsError};
+pub use token::{CheckedTicket, SKEW, TicketError};
