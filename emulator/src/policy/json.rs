@@ -1,4 +1,4 @@
-//! JSON as the policies of the SDKs have it.
+//! The JSON of policies, including what older SDKs write.
 
 use std::borrow::Cow;
 
@@ -8,14 +8,15 @@ use serde::{
 };
 use serde_json::Value;
 
-use crate::{catalogue, error::OssError};
+use crate::errors::{OssError, POLICY};
 
-/// The members of an object in their order, with those that come twice.
+/// The members of an object in order, including duplicates.
 pub(super) struct Members(pub(super) Vec<(String, Value)>);
 
-/// Reads the text of a policy.
+/// Parses the text of a policy.
 ///
-/// Older SDKs write a dollar as `\$`, which JSON does not know and OSS takes.
+/// Older SDKs write a dollar as `\$`, which is not valid JSON but which OSS accepts. Error messages
+/// are those of OSS.
 pub(super) fn parse(text: &str) -> Result<Members, OssError> {
     let text = with_legal_dollars(text);
     serde_json::from_str(&text).map_err(|error| {
@@ -30,10 +31,11 @@ pub(super) fn parse(text: &str) -> Result<Members, OssError> {
                 _ => "unexpected end".to_owned(),
             }
         };
-        catalogue::POLICY.saying(format!("Invalid Policy: Invalid JSON: {what}"))
+        POLICY.with_message(format!("Invalid Policy: Invalid JSON: {what}"))
     })
 }
 
+/// Doubles the backslash of each `\$`.
 fn with_legal_dollars(text: &str) -> Cow<'_, str> {
     if !text.contains(r"\$") {
         return text.into();
