@@ -76,6 +76,7 @@ impl fmt::Debug for AccessKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AccessKey")
             .field("id", &self.id)
+            // The token is a credential too, so only its presence is shown.
             .field("temporary", &self.token.is_some())
             .finish_non_exhaustive()
     }

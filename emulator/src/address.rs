@@ -43,6 +43,7 @@ impl Address {
                 .unwrap_or_default(),
         };
         let host = without_port(authority).to_ascii_lowercase();
+        // Object names cannot begin with a slash, so leading slashes are ignored.
         let path = parts.uri.path().trim_start_matches('/');
         let (bucket, key, path_style) = match bucket_of(&host, domains) {
             Some(bucket) => (Some(bucket), path, false),
@@ -55,6 +56,7 @@ impl Address {
         Self {
             bucket: bucket.map(|bucket| bucket.parse().map_err(|_| BadBucket)),
             key: key.map(Into::into).map_err(|_| BadKey),
+            // `Emulator::serve` has no TLS.
             origin: format!("http://{authority}"),
             path_style,
             host,
@@ -75,6 +77,7 @@ impl Address {
 }
 
 fn without_port(authority: &str) -> &str {
+    // The last part of a bare IPv6 address such as `[::1]` is `1]`, which is not a port.
     match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
         _ => authority,

@@ -139,6 +139,7 @@ impl Body for EmulatorBody {
         self.left() == 0
     }
 
+    // Exact, so that the server sends `Content-Length` and not chunks.
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left())
     }
@@ -190,7 +191,8 @@ impl FileRange {
         self.reading = None;
         let read = read.map_err(io::Error::other).and_then(|read| read);
         Poll::Ready(Some(read.and_then(|(file, data): (File, Bytes)| {
-            // The file is shorter than its record claims.
+            // The file is shorter than its record claims. The client has the headers already, so a
+            // failed body, which closes the connection, is all that can tell it.
             if data.is_empty() {
                 self.left = 0;
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -242,6 +244,7 @@ impl Inbound {
         Self(Arc::new(Mutex::new(State {
             body: body.map_err(Into::into).boxed_unsync(),
             pulled: 0,
+            // A reader that forgets to set its limit fails.
             allowance: 0,
             digest: with_digest.then(Md5::new),
             turn: Turn::Body,
@@ -272,6 +275,7 @@ impl Inbound {
         self.allow(limit as u64);
         let mut body = Vec::new();
         while let Some(data) = self.chunk().await? {
+            // The allowance is checked before a chunk is read, so the last chunk may exceed it.
             if body.len() + data.len() > limit {
                 return Err(InboundError::Allowance);
             }
@@ -322,9 +326,11 @@ impl Inbound {
     pub(crate) async fn drain(&self) {
         self.allow(DRAIN);
         let rest = async { while let Ok(Some(_)) = self.chunk().await {} };
+        // The response is sent in either case, so the outcome does not matter.
         let _ = tokio::time::timeout(DRAIN_TIME, rest).await;
     }
 
+    // Held for one poll and never across an await, so a mutex of `std` is enough.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -333,6 +339,7 @@ impl Inbound {
 impl State {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, InboundError>> {
         loop {
+            // Not every body can be polled again after an error.
             if self.ended {
                 return Poll::Ready(Ok(None));
             }
@@ -445,6 +452,19 @@ mod tests {
             inbound.drain().await;
             assert_eq!(inbound.lock().pulled, read * 64 * 1024);
         }
+    }
+
+    #[tokio::test]
+    async fn a_body_is_collected_up_to_its_limit() {
+        let collect = |limit| async move {
+            let inbound = Inbound::new(StreamBody::new(Chunks(2)), false);
+            inbound.collect(limit).await
+        };
+        assert_eq!(collect(128 * 1024).await.unwrap().len(), 128 * 1024);
+        assert!(matches!(
+            collect(128 * 1024 - 1).await,
+            Err(InboundError::Allowance)
+        ));
     }
 
     #[tokio::test]

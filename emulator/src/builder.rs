@@ -92,6 +92,7 @@ impl EmulatorBuilder {
             keys: Vec::new(),
             store: None,
             signer: CallbackSigner::new(),
+            // Account IDs of Alibaba Cloud have 16 digits.
             owner: "1234567890123456".into(),
             network: Arc::new(SystemNetwork::new()),
             allow_private: false,
@@ -125,6 +126,7 @@ impl EmulatorBuilder {
     /// `localhost` and `oss-{region}.aliyuncs.com` are always accepted. The latter is there because
     /// `ali-oss` sends it as `Host` if its endpoint is an IP address.
     pub fn domain(mut self, domain: &str) -> Self {
+        // Hosts are compared in lower case.
         self.domains.push(domain.to_ascii_lowercase().into());
         self
     }
@@ -228,6 +230,7 @@ impl EmulatorBuilder {
                 return Err(EmulatorError::DuplicateBucket(name));
             }
         }
+        // Requests can replace the rules, so they live beside the buckets, which never change.
         let cors = buckets.values().map(|bucket: &HostedBucket| {
             let rules = bucket.cors.clone();
             (bucket.name.clone(), rules.into())
@@ -294,6 +297,7 @@ fn default_request_ids() -> RequestIds {
     Arc::new(move |now| {
         let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let count = count.fetch_add(1, Ordering::Relaxed);
+        // The time in seconds exceeds eight digits in 2106.
         format!("{:08X}{count:016X}", seconds & 0xFFFF_FFFF)
     })
 }

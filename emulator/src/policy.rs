@@ -52,6 +52,7 @@ impl Policy {
             String::from_utf8(bytes).map_err(|_| invalid("The policy is not utf-8 encoded."))?;
         let mut expiration = None;
         let mut conditions = None;
+        // Strict about unknown and repeated members, so that a typo cannot disable a condition.
         for (name, value) in json::parse(&text)?.0 {
             let slot = match &*name {
                 "expiration" => &mut expiration,
@@ -129,6 +130,7 @@ pub(crate) fn check_conditions(
         let holds = if field.eq_ignore_ascii_case("bucket") {
             condition.accepts(bucket.as_str())
         } else {
+            // `all` alone holds for a missing field.
             let mut given = form.values(field).peekable();
             given.peek().is_some() && given.all(|given| condition.accepts(given))
         };
@@ -217,9 +219,7 @@ impl Condition {
             _ => Err(POLICY.with_message("Invalid Policy: Invalid condition: unknown match type.")),
         }
     }
-}
 
-impl Condition {
     /// The field that the condition restricts, or `None` for the size of the file.
     fn field(&self) -> Option<&str> {
         match self {
@@ -275,6 +275,7 @@ fn instant(text: &str) -> Option<Timestamp> {
         19 => b == b'.',
         _ => b.is_ascii_digit(),
     };
+    // jiff accepts more, such as offsets and spaces.
     let digits = text.strip_suffix('Z')?;
     let whole = matches!(digits.len(), 19 | 21..=29);
     if !whole || !digits.bytes().enumerate().all(shape) {

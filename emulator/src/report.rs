@@ -45,6 +45,7 @@ impl UploadReport {
             callback: None,
             steps: Vec::new(),
             exchanges: Vec::new(),
+            // Replaced by `answered` or `refused` before the observer sees the report.
             status: StatusCode::OK,
             refusal: None,
         }

@@ -43,6 +43,7 @@ impl Emulator {
         listener: TcpListener,
         stop: impl Future<Output = ()>,
     ) -> io::Result<()> {
+        // A listener without an address never accepts, so fail now.
         listener.local_addr()?;
         let graceful = GracefulShutdown::new();
         let mut connections = tokio::task::JoinSet::new();
@@ -52,6 +53,7 @@ impl Emulator {
             while connections.try_join_next().is_some() {}
             let mut accept = pin!(listener.accept());
             let accepted = std::future::poll_fn(|cx| {
+                // Polled first, so that a flood of connections does not delay the shutdown.
                 if stop.as_mut().poll(cx).is_ready() {
                     return std::task::Poll::Ready(None);
                 }
@@ -92,6 +94,7 @@ impl Emulator {
         });
         http1::Builder::new()
             .timer(TokioTimer::new())
+            // Headers only: an upload may take as long as it needs.
             .header_read_timeout(HEADER_TIME)
             .serve_connection(TokioIo::new(stream), service)
     }

@@ -314,6 +314,7 @@ impl Sealed {
         match self.0 {
             SealedKind::Memory(sealed) => sealed.commit(record, overwrite),
             SealedKind::Folder(sealed) => {
+                // The outer error is that of the thread pool.
                 blocking(move || Ok(sealed.commit(&record, overwrite))).await?
             }
         }

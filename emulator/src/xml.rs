@@ -34,6 +34,7 @@ pub(crate) fn document(root: &str, elements: &[(&str, &str)]) -> Bytes {
             })
         })
         .is_ok();
+    // The writer is a `Vec`, and names of elements are constants.
     debug_assert!(written, "writing to memory does not fail");
     writer.into_inner().into()
 }

@@ -70,6 +70,7 @@ pub(crate) async fn run(
         let mut exchange = Exchange::new(&target.url, request.headers(), body.clone());
         let call = call(caller, &target.destination, request, &mut exchange);
         let result = tokio::time::timeout(DEADLINE, call).await;
+        // After a timeout too: the report then shows how far the attempt got.
         exchanges.push(exchange);
         match result.unwrap_or(Err(CALLBACK_TIMEOUT)) {
             Ok(answer) => return Ok(answer),
@@ -95,6 +96,8 @@ async fn call(
     let (mut sender, driver) = http1::handshake(TokioIo::new(connection))
         .await
         .map_err(|error| transport_error(&error))?;
+    // The connection is used once. Without the guard, an application server that keeps it open
+    // would keep the task alive.
     let _driver = Abort(tokio::spawn(async move { drop(driver.await) }));
     let response = sender.send_request(request).await;
     let response = response.map_err(|error| transport_error(&error))?;
@@ -152,6 +155,7 @@ fn request(
     let mut request = callback.request().map_err(|_| INTERNAL)?;
     let headers = request.headers_mut();
     if let Some(host) = &directive.host {
+        // `callbackHost` changes the header only. The connection goes to the host of the URL.
         headers.insert(header::HOST, host.clone());
     }
     add_headers(headers, directive);
@@ -180,6 +184,7 @@ fn render(directive: &Directive, upload: &Upload<'_>) -> String {
     let (etag, crc64) = (content.etag(), content.crc64.to_string());
     let md5 = content.md5_base64();
     directive.template.render(directive.body_type, |name| {
+        // The whole object, which `SystemVariable` does not list.
         if name == "imageInfo" {
             return Value::Image(image);
         }
@@ -200,6 +205,7 @@ fn render(directive: &Directive, upload: &Upload<'_>) -> String {
             Var::ImageFormat => image.map(|image| &*image.format).unwrap_or_default(),
             Var::Crc64 => &crc64,
             Var::ContentMd5 => &md5,
+            // Uploads to the emulator never come from a VPC.
             Var::VpcId => "",
             Var::ClientIp => upload.client,
             Var::ReqId => upload.request_id,
@@ -222,6 +228,7 @@ async fn read(response: Response<Incoming>) -> Result<Answer, OssError> {
     if parts.status != StatusCode::OK {
         return Err(status_error(parts.status.as_u16()));
     }
+    // hyper accepts a chunked response. OSS does not.
     let length = parts.headers.get(header::CONTENT_LENGTH);
     let length = length.ok_or(CALLBACK_NO_LENGTH)?.to_str().ok();
     match length.and_then(|length| length.parse::<u64>().ok()) {

@@ -139,6 +139,7 @@ impl CallbackNetwork for SystemNetwork {
 
     fn connect<'a>(&'a self, to: &'a Destination) -> BoxFuture<'a, io::Result<Connection>> {
         Box::pin(async move {
+            // Without TLS the callback would go out in plain text.
             if to.https {
                 return Err(io::ErrorKind::Unsupported.into());
             }
@@ -156,7 +157,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 pub struct Connection(Box<dyn Io>);
 
 impl Connection {
-    /// Wraps a stream, such as a socket, a TLS stream or one half of [`tokio::io::duplex`].
+    /// Wraps a stream, such as a socket, a TLS stream or one half of `tokio::io::duplex`.
     #[must_use]
     pub fn new(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
         Self(Box::new(io))
@@ -219,6 +220,7 @@ pub(super) async fn resolve(
     // OSS calls over IPv4.
     let mut found = found.into_iter().filter(SocketAddr::is_ipv4).peekable();
     let first = *found.peek().ok_or(CALLBACK_UNRESOLVED)?;
+    // Every address counts, or a host with one public address could hide a private one.
     if !allow_private && found.any(|address| is_private(address.ip())) {
         return Err(CALLBACK_PRIVATE);
     }
@@ -232,6 +234,7 @@ fn ends_in_a_number(host: &str) -> bool {
 
 /// Whether an address is outside of the public IPv4 internet.
 fn is_private(address: IpAddr) -> bool {
+    // OSS does not call over IPv6, so no such address is acceptable.
     let IpAddr::V4(v4) = address else {
         return true;
     };

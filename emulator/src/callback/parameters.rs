@@ -66,9 +66,12 @@ impl Directive {
         let json = STANDARD
             .decode(encoded)
             .map_err(|_| CALLBACK_BASE64.argument("callback", encoded))?;
+        // Lossy, because the error quotes the text.
         let json = String::from_utf8_lossy(&json).into_owned();
         let parsed = Self::read(&json).map_err(|error| error.or_argument("callback", &*json));
         let (mut directive, urls, sni) = parsed?;
+        // All hosts are resolved before the object is stored, so that a private address fails the
+        // upload and not only the callback.
         for url in urls {
             let address = network::resolve(network, &url.host, url.port, allow_private)
                 .await
@@ -216,6 +219,7 @@ pub(crate) fn variables(encoded: &str) -> Result<Vec<(String, String)>, OssError
     let invalid = || CALLBACK_VAR.argument("callback-var", encoded);
     let json = STANDARD.decode(encoded).map_err(|_| invalid())?;
     let map: BTreeMap<String, String> = serde_json::from_slice(&json).map_err(|_| invalid())?;
+    // OSS requires the prefix. What it does with other names is not documented.
     if map.keys().all(|name| name.starts_with("x:")) {
         Ok(map.into_iter().collect())
     } else {
@@ -258,6 +262,7 @@ impl CallbackUrl {
         } else {
             format!("http://{url}")
         };
+        // `Uri` drops a fragment silently, and the callback signature covers the URL as given.
         if !text.bytes().all(|b| b.is_ascii_graphic()) || text.contains('#') {
             return None;
         }

@@ -21,6 +21,7 @@ pub(super) fn parse(text: &str) -> Result<Members, OssError> {
     let text = with_legal_dollars(text);
     serde_json::from_str(&text).map_err(|error| {
         let message = error.to_string();
+        // serde_json exposes the category and the position of an error, but not its kind.
         let what = if message.starts_with("expected `,` or `]`") {
             ", or ] expected".to_owned()
         } else {
@@ -47,6 +48,7 @@ fn with_legal_dollars(text: &str) -> Cow<'_, str> {
         if c == '\\' {
             match rest.next() {
                 Some('$') => legal.push_str(r"\$"),
+                // Copied as a pair, so that the second backslash of `\\$` begins no escape.
                 Some(escaped) => legal.push(escaped),
                 None => {}
             }
@@ -67,6 +69,7 @@ impl<'de> Deserialize<'de> for Members {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                // A map would drop duplicates.
                 let mut members = Vec::new();
                 while let Some(member) = map.next_entry()? {
                     members.push(member);

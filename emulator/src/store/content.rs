@@ -58,6 +58,7 @@ pub(super) fn measure(reader: &mut (impl BufRead + Seek)) -> Option<Image> {
         ImageType::Webp => "webp",
         _ => return None,
     };
+    // `reader_type` has consumed the magic bytes.
     reader.rewind().ok()?;
     let size = imagesize::reader_size(reader).ok()?;
     Some(Image {

@@ -119,6 +119,7 @@ fn read(path: &Path) -> io::Result<(Record, File)> {
     let mut tail = [0; 16];
     file.read_exact(&mut tail)?;
     let (record_length, mark) = tail.split_at(8);
+    // Bounded, because a damaged length must not allocate the memory of the machine.
     let record_length = u64::from_be_bytes(record_length.try_into().map_err(|_| broken())?);
     if mark != MARK || record_length > MAX_RECORD {
         return Err(broken());
@@ -229,6 +230,7 @@ impl Sealed {
         digest: Digest,
     ) -> io::Result<Self> {
         file.rewind()?;
+        // Image headers such as TIFF's point anywhere in the file, so it is read by seeking.
         let image = measure(&mut BufReader::new(file.as_file()));
         file.as_file_mut().seek(SeekFrom::End(0))?;
         Ok(Self {
@@ -281,6 +283,7 @@ impl Sealed {
         self.file.write_all(&text)?;
         self.file.write_all(&(text.len() as u64).to_be_bytes())?;
         self.file.write_all(&MARK)?;
+        // Before the rename, or a power failure could leave the final name with a partial file.
         self.file.as_file().sync_all()?;
 
         let folder = self.store.of_bucket(&self.bucket);
@@ -292,6 +295,7 @@ impl Sealed {
         if overwrite {
             self.file.persist(path).map_err(|error| error.error)?;
         } else {
+            // Atomic, so of two concurrent uploads one succeeds.
             match self.file.persist_noclobber(path) {
                 Ok(_) => {}
                 Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {

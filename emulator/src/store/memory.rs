@@ -28,13 +28,13 @@ pub(super) struct MemoryStore {
 pub(super) struct Object {
     pub(super) record: Record,
     pub(super) chunks: Arc<[Bytes]>,
+    // Held for its `Drop`.
     _space: Vec<Arc<Space>>,
 }
 
 /// A share of the limit, released on drop.
 ///
-/// Objects and parts share it with the content they are joined from, so the bytes of a multipart
-/// upload count once.
+/// Joined content shares the space of its parts, so the bytes of a multipart upload count once.
 pub(super) struct Space {
     store: Arc<MemoryStore>,
     taken: u64,
@@ -77,6 +77,7 @@ impl Space {
     fn take(&mut self, more: u64) -> Result<(), StoreError> {
         let limit = self.store.limit;
         let within = |used: u64| used.checked_add(more).filter(|used| *used <= limit);
+        // Relaxed, because the counter protects no other memory.
         self.store
             .used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, within)
@@ -111,6 +112,7 @@ impl MemoryUpload {
     }
 
     pub(super) fn write(&mut self, data: &[u8]) -> Result<(), StoreError> {
+        // Before the copy, so that the limit holds at all times.
         self.space.take(data.len() as u64)?;
         self.digest.update(data);
         // A copy, because a chunk of the form parser may be a small slice of a large buffer.
@@ -202,6 +204,7 @@ impl Sealed {
             chunks: self.chunks,
             _space: self.space,
         };
+        // One lock for check and insert, so of two concurrent uploads one succeeds.
         let mut objects = self.store.objects();
         if !overwrite && objects.contains_key(&place) {
             return Err(StoreError::Exists);

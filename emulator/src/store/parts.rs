@@ -57,6 +57,7 @@ impl Sessions {
 
     /// Returns a snapshot of an upload.
     pub(crate) fn get(&self, id: &str, bucket: &Bucket, key: &str) -> Option<Session> {
+        // An upload ID is valid only together with its object.
         let sessions = self.lock();
         sessions
             .get(id)
