@@ -1,22 +1,22 @@
-//! The AccessKeys the emulator knows.
+//! AccessKeys.
 
 use std::{fmt, time::SystemTime};
 
 use zeroize::Zeroizing;
 
-/// An AccessKey of your own making: what a policy must be signed with.
+/// An AccessKey of the emulator. Policies and requests must be signed with one.
 ///
-/// Nothing of it leaves the process; the real ones are not needed, and should not be used. `Debug` shows neither the
-/// secret nor the token.
+/// Make up the values. Do not use real AccessKeys: the emulator does not need them. The secret
+/// stays in the process, and `Debug` shows neither the secret nor the token.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
 /// use aliyun_oss_emulator::AccessKey;
 ///
-/// let of_a_user = AccessKey::new("test-id", "test-secret");
-/// let of_sts = AccessKey::new("STS.test", "other-secret")
+/// let long_term = AccessKey::new("test-id", "test-secret");
+/// let temporary = AccessKey::new("STS.test", "other-secret")
 ///     .with_security_token("test-token", SystemTime::now() + Duration::from_secs(900));
-/// assert!(!format!("{of_user:?}{of_sts:?}", of_user = of_a_user).contains("secret"));
+/// assert!(!format!("{long_term:?}{temporary:?}").contains("secret"));
 /// ```
 #[derive(Clone)]
 pub struct AccessKey {
@@ -32,7 +32,7 @@ struct SecurityToken {
 }
 
 impl AccessKey {
-    /// A long-term key.
+    /// Creates a long-term AccessKey.
     #[must_use]
     pub fn new(id: &str, secret: &str) -> Self {
         Self {
@@ -42,7 +42,9 @@ impl AccessKey {
         }
     }
 
-    /// Makes it a temporary key of STS: forms must send this token along, and from `expires` on they are refused.
+    /// Makes this a temporary AccessKey of STS.
+    ///
+    /// Requests and forms must carry `token`. From `expires` on, the emulator rejects them.
     #[must_use]
     pub fn with_security_token(mut self, token: &str, expires: SystemTime) -> Self {
         self.token = Some(SecurityToken {
@@ -52,7 +54,7 @@ impl AccessKey {
         self
     }
 
-    /// The id, which every form shows.
+    /// Returns the AccessKey ID, which is public: every form contains it.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
@@ -62,7 +64,7 @@ impl AccessKey {
         self.secret.as_bytes()
     }
 
-    /// The token of STS, and when it ends.
+    /// The security token and its expiry, for a temporary AccessKey.
     pub(crate) fn token(&self) -> Option<(&str, SystemTime)> {
         self.token
             .as_ref()
@@ -74,6 +76,7 @@ impl fmt::Debug for AccessKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AccessKey")
             .field("id", &self.id)
+            // The token is a credential too, so only its presence is shown.
             .field("temporary", &self.token.is_some())
             .finish_non_exhaustive()
     }

@@ -1,25 +1,25 @@
-//! Which bucket and object a request is about.
+//! The bucket and the object that a request addresses.
 
 use std::net::IpAddr;
 
 use http::{header, request::Parts};
 use percent_encoding::percent_decode_str;
 
-use crate::{catalogue, error::OssError};
+use crate::errors::{self, OssError};
 use tower_aliyun_oss::protocol::Bucket;
 
-/// Where a request goes: `http://{bucket}.{domain}/{key}` or `http://{host}/{bucket}/{key}`.
+/// The target of a request: `http://{bucket}.{domain}/{key}` or `http://{host}/{bucket}/{key}`.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Address {
-    /// The host as it was asked for, without port: what `HostId` says.
+    /// The requested host in lower case, without its port: the value of `HostId`.
     pub(crate) host: String,
-    /// Nothing when no bucket is named.
+    /// `None` if the request names no bucket.
     pub(crate) bucket: Option<Result<Bucket, BadBucket>>,
-    /// Decoded; empty for the bucket itself.
+    /// Percent-decoded; empty if the request addresses the bucket itself.
     pub(crate) key: Result<String, BadKey>,
-    /// `http://host:port`, with the bucket in front if it came that way.
+    /// `http://host:port` as requested, so with the bucket in the host if it was there.
     pub(crate) origin: String,
-    /// Whether the bucket was the first segment of the path.
+    /// Whether the bucket is the first segment of the path.
     pub(crate) path_style: bool,
 }
 
@@ -30,7 +30,10 @@ pub(crate) struct BadBucket;
 pub(crate) struct BadKey;
 
 impl Address {
+    /// Reads the address of a request. A host `{bucket}.{domain}` with one of `domains` names a
+    /// bucket.
     pub(crate) fn of(parts: &Parts, domains: &[Box<str>]) -> Self {
+        // RFC 9112 section 3.2.2: the authority of an absolute target overrides `Host`.
         let authority = match parts.uri.authority() {
             Some(authority) => authority.as_str(),
             None => parts
@@ -40,6 +43,7 @@ impl Address {
                 .unwrap_or_default(),
         };
         let host = without_port(authority).to_ascii_lowercase();
+        // Object names cannot begin with a slash, so leading slashes are ignored.
         let path = parts.uri.path().trim_start_matches('/');
         let (bucket, key, path_style) = match bucket_of(&host, domains) {
             Some(bucket) => (Some(bucket), path, false),
@@ -52,6 +56,7 @@ impl Address {
         Self {
             bucket: bucket.map(|bucket| bucket.parse().map_err(|_| BadBucket)),
             key: key.map(Into::into).map_err(|_| BadKey),
+            // `Emulator::serve` has no TLS.
             origin: format!("http://{authority}"),
             path_style,
             host,
@@ -61,17 +66,18 @@ impl Address {
     pub(crate) fn bucket(&self) -> Result<&Bucket, OssError> {
         match &self.bucket {
             Some(Ok(bucket)) => Ok(bucket),
-            Some(Err(BadBucket)) => Err(catalogue::INVALID_BUCKET_NAME),
-            None => Err(catalogue::NOT_IMPLEMENTED),
+            Some(Err(BadBucket)) => Err(errors::INVALID_BUCKET_NAME),
+            None => Err(errors::NOT_IMPLEMENTED),
         }
     }
 
     pub(crate) fn key(&self) -> Result<&str, OssError> {
-        self.key.as_deref().map_err(|BadKey| catalogue::OBJECT_NAME)
+        self.key.as_deref().map_err(|BadKey| errors::OBJECT_NAME)
     }
 }
 
 fn without_port(authority: &str) -> &str {
+    // The last part of a bare IPv6 address such as `[::1]` is `1]`, which is not a port.
     match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
         _ => authority,
@@ -79,6 +85,7 @@ fn without_port(authority: &str) -> &str {
 }
 
 fn bucket_of<'a>(host: &'a str, domains: &[Box<str>]) -> Option<&'a str> {
+    // An IP address contains no bucket, whatever the configured domains are.
     if host.parse::<IpAddr>().is_ok() {
         return None;
     }

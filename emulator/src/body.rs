@@ -1,32 +1,63 @@
-//! The body of an answer.
+//! Bodies: [`EmulatorBody`] of responses, and [`Inbound`], the bounded reader of everything that
+//! the emulator receives.
 
 use std::{
-    fmt, io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
+    error::Error,
+    fmt,
+    fs::File,
+    future::{Future, poll_fn},
+    io::{self, Read as _, Seek as _, SeekFrom},
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
+use futures_core::Stream;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt as _, combinators::UnsyncBoxBody};
+use md5::{Digest as _, Md5};
+use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::store::{FileRange, Stored};
+use crate::errors::{self, OssError};
 
-/// What the emulator answers with: a document, or the content of an object, a piece at a time.
+/// Error type of a request body.
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
+
+/// The largest request body that OSS accepts, in bytes.
+pub(crate) const MAX_BODY: u64 = 5 * 1024 * 1024 * 1024;
+
+/// How much of a rejected body is still read, in bytes.
+const DRAIN: u64 = 1024 * 1024;
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+/// How much of a file is read at a time, in bytes.
+const FILE_CHUNK: u64 = 1024 * 1024;
+
+/// Response body of [`Emulator`](crate::Emulator): a document, or the content of an object in
+/// pieces.
 ///
-/// It fails only when a file of the folder can no longer be read.
+/// It fails only if a file of [`ObjectStore::folder`](crate::ObjectStore::folder) cannot be read.
 pub struct EmulatorBody(Repr);
 
 enum Repr {
     Whole(Bytes),
-    /// The chunks of an object in memory: which is next, how much of it to leave out, and how much is left.
     Chunks {
         chunks: Arc<[Bytes]>,
+        /// The index of the next chunk.
         next: usize,
+        /// How many bytes to skip from there.
         skip: u64,
         left: u64,
     },
     File(FileRange),
+}
+
+/// The content of a stored object.
+pub(crate) enum Stored {
+    Memory(Arc<[Bytes]>),
+    /// A file that begins with the content.
+    File(File),
 }
 
 impl EmulatorBody {
@@ -34,7 +65,7 @@ impl EmulatorBody {
         Self(Repr::Whole(Bytes::new()))
     }
 
-    /// `length` bytes of an object, beginning at `from`.
+    /// `length` bytes of an object, starting at `from`.
     pub(crate) async fn of(stored: Stored, from: u64, length: u64) -> io::Result<Self> {
         Ok(Self(match stored {
             Stored::File(file) => Repr::File(FileRange::new(file, from, length).await?),
@@ -51,7 +82,7 @@ impl EmulatorBody {
         match &self.0 {
             Repr::Whole(bytes) => bytes.len() as u64,
             Repr::Chunks { left, .. } => *left,
-            Repr::File(range) => range.left(),
+            Repr::File(range) => range.left,
         }
     }
 }
@@ -92,7 +123,7 @@ impl Body for EmulatorBody {
                         *skip -= length;
                         continue;
                     }
-                    // Both are below the length of a chunk, which is in memory.
+                    // Neither exceeds the length of the chunk, which is a `usize`.
                     #[allow(clippy::cast_possible_truncation)]
                     let (from, to) = (*skip as usize, length.min(*skip + *left) as usize);
                     *skip = 0;
@@ -108,6 +139,7 @@ impl Body for EmulatorBody {
         self.left() == 0
     }
 
+    // Exact, so that the server sends `Content-Length` and not chunks.
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left())
     }
@@ -118,5 +150,340 @@ impl fmt::Debug for EmulatorBody {
         f.debug_struct("EmulatorBody")
             .field("left", &self.left())
             .finish_non_exhaustive()
+    }
+}
+
+/// Reads a range of a file on the blocking threads of tokio.
+struct FileRange {
+    /// `None` while a read is in progress, and after an error.
+    file: Option<File>,
+    left: u64,
+    reading: Option<JoinHandle<io::Result<(File, Bytes)>>>,
+}
+
+impl FileRange {
+    async fn new(mut file: File, from: u64, left: u64) -> io::Result<Self> {
+        let sought = spawn_blocking(move || file.seek(SeekFrom::Start(from)).map(|_| file));
+        Ok(Self {
+            file: Some(sought.await.map_err(io::Error::other)??),
+            left,
+            reading: None,
+        })
+    }
+
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        if let Some(mut file) = self.file.take() {
+            let length = self.left.min(FILE_CHUNK);
+            self.reading = Some(spawn_blocking(move || {
+                let mut data = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+                (&mut file).take(length).read_to_end(&mut data)?;
+                Ok((file, data.into()))
+            }));
+        }
+        let Some(reading) = &mut self.reading else {
+            // An earlier read failed and took the file with it.
+            return Poll::Ready(None);
+        };
+        let read = ready!(Pin::new(reading).poll(cx));
+        self.reading = None;
+        let read = read.map_err(io::Error::other).and_then(|read| read);
+        Poll::Ready(Some(read.and_then(|(file, data): (File, Bytes)| {
+            // The file is shorter than its record claims. The client has the headers already, so a
+            // failed body, which closes the connection, is all that can tell it.
+            if data.is_empty() {
+                self.left = 0;
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.left -= data.len() as u64;
+            self.file = Some(file);
+            Ok(data)
+        })))
+    }
+}
+
+/// A received body, read within limits.
+///
+/// Clones share the body: the form parser reads it first, then the code that drains what the parser
+/// left. Nothing can be read before [`allow`](Self::allow).
+#[derive(Clone)]
+pub(crate) struct Inbound(Arc<Mutex<State>>);
+
+struct State {
+    body: UnsyncBoxBody<Bytes, BoxError>,
+    /// How many bytes were read.
+    pulled: u64,
+    /// Once `pulled` exceeds this, reads fail.
+    allowance: u64,
+    digest: Option<Md5>,
+    turn: Turn,
+    ended: bool,
+}
+
+/// Which side of [`FormStream`] acts next.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Turn {
+    /// The stream reads the next chunk.
+    Body,
+    /// The parser has a chunk, so the next poll of the stream returns `Pending`.
+    Parser,
+    /// The stream returned `Pending` without registering a waker, so [`Inbound::parse`] must poll
+    /// the parser again.
+    Yielded,
+}
+
+impl Inbound {
+    /// Wraps a body. `with_digest` computes the MD5 that [`finish`](Self::finish) returns.
+    pub(crate) fn new<B>(body: B, with_digest: bool) -> Self
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        Self(Arc::new(Mutex::new(State {
+            body: body.map_err(Into::into).boxed_unsync(),
+            pulled: 0,
+            // A reader that forgets to set its limit fails.
+            allowance: 0,
+            digest: with_digest.then(Md5::new),
+            turn: Turn::Body,
+            ended: false,
+        })))
+    }
+
+    /// Allows `more` bytes from here on, in place of the earlier limit.
+    ///
+    /// A read fails once the limit is exceeded, so up to one chunk more is read.
+    pub(crate) fn allow(&self, more: u64) {
+        let mut state = self.lock();
+        state.allowance = state.pulled.saturating_add(more);
+    }
+
+    /// Whether the body is known to be empty.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().body.is_end_stream()
+    }
+
+    /// Reads the next chunk.
+    pub(crate) async fn chunk(&self) -> Result<Option<Bytes>, InboundError> {
+        poll_fn(|cx| self.lock().poll(cx)).await
+    }
+
+    /// Reads the whole body, up to `limit` bytes.
+    pub(crate) async fn collect(&self, limit: usize) -> Result<Vec<u8>, InboundError> {
+        self.allow(limit as u64);
+        let mut body = Vec::new();
+        while let Some(data) = self.chunk().await? {
+            // The allowance is checked before a chunk is read, so the last chunk may exceed it.
+            if body.len() + data.len() > limit {
+                return Err(InboundError::Allowance);
+            }
+            body.extend_from_slice(&data);
+        }
+        Ok(body)
+    }
+
+    /// Returns the stream that the form parser reads. Poll the parser within
+    /// [`parse`](Self::parse).
+    pub(crate) fn stream(&self) -> FormStream {
+        FormStream(self.clone())
+    }
+
+    /// Drives a future of the form parser.
+    pub(crate) async fn parse<T>(&self, parsing: impl Future<Output = T>) -> T {
+        let mut parsing = pin!(parsing);
+        poll_fn(|cx| {
+            loop {
+                let parsed = parsing.as_mut().poll(cx);
+                if parsed.is_ready() {
+                    return parsed;
+                }
+                let mut state = self.lock();
+                // Otherwise the body itself is pending, and has registered the waker.
+                if state.turn != Turn::Yielded {
+                    return Poll::Pending;
+                }
+                state.turn = Turn::Body;
+            }
+        })
+        .await
+    }
+
+    /// Reads the rest of the body, up to 1 MiB, and returns the MD5 of the whole body if it was
+    /// requested.
+    pub(crate) async fn finish(&self) -> Result<Option<[u8; 16]>, InboundError> {
+        self.allow(DRAIN);
+        while self.chunk().await?.is_some() {}
+        let digest = self.lock().digest.take();
+        Ok(digest.map(|digest| digest.finalize().into()))
+    }
+
+    /// Reads and discards the rest of a rejected body, up to 1 MiB and five seconds.
+    ///
+    /// Clients read the response after they sent the body. If the connection closes before that,
+    /// most report a broken connection and not the response.
+    pub(crate) async fn drain(&self) {
+        self.allow(DRAIN);
+        let rest = async { while let Ok(Some(_)) = self.chunk().await {} };
+        // The response is sent in either case, so the outcome does not matter.
+        let _ = tokio::time::timeout(DRAIN_TIME, rest).await;
+    }
+
+    // Held for one poll and never across an await, so a mutex of `std` is enough.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, InboundError>> {
+        loop {
+            // Not every body can be polled again after an error.
+            if self.ended {
+                return Poll::Ready(Ok(None));
+            }
+            if self.pulled > self.allowance {
+                return Poll::Ready(Err(InboundError::Allowance));
+            }
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                None => self.ended = true,
+                Some(Err(error)) => {
+                    self.ended = true;
+                    return Poll::Ready(Err(InboundError::Read(error)));
+                }
+                Some(Ok(frame)) => {
+                    // Trailers are of no interest.
+                    let Ok(data) = frame.into_data() else {
+                        continue;
+                    };
+                    self.pulled = self.pulled.saturating_add(data.len() as u64);
+                    if self.pulled > MAX_BODY {
+                        return Poll::Ready(Err(InboundError::Whole));
+                    }
+                    if let Some(digest) = &mut self.digest {
+                        digest.update(&data);
+                    }
+                    return Poll::Ready(Ok(Some(data)));
+                }
+            }
+        }
+    }
+}
+
+/// The stream that the form parser reads, within [`Inbound::parse`].
+///
+/// The parser reads its stream until it is pending and buffers everything, so a fast client would
+/// fill the memory. After each chunk this stream returns `Pending` once. The parser then holds one
+/// chunk, and whatever may be the beginning of a boundary.
+pub(crate) struct FormStream(Inbound);
+
+impl Stream for FormStream {
+    type Item = Result<Bytes, InboundError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut state = self.0.lock();
+        if state.turn == Turn::Parser {
+            // No waker: `Inbound::parse` sees the turn and polls again at once.
+            state.turn = Turn::Yielded;
+            return Poll::Pending;
+        }
+        let polled = state.poll(cx);
+        state.turn = match polled {
+            Poll::Ready(Ok(Some(_))) => Turn::Parser,
+            _ => Turn::Body,
+        };
+        polled.map(Result::transpose)
+    }
+}
+
+/// Error of a read from [`Inbound`].
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InboundError {
+    /// More than [`Inbound::allow`] permitted.
+    #[error("the body is larger than allowed at this point")]
+    Allowance,
+    /// More than [`MAX_BODY`].
+    #[error("the body is larger than 5 GiB")]
+    Whole,
+    #[error("failed to read the body")]
+    Read(#[source] BoxError),
+}
+
+impl InboundError {
+    /// The response to a form whose body failed.
+    pub(crate) fn refusal(&self) -> OssError {
+        match self {
+            Self::Allowance => errors::FIELDS_TOO_LARGE,
+            Self::Whole => errors::BODY_TOO_LARGE,
+            // The connection is gone, so no client reads this.
+            Self::Read(_) => errors::MALFORMED_FORM,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body_util::StreamBody;
+
+    use super::*;
+
+    struct Chunks(usize);
+
+    impl Stream for Chunks {
+        type Item = Result<Frame<Bytes>, Infallible>;
+
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            if self.0 == 0 {
+                return Poll::Ready(None);
+            }
+            self.0 -= 1;
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from(vec![0; 64 * 1024])))))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_body_is_drained_up_to_a_mebibyte() {
+        for (chunks, read) in [(3, 3), (1000, 17)] {
+            let body = StreamBody::new(Chunks(chunks));
+            let inbound = Inbound::new(body, false);
+            inbound.drain().await;
+            assert_eq!(inbound.lock().pulled, read * 64 * 1024);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_is_collected_up_to_its_limit() {
+        let collect = |limit| async move {
+            let inbound = Inbound::new(StreamBody::new(Chunks(2)), false);
+            inbound.collect(limit).await
+        };
+        assert_eq!(collect(128 * 1024).await.unwrap().len(), 128 * 1024);
+        assert!(matches!(
+            collect(128 * 1024 - 1).await,
+            Err(InboundError::Allowance)
+        ));
+    }
+
+    #[tokio::test]
+    async fn the_parser_gets_one_chunk_a_turn() {
+        let inbound = Inbound::new(StreamBody::new(Chunks(2)), false);
+        inbound.allow(u64::MAX);
+        let mut stream = inbound.stream();
+        let mut polls = Vec::new();
+        poll_fn(|cx| {
+            for _ in 0..5 {
+                polls.push(match Pin::new(&mut stream).poll_next(cx) {
+                    Poll::Pending => "pending",
+                    Poll::Ready(None) => "end",
+                    Poll::Ready(Some(_)) => "chunk",
+                });
+            }
+            Poll::Ready(())
+        })
+        .await;
+        assert_eq!(polls, ["chunk", "pending", "chunk", "pending", "end"]);
     }
 }

@@ -1,11 +1,11 @@
-//! The buckets the emulator has.
+//! Buckets and their ACLs.
 
 use std::fmt;
 
 use crate::cors::CorsRule;
 use tower_aliyun_oss::protocol::Bucket;
 
-/// A bucket, who may use it without a signature, and which pages may talk to it.
+/// A bucket of the emulator, with its ACL and its CORS rules.
 ///
 /// ```
 /// use aliyun_oss_emulator::{Acl, CorsRule, HostedBucket};
@@ -24,7 +24,7 @@ pub struct HostedBucket {
 }
 
 impl HostedBucket {
-    /// A private bucket without CORS, as OSS makes them.
+    /// Creates a private bucket without CORS rules, which is also the default of OSS.
     #[must_use]
     pub fn new(name: Bucket) -> Self {
         Self {
@@ -34,14 +34,17 @@ impl HostedBucket {
         }
     }
 
-    /// Who may use it without a signature.
+    /// Sets the ACL.
     #[must_use]
     pub fn acl(mut self, acl: Acl) -> Self {
         self.acl = acl;
         self
     }
 
-    /// Adds a rule for pages of other origins; the first rule that fits counts. OSS takes at most ten.
+    /// Adds a CORS rule. The first rule that matches a request applies.
+    ///
+    /// OSS accepts at most ten rules per bucket, and
+    /// [`build`](crate::EmulatorBuilder::build) fails if there are more.
     #[must_use]
     pub fn cors(mut self, rule: CorsRule) -> Self {
         self.cors.push(rule);
@@ -55,24 +58,24 @@ impl From<Bucket> for HostedBucket {
     }
 }
 
-/// Who may do what without a signature ([bucket ACLs]).
+/// What requests without a signature may do: the [bucket ACL].
 ///
-/// [bucket ACLs]: https://www.alibabacloud.com/help/en/oss/user-guide/bucket-acl
+/// [bucket ACL]: https://www.alibabacloud.com/help/en/oss/user-guide/bucket-acl
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Acl {
-    /// `private`: nobody.
+    /// `private`: nothing.
     Private,
-    /// `public-read`: everybody may read.
+    /// `public-read`: read objects.
     PublicRead,
-    /// `public-read-write`: everybody may read and upload.
+    /// `public-read-write`: read and upload objects.
     PublicReadWrite,
 }
 
 impl Acl {
     const ALL: [Self; 3] = [Self::Private, Self::PublicRead, Self::PublicReadWrite];
 
-    /// The value as OSS spells it.
+    /// Returns the value as OSS spells it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

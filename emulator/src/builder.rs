@@ -1,4 +1,4 @@
-//! The settings of an emulator.
+//! Configuration of an emulator.
 
 use std::{
     collections::HashMap,
@@ -15,26 +15,28 @@ use crate::{
     Emulator,
     access_key::AccessKey,
     bucket::HostedBucket,
-    builder_error::EmulatorError,
     callback::{CallbackNetwork, Caller, SystemNetwork},
     report::UploadReport,
     shared::{Clock, Observer, RequestIds, Shared},
     store::ObjectStore,
 };
-use tower_aliyun_oss::protocol::Region;
-use tower_aliyun_oss::testing::CallbackSigner;
+use tower_aliyun_oss::{
+    protocol::{Bucket, Region},
+    testing::CallbackSigner,
+};
 
-/// What the memory store holds unless told otherwise.
+/// Limit of the default memory store, in bytes.
 const DEFAULT_MEMORY: u64 = 256 * 1024 * 1024;
-/// OSS takes no more rules of CORS for one bucket.
+/// OSS accepts at most this many CORS rules per bucket.
 pub(crate) const MAX_RULES: usize = 10;
 
-/// The settings of an [`Emulator`].
+/// Builder of an [`Emulator`].
 ///
-/// Unless told otherwise it has no bucket and knows no key, keeps up to 256 MiB in memory, stands for the region
-/// `cn-hangzhou`, refuses callbacks to private addresses, and signs with the built-in key of [`CallbackSigner`].
+/// By default the emulator has no bucket and no AccessKey, stores up to 256 MiB in memory, acts as
+/// the region `cn-hangzhou`, rejects callbacks to private addresses, and signs callbacks with the
+/// built-in key of [`CallbackSigner`].
 ///
-/// As a service it needs no socket:
+/// The emulator is a service and needs no socket:
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -53,7 +55,8 @@ pub(crate) const MAX_RULES: usize = 10;
 ///     .clock(|| SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000))
 ///     .build()?;
 /// let form = "--b\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\na.txt\r\n\
-///             --b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\nhello\r\n--b--\r\n";
+///             --b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\n\
+///             hello\r\n--b--\r\n";
 /// let upload = Request::post("/")
 ///     .header("host", "examplebucket.localhost")
 ///     .header("content-type", "multipart/form-data; boundary=b")
@@ -89,6 +92,7 @@ impl EmulatorBuilder {
             keys: Vec::new(),
             store: None,
             signer: CallbackSigner::new(),
+            // Account IDs of Alibaba Cloud have 16 digits.
             owner: "1234567890123456".into(),
             network: Arc::new(SystemNetwork::new()),
             allow_private: false,
@@ -99,81 +103,85 @@ impl EmulatorBuilder {
         }
     }
 
-    /// Adds a bucket: a name alone makes a private one without CORS.
+    /// Adds a bucket. A bare name creates a private bucket without CORS rules.
     pub fn bucket(mut self, bucket: impl Into<HostedBucket>) -> Self {
         self.buckets.push(bucket.into());
         self
     }
 
-    /// Adds an AccessKey, which may do everything with every bucket.
+    /// Adds an AccessKey. It has full access to every bucket.
     pub fn access_key(mut self, key: AccessKey) -> Self {
         self.keys.push(key);
         self
     }
 
-    /// The region that signatures of version 4 must name; `cn-hangzhou` by default.
+    /// Sets the region, which signatures of version 4 must name. Defaults to `cn-hangzhou`.
     pub fn region(mut self, region: Region) -> Self {
         self.region = region;
         self
     }
 
-    /// Another domain that buckets stand in front of, beside `localhost` and `oss-{region}.aliyuncs.com`:
-    /// `{bucket}.{domain}`.
+    /// Adds a domain for hosts of the form `{bucket}.{domain}`.
     ///
-    /// The public domain of the region is known because `ali-oss` sends it as `Host` to an endpoint that is an IP
-    /// address.
+    /// `localhost` and `oss-{region}.aliyuncs.com` are always accepted. The latter is there because
+    /// `ali-oss` sends it as `Host` if its endpoint is an IP address.
     pub fn domain(mut self, domain: &str) -> Self {
+        // Hosts are compared in lower case.
         self.domains.push(domain.to_ascii_lowercase().into());
         self
     }
 
-    /// Where objects are kept.
+    /// Sets the store of the objects. Defaults to 256 MiB in memory.
     pub fn store(mut self, store: ObjectStore) -> Self {
         self.store = Some(store);
         self
     }
 
-    /// The key pair that callbacks are signed with. The built-in one is public knowledge: take one of your own if
-    /// anybody but you can reach what the callbacks go to.
+    /// Sets the key pair that signs callbacks.
+    ///
+    /// The built-in key pair is published with this crate, so anyone can sign with it. Use another
+    /// one if others can reach the application server.
     pub fn signer(mut self, signer: CallbackSigner) -> Self {
         self.signer = signer;
         self
     }
 
-    /// The account that owns the buckets: `x-oss-owner` and `x-oss-requester` of callbacks.
+    /// Sets the account that owns the buckets: `x-oss-owner` and `x-oss-requester` of callbacks.
     pub fn owner(mut self, account: &str) -> Self {
         self.owner = account.into();
         self
     }
 
-    /// Allows callbacks to addresses that are not on the internet, this machine included. OSS refuses them with EC
+    /// Allows callbacks to private addresses, including this machine. OSS rejects them with EC
     /// 0007-00000008.
     pub fn allow_private_callbacks(mut self) -> Self {
         self.allow_private = true;
         self
     }
 
-    /// Refuses multipart that is well-formed but that OSS is said not to read: a quoted boundary, and names of fields
-    /// without quotes.
+    /// Rejects forms that are well-formed but that OSS reportedly cannot parse: those with a quoted
+    /// boundary or with unquoted field names.
     pub fn strict_multipart(mut self) -> Self {
         self.strict_multipart = true;
         self
     }
 
-    /// The network that callbacks go out to; that of the machine by default.
+    /// Sets the network for callbacks. Defaults to [`SystemNetwork`].
     pub fn network(mut self, network: impl CallbackNetwork + 'static) -> Self {
         self.network = Arc::new(network);
         self
     }
 
-    /// The clock; that of the machine by default.
+    /// Sets the clock. Defaults to [`SystemTime::now`].
     pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Makes the id of a request, given the time. By default 24 hex digits, the first eight of them the time in
-    /// seconds, as those of OSS.
+    /// Sets the function that generates request IDs from the current time.
+    ///
+    /// By default an ID has 24 hex digits and begins, as with OSS, with the time in seconds in
+    /// eight of them.
     pub fn request_ids(
         mut self,
         ids: impl Fn(SystemTime) -> String + Send + Sync + 'static,
@@ -182,7 +190,9 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Is told of every upload when its answer is known; it must not block.
+    /// Sets a function that is called with a report of every upload, once its status is known.
+    ///
+    /// The function must not block.
     ///
     /// ```
     /// use aliyun_oss_emulator::Emulator;
@@ -200,11 +210,12 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Checks the settings.
+    /// Builds the emulator.
     ///
     /// # Errors
     ///
-    /// When there is no bucket, or one twice, or one with more than ten rules of CORS.
+    /// Fails if there is no bucket, if two buckets have the same name, or if a bucket has more than
+    /// ten CORS rules.
     pub fn build(self) -> Result<Emulator, EmulatorError> {
         if self.buckets.is_empty() {
             return Err(EmulatorError::NoBucket);
@@ -219,6 +230,7 @@ impl EmulatorBuilder {
                 return Err(EmulatorError::DuplicateBucket(name));
             }
         }
+        // Requests can replace the rules, so they live beside the buckets, which never change.
         let cors = buckets.values().map(|bucket: &HostedBucket| {
             let rules = bucket.cors.clone();
             (bucket.name.clone(), rules.into())
@@ -258,17 +270,34 @@ impl fmt::Debug for EmulatorBuilder {
     }
 }
 
-fn default_region() -> Region {
-    #[expect(clippy::expect_used, reason = "a constant, which every test parses")]
-    "cn-hangzhou".parse().expect("the default region is one")
+/// Error of [`EmulatorBuilder::build`].
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmulatorError {
+    /// No bucket was added.
+    #[error("the emulator has no bucket; add one with `EmulatorBuilder::bucket`")]
+    NoBucket,
+    /// A bucket of this name was added twice.
+    #[error("the bucket {0} was added twice")]
+    DuplicateBucket(Bucket),
+    /// This bucket has more than ten CORS rules.
+    #[error("the bucket {0} has more than ten CORS rules; OSS accepts at most ten")]
+    CorsRules(Bucket),
 }
 
-/// Ids that are of this process, and that count.
+fn default_region() -> Region {
+    #[expect(clippy::expect_used, reason = "parses a constant; every test does so")]
+    "cn-hangzhou".parse().expect("the default region is valid")
+}
+
+/// Generates IDs that are unique within the process: the time and a counter.
 fn default_request_ids() -> RequestIds {
+    // A random start, so that two processes do not generate the same IDs.
     let count = AtomicU64::new(RandomState::new().hash_one(0));
     Arc::new(move |now| {
         let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let count = count.fetch_add(1, Ordering::Relaxed);
+        // The time in seconds exceeds eight digits in 2106.
         format!("{:08X}{count:016X}", seconds & 0xFFFF_FFFF)
     })
 }

@@ -98,17 +98,14 @@ mod address;
 mod body;
 mod bucket;
 mod builder;
-mod builder_error;
 mod call;
 mod callback;
-mod catalogue;
 mod cors;
 mod cors_settings;
-mod documents;
-mod error;
+mod encoding;
+mod errors;
 mod form;
 mod get;
-mod inbound;
 mod listing;
 mod multipart;
 mod object;
@@ -124,24 +121,36 @@ mod signature;
 mod store;
 mod storing;
 mod success;
-mod summary;
 mod upload;
 mod xml;
+
+// Former paths of modules that were merged, until every `use` names the new ones.
+use errors::{self as catalogue, self as error};
+mod documents {
+    pub(crate) use crate::{
+        encoding::{Encoding, PATH as NAME},
+        xml::{parse, response},
+    };
+}
+mod inbound {
+    pub(crate) use crate::body::{BoxError, Inbound, InboundError, MAX_BODY};
+}
+mod summary {
+    pub(crate) use crate::store::ObjectSummary;
+}
 
 use std::{fmt, sync::Arc};
 
 pub use access_key::AccessKey;
 pub use body::EmulatorBody;
 pub use bucket::{Acl, HostedBucket};
-pub use builder::EmulatorBuilder;
-pub use builder_error::EmulatorError;
+pub use builder::{EmulatorBuilder, EmulatorError};
 pub use call::ClientAddress;
 pub use callback::{CallbackNetwork, Connection, Destination, SystemNetwork};
 pub use cors::CorsRule;
 pub use report::{Exchange, UploadReport, UploadStep};
 pub use service::EmulatorFuture;
-pub use store::ObjectStore;
-pub use summary::ObjectSummary;
+pub use store::{ObjectStore, ObjectSummary};
 
 use shared::Shared;
 use tower_aliyun_oss::key::PinnedKeys;

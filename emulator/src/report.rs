@@ -1,38 +1,16 @@
-//! What the emulator saw of an upload, for whoever wants to show it.
+//! Reports of uploads, for [`EmulatorBuilder::observer`](super::EmulatorBuilder::observer).
 
 use std::fmt;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use crate::{error::OssError, form::Form};
+use crate::{errors::OssError, form::Form};
 use tower_aliyun_oss::protocol::Bucket;
 
-/// What an upload has passed, in this order.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum UploadStep {
-    /// The form is well-formed up to its file; only for forms.
-    Form,
-    /// The signature is that of a known AccessKey, or the bucket needs none.
-    Signature,
-    /// Neither policy nor signature has expired.
-    Expiry,
-    /// Every condition of the policy holds; only for forms.
-    Conditions,
-    /// The callback can be made.
-    CallbackParameters,
-    /// The content is within the size that is allowed.
-    Size,
-    /// The object is stored.
-    Stored,
-    /// The callback was answered as it must be.
-    Callback,
-}
-
-/// One upload, from its request to the answer: see [`EmulatorBuilder::observer`](super::EmulatorBuilder::observer).
+/// One upload, from the request to the response.
 ///
-/// `Debug` shows neither fields nor bodies: they hold signatures and tokens.
+/// `Debug` shows neither fields nor bodies, because they contain signatures and tokens.
 #[derive(Clone)]
 pub struct UploadReport {
     pub(crate) request_id: String,
@@ -45,7 +23,14 @@ pub struct UploadReport {
     pub(crate) steps: Vec<UploadStep>,
     pub(crate) exchanges: Vec<Exchange>,
     status: StatusCode,
-    refusal: Option<(&'static str, String, Option<&'static str>)>,
+    refusal: Option<Refusal>,
+}
+
+#[derive(Clone)]
+struct Refusal {
+    code: &'static str,
+    message: String,
+    ec: Option<&'static str>,
 }
 
 impl UploadReport {
@@ -60,6 +45,7 @@ impl UploadReport {
             callback: None,
             steps: Vec::new(),
             exchanges: Vec::new(),
+            // Replaced by `answered` or `refused` before the observer sees the report.
             status: StatusCode::OK,
             refusal: None,
         }
@@ -78,79 +64,86 @@ impl UploadReport {
 
     pub(crate) fn refused(&mut self, error: &OssError) {
         self.status = error.status();
-        self.refusal = Some((error.code(), error.message().to_owned(), error.ec()));
+        self.refusal = Some(Refusal {
+            code: error.code(),
+            message: error.message().to_owned(),
+            ec: error.ec(),
+        });
     }
 
-    /// The id of the request, which is in the answer and the callback too.
+    /// Returns the request ID. The response and the callback contain it too.
     #[must_use]
     pub fn request_id(&self) -> &str {
         &self.request_id
     }
 
-    /// `PostObject`, `PutObject` or `CompleteMultipartUpload`.
+    /// Returns `PostObject`, `PutObject` or `CompleteMultipartUpload`.
     #[must_use]
     pub fn operation(&self) -> &str {
         self.operation
     }
 
-    /// The bucket the object goes to.
+    /// Returns the bucket that the upload addresses.
     #[must_use]
     pub fn bucket(&self) -> &Bucket {
         &self.bucket
     }
 
-    /// The fields of a form before its file, names and values as they were sent.
+    /// Returns the form fields before the file, names and values as sent.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         self.fields.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// The name of the file; `None` if the form did not get that far, or there is none.
+    /// Returns the file name of a form, or `None` if the upload is no form or failed before its
+    /// file.
     #[must_use]
     pub fn file_name(&self) -> Option<&str> {
         self.file_name.as_deref()
     }
 
-    /// The policy, decoded: JSON.
+    /// Returns the policy, decoded from Base64 to JSON.
     #[must_use]
     pub fn policy(&self) -> Option<&str> {
         self.policy.as_deref()
     }
 
-    /// The parameters of the callback, decoded: JSON.
+    /// Returns the callback parameters, decoded from Base64 to JSON.
     #[must_use]
     pub fn callback(&self) -> Option<&str> {
         self.callback.as_deref()
     }
 
-    /// What it has passed; all that comes after the last of these was not reached, or not asked for.
+    /// Returns the steps that the upload passed, in order.
+    ///
+    /// A missing step failed, was not reached or does not apply.
     #[must_use]
     pub fn steps(&self) -> &[UploadStep] {
         &self.steps
     }
 
-    /// The callbacks that were made, one for each URL that was tried.
+    /// Returns the callback attempts, one for each URL that was tried.
     #[must_use]
     pub fn exchanges(&self) -> &[Exchange] {
         &self.exchanges
     }
 
-    /// The status the uploader got.
+    /// Returns the status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// `Code` and `Message` of the answer, when it was a refusal or a failed callback.
+    /// Returns `Code` and `Message` of the response if the upload or its callback failed.
     #[must_use]
     pub fn refusal(&self) -> Option<(&str, &str)> {
         let refusal = self.refusal.as_ref();
-        refusal.map(|(code, message, _)| (*code, &**message))
+        refusal.map(|refusal| (refusal.code, &*refusal.message))
     }
 
-    /// `EC` of the answer, when there is one.
+    /// Returns the EC of the response, if it has one.
     #[must_use]
     pub fn ec(&self) -> Option<&str> {
-        self.refusal.as_ref().and_then(|(_, _, ec)| *ec)
+        self.refusal.as_ref().and_then(|refusal| refusal.ec)
     }
 }
 
@@ -162,13 +155,35 @@ impl fmt::Debug for UploadReport {
             .field("operation", &self.operation)
             .field("steps", &self.steps)
             .field("status", &self.status)
-            .field("code", &self.refusal.as_ref().map(|(code, ..)| code))
+            .field("code", &self.refusal.as_ref().map(|refusal| refusal.code))
             .field("ec", &self.ec())
             .finish_non_exhaustive()
     }
 }
 
-/// One callback: what was sent, and what came back.
+/// A step of an upload that succeeded. The variants are in the order in which the steps run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum UploadStep {
+    /// The form is well-formed up to its file. Applies to forms only.
+    Form,
+    /// The signature is valid, or the bucket does not require one.
+    Signature,
+    /// Neither the policy nor the signature has expired. Applies to forms only.
+    Expiry,
+    /// Every condition of the policy holds. Applies to forms only.
+    Conditions,
+    /// The callback parameters are valid. Applies to uploads with a callback only.
+    CallbackParameters,
+    /// The content was received and its size is allowed.
+    Size,
+    /// The object is stored.
+    Stored,
+    /// The application server accepted the callback.
+    Callback,
+}
+
+/// One callback attempt: the request and, if one arrived, the response.
 #[derive(Clone)]
 pub struct Exchange {
     url: String,
@@ -189,39 +204,39 @@ impl Exchange {
         }
     }
 
-    pub(crate) fn answered(&mut self, status: StatusCode) {
+    pub(crate) fn set_status(&mut self, status: StatusCode) {
         self.status = Some(status);
     }
 
-    pub(crate) fn with_answer(&mut self, answer: Bytes) {
+    pub(crate) fn set_answer(&mut self, answer: Bytes) {
         self.answer = answer;
     }
 
-    /// The URL that was called.
+    /// Returns the URL of the request.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The headers that were sent.
+    /// Returns the headers of the request.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// The body that was sent.
+    /// Returns the body of the request.
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.body
     }
 
-    /// The status that came back, if any did.
+    /// Returns the status of the response, or `None` if no response arrived.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.status
     }
 
-    /// The body that came back with status 200; empty when it was not read.
+    /// Returns the body of a response with status 200, or an empty body if it was not read.
     #[must_use]
     pub fn answer(&self) -> &Bytes {
         &self.answer

@@ -1,4 +1,4 @@
-//! A small server around the service.
+//! An HTTP/1.1 server for the emulator.
 
 use std::{future::Future, io, pin::pin, time::Duration};
 
@@ -11,46 +11,49 @@ use hyper_util::{
 use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service as _;
 
-use crate::{Emulator, call::ClientAddress};
+use crate::{ClientAddress, Emulator};
 
-/// How long a request may take to get its headers across.
+/// Limit for receiving the headers of a request.
 const HEADER_TIME: Duration = Duration::from_secs(30);
-/// How long to wait before accepting again when the machine has run out of something.
-const PAUSE: Duration = Duration::from_millis(100);
-/// How long a shutdown waits for uploads under way.
+/// Delay before the next `accept` after one failed.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// How long a shutdown waits for open connections.
 const GRACE: Duration = Duration::from_secs(10);
 
 impl Emulator {
-    /// Serves HTTP/1.1 on a listener, until this future is dropped.
+    /// Serves HTTP/1.1 on `listener` until the future is dropped.
     ///
-    /// Listen on a loopback address: the emulator is for one machine.
+    /// Bind the listener to a loopback address: the emulator is not hardened for a network.
     ///
     /// # Errors
     ///
-    /// When the listener has no address, and so is none.
+    /// Fails if the listener has no local address.
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
         self.serve_until(listener, std::future::pending()).await
     }
 
-    /// Serves until `stop` is ready, then waits up to ten seconds for what is under way.
+    /// Serves HTTP/1.1 on `listener` until `stop` completes, then waits up to ten seconds for
+    /// requests in progress.
     ///
     /// # Errors
     ///
-    /// As [`serve`](Self::serve).
+    /// Fails if the listener has no local address.
     pub async fn serve_until(
         self,
         listener: TcpListener,
         stop: impl Future<Output = ()>,
     ) -> io::Result<()> {
+        // A listener without an address never accepts, so fail now.
         listener.local_addr()?;
         let graceful = GracefulShutdown::new();
         let mut connections = tokio::task::JoinSet::new();
         let mut stop = pin!(stop);
         loop {
-            // What has ended is let go of, so that the set does not grow.
+            // Reap finished connections, so that the set does not grow.
             while connections.try_join_next().is_some() {}
             let mut accept = pin!(listener.accept());
             let accepted = std::future::poll_fn(|cx| {
+                // Polled first, so that a flood of connections does not delay the shutdown.
                 if stop.as_mut().poll(cx).is_ready() {
                     return std::task::Poll::Ready(None);
                 }
@@ -63,17 +66,18 @@ impl Emulator {
                     let connection = graceful.watch(connection);
                     connections.spawn(async move {
                         if let Err(error) = connection.await {
-                            tracing::debug!(%error, "a connection ended early");
+                            tracing::debug!(%error, "connection failed");
                         }
                     });
                 }
                 Some(Err(error)) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(PAUSE).await;
+                    // The process may be out of file descriptors. Without a delay this loop spins.
+                    tracing::warn!(%error, "failed to accept a connection");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
                 }
             }
         }
-        // Those that take longer are cut off with the set.
+        // Dropping the set aborts the connections that take longer.
         let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
         Ok(())
     }
@@ -90,6 +94,7 @@ impl Emulator {
         });
         http1::Builder::new()
             .timer(TokioTimer::new())
+            // Headers only: an upload may take as long as it needs.
             .header_read_timeout(HEADER_TIME)
             .serve_connection(TokioIo::new(stream), service)
     }

@@ -1,10 +1,10 @@
-//! How callbacks get out.
+//! The network of callbacks: name resolution, the check for public addresses, and connections.
 
 use std::{
     fmt,
     future::Future,
     io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -14,12 +14,16 @@ use tokio::{
     net::{TcpStream, lookup_host},
 };
 
+use crate::errors::{CALLBACK_PRIVATE, CALLBACK_UNRESOLVED, OssError};
+
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Names and connections, as the emulator needs them for callbacks: [`SystemNetwork`], or one of your own for tests.
+/// Resolves host names and opens connections for callbacks.
 ///
-/// The emulator asks once for the addresses of a host, checks them, and connects to the first; it speaks HTTP/1.1 over
-/// what it gets. For a URL with `https`, `connect` must have done the handshake of TLS.
+/// The default is [`SystemNetwork`]. Implement this trait to redirect callbacks in tests, or to add
+/// TLS. For each URL the emulator resolves the host once, checks all addresses, connects to the
+/// first and speaks HTTP/1.1. If the URL is an `https` URL, [`connect`](Self::connect) must also
+/// perform the TLS handshake.
 ///
 /// ```
 /// use std::{future::Future, io, net::SocketAddr, pin::Pin};
@@ -27,11 +31,15 @@ type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///
 /// type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///
-/// /// Leads `app.example` to this machine, and everything else to where it is.
+/// /// Resolves `app.example` to this machine.
 /// struct Development(SystemNetwork);
 ///
 /// impl CallbackNetwork for Development {
-///     fn resolve<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+///     fn resolve<'a>(
+///         &'a self,
+///         host: &'a str,
+///         port: u16,
+///     ) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
 ///         match host {
 ///             "app.example" => Box::pin(async { Ok(vec![([127, 0, 0, 1], 8080).into()]) }),
 ///             _ => self.0.resolve(host, port),
@@ -49,18 +57,18 @@ type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// # let _ = settings;
 /// ```
 pub trait CallbackNetwork: Send + Sync {
-    /// The addresses of a host name.
+    /// Returns the addresses of a host name, each with `port`.
     fn resolve<'a>(
         &'a self,
         host: &'a str,
         port: u16,
     ) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>>;
 
-    /// A connection to where a callback goes.
+    /// Opens a connection to [`Destination::address`].
     fn connect<'a>(&'a self, to: &'a Destination) -> BoxFuture<'a, io::Result<Connection>>;
 }
 
-/// Where a callback goes.
+/// Destination of a callback.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Destination {
     address: SocketAddr,
@@ -79,41 +87,41 @@ impl Destination {
         }
     }
 
-    /// The address, which has been checked.
+    /// Returns the address, which the emulator has checked.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The host of the URL.
+    /// Returns the host of the URL.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// Whether the URL says `https`.
+    /// Returns whether the URL is an `https` URL.
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.https
     }
 
-    /// Whether TLS may name the host: `callbackSNI`.
+    /// Returns whether the TLS handshake sends the host name: the parameter `callbackSNI`.
     #[must_use]
     pub fn sends_sni(&self) -> bool {
         self.sni
     }
 }
 
-/// The network of the machine: its resolver, and plain TCP.
+/// The network of the machine: its resolver, and TCP without TLS.
 ///
-/// A URL with `https` cannot be called with it, which the uploader sees as `Error status : 502.`, as with OSS when TLS
-/// fails.
+/// Callbacks to `https` URLs fail with `Error status : 502.`, which is what OSS returns if the TLS
+/// handshake fails.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct SystemNetwork;
 
 impl SystemNetwork {
-    /// The network of the machine.
+    /// Creates the network.
     #[must_use]
     pub fn new() -> Self {
         Self
@@ -131,6 +139,7 @@ impl CallbackNetwork for SystemNetwork {
 
     fn connect<'a>(&'a self, to: &'a Destination) -> BoxFuture<'a, io::Result<Connection>> {
         Box::pin(async move {
+            // Without TLS the callback would go out in plain text.
             if to.https {
                 return Err(io::ErrorKind::Unsupported.into());
             }
@@ -144,11 +153,11 @@ trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// A stream of bytes in both directions.
+/// A bidirectional byte stream to the application server.
 pub struct Connection(Box<dyn Io>);
 
 impl Connection {
-    /// Takes any stream: a socket, TLS, or one half of tokio's `duplex`.
+    /// Wraps a stream, such as a socket, a TLS stream or one half of `tokio::io::duplex`.
     #[must_use]
     pub fn new(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
         Self(Box::new(io))
@@ -186,5 +195,85 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+/// Resolves the host of a callback URL to the address that the callback goes to.
+///
+/// The host is resolved once and the connection uses the result, so a name that resolves to a
+/// private address later (DNS rebinding) does not pass the check.
+pub(super) async fn resolve(
+    network: &dyn CallbackNetwork,
+    host: &str,
+    port: u16,
+    allow_private: bool,
+) -> Result<SocketAddr, OssError> {
+    let found = match host.parse::<Ipv4Addr>() {
+        Ok(address) => vec![SocketAddr::from((address, port))],
+        // Resolvers accept `123.456` as an old notation of an address; OSS does not.
+        Err(_) if ends_in_a_number(host) => return Err(CALLBACK_UNRESOLVED),
+        Err(_) => {
+            let found = network.resolve(host, port).await;
+            found.map_err(|_| CALLBACK_UNRESOLVED)?
+        }
+    };
+    // OSS calls over IPv4.
+    let mut found = found.into_iter().filter(SocketAddr::is_ipv4).peekable();
+    let first = *found.peek().ok_or(CALLBACK_UNRESOLVED)?;
+    // Every address counts, or a host with one public address could hide a private one.
+    if !allow_private && found.any(|address| is_private(address.ip())) {
+        return Err(CALLBACK_PRIVATE);
+    }
+    Ok(first)
+}
+
+fn ends_in_a_number(host: &str) -> bool {
+    let last = host.trim_end_matches('.').rsplit('.').next();
+    last.is_some_and(|label| label.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Whether an address is outside of the public IPv4 internet.
+fn is_private(address: IpAddr) -> bool {
+    // OSS does not call over IPv6, so no such address is acceptable.
+    let IpAddr::V4(v4) = address else {
+        return true;
+    };
+    let octets = v4.octets();
+    v4.is_private()
+        || v4.is_loopback()
+        || v4.is_link_local()
+        || v4.is_broadcast()
+        || v4.is_multicast()
+        || octets[0] == 0
+        || octets[0] >= 240
+        // Shared address space (RFC 6598), which Alibaba Cloud uses internally. Its metadata
+        // service is at 100.100.100.200.
+        || (octets[0] == 100 && octets[1] & 0xC0 == 64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_addresses() {
+        for private in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.1.1",
+            "100.64.0.1",
+            "100.100.100.200",
+            "0.0.0.0",
+            "224.0.0.1",
+            "255.255.255.255",
+            "240.0.0.1",
+        ] {
+            assert!(is_private(private.parse().unwrap()), "{private}");
+        }
+        for public in ["8.8.8.8", "100.128.0.1", "172.32.0.1", "11.0.0.1"] {
+            assert!(!is_private(public.parse().unwrap()), "{public}");
+        }
     }
 }

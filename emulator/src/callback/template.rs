@@ -1,19 +1,12 @@
-//! The body of a callback, and how its variables are filled in.
+//! The template of a callback body.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use serde_json::Value as Json;
 
-use crate::object::Image;
+use crate::{encoding::COMPONENT, object::Image};
 use tower_aliyun_oss::protocol::CallbackBodyType;
 
-/// Everything but letters, digits and `-._~`.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
-
-/// A text with variables `${name}` in it.
+/// A text with variables of the form `${name}`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Template(Vec<Segment>);
 
@@ -23,7 +16,7 @@ enum Segment {
     Variable(String),
 }
 
-/// What fills a variable.
+/// The value of a variable.
 pub(super) enum Value<'a> {
     Text(&'a str),
     Number(Option<u64>),
@@ -31,7 +24,7 @@ pub(super) enum Value<'a> {
 }
 
 impl Template {
-    /// `None` when a dollar has no braces after it.
+    /// Parses a template. Returns `None` if a dollar is not followed by a name in braces.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut segments = Vec::new();
         let mut rest = text;
@@ -45,9 +38,10 @@ impl Template {
         Some(Self(segments))
     }
 
-    /// Fills in every variable; `value` says with what.
+    /// Replaces every variable with the result of `value`.
     ///
-    /// Literals stay as they are, and nobody looks whether JSON comes out: neither does OSS.
+    /// Literals are copied unchanged. The result is not checked to be JSON; OSS does not check it
+    /// either.
     pub(super) fn render<'a>(
         &'a self,
         body_type: CallbackBodyType,
@@ -59,7 +53,7 @@ impl Template {
                 Segment::Literal(text) => body.push_str(text),
                 Segment::Variable(name) => match body_type {
                     CallbackBodyType::Json => json(&mut body, &value(name)),
-                    // Forms are OSS's default.
+                    // The default of OSS is a form.
                     _ => form(&mut body, &value(name)),
                 },
             }
@@ -70,16 +64,19 @@ impl Template {
 
 fn form(body: &mut String, value: &Value<'_>) {
     match value {
-        Value::Text(text) => body.extend(utf8_percent_encode(text, ENCODED)),
+        Value::Text(text) => body.extend(utf8_percent_encode(text, COMPONENT)),
         Value::Number(Some(number)) => body.push_str(&number.to_string()),
         Value::Image(Some(image)) => {
-            body.extend(utf8_percent_encode(&image_object(image), ENCODED));
+            body.extend(utf8_percent_encode(&image_object(image), COMPONENT));
         }
         Value::Number(None) | Value::Image(None) => {}
     }
 }
 
-/// An empty number is nothing at all, which breaks the JSON around it; an empty text is `null`.
+/// Appends a value to a JSON body.
+///
+/// An empty text becomes `null`, and a missing number becomes nothing, which makes the JSON
+/// invalid. OSS does the same.
 fn json(body: &mut String, value: &Value<'_>) {
     match value {
         Value::Text("") | Value::Image(None) => body.push_str("null"),

@@ -1,4 +1,4 @@
-//! JSON as the policies of the SDKs have it.
+//! The JSON of policies, including what older SDKs write.
 
 use std::borrow::Cow;
 
@@ -8,18 +8,20 @@ use serde::{
 };
 use serde_json::Value;
 
-use crate::{catalogue, error::OssError};
+use crate::errors::{OssError, POLICY};
 
-/// The members of an object in their order, with those that come twice.
+/// The members of an object in order, including duplicates.
 pub(super) struct Members(pub(super) Vec<(String, Value)>);
 
-/// Reads the text of a policy.
+/// Parses the text of a policy.
 ///
-/// Older SDKs write a dollar as `\$`, which JSON does not know and OSS takes.
+/// Older SDKs write a dollar as `\$`, which is not valid JSON but which OSS accepts. Error messages
+/// are those of OSS.
 pub(super) fn parse(text: &str) -> Result<Members, OssError> {
     let text = with_legal_dollars(text);
     serde_json::from_str(&text).map_err(|error| {
         let message = error.to_string();
+        // serde_json exposes the category and the position of an error, but not its kind.
         let what = if message.starts_with("expected `,` or `]`") {
             ", or ] expected".to_owned()
         } else {
@@ -30,10 +32,11 @@ pub(super) fn parse(text: &str) -> Result<Members, OssError> {
                 _ => "unexpected end".to_owned(),
             }
         };
-        catalogue::POLICY.saying(format!("Invalid Policy: Invalid JSON: {what}"))
+        POLICY.with_message(format!("Invalid Policy: Invalid JSON: {what}"))
     })
 }
 
+/// Doubles the backslash of each `\$`.
 fn with_legal_dollars(text: &str) -> Cow<'_, str> {
     if !text.contains(r"\$") {
         return text.into();
@@ -45,6 +48,7 @@ fn with_legal_dollars(text: &str) -> Cow<'_, str> {
         if c == '\\' {
             match rest.next() {
                 Some('$') => legal.push_str(r"\$"),
+                // Copied as a pair, so that the second backslash of `\\$` begins no escape.
                 Some(escaped) => legal.push(escaped),
                 None => {}
             }
@@ -65,6 +69,7 @@ impl<'de> Deserialize<'de> for Members {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                // A map would drop duplicates.
                 let mut members = Vec::new();
                 while let Some(member) = map.next_entry()? {
                     members.push(member);

@@ -1,8 +1,9 @@
-//! Objects in a folder: one file each, with what is known about the object behind its content.
+//! A store in a folder. Each object is one file: its content, followed by its record.
 //!
 //! ```text
-//! FOLDER/temporary/…                          uploads under way
-//! FOLDER/buckets/BUCKET/SHA-256 of the name   content, record as JSON, length of the record (8 bytes), MARK
+//! FOLDER/temporary/…                          uploads in progress
+//! FOLDER/buckets/BUCKET/SHA-256 of the name   content, record as JSON,
+//!                                             length of the record (8 bytes), MARK
 //! ```
 
 use std::{
@@ -12,27 +13,27 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tempfile::{NamedTempFile, TempPath};
+use tokio::task::JoinHandle;
 
-use super::{
-    StoreError,
-    digest::{Digest, measure},
-};
-use crate::{
-    object::{Content, Record},
-    summary::ObjectSummary,
-};
+use super::content::{Digest, StoreError, blocking, measure};
+use crate::object::{Content, Record};
 use tower_aliyun_oss::protocol::Bucket;
 
 const MARK: [u8; 8] = *b"oss-obj1";
-/// The length of the record, and the mark.
+/// Size of the record length and the mark, in bytes.
 const TAIL: u64 = 16;
-/// A record holds a name, a type and at most 8 KiB of metadata; headers may be longer, but are fields of a form.
+/// The longest record, in bytes.
+///
+/// A record contains a name, a type, at most 8 KiB of metadata, and headers from form fields, which
+/// have at most 8 MiB in total.
 const MAX_RECORD: u64 = 64 * 1024 * 1024;
-/// How much is written at a time.
-pub(super) const BATCH: usize = 1024 * 1024;
+/// How much is written at a time, in bytes.
+const BATCH: usize = 1024 * 1024;
 
+/// Objects in a folder. All its methods block.
 pub(super) struct FolderStore {
     root: PathBuf,
 }
@@ -44,6 +45,7 @@ impl FolderStore {
         };
         fs::create_dir_all(store.temporary())?;
         fs::create_dir_all(root.join("buckets"))?;
+        // Uploads that an earlier process did not finish.
         for left in fs::read_dir(store.temporary())? {
             fs::remove_file(left?.path())?;
         }
@@ -54,7 +56,7 @@ impl FolderStore {
         &self.root
     }
 
-    pub(super) fn temporary(&self) -> PathBuf {
+    fn temporary(&self) -> PathBuf {
         self.root.join("temporary")
     }
 
@@ -62,13 +64,14 @@ impl FolderStore {
         self.root.join("buckets").join(bucket.as_str())
     }
 
-    /// A name of an object may be too long for a file, or mean something to the file system.
+    /// The file name is a hash, because an object name may be too long for a file name or contain
+    /// `..`.
     fn path(&self, bucket: &Bucket, key: &str) -> PathBuf {
         let name = base16ct::lower::encode_string(&Sha256::digest(key));
         self.of_bucket(bucket).join(name)
     }
 
-    pub(super) fn list(&self, bucket: &Bucket) -> io::Result<Vec<ObjectSummary>> {
+    pub(super) fn list(&self, bucket: &Bucket) -> io::Result<Vec<Record>> {
         let entries = match fs::read_dir(self.of_bucket(bucket)) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -76,8 +79,8 @@ impl FolderStore {
         };
         let read = entries.map(|entry| read(&entry?.path()));
         read.filter_map(|found| match found {
-            Ok((record, _)) => Some(Ok(ObjectSummary::of(&record))),
-            // Deleted since the folder was read.
+            Ok((record, _)) => Some(Ok(record)),
+            // Removed since the folder was read.
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => Some(Err(error)),
         })
@@ -101,16 +104,22 @@ impl FolderStore {
     }
 }
 
-/// The record of a file, and the file at its beginning.
+/// Reads the record of a file, and returns the file positioned at the content.
 fn read(path: &Path) -> io::Result<(Record, File)> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
-    let broken = || io::Error::new(io::ErrorKind::InvalidData, "the file is no object");
+    let broken = || {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the file is not an object of the emulator",
+        )
+    };
     let tail_at = length.checked_sub(TAIL).ok_or_else(broken)?;
     file.seek(SeekFrom::Start(tail_at))?;
     let mut tail = [0; 16];
     file.read_exact(&mut tail)?;
     let (record_length, mark) = tail.split_at(8);
+    // Bounded, because a damaged length must not allocate the memory of the machine.
     let record_length = u64::from_be_bytes(record_length.try_into().map_err(|_| broken())?);
     if mark != MARK || record_length > MAX_RECORD {
         return Err(broken());
@@ -127,6 +136,82 @@ fn read(path: &Path) -> io::Result<(Record, File)> {
     Ok((record, file))
 }
 
+/// An upload in progress. At most two batches are in memory: one that fills, and one that is
+/// written.
+///
+/// Checksums are computed on the calling thread while the previous batch is written on another,
+/// because they take most of the time.
+pub(super) struct FolderUpload {
+    store: Arc<FolderStore>,
+    bucket: Bucket,
+    digest: Digest,
+    batch: Vec<Bytes>,
+    batched: usize,
+    /// `None` while a batch is written, and after an error.
+    file: Option<NamedTempFile>,
+    writing: Option<JoinHandle<io::Result<NamedTempFile>>>,
+}
+
+impl FolderUpload {
+    pub(super) fn begin(store: Arc<FolderStore>, bucket: Bucket) -> io::Result<Self> {
+        let file = NamedTempFile::new_in(store.temporary())?;
+        Ok(Self {
+            store,
+            bucket,
+            digest: Digest::new(),
+            batch: Vec::new(),
+            batched: 0,
+            file: Some(file),
+            writing: None,
+        })
+    }
+
+    pub(super) async fn write(&mut self, data: Bytes) -> io::Result<()> {
+        self.digest.update(&data);
+        self.batched += data.len();
+        self.batch.push(data);
+        if self.batched >= BATCH {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Starts to write the batch, once the previous one is written.
+    async fn flush(&mut self) -> io::Result<()> {
+        let file = self.ready().await?;
+        let batch = std::mem::take(&mut self.batch);
+        self.batched = 0;
+        self.writing = Some(tokio::task::spawn_blocking(move || write_all(file, &batch)));
+        Ok(())
+    }
+
+    async fn ready(&mut self) -> io::Result<NamedTempFile> {
+        if let Some(writing) = self.writing.take() {
+            self.file = Some(writing.await.map_err(io::Error::other)??);
+        }
+        self.file
+            .take()
+            .ok_or_else(|| io::Error::other("an earlier write failed"))
+    }
+
+    pub(super) async fn seal(mut self) -> io::Result<Sealed> {
+        let file = self.ready().await?;
+        blocking(move || {
+            let file = write_all(file, &self.batch)?;
+            Sealed::new(self.store, self.bucket, file, self.digest)
+        })
+        .await
+    }
+}
+
+fn write_all(mut file: NamedTempFile, batch: &[Bytes]) -> io::Result<NamedTempFile> {
+    for data in batch {
+        file.as_file_mut().write_all(data)?;
+    }
+    Ok(file)
+}
+
+/// Complete content that is not yet an object.
 pub(super) struct Sealed {
     store: Arc<FolderStore>,
     bucket: Bucket,
@@ -134,17 +219,18 @@ pub(super) struct Sealed {
     content: Content,
 }
 
-/// A part of an upload in parts.
+/// A part of a multipart upload: a temporary file, deleted on drop.
 pub(super) struct Part(TempPath);
 
 impl Sealed {
-    pub(super) fn new(
+    fn new(
         store: Arc<FolderStore>,
         bucket: Bucket,
         mut file: NamedTempFile,
         digest: Digest,
     ) -> io::Result<Self> {
         file.rewind()?;
+        // Image headers such as TIFF's point anywhere in the file, so it is read by seeking.
         let image = measure(&mut BufReader::new(file.as_file()));
         file.as_file_mut().seek(SeekFrom::End(0))?;
         Ok(Self {
@@ -155,11 +241,11 @@ impl Sealed {
         })
     }
 
-    /// The parts in their order, copied into one file a batch at a time.
+    /// Copies parts in order into one file.
     pub(super) fn join<'a>(
         store: Arc<FolderStore>,
         bucket: &Bucket,
-        parts: impl Iterator<Item = &'a Part>,
+        parts: impl IntoIterator<Item = &'a Part>,
     ) -> io::Result<Self> {
         let mut file = NamedTempFile::new_in(store.temporary())?;
         let mut digest = Digest::new();
@@ -178,7 +264,7 @@ impl Sealed {
         Self::new(store, bucket.clone(), file, digest)
     }
 
-    /// Closes the file, so that many parts do not need as many handles.
+    /// Closes the file, so that ten thousand parts do not need as many file descriptors.
     pub(super) fn into_part(self) -> Part {
         Part(self.file.into_temp_path())
     }
@@ -191,11 +277,13 @@ impl Sealed {
         &self.content
     }
 
+    /// Writes the record, synchronizes the file and renames it to its final name.
     pub(super) fn commit(mut self, record: &Record, overwrite: bool) -> Result<(), StoreError> {
         let text = serde_json::to_vec(record).map_err(io::Error::from)?;
         self.file.write_all(&text)?;
         self.file.write_all(&(text.len() as u64).to_be_bytes())?;
         self.file.write_all(&MARK)?;
+        // Before the rename, or a power failure could leave the final name with a partial file.
         self.file.as_file().sync_all()?;
 
         let folder = self.store.of_bucket(&self.bucket);
@@ -207,6 +295,7 @@ impl Sealed {
         if overwrite {
             self.file.persist(path).map_err(|error| error.error)?;
         } else {
+            // Atomic, so of two concurrent uploads one succeeds.
             match self.file.persist_noclobber(path) {
                 Ok(_) => {}
                 Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
@@ -215,13 +304,13 @@ impl Sealed {
                 Err(error) => return Err(error.error.into()),
             }
         }
-        // A rename is kept by the folder, not by the file.
+        // A rename is durable once the folder is synchronized.
         Ok(sync_folder(&folder)?)
     }
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {
-    // Windows has no such thing.
+    // Windows cannot synchronize a folder.
     if cfg!(unix) {
         File::open(path)?.sync_all()?;
     }

@@ -1,4 +1,4 @@
-//! Objects in memory.
+//! A store in memory.
 
 use std::{
     collections::HashMap,
@@ -11,19 +11,14 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{
-    StoreError,
-    digest::{Digest, measure},
-};
-use crate::{
-    object::{Content, Image, Record},
-    summary::ObjectSummary,
-};
+use super::content::{Digest, StoreError, measure};
+use crate::object::{Content, Image, Record};
 use tower_aliyun_oss::protocol::Bucket;
 
-/// How much of an image is looked at.
+/// How much of the content is searched for an image header, in bytes.
 const HEAD: usize = 1024 * 1024;
 
+/// Objects in memory, up to a limit.
 pub(super) struct MemoryStore {
     limit: u64,
     used: AtomicU64,
@@ -33,10 +28,13 @@ pub(super) struct MemoryStore {
 pub(super) struct Object {
     pub(super) record: Record,
     pub(super) chunks: Arc<[Bytes]>,
+    // Held for its `Drop`.
     _space: Vec<Arc<Space>>,
 }
 
-/// Bytes that are taken, until this is dropped.
+/// A share of the limit, released on drop.
+///
+/// Joined content shares the space of its parts, so the bytes of a multipart upload count once.
 pub(super) struct Space {
     store: Arc<MemoryStore>,
     taken: u64,
@@ -60,12 +58,10 @@ impl MemoryStore {
         self.objects().get(&place).cloned()
     }
 
-    pub(super) fn list(&self, bucket: &Bucket) -> Vec<ObjectSummary> {
+    pub(super) fn list(&self, bucket: &Bucket) -> Vec<Record> {
         let objects = self.objects();
         let of_bucket = objects.iter().filter(|((of, _), _)| of == bucket);
-        of_bucket
-            .map(|(_, object)| ObjectSummary::of(&object.record))
-            .collect()
+        of_bucket.map(|(_, object)| object.record.clone()).collect()
     }
 
     pub(super) fn remove(&self, bucket: &Bucket, key: &str) {
@@ -81,6 +77,7 @@ impl Space {
     fn take(&mut self, more: u64) -> Result<(), StoreError> {
         let limit = self.store.limit;
         let within = |used: u64| used.checked_add(more).filter(|used| *used <= limit);
+        // Relaxed, because the counter protects no other memory.
         self.store
             .used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, within)
@@ -96,6 +93,7 @@ impl Drop for Space {
     }
 }
 
+/// An upload in progress.
 pub(super) struct MemoryUpload {
     bucket: Bucket,
     chunks: Vec<Bytes>,
@@ -114,9 +112,10 @@ impl MemoryUpload {
     }
 
     pub(super) fn write(&mut self, data: &[u8]) -> Result<(), StoreError> {
+        // Before the copy, so that the limit holds at all times.
         self.space.take(data.len() as u64)?;
         self.digest.update(data);
-        // A copy, for the parser's chunks may be small parts of a large buffer.
+        // A copy, because a chunk of the form parser may be a small slice of a large buffer.
         self.chunks.push(Bytes::copy_from_slice(data));
         Ok(())
     }
@@ -142,12 +141,13 @@ fn image(chunks: &[Bytes]) -> Option<Image> {
     measure(&mut Cursor::new(head))
 }
 
-/// A part of an upload in parts.
+/// A part of a multipart upload.
 pub(super) struct Part {
     chunks: Arc<[Bytes]>,
     space: Vec<Arc<Space>>,
 }
 
+/// Complete content that is not yet an object.
 pub(super) struct Sealed {
     store: Arc<MemoryStore>,
     bucket: Bucket,
@@ -157,11 +157,11 @@ pub(super) struct Sealed {
 }
 
 impl Sealed {
-    /// The parts in their order, as one; they share their bytes with it.
+    /// Joins parts in order. The result shares its bytes with them.
     pub(super) fn join<'a>(
         store: Arc<MemoryStore>,
         bucket: &Bucket,
-        parts: impl Iterator<Item = &'a Part>,
+        parts: impl IntoIterator<Item = &'a Part>,
     ) -> Self {
         let mut digest = Digest::new();
         let mut chunks = Vec::new();
@@ -204,6 +204,7 @@ impl Sealed {
             chunks: self.chunks,
             _space: self.space,
         };
+        // One lock for check and insert, so of two concurrent uploads one succeeds.
         let mut objects = self.store.objects();
         if !overwrite && objects.contains_key(&place) {
             return Err(StoreError::Exists);

@@ -1,22 +1,19 @@
-//! Uploads in parts: nothing of them is an object before they are complete.
+//! Multipart uploads in progress.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
-use md5::{Digest as _, Md5};
-
-use super::{Kind, ObjectStore, Sealed, SealedKind, blocking, folder, memory};
+use super::{folder, memory};
 use crate::object::{Content, Description};
 use tower_aliyun_oss::protocol::Bucket;
 
-/// How many uploads in parts may be under way.
+/// How many multipart uploads may be in progress.
 const MAX_SESSIONS: usize = 10_000;
 
-/// An upload in parts.
+/// A multipart upload.
 #[derive(Clone)]
 pub(crate) struct Session {
     pub(crate) bucket: Bucket,
@@ -25,24 +22,25 @@ pub(crate) struct Session {
     pub(crate) parts: BTreeMap<u16, Arc<Part>>,
 }
 
-/// A part that has arrived; dropped, it is gone.
+/// An uploaded part. Its data is deleted on drop.
 pub(crate) struct Part {
     pub(crate) content: Content,
     pub(crate) stored: SystemTime,
-    data: Data,
+    pub(super) data: Data,
 }
 
-enum Data {
+pub(super) enum Data {
     Memory(memory::Part),
     Folder(folder::Part),
 }
 
-/// Those under way, by their ids. They end with the process, whatever the store.
+/// The multipart uploads in progress, by their IDs. They are lost when the process ends, also with
+/// a folder store.
 #[derive(Default)]
 pub(crate) struct Sessions(Mutex<HashMap<String, Session>>);
 
 impl Sessions {
-    /// `false` when there are too many.
+    /// Adds an upload. Returns `false` if there are too many.
     pub(crate) fn begin(&self, id: &str, session: Session) -> bool {
         let mut sessions = self.lock();
         let room = sessions.len() < MAX_SESSIONS;
@@ -52,13 +50,14 @@ impl Sessions {
         room
     }
 
-    /// Goes on with an upload that was [taken](Self::take), however many are under way.
+    /// Restores an upload that was [taken](Self::take), regardless of the limit.
     pub(crate) fn put_back(&self, id: &str, session: Session) {
         self.lock().insert(id.to_owned(), session);
     }
 
-    /// What has arrived so far.
+    /// Returns a snapshot of an upload.
     pub(crate) fn get(&self, id: &str, bucket: &Bucket, key: &str) -> Option<Session> {
+        // An upload ID is valid only together with its object.
         let sessions = self.lock();
         sessions
             .get(id)
@@ -66,10 +65,10 @@ impl Sessions {
             .cloned()
     }
 
-    /// Adds a part, or replaces it; `false` when the upload is no longer under way.
+    /// Adds or replaces a part. Returns `false` if the upload is no longer in progress.
     pub(crate) fn add(&self, id: &str, number: u16, part: Part) -> bool {
         let part = Arc::new(part);
-        // What it replaces may be a file, and is dropped when the lock is open again.
+        // Dropping a replaced part may delete a file, so it happens after the lock is released.
         let replaced = {
             let mut sessions = self.lock();
             let session = sessions.get_mut(id);
@@ -78,7 +77,7 @@ impl Sessions {
         replaced.is_some()
     }
 
-    /// Ends an upload: of several who ask, one gets it.
+    /// Ends an upload. Of several concurrent callers, one gets it.
     pub(crate) fn take(&self, id: &str, bucket: &Bucket, key: &str) -> Option<Session> {
         let mut sessions = self.lock();
         sessions
@@ -95,64 +94,5 @@ impl Sessions {
 impl Session {
     fn is_of(&self, bucket: &Bucket, key: &str) -> bool {
         self.bucket == *bucket && self.description.key == key
-    }
-}
-
-impl Sealed {
-    /// Keeps it as a part.
-    pub(crate) fn into_part(self, at: SystemTime) -> Part {
-        Part {
-            content: self.content().clone(),
-            stored: at,
-            data: match self.0 {
-                SealedKind::Memory(sealed) => Data::Memory(sealed.into_part()),
-                SealedKind::Folder(sealed) => Data::Folder(sealed.into_part()),
-            },
-        }
-    }
-}
-
-impl ObjectStore {
-    /// Makes one content of these parts. They stay as they are.
-    pub(crate) async fn join(&self, bucket: &Bucket, parts: Vec<Arc<Part>>) -> io::Result<Sealed> {
-        let (kind, bucket) = (self.kind.clone(), bucket.clone());
-        blocking(move || {
-            let mut md5 = Md5::new();
-            for part in &parts {
-                md5.update(part.content.md5);
-            }
-            let kind = match kind {
-                Kind::Memory(store) => {
-                    let parts = parts.iter().filter_map(|part| part.in_memory());
-                    SealedKind::Memory(memory::Sealed::join(store, &bucket, parts))
-                }
-                Kind::Folder(store) => {
-                    let parts = parts.iter().filter_map(|part| part.in_folder());
-                    SealedKind::Folder(folder::Sealed::join(store, &bucket, parts)?)
-                }
-            };
-            let mut sealed = Sealed(kind);
-            let content = sealed.content_mut();
-            content.md5 = md5.finalize().into();
-            content.parts = u16::try_from(parts.len()).ok();
-            Ok(sealed)
-        })
-        .await
-    }
-}
-
-impl Part {
-    fn in_memory(&self) -> Option<&memory::Part> {
-        match &self.data {
-            Data::Memory(part) => Some(part),
-            Data::Folder(_) => None,
-        }
-    }
-
-    fn in_folder(&self) -> Option<&folder::Part> {
-        match &self.data {
-            Data::Folder(part) => Some(part),
-            Data::Memory(_) => None,
-        }
     }
 }

@@ -1,22 +1,113 @@
-//! The refusals of OSS that the emulator knows.
+//! Error responses: [`OssError`] and the errors of OSS that the emulator returns.
 //!
-//! Messages are those the reference prints. Where it documents an EC without a message, the text here says what is
-//! wrong in the words of the page about that EC. Sources: the [EC pages], and the pages about [400], [403] and [203].
+//! Messages are those of the reference. Where the reference documents an EC without a message, the
+//! text here paraphrases the page about that EC. Sources: the [EC pages], and the pages about
+//! [400], [403] and [203].
 //!
 //! [EC pages]: https://help.aliyun.com/en/oss/user-guide/0006-00000227
 //! [400]: https://www.alibabacloud.com/help/doc-detail/185228.htm
 //! [403]: https://www.alibabacloud.com/help/en/oss/support/http-403-status-code
 //! [203]: https://www.alibabacloud.com/help/en/oss/support/http-status-code-203
 
-use crate::error::OssError as E;
+use std::borrow::Cow;
 
+use http::StatusCode;
+
+/// An error response of OSS: status, `Code`, `Message` and EC.
+///
+/// OSS sends an EC with every error. `None` means that the reference does not document it.
+#[derive(Clone, Debug)]
+pub(crate) struct OssError {
+    status: u16,
+    code: &'static str,
+    message: Cow<'static, str>,
+    ec: Option<&'static str>,
+    /// Additional XML elements, names and values.
+    details: Vec<(&'static str, String)>,
+}
+
+impl OssError {
+    pub(crate) const fn new(
+        status: u16,
+        code: &'static str,
+        message: &'static str,
+        ec: &'static str,
+    ) -> Self {
+        Self {
+            status,
+            code,
+            message: Cow::Borrowed(message),
+            ec: if ec.is_empty() { None } else { Some(ec) },
+            details: Vec::new(),
+        }
+    }
+
+    /// Replaces the message, for errors whose text depends on the request.
+    #[must_use]
+    pub(crate) fn with_message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
+        self.message = message.into();
+        self
+    }
+
+    /// The former name of [`with_message`](Self::with_message).
+    #[must_use]
+    pub(crate) fn saying(self, message: impl Into<Cow<'static, str>>) -> Self {
+        self.with_message(message)
+    }
+
+    /// Adds `ArgumentName` and `ArgumentValue`.
+    #[must_use]
+    pub(crate) fn argument(self, name: &'static str, value: impl Into<String>) -> Self {
+        self.detail("ArgumentName", name)
+            .detail("ArgumentValue", value)
+    }
+
+    /// Adds `ArgumentName` and `ArgumentValue` unless the error already has details.
+    #[must_use]
+    pub(crate) fn or_argument(self, name: &'static str, value: impl Into<String>) -> Self {
+        if self.details.is_empty() {
+            self.argument(name, value)
+        } else {
+            self
+        }
+    }
+
+    /// Adds an element.
+    #[must_use]
+    pub(crate) fn detail(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.details.push((name, value.into()));
+        self
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(crate) fn ec(&self) -> Option<&'static str> {
+        self.ec
+    }
+
+    pub(crate) fn details(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.details.iter().map(|(name, value)| (*name, &**value))
+    }
+}
+
+// One row per error: name, status, `Code`, `Message`, EC. An empty EC is not documented.
 macro_rules! catalogue {
     ($($name:ident = $status:literal $code:literal $message:literal $ec:literal;)*) => {
-        $(pub(crate) const $name: E = E::new($status, $code, $message, $ec);)*
+        $(pub(crate) const $name: OssError = OssError::new($status, $code, $message, $ec);)*
     };
 }
 
-// Where a request goes.
+// Routing and storage.
 catalogue! {
     INVALID_BUCKET_NAME = 400 "InvalidBucketName" "The specified bucket is not valid." "";
     NO_SUCH_BUCKET = 404 "NoSuchBucket" "The specified bucket does not exist." "0015-00000101";
@@ -49,12 +140,12 @@ catalogue! {
     VALUE_TOO_LONG = 400 "FieldItemTooLong" "Your name of form field is too long." "";
     FIELDS_TOO_LARGE = 400 "MaxPOSTPreDataLengthExceededError" "Your POST request fields preceding the upload file were too large." "0006-00000112";
     BODY_TOO_LARGE = 400 "InvalidArgument" "Post body size must be less than 5G." "";
-    INCOMPLETE_BODY = 400 "IncompleteBody" "The body could not be read to its end." "";
+    INCOMPLETE_BODY = 400 "IncompleteBody" "The request body ended before it was complete." "";
     NO_LENGTH = 411 "MissingContentLength" "You must provide the Content-Length HTTP header." "";
     INVALID_DIGEST = 400 "InvalidDigest" "The Content-MD5 you specified was invalid." "";
 }
 
-// Who sent it.
+// Signatures of forms, and access rights.
 catalogue! {
     SIGNATURE_VERSION = 400 "InvalidArgument" "The signature version is invalid." "0002-00000701";
     NO_POLICY = 400 "InvalidArgument" "Post request policy is empty." "0002-00000702";
@@ -75,7 +166,7 @@ catalogue! {
     NO_RIGHT = 403 "AccessDenied" "You have no right to access this object because of bucket acl." "0003-00000001";
 }
 
-// Who signed it, when it is no form.
+// Signatures of all other requests.
 catalogue! {
     AUTHORIZATION = 400 "InvalidArgument" "Authorization header is invalid." "";
     TWO_SIGNATURES = 400 "InvalidArgument" "Authorization header and signature in the query must not be used at once." "";
@@ -86,7 +177,7 @@ catalogue! {
     REQUEST_SIGNATURE_V4_MISMATCH = 403 "SignatureDoesNotMatch" "The request signature we calculated does not match the signature you provided. Check your key and signing method." "0002-00000201";
 }
 
-// Uploads in parts.
+// Multipart uploads.
 catalogue! {
     NO_SUCH_UPLOAD = 404 "NoSuchUpload" "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed." "";
     PART_NUMBER = 400 "InvalidArgument" "Part number must be an integer between 1 and 10000, inclusive." "";
@@ -94,10 +185,10 @@ catalogue! {
     PART_ORDER = 400 "InvalidPartOrder" "The list of parts was not in ascending order. Parts list must specified in order by part number." "";
     PART_TOO_SMALL = 400 "EntityTooSmall" "Your proposed upload smaller than the minimum allowed size." "";
     MALFORMED_XML = 400 "MalformedXML" "The XML you provided was not well-formed or did not validate against our published schema." "";
-    TOO_MANY_UPLOADS = 500 "InternalError" "The emulator has too many uploads in parts under way." "";
+    TOO_MANY_UPLOADS = 500 "InternalError" "The emulator has too many multipart uploads in progress." "";
 }
 
-// The bucket.
+// Bucket settings and listings.
 catalogue! {
     NO_CORS = 404 "NoSuchCORSConfiguration" "The CORS Configuration does not exist." "";
     CORS_RULES = 400 "InvalidArgument" "The number of CORS rules should not exceed allowed limit of 10 rules." "";
@@ -106,7 +197,7 @@ catalogue! {
     CONTINUATION = 400 "InvalidArgument" "The continuation token provided is incorrect." "";
 }
 
-// The policy.
+// Policies, and the size of the file.
 catalogue! {
     POLICY = 400 "InvalidPolicyDocument" "Invalid Policy." "0006-00000201";
     POLICY_MEMBER = 400 "InvalidPolicyDocument" "Invalid Policy: Unexpected member." "0006-00000206";
@@ -128,7 +219,7 @@ catalogue! {
     TOO_SMALL = 400 "EntityTooSmall" "Your proposed upload smaller than the minimum allowed size." "0006-00000004";
 }
 
-// The object.
+// Object name, ACL, headers and metadata.
 catalogue! {
     OBJECT_NAME = 400 "InvalidObjectName" "The specified object is not valid." "";
     OBJECT_NAME_EMPTY = 400 "InvalidObjectName" "The Object name can not be empty." "";
@@ -142,7 +233,7 @@ catalogue! {
     ALREADY_EXISTS = 409 "FileAlreadyExists" "The object you specified already exists and can not be overwritten." "";
 }
 
-// The parameters of a callback.
+// Callback parameters.
 catalogue! {
     CALLBACK_LENGTH = 400 "InvalidArgument" "The length of callback exceed max value." "0007-00000001";
     CALLBACK_BASE64 = 400 "InvalidArgument" "The callback configuration is not base64 encoded." "0007-00000002";
@@ -172,7 +263,7 @@ catalogue! {
     CALLBACK_POLICY = 404 "BucketCallbackPolicyNotExist" "The bucket callback policy does not exist." "";
 }
 
-// What became of a callback. The numbers of the last three rows are not documented.
+// Failed callbacks. The object is stored, so the status is 203.
 catalogue! {
     CALLBACK_STATUS = 203 "CallbackFailed" "Error status : 502." "0007-00000203";
     CALLBACK_CONNECT = 203 "CallbackFailed" "Error status : -1.OSS can not connect to your callbackUrl, please check it." "0007-00000203";

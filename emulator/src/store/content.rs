@@ -1,6 +1,6 @@
-//! What is worked out while an object streams by.
+//! What both stores share: checksums and image properties of content, and their error.
 
-use std::io::{BufRead, Seek};
+use std::io::{self, BufRead, Seek};
 
 use crc::{CRC_64_XZ, Crc, Digest as CrcDigest, Table};
 use imagesize::{Compression, ImageType};
@@ -10,7 +10,7 @@ use crate::object::{Content, Image};
 
 static CRC: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_XZ);
 
-/// Size, MD5 and CRC-64 of what was written so far.
+/// Computes size, MD5 and CRC-64 of content as it is written.
 pub(super) struct Digest {
     size: u64,
     md5: Md5,
@@ -43,7 +43,8 @@ impl Digest {
     }
 }
 
-/// Reads the head of a file for what its image measures; nothing when it is none that OSS knows.
+/// Reads format and dimensions of an image. Returns `None` if the content is not in an image format
+/// that OSS recognizes.
 pub(super) fn measure(reader: &mut (impl BufRead + Seek)) -> Option<Image> {
     let kind = imagesize::reader_type(&mut *reader).ok()?;
     let format = match kind {
@@ -57,6 +58,7 @@ pub(super) fn measure(reader: &mut (impl BufRead + Seek)) -> Option<Image> {
         ImageType::Webp => "webp",
         _ => return None,
     };
+    // `reader_type` has consumed the magic bytes.
     reader.rewind().ok()?;
     let size = imagesize::reader_size(reader).ok()?;
     Some(Image {
@@ -64,6 +66,27 @@ pub(super) fn measure(reader: &mut (impl BufRead + Seek)) -> Option<Image> {
         height: size.height as u64,
         format: format.to_owned(),
     })
+}
+
+/// Error of an upload to a store.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    /// [`Sealed::commit`](super::Sealed::commit) was called without `overwrite`.
+    #[error("an object of this name exists")]
+    Exists,
+    #[error("the memory store is full")]
+    Full,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Runs blocking file operations on the blocking threads of tokio.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)?
 }
 
 #[cfg(test)]

@@ -1,0 +1,49 @@
+//! Encodings of object names: percent-encoding in URLs, and `encoding-type` in XML documents.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::{
+    errors::{self, OssError},
+    query::Query,
+    xml::printable,
+};
+
+/// Encodes everything but the unreserved characters of RFC 3986: letters, digits and `-._~`.
+pub(crate) const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// [`COMPONENT`] for a path: keeps slashes.
+pub(crate) const PATH: &AsciiSet = &COMPONENT.remove(b'/');
+
+/// How a response document represents object names, from the parameter `encoding-type`.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Encoding {
+    url: bool,
+}
+
+impl Encoding {
+    /// Reads `encoding-type`. `url` is the only value that OSS accepts.
+    pub(crate) fn of(query: &Query) -> Result<Self, OssError> {
+        match query.get("encoding-type") {
+            None | Some("") => Ok(Self::default()),
+            Some("url") => Ok(Self { url: true }),
+            Some(_) => Err(errors::ENCODING_TYPE),
+        }
+    }
+
+    /// The value of the element `EncodingType`, if the response has one.
+    pub(crate) fn name(self) -> Option<&'static str> {
+        self.url.then_some("url")
+    }
+
+    pub(crate) fn text(self, text: &str) -> String {
+        if self.url {
+            utf8_percent_encode(text, PATH).to_string()
+        } else {
+            printable(text).into_owned()
+        }
+    }
+}

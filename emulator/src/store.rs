@@ -1,0 +1,334 @@
+//! Object stores.
+//!
+//! [`ObjectStore`] dispatches to a store in memory or in a folder. An object is created in three
+//! steps: [`Upload`] receives content, [`Sealed`] holds complete content with its checksums, and
+//! [`Sealed::commit`] makes it an object. [`Sealed::into_part`] makes it a part of a multipart
+//! upload instead.
+
+mod content;
+mod folder;
+mod memory;
+mod parts;
+
+use std::{fmt, io, path::Path, sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use md5::{Digest as _, Md5};
+
+use crate::{
+    body::Stored,
+    object::{Content, Record},
+};
+use content::blocking;
+use folder::{FolderStore, FolderUpload};
+use memory::{MemoryStore, MemoryUpload};
+use parts::{Data, Sessions};
+use tower_aliyun_oss::protocol::Bucket;
+
+pub(crate) use content::StoreError;
+pub(crate) use parts::{Part, Session};
+
+/// The store of an emulator: in memory, or in a folder. Clones share their objects.
+///
+/// ```
+/// use aliyun_oss_emulator::ObjectStore;
+///
+/// let memory = ObjectStore::memory(64 * 1024 * 1024);
+/// let path = std::env::temp_dir().join("oss-emulator-example");
+/// let folder = ObjectStore::folder(&path)?;
+/// # drop((memory, folder));
+/// # std::fs::remove_dir_all(path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct ObjectStore {
+    kind: Kind,
+    sessions: Arc<Sessions>,
+}
+
+#[derive(Clone)]
+enum Kind {
+    Memory(Arc<MemoryStore>),
+    Folder(Arc<FolderStore>),
+}
+
+impl ObjectStore {
+    /// Creates a store in memory with a limit in bytes.
+    ///
+    /// Uploads in progress count. An upload that exceeds the limit fails with `InternalError`.
+    #[must_use]
+    pub fn memory(limit: u64) -> Self {
+        Self::of(Kind::Memory(Arc::new(MemoryStore::new(limit))))
+    }
+
+    /// Opens a store in a folder, and creates the folder if it does not exist.
+    ///
+    /// Only one process at a time may use the folder.
+    ///
+    /// An upload is written to a temporary file, which is synchronized and then renamed. So an
+    /// object is stored as a whole or not at all, even if the process or the machine fails, and a
+    /// confirmed upload is durable. Opening the store deletes what an earlier process did not
+    /// finish, including multipart uploads.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the folder cannot be created, read or written.
+    pub fn folder(path: impl AsRef<Path>) -> io::Result<Self> {
+        let store = FolderStore::open(path.as_ref())?;
+        Ok(Self::of(Kind::Folder(Arc::new(store))))
+    }
+
+    fn of(kind: Kind) -> Self {
+        let sessions = Arc::default();
+        Self { kind, sessions }
+    }
+
+    /// Returns the objects of a bucket, sorted by name.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the folder cannot be read.
+    pub async fn list(&self, bucket: &Bucket) -> io::Result<Vec<ObjectSummary>> {
+        let records = match &self.kind {
+            Kind::Memory(store) => store.list(bucket),
+            Kind::Folder(store) => {
+                let (store, bucket) = (store.clone(), bucket.clone());
+                blocking(move || store.list(&bucket)).await?
+            }
+        };
+        let mut list: Vec<_> = records.into_iter().map(ObjectSummary::of).collect();
+        list.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(list)
+    }
+
+    /// Returns an object with its content, if it exists.
+    pub(crate) async fn get(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+    ) -> io::Result<Option<(Record, Stored)>> {
+        match &self.kind {
+            Kind::Memory(store) => Ok(store
+                .get(bucket, key)
+                .map(|object| (object.record.clone(), Stored::Memory(object.chunks.clone())))),
+            Kind::Folder(store) => {
+                let (store, bucket, key) = (store.clone(), bucket.clone(), key.to_owned());
+                let found = blocking(move || store.get(&bucket, &key)).await?;
+                Ok(found.map(|(record, file)| (record, Stored::File(file))))
+            }
+        }
+    }
+
+    pub(crate) async fn contains(&self, bucket: &Bucket, key: &str) -> io::Result<bool> {
+        Ok(self.get(bucket, key).await?.is_some())
+    }
+
+    /// Removes an object, if it exists.
+    pub(crate) async fn remove(&self, bucket: &Bucket, key: &str) -> io::Result<()> {
+        match &self.kind {
+            Kind::Memory(store) => {
+                store.remove(bucket, key);
+                Ok(())
+            }
+            Kind::Folder(store) => {
+                let (store, bucket, key) = (store.clone(), bucket.clone(), key.to_owned());
+                blocking(move || store.remove(&bucket, &key)).await
+            }
+        }
+    }
+
+    /// The multipart uploads in progress.
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// Begins an upload. It is not visible before [`Sealed::commit`].
+    pub(crate) async fn begin(&self, bucket: &Bucket) -> io::Result<Upload> {
+        Ok(Upload(match &self.kind {
+            Kind::Memory(store) => UploadKind::Memory(MemoryUpload::new(store.clone(), bucket)),
+            Kind::Folder(store) => {
+                let (store, bucket) = (store.clone(), bucket.clone());
+                UploadKind::Folder(blocking(move || FolderUpload::begin(store, bucket)).await?)
+            }
+        }))
+    }
+
+    /// Joins parts in order. The parts remain usable, so that a failed completion can be repeated.
+    pub(crate) async fn join(&self, bucket: &Bucket, parts: Vec<Arc<Part>>) -> io::Result<Sealed> {
+        let (kind, bucket) = (self.kind.clone(), bucket.clone());
+        blocking(move || {
+            // Sessions belong to their store, so its parts are all of its kind.
+            let foreign = || io::Error::other("the part belongs to another store");
+            let kind = match kind {
+                Kind::Memory(store) => {
+                    let parts = parts.iter().map(|part| match &part.data {
+                        Data::Memory(part) => Ok(part),
+                        Data::Folder(_) => Err(foreign()),
+                    });
+                    let parts = parts.collect::<io::Result<Vec<_>>>()?;
+                    SealedKind::Memory(memory::Sealed::join(store, &bucket, parts))
+                }
+                Kind::Folder(store) => {
+                    let parts = parts.iter().map(|part| match &part.data {
+                        Data::Folder(part) => Ok(part),
+                        Data::Memory(_) => Err(foreign()),
+                    });
+                    let parts = parts.collect::<io::Result<Vec<_>>>()?;
+                    SealedKind::Folder(folder::Sealed::join(store, &bucket, parts)?)
+                }
+            };
+            let mut sealed = Sealed(kind);
+            // The ETag of a multipart object is computed from the MD5s of its parts.
+            let mut md5 = Md5::new();
+            for part in &parts {
+                md5.update(part.content.md5);
+            }
+            let content = sealed.content_mut();
+            content.md5 = md5.finalize().into();
+            content.parts = u16::try_from(parts.len()).ok();
+            Ok(sealed)
+        })
+        .await
+    }
+}
+
+impl fmt::Debug for ObjectStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Memory(store) => f.debug_tuple("Memory").field(&store.limit()).finish(),
+            Kind::Folder(store) => f.debug_tuple("Folder").field(&store.root()).finish(),
+        }
+    }
+}
+
+/// An entry of [`ObjectStore::list`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ObjectSummary {
+    key: String,
+    size: u64,
+    etag: String,
+    content_type: String,
+    storage_class: String,
+    last_modified: SystemTime,
+}
+
+impl ObjectSummary {
+    fn of(record: Record) -> Self {
+        Self {
+            size: record.content.size,
+            etag: record.content.etag(),
+            storage_class: record.description.storage_class().to_owned(),
+            last_modified: record.stored(),
+            key: record.description.key,
+            content_type: record.description.content_type,
+        }
+    }
+
+    /// Returns the full object name.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Returns the size in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Returns the ETag: upper-case hex without quotes.
+    #[must_use]
+    pub fn etag(&self) -> &str {
+        &self.etag
+    }
+
+    /// Returns the media type that the uploader sent.
+    #[must_use]
+    pub fn content_type(&self) -> &str {
+        &self.content_type
+    }
+
+    /// Returns the storage class, such as `Standard`.
+    #[must_use]
+    pub fn storage_class(&self) -> &str {
+        &self.storage_class
+    }
+
+    /// Returns the time at which the object was stored.
+    #[must_use]
+    pub fn last_modified(&self) -> SystemTime {
+        self.last_modified
+    }
+}
+
+/// An upload in progress. Dropping it discards the content.
+pub(crate) struct Upload(UploadKind);
+
+enum UploadKind {
+    Memory(MemoryUpload),
+    Folder(FolderUpload),
+}
+
+impl Upload {
+    pub(crate) async fn write(&mut self, data: Bytes) -> Result<(), StoreError> {
+        match &mut self.0 {
+            UploadKind::Memory(upload) => upload.write(&data),
+            UploadKind::Folder(upload) => Ok(upload.write(data).await?),
+        }
+    }
+
+    /// Ends the content, and reads its dimensions if it is an image.
+    pub(crate) async fn seal(self) -> Result<Sealed, StoreError> {
+        Ok(Sealed(match self.0 {
+            UploadKind::Memory(upload) => SealedKind::Memory(upload.seal()),
+            UploadKind::Folder(upload) => SealedKind::Folder(upload.seal().await?),
+        }))
+    }
+}
+
+/// Complete content that is not yet an object. Dropping it discards the content.
+pub(crate) struct Sealed(SealedKind);
+
+enum SealedKind {
+    Memory(memory::Sealed),
+    Folder(folder::Sealed),
+}
+
+impl Sealed {
+    pub(crate) fn content(&self) -> &Content {
+        match &self.0 {
+            SealedKind::Memory(sealed) => sealed.content(),
+            SealedKind::Folder(sealed) => sealed.content(),
+        }
+    }
+
+    fn content_mut(&mut self) -> &mut Content {
+        match &mut self.0 {
+            SealedKind::Memory(sealed) => sealed.content_mut(),
+            SealedKind::Folder(sealed) => sealed.content_mut(),
+        }
+    }
+
+    /// Makes the content an object, atomically. Without `overwrite`, fails if the object exists.
+    pub(crate) async fn commit(self, record: Record, overwrite: bool) -> Result<(), StoreError> {
+        match self.0 {
+            SealedKind::Memory(sealed) => sealed.commit(record, overwrite),
+            SealedKind::Folder(sealed) => {
+                // The outer error is that of the thread pool.
+                blocking(move || Ok(sealed.commit(&record, overwrite))).await?
+            }
+        }
+    }
+
+    /// Makes the content a part of a multipart upload.
+    pub(crate) fn into_part(self, at: SystemTime) -> Part {
+        Part {
+            content: self.content().clone(),
+            stored: at,
+            data: match self.0 {
+                SealedKind::Memory(sealed) => Data::Memory(sealed.into_part()),
+                SealedKind::Folder(sealed) => Data::Folder(sealed.into_part()),
+            },
+        }
+    }
+}
