@@ -12,13 +12,14 @@ use std::{
 };
 
 use crate::{
-    Emulator,
     access_key::AccessKey,
     bucket::HostedBucket,
     builder_error::EmulatorError,
     callback::{CallbackNetwork, Caller, SystemNetwork},
+    context::{Clock, Observer, RequestIds, Shared},
+    cors::MAX_RULES,
     report::UploadReport,
-    shared::{Clock, Observer, RequestIds, Shared},
+    service::Emulator,
     store::ObjectStore,
 };
 use tower_aliyun_oss::protocol::Region;
@@ -26,8 +27,6 @@ use tower_aliyun_oss::testing::CallbackSigner;
 
 /// What the memory store holds unless told otherwise.
 const DEFAULT_MEMORY: u64 = 256 * 1024 * 1024;
-/// OSS takes no more rules of CORS for one bucket.
-pub(crate) const MAX_RULES: usize = 10;
 
 /// The settings of an [`Emulator`].
 ///

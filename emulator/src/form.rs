@@ -1,4 +1,8 @@
-//! The form of an upload: its fields, in order, up to the file.
+//! The `multipart/form-data` body of `PostObject`.
+//!
+//! [`Reading`] parses the fields up to the file. [`FilePart`] then streams the file, so that
+//! signature and policy are checked before its content is read. The parser shares the body with
+//! the code that drains it: see [`Inbound`].
 
 use std::error::Error as _;
 
@@ -12,27 +16,28 @@ use crate::{
     inbound::{Inbound, InboundError},
 };
 
-/// The longest name of a field, in bytes.
+/// The longest field name, in bytes.
 const MAX_NAME: usize = 8 * 1024;
-/// The longest value of a field, in bytes.
+/// The longest field value, in bytes.
 const MAX_VALUE: usize = 2 * 1024 * 1024;
-/// All values before the file, in bytes.
+/// The total size of all values before the file, in bytes.
 const MAX_VALUES: usize = 8 * 1024 * 1024;
-/// What boundaries and part headers may add to them.
+/// What boundaries and part headers may take in addition, in bytes.
 const MAX_FRAMING: u64 = 1024 * 1024;
 
-/// The fields before the file.
+/// The fields before the file, in the order of the form.
 #[derive(Debug, Default)]
 pub(crate) struct Form(Vec<(String, String)>);
 
 impl Form {
-    /// The first value of a field. Names are compared without regard to case: the official samples write `signature`
-    /// beside `OSSAccessKeyId`.
+    /// Returns the first value of a field.
+    ///
+    /// Names are case-insensitive: the samples of OSS mix `signature` with `OSSAccessKeyId`.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.values(name).next()
     }
 
-    /// Every value of a field.
+    /// Returns every value of a field.
     pub(crate) fn values(&self, name: &str) -> impl Iterator<Item = &str> {
         self.0
             .iter()
@@ -40,7 +45,8 @@ impl Form {
             .map(|(_, value)| &**value)
     }
 
-    /// The headers of a request, which say of an object what fields do in a form.
+    /// Converts request headers to fields: `PutObject` describes an object by headers where a form
+    /// uses fields of the same names.
     pub(crate) fn of_headers(headers: &HeaderMap) -> Self {
         let fields = headers.iter().filter_map(|(name, value)| {
             let value = std::str::from_utf8(value.as_bytes()).ok()?;
@@ -49,7 +55,9 @@ impl Form {
         Self(fields.collect())
     }
 
-    /// The custom variables, names and values. Names are compared with regard to case, and the first value counts.
+    /// Returns the names and values of custom variables.
+    ///
+    /// Names are case-sensitive. If a name repeats, the first value applies.
     pub(crate) fn variables(&self) -> Vec<(String, String)> {
         let custom = self.0.iter().filter(|(name, _)| name.starts_with("x:"));
         custom.cloned().collect()
@@ -60,14 +68,14 @@ impl Form {
     }
 }
 
-/// A form that is read up to the content of its file.
+/// A form whose parts are read one after the other.
 pub(crate) struct Reading {
     multipart: Multipart<'static>,
     inbound: Inbound,
     strict: bool,
 }
 
-/// The part `file`, whose content follows.
+/// The part `file`, whose content has not been read.
 pub(crate) struct FilePart {
     field: Field<'static>,
     inbound: Inbound,
@@ -76,13 +84,17 @@ pub(crate) struct FilePart {
 }
 
 impl FilePart {
+    /// Reads the next chunk of the content.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, OssError> {
         chunk(&self.inbound, &mut self.field).await
     }
 }
 
 impl Reading {
-    /// `strict` refuses what the SDKs work around: a quoted boundary, and names without quotes.
+    /// Checks the content type.
+    ///
+    /// `strict` refuses well-formed multipart that the SDKs avoid for OSS: a quoted boundary, and
+    /// field names without quotes.
     pub(crate) fn new(
         headers: &HeaderMap,
         inbound: Inbound,
@@ -109,7 +121,7 @@ impl Reading {
         })
     }
 
-    /// The fields, and the file that ends them.
+    /// Reads the fields, and returns them with the file that follows.
     pub(crate) async fn fields(&mut self) -> Result<(Form, FilePart), OssError> {
         self.inbound.allow(MAX_VALUES as u64 + MAX_FRAMING);
         let mut form = Form::default();
@@ -121,6 +133,7 @@ impl Reading {
                     return Err(catalogue::NO_KEY);
                 }
                 let file = file_part(field, &self.inbound)?;
+                // From here on the size range of the policy limits what is read.
                 self.inbound.allow(u64::MAX);
                 return Ok((form, file));
             }
@@ -130,9 +143,12 @@ impl Reading {
         Err(catalogue::NO_FILE)
     }
 
-    /// Reads what follows the file. The samples of OSS have a `submit` there, so that one is let through, unread; any
-    /// other field should have come before.
+    /// Reads the parts after the file.
+    ///
+    /// A field `submit` is ignored, because the samples of OSS send one there. Any other field is
+    /// refused: it has to come before the file.
     pub(crate) async fn rest(mut self, file: FilePart) -> Result<(), OssError> {
+        // The parser yields the next part only after the field of the last one is dropped.
         drop(file);
         self.inbound.allow(MAX_FRAMING);
         while let Some(mut field) = self.next().await? {
@@ -159,6 +175,7 @@ impl Reading {
         if name.len() > MAX_NAME {
             return Err(catalogue::FIELD_TOO_LONG);
         }
+        // The parser accepts both forms and does not report which one it read.
         let disposition = field.headers().get(header::CONTENT_DISPOSITION);
         let quoted = |value: &header::HeaderValue| {
             let value = value.as_bytes();
@@ -211,7 +228,7 @@ fn file_part(field: Field<'static>, inbound: &Inbound) -> Result<FilePart, OssEr
     })
 }
 
-/// The parser's error, or the one that our own stream gave it.
+/// Maps an error of the parser. If [`Inbound`] caused it, that error decides.
 fn refusal(error: &multer::Error) -> OssError {
     let inbound = error
         .source()

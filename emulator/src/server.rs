@@ -11,7 +11,7 @@ use hyper_util::{
 use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service as _;
 
-use crate::{Emulator, call::ClientAddress};
+use crate::{context::ClientAddress, service::Emulator};
 
 /// How long a request may take to get its headers across.
 const HEADER_TIME: Duration = Duration::from_secs(30);

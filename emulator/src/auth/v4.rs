@@ -1,29 +1,25 @@
-//! Version 4: HMAC-SHA256 over the digest of the whole request but its body.
+//! Version 4: HMAC-SHA256 over the digest of the request without its body.
 
 use hmac::Mac as _;
 use jiff::{SignedDuration, Timestamp};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    MAX_LIFE, SKEW,
-    key::{ALGORITHM, Scope, derived, find, hmac_sha256, moment},
-    request::{SignedRequest, text},
-};
-use crate::{catalogue, error::OssError};
+use super::key::{ALGORITHM, MAX_LIFE, SKEW, Scope, derive, find, hmac_sha256, parse_time};
+use crate::{catalogue, context::RequestContext, error::OssError};
 
-/// Everything but letters, digits and `-._~`.
+/// Everything except letters, digits and `-._~` is encoded.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
-/// Of a path, slashes stay.
+/// In a path, `/` is not encoded either.
 const PATH: &AsciiSet = &ENCODED.remove(b'/');
 
 const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 
-/// A signature, wherever it was found.
+/// The parameters of a signature, from the header or the URL.
 struct Given<'a> {
     credential: &'a str,
     additional: &'a str,
@@ -32,8 +28,9 @@ struct Given<'a> {
     token: Option<&'a str>,
 }
 
-/// `Authorization: OSS4-HMAC-SHA256 Credential=…, AdditionalHeaders=…, Signature=…`, in any order.
-pub(super) fn in_header(request: &SignedRequest<'_>, parameters: &str) -> Result<(), OssError> {
+/// Verifies `Authorization: OSS4-HMAC-SHA256 Credential=…, AdditionalHeaders=…, Signature=…`, with
+/// the parameters in any order.
+pub(super) fn in_header(context: &RequestContext<'_>, parameters: &str) -> Result<(), OssError> {
     let get = |wanted: &str| {
         parameters
             .split(',')
@@ -41,28 +38,29 @@ pub(super) fn in_header(request: &SignedRequest<'_>, parameters: &str) -> Result
             .find(|(name, _)| *name == wanted)
             .map(|(_, value)| value)
     };
-    let date = text(request.headers(), "x-oss-date").ok_or(catalogue::NO_DATE)?;
+    let date = context.header("x-oss-date").ok_or(catalogue::NO_DATE)?;
     let given = Given {
         credential: get("Credential").ok_or(catalogue::AUTHORIZATION)?,
         additional: get("AdditionalHeaders").unwrap_or_default(),
         signature: get("Signature").ok_or(catalogue::AUTHORIZATION)?,
         date,
-        token: request.token_header(),
+        token: context.header("x-oss-security-token"),
     };
-    let payload = text(request.headers(), "x-oss-content-sha256");
+    let payload = context.header("x-oss-content-sha256");
+    // OSS accepts no other value: version 4 does not sign the body.
     if payload != Some(UNSIGNED_PAYLOAD) {
         return Err(catalogue::PAYLOAD_HASH);
     }
-    let age = age(request, date)?;
+    let age = age(context, date)?;
     if age.abs() > SKEW {
         return Err(catalogue::SIGNATURE_SKEWED);
     }
-    check(request, &given)
+    check(context, &given)
 }
 
-/// The same as parameters of the URL, and how long it is good for.
-pub(super) fn in_query(request: &SignedRequest<'_>) -> Result<(), OssError> {
-    let get = |name| request.query.get(name);
+/// Verifies the same parameters in the URL, where `x-oss-expires` limits the validity.
+pub(super) fn in_query(context: &RequestContext<'_>) -> Result<(), OssError> {
+    let get = |name| context.query.get(name);
     let needed = |name| get(name).ok_or(catalogue::QUERY_SIGNATURE);
     let given = Given {
         credential: needed("x-oss-credential")?,
@@ -77,36 +75,37 @@ pub(super) fn in_query(request: &SignedRequest<'_>) -> Result<(), OssError> {
     if life.is_zero() || life > MAX_LIFE {
         return Err(catalogue::QUERY_SIGNATURE);
     }
-    let age = age(request, given.date)?;
+    let age = age(context, given.date)?;
     if age < -SKEW {
         return Err(catalogue::SIGNATURE_SKEWED);
     }
     if age > life {
         return Err(catalogue::SIGNATURE_EXPIRED);
     }
-    check(request, &given)
+    check(context, &given)
 }
 
-fn age(request: &SignedRequest<'_>, date: &str) -> Result<SignedDuration, OssError> {
-    let (signed_at, _) = moment(date).ok_or(catalogue::NO_DATE)?;
-    let now = Timestamp::try_from(request.now).map_err(|_| catalogue::INTERNAL)?;
+/// Returns the time since signing; negative if it lies in the future.
+fn age(context: &RequestContext<'_>, date: &str) -> Result<SignedDuration, OssError> {
+    let (signed_at, _) = parse_time(date).ok_or(catalogue::NO_DATE)?;
+    let now = Timestamp::try_from(context.now).map_err(|_| catalogue::INTERNAL)?;
     Ok(now.duration_since(signed_at))
 }
 
-fn check(request: &SignedRequest<'_>, given: &Given<'_>) -> Result<(), OssError> {
+fn check(context: &RequestContext<'_>, given: &Given<'_>) -> Result<(), OssError> {
     let scope = Scope::parse(given.credential)?;
-    if scope.region != request.region.as_str() {
+    if scope.region != context.shared.region.as_str() {
         return Err(catalogue::CREDENTIAL.saying("Invalid signing region in the credential."));
     }
     if !given.date.starts_with(scope.day) {
         return Err(catalogue::CREDENTIAL_DATE);
     }
-    let key = find(request.keys, scope.id, given.token, request.now)?;
-    let canonical = canonical_request(request, given.additional)?;
+    let key = find(&context.shared.keys, scope.id, given.token, context.now)?;
+    let canonical = canonical_request(context, given.additional)?;
     let digest = base16ct::lower::encode_string(&Sha256::digest(&canonical));
     let (day, region, date) = (scope.day, scope.region, given.date);
     let text = format!("{ALGORITHM}\n{date}\n{day}/{region}/oss/aliyun_v4_request\n{digest}");
-    let mut mac = hmac_sha256(&derived(key, day, region)?)?;
+    let mut mac = hmac_sha256(&derive(key, day, region)?)?;
     mac.update(text.as_bytes());
     let signature = base16ct::lower::decode_vec(given.signature).unwrap_or_default();
     mac.verify_slice(&signature).map_err(|_| {
@@ -117,14 +116,15 @@ fn check(request: &SignedRequest<'_>, given: &Given<'_>) -> Result<(), OssError>
     })
 }
 
-fn canonical_request(request: &SignedRequest<'_>, additional: &str) -> Result<String, OssError> {
-    let (bucket, key) = (request.bucket()?, request.address.key()?);
-    let mut parameters: Vec<_> = request
+fn canonical_request(context: &RequestContext<'_>, additional: &str) -> Result<String, OssError> {
+    let (bucket, key) = (&context.bucket.name, context.address.key()?);
+    let mut parameters: Vec<_> = context
         .query
         .iter()
         .filter(|(name, _)| *name != "x-oss-signature")
         .map(|(name, value)| (encode(name), encode(value)))
         .collect();
+    // By the encoded names, not the decoded ones.
     parameters.sort_unstable();
     let parameters: Vec<_> = parameters
         .into_iter()
@@ -134,8 +134,10 @@ fn canonical_request(request: &SignedRequest<'_>, additional: &str) -> Result<St
         })
         .collect();
 
+    // A client names the headers that it signs in addition. One that was removed on the way is an
+    // error; the signature would not match either.
     let named: Vec<_> = additional.split(';').filter(|n| !n.is_empty()).collect();
-    let headers = request.headers();
+    let headers = context.headers();
     if named.iter().any(|name| !headers.contains_key(*name)) {
         return Err(catalogue::AUTHORIZATION);
     }
@@ -150,13 +152,15 @@ fn canonical_request(request: &SignedRequest<'_>, additional: &str) -> Result<St
     names.sort_unstable();
     let mut lines = String::new();
     for name in names {
-        let value = text(headers, name).unwrap_or_default();
+        let value = context.header(name).unwrap_or_default();
         lines.extend([name, ":", value.trim(), "\n"]);
     }
-    let method = request.method();
+    let method = &context.parts.method;
     let path = utf8_percent_encode(key, PATH);
     let query = parameters.join("&");
-    let payload = text(headers, "x-oss-content-sha256").unwrap_or(UNSIGNED_PAYLOAD);
+    let payload = context
+        .header("x-oss-content-sha256")
+        .unwrap_or(UNSIGNED_PAYLOAD);
     Ok(format!(
         "{method}\n/{bucket}/{path}\n{query}\n{lines}\n{additional}\n{payload}"
     ))

@@ -1,26 +1,35 @@
-//! `PutBucketCors`, `GetBucketCors` and `DeleteBucketCors`.
+//! `PutBucketCors`, `GetBucketCors` and `DeleteBucketCors`, and preflight requests.
+//!
+//! How a rule matches a request is in [`crate::cors`].
 
 use std::time::Duration;
 
-use http::{Method, Response};
+use http::{Method, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    body::EmulatorBody, builder::MAX_RULES, call::Call, catalogue, cors::CorsRule, documents,
-    error::OssError, put::no_content,
+    body::EmulatorBody,
+    catalogue,
+    context::RequestContext,
+    cors::{self, CorsRule, MAX_RULES},
+    documents,
+    error::OssError,
+    response,
 };
 
+/// The largest body of `PutBucketCors`, in bytes.
 const MAX_DOCUMENT: usize = 64 * 1024;
 
+/// The document of `PutBucketCors` and `GetBucketCors`.
 #[derive(Deserialize, Serialize)]
-struct Configuration {
+struct CorsConfiguration {
     #[serde(rename = "CORSRule", default)]
-    rules: Vec<Rule>,
+    rules: Vec<RuleDocument>,
 }
 
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Rule {
+struct RuleDocument {
     #[serde(default)]
     allowed_origin: Vec<String>,
     #[serde(default)]
@@ -33,47 +42,55 @@ struct Rule {
     max_age_seconds: Option<u32>,
 }
 
-/// Replaces the rules of the bucket.
-pub(crate) async fn put(call: &Call<'_>) -> Result<Response<EmulatorBody>, OssError> {
-    let document = call.document(MAX_DOCUMENT).await?;
-    let configuration: Configuration = documents::parse(&document)?;
+/// `OPTIONS`: responds to a preflight request.
+pub(super) fn preflight(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
+    let rules = context.shared.cors(&context.bucket.name);
+    let mut response = response::empty(StatusCode::OK);
+    *response.headers_mut() = cors::preflight(&rules, context.headers())?;
+    Ok(response)
+}
+
+/// `PutBucketCors`: replaces all rules of the bucket.
+pub(super) async fn put(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
+    let document = context.read_document(MAX_DOCUMENT).await?;
+    let configuration: CorsConfiguration = documents::parse(&document)?;
     if configuration.rules.is_empty() {
         return Err(catalogue::MALFORMED_XML);
     }
     if configuration.rules.len() > MAX_RULES {
         return Err(catalogue::CORS_RULES);
     }
-    let rules: Result<Vec<_>, _> = configuration.rules.iter().map(Rule::read).collect();
-    call.shared.set_cors(&call.bucket.name, rules?);
-    Ok(Response::new(EmulatorBody::empty()))
+    let rules = configuration.rules.iter().map(RuleDocument::to_rule);
+    let rules = rules.collect::<Result<Vec<_>, _>>()?;
+    context.shared.set_cors(&context.bucket.name, rules);
+    Ok(response::empty(StatusCode::OK))
 }
 
-/// The rules of the bucket, those it was built with included.
-pub(crate) fn get(call: &Call<'_>) -> Result<Response<EmulatorBody>, OssError> {
-    let rules = call.shared.cors(&call.bucket.name);
+/// `GetBucketCors`: returns the rules of the bucket, which may be those of the builder.
+pub(super) fn get(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
+    let bucket = &context.bucket.name;
+    let rules = context.shared.cors(bucket);
     if rules.is_empty() {
-        return Err(catalogue::NO_CORS.argument("BucketName", call.bucket.name.as_str()));
+        return Err(catalogue::NO_CORS.argument("BucketName", bucket.as_str()));
     }
-    let rules = rules.iter().map(Rule::of).collect();
-    documents::response("CORSConfiguration", &Configuration { rules })
+    let rules = rules.iter().map(RuleDocument::of).collect();
+    documents::response("CORSConfiguration", &CorsConfiguration { rules })
 }
 
-/// Leaves the bucket without rules.
-pub(crate) fn delete(call: &Call<'_>) -> Response<EmulatorBody> {
-    call.shared.set_cors(&call.bucket.name, Vec::new());
-    no_content()
+/// `DeleteBucketCors`: removes all rules of the bucket.
+pub(super) fn delete(context: &RequestContext<'_>) -> Response<EmulatorBody> {
+    context.shared.set_cors(&context.bucket.name, Vec::new());
+    response::empty(StatusCode::NO_CONTENT)
 }
 
-impl Rule {
-    fn read(&self) -> Result<CorsRule, OssError> {
+impl RuleDocument {
+    fn to_rule(&self) -> Result<CorsRule, OssError> {
         if self.allowed_origin.is_empty() || self.allowed_method.is_empty() {
             return Err(catalogue::MALFORMED_XML);
         }
-        let patterns = self.allowed_origin.iter().chain(&self.allowed_header);
-        if patterns
-            .into_iter()
-            .any(|text| text.matches('*').count() > 1)
-        {
+        // OSS allows one `*` per origin and header.
+        let mut patterns = self.allowed_origin.iter().chain(&self.allowed_header);
+        if patterns.any(|text| text.matches('*').count() > 1) {
             return Err(catalogue::MALFORMED_XML);
         }
         let mut rule = CorsRule::new();

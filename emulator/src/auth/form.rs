@@ -1,4 +1,4 @@
-//! Who signed a form, in versions 1 and 4.
+//! Signatures of forms, in versions 1 and 4. Both sign the Base64 of the policy.
 
 use std::time::SystemTime;
 
@@ -7,43 +7,34 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
 use sha1::Sha1;
 
-use super::{
-    MAX_LIFE, SKEW,
-    key::{ALGORITHM, Scope, derived, find, hmac_sha256, moment},
-};
-use crate::{access_key::AccessKey, catalogue, error::OssError, form::Form};
-use tower_aliyun_oss::protocol::Region;
+use super::key::{ALGORITHM, MAX_LIFE, SKEW, Scope, derive, find, hmac_sha256, parse_time};
+use crate::{catalogue, context::RequestContext, error::OssError, form::Form};
 
 /// A form whose policy was signed with a known key.
 pub(crate) struct Signed<'a> {
-    /// The policy as it was signed: Base64.
+    /// The signed policy, in Base64.
     pub(crate) policy: &'a str,
-    /// The fields that the policy itself must name.
+    /// The fields that the policy must contain conditions on.
     pub(crate) must_name: Vec<&'static str>,
+    /// The signing time. Version 1 has none.
     date: Option<Timestamp>,
 }
 
-/// The form's signer, or nobody if it does not carry any part of a signature.
+/// Verifies the signature of a form. Returns `None` if the form carries no part of one.
 pub(crate) fn verify<'a>(
+    context: &RequestContext<'_>,
     form: &'a Form,
-    keys: &'a [AccessKey],
-    region: &Region,
-    now: SystemTime,
 ) -> Result<Option<Signed<'a>>, OssError> {
     match form.get("x-oss-signature-version") {
-        None => v1(form, keys, now),
-        Some(ALGORITHM) => v4(form, keys, region, now).map(Some),
-        // How OSS signs forms with its second version is not public.
+        None => v1(context, form),
+        Some(ALGORITHM) => v4(context, form).map(Some),
+        // How version 2 signs forms is not documented.
         Some("OSS2") => Err(catalogue::NOT_IMPLEMENTED),
         Some(_) => Err(catalogue::SIGNATURE_VERSION),
     }
 }
 
-fn v1<'a>(
-    form: &'a Form,
-    keys: &'a [AccessKey],
-    now: SystemTime,
-) -> Result<Option<Signed<'a>>, OssError> {
+fn v1<'a>(context: &RequestContext<'_>, form: &'a Form) -> Result<Option<Signed<'a>>, OssError> {
     let id = form.get("OSSAccessKeyId");
     let policy = form.get("policy");
     let signature = form.get("Signature");
@@ -54,7 +45,7 @@ fn v1<'a>(
     let id = id.filter(|id| !id.is_empty());
     let id = id.ok_or(catalogue::NO_ACCESS_KEY_ID)?;
     let signature = present(signature)?;
-    let key = find(keys, id, token(form), now)?;
+    let key = find(&context.shared.keys, id, token(form), context.now)?;
 
     let mut mac = Hmac::<Sha1>::new_from_slice(key.secret()).map_err(|_| catalogue::INTERNAL)?;
     mac.update(policy.as_bytes());
@@ -68,34 +59,29 @@ fn v1<'a>(
     }))
 }
 
-fn v4<'a>(
-    form: &'a Form,
-    keys: &'a [AccessKey],
-    region: &Region,
-    now: SystemTime,
-) -> Result<Signed<'a>, OssError> {
+fn v4<'a>(context: &RequestContext<'_>, form: &'a Form) -> Result<Signed<'a>, OssError> {
     let policy = form.get("policy").ok_or(catalogue::NO_POLICY)?;
     let signature = present(form.get("x-oss-signature"))?;
     let credential = form.get("x-oss-credential").ok_or(catalogue::CREDENTIAL)?;
     let scope = Scope::parse(credential)?;
-    if scope.region != region.as_str() {
+    if scope.region != context.shared.region.as_str() {
         return Err(catalogue::CREDENTIAL.saying("Invalid signing region in x-oss-credential."));
     }
-    let date = form.get("x-oss-date").and_then(moment);
+    let date = form.get("x-oss-date").and_then(parse_time);
     let (date, day) = date.ok_or(catalogue::SIGNATURE_DATE)?;
     if day != scope.day {
         return Err(catalogue::CREDENTIAL_DATE);
     }
-    let key = find(keys, scope.id, token(form), now)?;
+    let key = find(&context.shared.keys, scope.id, token(form), context.now)?;
 
-    let derived = derived(key, scope.day, scope.region)?;
-    let mut mac = hmac_sha256(&derived)?;
+    let mut mac = hmac_sha256(&derive(key, scope.day, scope.region)?)?;
     mac.update(policy.as_bytes());
-    // Lower-case hex only, as OSS writes it.
+    // Only lower-case hex, as OSS writes it.
     let given = base16ct::lower::decode_vec(signature).unwrap_or_default();
     mac.verify_slice(&given)
         .map_err(|_| catalogue::SIGNATURE_MISMATCH)?;
 
+    // The signature covers the policy alone. Without a condition, a field could be exchanged.
     let mut must_name = vec!["x-oss-signature-version", "x-oss-credential", "x-oss-date"];
     if key.token().is_some() {
         must_name.push("x-oss-security-token");
@@ -108,7 +94,7 @@ fn v4<'a>(
 }
 
 impl Signed<'_> {
-    /// Whether the signature itself is of this time. Version 1 has no time of its own.
+    /// Checks the signing time, independently of the expiration of the policy. Version 1 has none.
     pub(crate) fn check_date(&self, now: SystemTime) -> Result<(), OssError> {
         let Some(date) = self.date else {
             return Ok(());
