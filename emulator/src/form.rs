@@ -1,6 +1,6 @@
 //! The `multipart/form-data` body of `PostObject`.
 //!
-//! [`Reading`] parses the fields up to the file. [`FilePart`] then streams the file, so that
+//! [`FormReader`] parses the fields up to the file. [`FilePart`] then streams the file, so that
 //! signature and policy are checked before its content is read. The parser shares the body with
 //! the code that drains it: see [`Inbound`].
 
@@ -69,7 +69,7 @@ impl Form {
 }
 
 /// A form whose parts are read one after the other.
-pub(crate) struct Reading {
+pub(crate) struct FormReader {
     multipart: Multipart<'static>,
     inbound: Inbound,
     strict: bool,
@@ -86,11 +86,11 @@ pub(crate) struct FilePart {
 impl FilePart {
     /// Reads the next chunk of the content.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, OssError> {
-        chunk(&self.inbound, &mut self.field).await
+        next_chunk(&self.inbound, &mut self.field).await
     }
 }
 
-impl Reading {
+impl FormReader {
     /// Checks the content type.
     ///
     /// `strict` refuses well-formed multipart that the SDKs avoid for OSS: a quoted boundary, and
@@ -122,12 +122,12 @@ impl Reading {
     }
 
     /// Reads the fields, and returns them with the file that follows.
-    pub(crate) async fn fields(&mut self) -> Result<(Form, FilePart), OssError> {
+    pub(crate) async fn read_fields(&mut self) -> Result<(Form, FilePart), OssError> {
         self.inbound.allow(MAX_VALUES as u64 + MAX_FRAMING);
         let mut form = Form::default();
         let mut total = 0_usize;
         while let Some(field) = self.next().await? {
-            let name = self.name_of(&field)?;
+            let name = self.checked_name(&field)?;
             if name.eq_ignore_ascii_case("file") {
                 if form.get("key").is_none() {
                     return Err(catalogue::NO_KEY);
@@ -137,7 +137,7 @@ impl Reading {
                 self.inbound.allow(u64::MAX);
                 return Ok((form, file));
             }
-            let value = value_of(field, &self.inbound, &mut total).await?;
+            let value = read_value(field, &self.inbound, &mut total).await?;
             form.0.push((name, value));
         }
         Err(catalogue::NO_FILE)
@@ -147,19 +147,19 @@ impl Reading {
     ///
     /// A field `submit` is ignored, because the samples of OSS send one there. Any other field is
     /// refused: it has to come before the file.
-    pub(crate) async fn rest(mut self, file: FilePart) -> Result<(), OssError> {
+    pub(crate) async fn read_rest(mut self, file: FilePart) -> Result<(), OssError> {
         // The parser yields the next part only after the field of the last one is dropped.
         drop(file);
         self.inbound.allow(MAX_FRAMING);
         while let Some(mut field) = self.next().await? {
-            let name = self.name_of(&field)?;
+            let name = self.checked_name(&field)?;
             if name.eq_ignore_ascii_case("file") {
                 return Err(catalogue::SEVERAL_FILES);
             }
             if !name.eq_ignore_ascii_case("submit") {
                 return Err(catalogue::MALFORMED_FORM);
             }
-            while chunk(&self.inbound, &mut field).await?.is_some() {}
+            while next_chunk(&self.inbound, &mut field).await?.is_some() {}
         }
         Ok(())
     }
@@ -169,7 +169,8 @@ impl Reading {
         next.map_err(|error| refusal(&error))
     }
 
-    fn name_of(&self, field: &Field<'_>) -> Result<String, OssError> {
+    /// Returns the name of a field, which must not be empty or too long.
+    fn checked_name(&self, field: &Field<'_>) -> Result<String, OssError> {
         let name = field.name().filter(|name| !name.is_empty());
         let name = name.ok_or(catalogue::NO_FIELD_NAME)?;
         if name.len() > MAX_NAME {
@@ -188,18 +189,18 @@ impl Reading {
     }
 }
 
-async fn chunk(inbound: &Inbound, field: &mut Field<'_>) -> Result<Option<Bytes>, OssError> {
+async fn next_chunk(inbound: &Inbound, field: &mut Field<'_>) -> Result<Option<Bytes>, OssError> {
     let chunk = inbound.parse(field.chunk()).await;
     chunk.map_err(|error| refusal(&error))
 }
 
-async fn value_of(
+async fn read_value(
     mut field: Field<'_>,
     inbound: &Inbound,
     total: &mut usize,
 ) -> Result<String, OssError> {
     let mut value = Vec::new();
-    while let Some(chunk) = chunk(inbound, &mut field).await? {
+    while let Some(chunk) = next_chunk(inbound, &mut field).await? {
         *total += chunk.len();
         if value.len() + chunk.len() > MAX_VALUE {
             return Err(catalogue::VALUE_TOO_LONG);

@@ -63,8 +63,8 @@
 //! * With version 1, `alibabacloud-oss-v2` sends the STS token as `security-token`, unsigned
 //!   (`signer/v1.py`).
 //! * `+` in a query is a space: the HTTP client of `oss2` sends `+` where `oss2` signed `%20`.
-//! * If the endpoint is an IP address, the SDKs put the bucket into the path. `ali-oss` puts it into
-//!   a `Host` that it derives itself (`lib/common/utils/createRequest.js`): see
+//! * If the endpoint is an IP address, the SDKs for Python put the bucket into the path. `ali-oss`
+//!   puts it into a `Host` that it derives itself (`lib/common/utils/createRequest.js`): see
 //!   [`EmulatorBuilder::domain`].
 //! * ETags in `CompleteMultipartUpload` come with or without quotes.
 //! * A failed callback, status 203, is not an error in either SDK for Python. `ali-oss` throws

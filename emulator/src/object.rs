@@ -39,13 +39,13 @@ pub(crate) struct Description {
 
 /// The object that an upload will create, before its content is known.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub(crate) struct NewObject {
     pub(crate) description: Description,
     /// Whether the upload fails if an object of this name exists.
     pub(crate) forbid_overwrite: bool,
 }
 
-impl Plan {
+impl NewObject {
     /// Reads the fields of a form. The ACL may come in a request header instead of a field.
     pub(crate) fn of(form: &Form, headers: &HeaderMap, file: &FilePart) -> Result<Self, OssError> {
         let key = form.get("key").unwrap_or_default();

@@ -11,11 +11,11 @@ use super::key::{ALGORITHM, MAX_LIFE, SKEW, Scope, derive, find, hmac_sha256, pa
 use crate::{catalogue, context::RequestContext, error::OssError, form::Form};
 
 /// A form whose policy was signed with a known key.
-pub(crate) struct Signed<'a> {
+pub(crate) struct SignedForm<'a> {
     /// The signed policy, in Base64.
     pub(crate) policy: &'a str,
     /// The fields that the policy must contain conditions on.
-    pub(crate) must_name: Vec<&'static str>,
+    pub(crate) required_conditions: Vec<&'static str>,
     /// The signing time. Version 1 has none.
     date: Option<Timestamp>,
 }
@@ -24,7 +24,7 @@ pub(crate) struct Signed<'a> {
 pub(crate) fn verify<'a>(
     context: &RequestContext<'_>,
     form: &'a Form,
-) -> Result<Option<Signed<'a>>, OssError> {
+) -> Result<Option<SignedForm<'a>>, OssError> {
     match form.get("x-oss-signature-version") {
         None => v1(context, form),
         Some(ALGORITHM) => v4(context, form).map(Some),
@@ -34,7 +34,10 @@ pub(crate) fn verify<'a>(
     }
 }
 
-fn v1<'a>(context: &RequestContext<'_>, form: &'a Form) -> Result<Option<Signed<'a>>, OssError> {
+fn v1<'a>(
+    context: &RequestContext<'_>,
+    form: &'a Form,
+) -> Result<Option<SignedForm<'a>>, OssError> {
     let id = form.get("OSSAccessKeyId");
     let policy = form.get("policy");
     let signature = form.get("Signature");
@@ -52,14 +55,14 @@ fn v1<'a>(context: &RequestContext<'_>, form: &'a Form) -> Result<Option<Signed<
     let given = STANDARD.decode(signature).unwrap_or_default();
     mac.verify_slice(&given)
         .map_err(|_| catalogue::SIGNATURE_MISMATCH)?;
-    Ok(Some(Signed {
+    Ok(Some(SignedForm {
         policy,
-        must_name: Vec::new(),
+        required_conditions: Vec::new(),
         date: None,
     }))
 }
 
-fn v4<'a>(context: &RequestContext<'_>, form: &'a Form) -> Result<Signed<'a>, OssError> {
+fn v4<'a>(context: &RequestContext<'_>, form: &'a Form) -> Result<SignedForm<'a>, OssError> {
     let policy = form.get("policy").ok_or(catalogue::NO_POLICY)?;
     let signature = present(form.get("x-oss-signature"))?;
     let credential = form.get("x-oss-credential").ok_or(catalogue::CREDENTIAL)?;
@@ -81,19 +84,20 @@ fn v4<'a>(context: &RequestContext<'_>, form: &'a Form) -> Result<Signed<'a>, Os
     mac.verify_slice(&given)
         .map_err(|_| catalogue::SIGNATURE_MISMATCH)?;
 
-    // The signature covers the policy alone. Without a condition, a field could be exchanged.
-    let mut must_name = vec!["x-oss-signature-version", "x-oss-credential", "x-oss-date"];
+    // The signature covers the policy alone. Without these conditions, a client could change the
+    // fields after signing.
+    let mut required_conditions = vec!["x-oss-signature-version", "x-oss-credential", "x-oss-date"];
     if key.token().is_some() {
-        must_name.push("x-oss-security-token");
+        required_conditions.push("x-oss-security-token");
     }
-    Ok(Signed {
+    Ok(SignedForm {
         policy,
-        must_name,
+        required_conditions,
         date: Some(date),
     })
 }
 
-impl Signed<'_> {
+impl SignedForm<'_> {
     /// Checks the signing time, independently of the expiration of the policy. Version 1 has none.
     pub(crate) fn check_date(&self, now: SystemTime) -> Result<(), OssError> {
         let Some(date) = self.date else {

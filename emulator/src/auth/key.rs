@@ -81,7 +81,7 @@ pub(super) fn find<'a>(
 ) -> Result<&'a AccessKey, OssError> {
     let key = keys.iter().find(|key| key.id() == id);
     let key = key.ok_or(catalogue::UNKNOWN_ACCESS_KEY)?;
-    // Some clients send an empty token with a long-term key.
+    // An empty token counts as none.
     let given = token.filter(|token| !token.is_empty());
     match (key.token(), given) {
         (None, None) => Ok(key),

@@ -16,7 +16,7 @@ use crate::{
     context::{RequestContext, Shared, store_refusal},
     documents::{Encoding, NAME},
     error::OssError,
-    object::{Plan, Record},
+    object::{NewObject, Record},
     report::{UploadReport, UploadStep},
     response,
     store::Sealed,
@@ -29,7 +29,7 @@ pub(super) struct Commit {
     shared: Arc<Shared>,
     bucket: Bucket,
     operation: &'static str,
-    plan: Plan,
+    object: NewObject,
     sealed: Sealed,
     directive: Option<Directive>,
     success: Success,
@@ -67,7 +67,7 @@ impl Commit {
     pub(super) fn new(
         context: &RequestContext<'_>,
         operation: &'static str,
-        plan: Plan,
+        object: NewObject,
         sealed: Sealed,
         directive: Option<Directive>,
         success: Success,
@@ -79,7 +79,7 @@ impl Commit {
             shared: context.shared.clone(),
             bucket: context.bucket.name.clone(),
             operation,
-            plan,
+            object,
             sealed,
             directive,
             success,
@@ -117,8 +117,8 @@ impl Commit {
     ) -> Result<Response<EmulatorBody>, OssError> {
         let shared = &self.shared;
         let content = self.sealed.content().clone();
-        let record = Record::new(self.plan.description, content, self.received);
-        let overwrite = !self.plan.forbid_overwrite;
+        let record = Record::new(self.object.description, content, self.received);
+        let overwrite = !self.object.forbid_overwrite;
         let stored = self.sealed.commit(record.clone(), overwrite).await;
         if let Err(error) = stored {
             if let Some(undo) = self.undo {
@@ -190,18 +190,18 @@ pub(super) fn report_callback(directive: Option<&Directive>, report: &mut Upload
     }
 }
 
-/// Refuses an upload that must not overwrite, before its content is read.
+/// Refuses an upload that must not overwrite an existing object, before its content is read.
 ///
 /// [`Sealed::commit`] checks again, because another upload may finish first.
 pub(super) async fn check_overwrite(
     context: &RequestContext<'_>,
-    plan: &Plan,
+    object: &NewObject,
 ) -> Result<(), OssError> {
-    if !plan.forbid_overwrite {
+    if !object.forbid_overwrite {
         return Ok(());
     }
     let store = &context.shared.store;
-    let exists = store.contains(&context.bucket.name, &plan.description.key);
+    let exists = store.contains(&context.bucket.name, &object.description.key);
     match exists.await {
         Ok(false) => Ok(()),
         Ok(true) => Err(catalogue::ALREADY_EXISTS),

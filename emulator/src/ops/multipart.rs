@@ -24,7 +24,7 @@ use crate::{
     context::{RequestContext, store_refusal},
     documents::{self, Encoding},
     error::OssError,
-    object::{Plan, Record},
+    object::{NewObject, Record},
     report::{UploadReport, UploadStep},
     response::{self, insert_checksums, iso8601},
     store::{Part, Session},
@@ -56,7 +56,7 @@ struct Initiated<'a> {
 pub(super) fn initiate(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
     let key = context.address.key()?;
     let encoding = Encoding::of(context.query)?;
-    let plan = Plan::of_request(key, context.headers())?;
+    let object = NewObject::of_request(key, context.headers())?;
     // Random, so that it cannot be guessed: in a bucket open for writing, the id is all that a
     // client needs to add parts to an upload.
     let mut id = [0; 16];
@@ -64,8 +64,8 @@ pub(super) fn initiate(context: &RequestContext<'_>) -> Result<Response<Emulator
     let id = base16ct::upper::encode_string(&id);
     let session = Session {
         bucket: context.bucket.name.clone(),
-        description: plan.description,
-        forbid_overwrite: plan.forbid_overwrite,
+        description: object.description,
+        forbid_overwrite: object.forbid_overwrite,
         parts: BTreeMap::new(),
     };
     if !context.shared.store.sessions().begin(&id, session) {
@@ -222,11 +222,11 @@ async fn join_parts(
         select(&session, &documents::parse(&document)?)?
     };
     check_sizes(&parts)?;
-    let plan = Plan {
+    let object = NewObject {
         description: session.description,
         forbid_overwrite,
     };
-    commit::check_overwrite(context, &plan).await?;
+    commit::check_overwrite(context, &object).await?;
 
     let bucket = &context.bucket.name;
     let sealed = context.shared.store.join(bucket, parts).await;
@@ -234,7 +234,7 @@ async fn join_parts(
     report.steps.push(UploadStep::Size);
     // Of concurrent requests that complete the same upload, one takes it and the others fail.
     let sessions = context.shared.store.sessions();
-    let taken = sessions.take(id, bucket, &plan.description.key);
+    let taken = sessions.take(id, bucket, &object.description.key);
     let taken = taken.ok_or(catalogue::NO_SUCH_UPLOAD)?;
     let (shared, id) = (context.shared.clone(), id.to_owned());
     let success = Success::Document {
@@ -242,7 +242,7 @@ async fn join_parts(
         root: "CompleteMultipartUploadResult",
         encoding,
     };
-    let commit = Commit::new(context, COMPLETE, plan, sealed, directive, success);
+    let commit = Commit::new(context, COMPLETE, object, sealed, directive, success);
     // If the store fails, the client can complete the upload again.
     Ok(commit.on_failure(move || shared.store.sessions().put_back(&id, taken)))
 }

@@ -17,9 +17,9 @@ use crate::{
     context::{RequestContext, store_refusal},
     documents::Encoding,
     error::OssError,
-    form::{FilePart, Form, Reading},
+    form::{FilePart, Form, FormReader},
     inbound::MAX_BODY,
-    object::Plan,
+    object::NewObject,
     policy::{Policy, check_conditions, check_names},
     report::{UploadReport, UploadStep},
     store::Sealed,
@@ -43,23 +43,23 @@ async fn receive(
     context.check_length(catalogue::BODY_TOO_LARGE)?;
     let inbound = context.inbound.clone();
     let strict = context.shared.strict_multipart;
-    let mut reading = Reading::new(context.headers(), inbound, strict)?;
-    let (form, mut file) = reading.fields().await?;
+    let mut reader = FormReader::new(context.headers(), inbound, strict)?;
+    let (form, mut file) = reader.read_fields().await?;
     report.form(&form, &file.name);
 
     let size_range = check_policy(context, &form, report)?;
     let directive = callback_of_form(context, &form).await?;
     commit::report_callback(directive.as_ref(), report);
-    let plan = Plan::of(&form, context.headers(), &file)?;
-    commit::check_overwrite(context, &plan).await?;
+    let object = NewObject::of(&form, context.headers(), &file)?;
+    commit::check_overwrite(context, &object).await?;
 
     let sealed = store_file(context, &mut file, size_range).await?;
-    reading.rest(file).await?;
+    reader.read_rest(file).await?;
     check_digest(context).await?;
     report.steps.push(UploadStep::Size);
     let success = success_of(&form);
     Ok(Commit::new(
-        context, OPERATION, plan, sealed, directive, success,
+        context, OPERATION, object, sealed, directive, success,
     ))
 }
 
@@ -82,7 +82,7 @@ fn check_policy(
     policy.check_expiration(context.now)?;
     signed.check_date(context.now)?;
     report.steps.push(UploadStep::Expiry);
-    check_names(&policy, &signed.must_name)?;
+    check_names(&policy, &signed.required_conditions)?;
     check_conditions(&policy, form, &context.bucket.name)?;
     report.steps.push(UploadStep::Conditions);
     Ok(policy.size())

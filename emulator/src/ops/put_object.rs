@@ -8,7 +8,7 @@ use crate::{
     catalogue,
     context::RequestContext,
     error::OssError,
-    object::Plan,
+    object::NewObject,
     report::{UploadReport, UploadStep},
 };
 
@@ -31,12 +31,12 @@ async fn receive(
         return Err(catalogue::NOT_IMPLEMENTED);
     }
     let directive = commit::callback_of_request(context, report).await?;
-    let plan = Plan::of_request(context.address.key()?, context.headers())?;
-    commit::check_overwrite(context, &plan).await?;
+    let object = NewObject::of_request(context.address.key()?, context.headers())?;
+    commit::check_overwrite(context, &object).await?;
     let sealed = context.read_object().await?;
     report.steps.push(UploadStep::Size);
     let success = Success::Status(StatusCode::OK);
     Ok(Commit::new(
-        context, OPERATION, plan, sealed, directive, success,
+        context, OPERATION, object, sealed, directive, success,
     ))
 }
