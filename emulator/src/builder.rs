@@ -12,12 +12,13 @@ use std::{
 };
 
 use crate::{
-    Emulator,
     access_key::AccessKey,
     bucket::HostedBucket,
     callback::{CallbackNetwork, Caller, SystemNetwork},
+    context::{Clock, Observer, RequestIds, Shared},
+    cors::MAX_RULES,
     report::UploadReport,
-    shared::{Clock, Observer, RequestIds, Shared},
+    service::Emulator,
     store::ObjectStore,
 };
 use tower_aliyun_oss::{
@@ -27,8 +28,6 @@ use tower_aliyun_oss::{
 
 /// Limit of the default memory store, in bytes.
 const DEFAULT_MEMORY: u64 = 256 * 1024 * 1024;
-/// OSS accepts at most this many CORS rules per bucket.
-pub(crate) const MAX_RULES: usize = 10;
 
 /// Builder of an [`Emulator`].
 ///

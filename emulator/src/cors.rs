@@ -1,15 +1,21 @@
-//! Which pages may talk to a bucket.
+//! CORS: the rules of a bucket, and how they match a request.
+//!
+//! The rules come from the builder, or from `PutBucketCors` in `ops/bucket_cors.rs`.
 
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, header};
 
-use crate::{catalogue, error::OssError};
+use crate::errors::{self, OssError};
 
-/// A rule of CORS, as `PutBucketCors` sets them: the first that fits a request counts.
+/// The most rules that OSS accepts for one bucket.
+pub(crate) const MAX_RULES: usize = 10;
+
+/// A CORS rule of a bucket, as `PutBucketCors` sets them. The first rule that matches a request
+/// applies.
 ///
-/// An origin or a header may hold one `*`, which stands for anything. Names of headers are compared without regard to
-/// case.
+/// An origin or a header may contain one `*`, which matches any text. Header names are compared
+/// case-insensitively.
 ///
 /// ```
 /// use std::time::Duration;
@@ -24,7 +30,7 @@ use crate::{catalogue, error::OssError};
 /// # let _ = rule;
 /// ```
 #[derive(Clone, Debug, Default)]
-#[must_use = "a rule does nothing until a bucket has it"]
+#[must_use = "a rule has no effect until it is added to a bucket"]
 pub struct CorsRule {
     pub(crate) origins: Vec<Box<str>>,
     pub(crate) methods: Vec<Method>,
@@ -34,12 +40,13 @@ pub struct CorsRule {
 }
 
 impl CorsRule {
-    /// A rule that fits nothing yet.
+    /// Creates a rule that matches no request: add origins and methods to it.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Every page may upload and read, and sees `ETag`, `x-oss-request-id` and `x-oss-hash-crc64ecma`: for development.
+    /// Creates a rule for development: any page may upload by form and read, and sees `ETag`,
+    /// `x-oss-request-id` and `x-oss-hash-crc64ecma`.
     pub fn any_origin() -> Self {
         let rule = Self::new().allow_origin("*").allow_header("*");
         [Method::GET, Method::HEAD, Method::POST]
@@ -50,64 +57,72 @@ impl CorsRule {
             .expose_header("x-oss-hash-crc64ecma")
     }
 
-    /// Adds an origin, such as `http://127.0.0.1:8080`.
+    /// Adds an allowed origin, such as `http://127.0.0.1:8080`.
     pub fn allow_origin(mut self, origin: &str) -> Self {
         self.origins.push(origin.into());
         self
     }
 
-    /// Adds a method.
+    /// Adds an allowed method.
     pub fn allow_method(mut self, method: Method) -> Self {
         self.methods.push(method);
         self
     }
 
-    /// Adds a header that a page may send.
+    /// Adds a request header that a page may send.
     pub fn allow_header(mut self, header: &str) -> Self {
         self.headers.push(header.into());
         self
     }
 
-    /// Adds a header that a page may see.
+    /// Adds a response header that a page may read.
     pub fn expose_header(mut self, header: &str) -> Self {
         self.exposed.push(header.into());
         self
     }
 
-    /// How long a browser may remember the answer, in whole seconds.
+    /// Sets how long a browser may cache the response to a preflight, in whole seconds.
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age);
         self
     }
 
-    fn fits(&self, origin: &str, method: &str, headers: &[&str]) -> bool {
-        self.origins.iter().any(|rule| matches(rule, origin))
+    fn matches(&self, origin: &str, method: &str, headers: &[&str]) -> bool {
+        self.origins
+            .iter()
+            .any(|rule| pattern_matches(rule, origin))
             && self.methods.iter().any(|rule| rule.as_str() == method)
             && headers.iter().all(|header| {
                 let header = header.to_ascii_lowercase();
                 let mut rules = self.headers.iter();
-                rules.any(|rule| matches(&rule.to_ascii_lowercase(), &header))
+                rules.any(|rule| pattern_matches(&rule.to_ascii_lowercase(), &header))
             })
     }
 
-    /// What a page needs to read an answer.
-    fn simple(&self, origin: &HeaderValue) -> HeaderMap {
-        let mut answer = HeaderMap::new();
-        answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        answer.insert(header::VARY, HeaderValue::from_static("Origin"));
+    /// Returns the headers that let a page of this origin read a response.
+    fn response_headers(&self, origin: &HeaderValue) -> HeaderMap {
+        let mut response = HeaderMap::new();
+        response.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        // The response depends on the origin, so a cache must not serve it to another.
+        response.insert(header::VARY, HeaderValue::from_static("Origin"));
         let methods = self.methods.iter().map(Method::as_str);
-        insert(&mut answer, header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+        insert_list(&mut response, header::ACCESS_CONTROL_ALLOW_METHODS, methods);
         let exposed = self.exposed.iter().map(|name| &**name);
-        insert(&mut answer, header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+        insert_list(
+            &mut response,
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            exposed,
+        );
         if let Some(age) = self.max_age {
-            answer.insert(header::ACCESS_CONTROL_MAX_AGE, age.as_secs().into());
+            response.insert(header::ACCESS_CONTROL_MAX_AGE, age.as_secs().into());
         }
-        answer
+        response
     }
 }
 
-fn insert<'a>(
-    answer: &mut HeaderMap,
+/// Inserts a comma-separated list, unless it is empty.
+fn insert_list<'a>(
+    response: &mut HeaderMap,
     name: http::HeaderName,
     values: impl Iterator<Item = &'a str>,
 ) {
@@ -115,15 +130,16 @@ fn insert<'a>(
     if let Ok(value) = list.parse::<HeaderValue>()
         && !value.is_empty()
     {
-        answer.insert(name, value);
+        response.insert(name, value);
     }
 }
 
-/// Whether a text is what a rule says, in which one `*` stands for anything.
-fn matches(rule: &str, text: &str) -> bool {
-    match rule.split_once('*') {
-        None => rule == text,
+/// Whether `text` matches `pattern`, in which the first `*` matches any text.
+fn pattern_matches(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
         Some((before, after)) => {
+            // Both ends must not overlap: `a*a` does not match `a`.
             text.len() >= before.len() + after.len()
                 && text.starts_with(before)
                 && text.ends_with(after)
@@ -131,37 +147,35 @@ fn matches(rule: &str, text: &str) -> bool {
     }
 }
 
-/// The headers of the answer to `OPTIONS`.
+/// Returns the headers of the response to a preflight request, or the error of OSS.
 pub(crate) fn preflight(rules: &[CorsRule], request: &HeaderMap) -> Result<HeaderMap, OssError> {
     let text = |name| request.get(name).and_then(|value| value.to_str().ok());
-    let origin = request
-        .get(header::ORIGIN)
-        .ok_or(catalogue::CORS_NO_ORIGIN)?;
-    let method = text(header::ACCESS_CONTROL_REQUEST_METHOD).ok_or(catalogue::CORS_NO_METHOD)?;
+    let origin = request.get(header::ORIGIN).ok_or(errors::CORS_NO_ORIGIN)?;
+    let method = text(header::ACCESS_CONTROL_REQUEST_METHOD).ok_or(errors::CORS_NO_METHOD)?;
     if rules.is_empty() {
-        return Err(catalogue::CORS_DISABLED);
+        return Err(errors::CORS_DISABLED);
     }
-    let asked = text(header::ACCESS_CONTROL_REQUEST_HEADERS).unwrap_or_default();
-    let headers: Vec<_> = asked
+    let headers = text(header::ACCESS_CONTROL_REQUEST_HEADERS).unwrap_or_default();
+    let headers: Vec<_> = headers
         .split(',')
         .map(str::trim)
         .filter(|name| !name.is_empty())
         .collect();
-    let origin_text = origin.to_str().map_err(|_| catalogue::CORS_REFUSED)?;
+    let origin_text = origin.to_str().map_err(|_| errors::CORS_REFUSED)?;
     let rule = rules
         .iter()
-        .find(|rule| rule.fits(origin_text, method, &headers))
-        .ok_or(catalogue::CORS_REFUSED)?;
-    let mut answer = rule.simple(origin);
-    insert(
-        &mut answer,
-        header::ACCESS_CONTROL_ALLOW_HEADERS,
-        headers.into_iter(),
-    );
-    Ok(answer)
+        .find(|rule| rule.matches(origin_text, method, &headers))
+        .ok_or(errors::CORS_REFUSED)?;
+    let mut response = rule.response_headers(origin);
+    let name = header::ACCESS_CONTROL_ALLOW_HEADERS;
+    insert_list(&mut response, name, headers.into_iter());
+    Ok(response)
 }
 
-/// The headers of any other answer; none when no rule fits, and the request is processed all the same.
+/// Returns the CORS headers of any other response.
+///
+/// They are empty if no rule matches. The request is processed in any case: it is the browser that
+/// enforces CORS.
 pub(crate) fn simple(rules: &[CorsRule], method: &Method, request: &HeaderMap) -> HeaderMap {
     let Some(origin) = request.get(header::ORIGIN) else {
         return HeaderMap::new();
@@ -169,8 +183,8 @@ pub(crate) fn simple(rules: &[CorsRule], method: &Method, request: &HeaderMap) -
     let text = origin.to_str().unwrap_or_default();
     let rule = rules
         .iter()
-        .find(|rule| rule.fits(text, method.as_str(), &[]));
-    rule.map_or_else(HeaderMap::new, |rule| rule.simple(origin))
+        .find(|rule| rule.matches(text, method.as_str(), &[]));
+    rule.map_or_else(HeaderMap::new, |rule| rule.response_headers(origin))
 }
 
 #[cfg(test)]
@@ -188,7 +202,7 @@ mod tests {
             ("http://a", "http://a", true),
             ("http://a", "http://ab", false),
         ] {
-            assert_eq!(matches(rule, text), fits, "{rule} {text}");
+            assert_eq!(pattern_matches(rule, text), fits, "{rule} {text}");
         }
     }
 }

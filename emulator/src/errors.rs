@@ -49,12 +49,6 @@ impl OssError {
         self
     }
 
-    /// The former name of [`with_message`](Self::with_message).
-    #[must_use]
-    pub(crate) fn saying(self, message: impl Into<Cow<'static, str>>) -> Self {
-        self.with_message(message)
-    }
-
     /// Adds `ArgumentName` and `ArgumentValue`.
     #[must_use]
     pub(crate) fn argument(self, name: &'static str, value: impl Into<String>) -> Self {

@@ -1,4 +1,8 @@
-//! The form of an upload: its fields, in order, up to the file.
+//! The `multipart/form-data` body of `PostObject`.
+//!
+//! [`FormReader`] parses the fields up to the file. [`FilePart`] then streams the file, so that
+//! signature and policy are checked before its content is read. The parser shares the body with
+//! the code that drains it: see [`Inbound`].
 
 use std::error::Error as _;
 
@@ -7,32 +11,32 @@ use http::{HeaderMap, header};
 use multer::{Field, Multipart};
 
 use crate::{
-    catalogue,
-    error::OssError,
-    inbound::{Inbound, InboundError},
+    body::{Inbound, InboundError},
+    errors::{self, OssError},
 };
 
-/// The longest name of a field, in bytes.
+/// The longest field name, in bytes.
 const MAX_NAME: usize = 8 * 1024;
-/// The longest value of a field, in bytes.
+/// The longest field value, in bytes.
 const MAX_VALUE: usize = 2 * 1024 * 1024;
-/// All values before the file, in bytes.
+/// The total size of all values before the file, in bytes.
 const MAX_VALUES: usize = 8 * 1024 * 1024;
-/// What boundaries and part headers may add to them.
+/// What boundaries and part headers may take in addition, in bytes.
 const MAX_FRAMING: u64 = 1024 * 1024;
 
-/// The fields before the file.
+/// The fields before the file, in the order of the form.
 #[derive(Debug, Default)]
 pub(crate) struct Form(Vec<(String, String)>);
 
 impl Form {
-    /// The first value of a field. Names are compared without regard to case: the official samples write `signature`
-    /// beside `OSSAccessKeyId`.
+    /// Returns the first value of a field.
+    ///
+    /// Names are case-insensitive: the samples of OSS mix `signature` with `OSSAccessKeyId`.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.values(name).next()
     }
 
-    /// Every value of a field.
+    /// Returns every value of a field.
     pub(crate) fn values(&self, name: &str) -> impl Iterator<Item = &str> {
         self.0
             .iter()
@@ -40,7 +44,8 @@ impl Form {
             .map(|(_, value)| &**value)
     }
 
-    /// The headers of a request, which say of an object what fields do in a form.
+    /// Converts request headers to fields: `PutObject` describes an object by headers where a form
+    /// uses fields of the same names.
     pub(crate) fn of_headers(headers: &HeaderMap) -> Self {
         let fields = headers.iter().filter_map(|(name, value)| {
             let value = std::str::from_utf8(value.as_bytes()).ok()?;
@@ -49,7 +54,9 @@ impl Form {
         Self(fields.collect())
     }
 
-    /// The custom variables, names and values. Names are compared with regard to case, and the first value counts.
+    /// Returns the names and values of custom variables.
+    ///
+    /// Names are case-sensitive. If a name repeats, the first value applies.
     pub(crate) fn variables(&self) -> Vec<(String, String)> {
         let custom = self.0.iter().filter(|(name, _)| name.starts_with("x:"));
         custom.cloned().collect()
@@ -60,14 +67,14 @@ impl Form {
     }
 }
 
-/// A form that is read up to the content of its file.
-pub(crate) struct Reading {
+/// A form whose parts are read one after the other.
+pub(crate) struct FormReader {
     multipart: Multipart<'static>,
     inbound: Inbound,
     strict: bool,
 }
 
-/// The part `file`, whose content follows.
+/// The part `file`, whose content has not been read.
 pub(crate) struct FilePart {
     field: Field<'static>,
     inbound: Inbound,
@@ -76,13 +83,17 @@ pub(crate) struct FilePart {
 }
 
 impl FilePart {
+    /// Reads the next chunk of the content.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, OssError> {
-        chunk(&self.inbound, &mut self.field).await
+        next_chunk(&self.inbound, &mut self.field).await
     }
 }
 
-impl Reading {
-    /// `strict` refuses what the SDKs work around: a quoted boundary, and names without quotes.
+impl FormReader {
+    /// Checks the content type.
+    ///
+    /// `strict` refuses well-formed multipart that the SDKs avoid for OSS: a quoted boundary, and
+    /// field names without quotes.
     pub(crate) fn new(
         headers: &HeaderMap,
         inbound: Inbound,
@@ -94,12 +105,11 @@ impl Reading {
             .unwrap_or_default();
         let essence = content_type.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("multipart/form-data") {
-            return Err(catalogue::NOT_MULTIPART);
+            return Err(errors::NOT_MULTIPART);
         }
-        let boundary =
-            multer::parse_boundary(content_type).map_err(|_| catalogue::MALFORMED_FORM)?;
+        let boundary = multer::parse_boundary(content_type).map_err(|_| errors::MALFORMED_FORM)?;
         if strict && content_type.contains('"') {
-            return Err(catalogue::MALFORMED_FORM);
+            return Err(errors::MALFORMED_FORM);
         }
         let multipart = Multipart::new(inbound.stream(), boundary);
         Ok(Self {
@@ -109,41 +119,45 @@ impl Reading {
         })
     }
 
-    /// The fields, and the file that ends them.
-    pub(crate) async fn fields(&mut self) -> Result<(Form, FilePart), OssError> {
+    /// Reads the fields, and returns them with the file that follows.
+    pub(crate) async fn read_fields(&mut self) -> Result<(Form, FilePart), OssError> {
         self.inbound.allow(MAX_VALUES as u64 + MAX_FRAMING);
         let mut form = Form::default();
         let mut total = 0_usize;
         while let Some(field) = self.next().await? {
-            let name = self.name_of(&field)?;
+            let name = self.checked_name(&field)?;
             if name.eq_ignore_ascii_case("file") {
                 if form.get("key").is_none() {
-                    return Err(catalogue::NO_KEY);
+                    return Err(errors::NO_KEY);
                 }
                 let file = file_part(field, &self.inbound)?;
+                // From here on the size range of the policy limits what is read.
                 self.inbound.allow(u64::MAX);
                 return Ok((form, file));
             }
-            let value = value_of(field, &self.inbound, &mut total).await?;
+            let value = read_value(field, &self.inbound, &mut total).await?;
             form.0.push((name, value));
         }
-        Err(catalogue::NO_FILE)
+        Err(errors::NO_FILE)
     }
 
-    /// Reads what follows the file. The samples of OSS have a `submit` there, so that one is let through, unread; any
-    /// other field should have come before.
-    pub(crate) async fn rest(mut self, file: FilePart) -> Result<(), OssError> {
+    /// Reads the parts after the file.
+    ///
+    /// A field `submit` is ignored, because the samples of OSS send one there. Any other field is
+    /// refused: it has to come before the file.
+    pub(crate) async fn read_rest(mut self, file: FilePart) -> Result<(), OssError> {
+        // The parser yields the next part only after the field of the last one is dropped.
         drop(file);
         self.inbound.allow(MAX_FRAMING);
         while let Some(mut field) = self.next().await? {
-            let name = self.name_of(&field)?;
+            let name = self.checked_name(&field)?;
             if name.eq_ignore_ascii_case("file") {
-                return Err(catalogue::SEVERAL_FILES);
+                return Err(errors::SEVERAL_FILES);
             }
             if !name.eq_ignore_ascii_case("submit") {
-                return Err(catalogue::MALFORMED_FORM);
+                return Err(errors::MALFORMED_FORM);
             }
-            while chunk(&self.inbound, &mut field).await?.is_some() {}
+            while next_chunk(&self.inbound, &mut field).await?.is_some() {}
         }
         Ok(())
     }
@@ -153,52 +167,54 @@ impl Reading {
         next.map_err(|error| refusal(&error))
     }
 
-    fn name_of(&self, field: &Field<'_>) -> Result<String, OssError> {
+    /// Returns the name of a field, which must not be empty or too long.
+    fn checked_name(&self, field: &Field<'_>) -> Result<String, OssError> {
         let name = field.name().filter(|name| !name.is_empty());
-        let name = name.ok_or(catalogue::NO_FIELD_NAME)?;
+        let name = name.ok_or(errors::NO_FIELD_NAME)?;
         if name.len() > MAX_NAME {
-            return Err(catalogue::FIELD_TOO_LONG);
+            return Err(errors::FIELD_TOO_LONG);
         }
+        // The parser accepts both forms and does not report which one it read.
         let disposition = field.headers().get(header::CONTENT_DISPOSITION);
         let quoted = |value: &header::HeaderValue| {
             let value = value.as_bytes();
             value.windows(6).any(|text| text == b"name=\"")
         };
         if self.strict && !disposition.is_some_and(quoted) {
-            return Err(catalogue::MALFORMED_FORM);
+            return Err(errors::MALFORMED_FORM);
         }
         Ok(name.to_owned())
     }
 }
 
-async fn chunk(inbound: &Inbound, field: &mut Field<'_>) -> Result<Option<Bytes>, OssError> {
+async fn next_chunk(inbound: &Inbound, field: &mut Field<'_>) -> Result<Option<Bytes>, OssError> {
     let chunk = inbound.parse(field.chunk()).await;
     chunk.map_err(|error| refusal(&error))
 }
 
-async fn value_of(
+async fn read_value(
     mut field: Field<'_>,
     inbound: &Inbound,
     total: &mut usize,
 ) -> Result<String, OssError> {
     let mut value = Vec::new();
-    while let Some(chunk) = chunk(inbound, &mut field).await? {
+    while let Some(chunk) = next_chunk(inbound, &mut field).await? {
         *total += chunk.len();
         if value.len() + chunk.len() > MAX_VALUE {
-            return Err(catalogue::VALUE_TOO_LONG);
+            return Err(errors::VALUE_TOO_LONG);
         }
         if *total > MAX_VALUES {
-            return Err(catalogue::FIELDS_TOO_LARGE);
+            return Err(errors::FIELDS_TOO_LARGE);
         }
         value.extend_from_slice(&chunk);
     }
-    String::from_utf8(value).map_err(|_| catalogue::MALFORMED_FORM)
+    String::from_utf8(value).map_err(|_| errors::MALFORMED_FORM)
 }
 
 fn file_part(field: Field<'static>, inbound: &Inbound) -> Result<FilePart, OssError> {
     let known = |name: &header::HeaderName| name.as_str().starts_with("content-");
     if !field.headers().keys().all(known) {
-        return Err(catalogue::UNRECOGNIZED_HEADER);
+        return Err(errors::UNRECOGNIZED_HEADER);
     }
     let content_type = field.headers().get(header::CONTENT_TYPE);
     Ok(FilePart {
@@ -211,10 +227,10 @@ fn file_part(field: Field<'static>, inbound: &Inbound) -> Result<FilePart, OssEr
     })
 }
 
-/// The parser's error, or the one that our own stream gave it.
+/// Maps an error of the parser. If [`Inbound`] caused it, that error decides.
 fn refusal(error: &multer::Error) -> OssError {
     let inbound = error
         .source()
         .and_then(|source| source.downcast_ref::<InboundError>());
-    inbound.map_or(catalogue::MALFORMED_FORM, InboundError::refusal)
+    inbound.map_or(errors::MALFORMED_FORM, InboundError::refusal)
 }

@@ -1,9 +1,11 @@
-//! OSS on your own machine: uploads with their signatures, their policies and their signed callbacks.
+//! Alibaba Cloud OSS on one machine: uploads with signatures, policies and signed callbacks.
 //!
-//! Callbacks need a public address and a bucket that costs money. The emulator needs neither. It takes forms as
-//! `PostObject` takes them, checks signature and policy as strictly as OSS, stores the object, and calls your server
-//! back with a request signed as OSS signs them, by a key that [`OssCallbackLayer`](tower_aliyun_oss::OssCallbackLayer) is given
-//! with [`Emulator::key_source`]. What servers and SDKs do is there as well, see [below](self#operations).
+//! To receive callbacks from OSS you need a bucket, which costs money, and a public address. The
+//! emulator needs neither. It accepts forms as `PostObject` does, checks signature and policy as
+//! strictly as OSS, stores the object, and calls your server back. It signs callbacks as OSS does,
+//! with a key that [`OssCallbackLayer`](tower_aliyun_oss::OssCallbackLayer) trusts through
+//! [`Emulator::key_source`]. It also implements the operations that servers and SDKs use: see
+//! [below](self#operations).
 //!
 //! ```
 //! use tokio::net::TcpListener;
@@ -33,59 +35,77 @@
 //!
 //! # Operations
 //!
-//! | operation | what of it |
+//! | operation | support |
 //! |---|---|
-//! | `PostObject` | all but signatures of version 2 and encryption |
+//! | `PostObject` | complete, except signatures of version 2 and encryption |
 //! | `PutObject` | with `x-oss-callback` or `callback`, and their `-var`; no copying |
-//! | `InitiateMultipartUpload`, `UploadPart`, `ListParts`, `CompleteMultipartUpload`, `AbortMultipartUpload` | the last but one with a callback, and with `x-oss-complete-all`; parts end with the process, whatever the store |
-//! | `GetObject`, `HeadObject`, `GetObjectMeta` | ranges; no conditions, no `response-*` |
+//! | `InitiateMultipartUpload`, `UploadPart`, `ListParts`, `AbortMultipartUpload` | parts are lost when the process ends, whatever the store |
+//! | `CompleteMultipartUpload` | with a callback, and with `x-oss-complete-all` |
+//! | `GetObject`, `HeadObject`, `GetObjectMeta` | with ranges; no conditions, no `response-*` |
 //! | `DeleteObject`, `ListObjectsV2` | |
-//! | `PutBucketCors`, `GetBucketCors`, `DeleteBucketCors`, `OPTIONS` | the rules are those of the builder until they are put |
+//! | `PutBucketCors`, `GetBucketCors`, `DeleteBucketCors`, `OPTIONS` | the rules of the builder apply until `PutBucketCors` replaces them |
 //!
-//! Requests are signed with version 1 or 4, in a header or in their URL, with a key of STS or without. Whoever has signed
-//! may do everything. Anything else is answered with `NotImplemented`.
+//! Requests are signed with version 1 or 4, in a header or in the URL, with a long-term key or a
+//! temporary key of STS. A signed request may do everything. Every other operation fails with
+//! `NotImplemented`.
 //!
-//! # What the SDKs have shown
+//! # Compatibility with the SDKs
 //!
-//! Alibaba's SDKs for Python (`oss2` 2.19, `alibabacloud-oss-v2` 1.4) and JavaScript (`ali-oss` 6.23) upload to it unchanged:
-//! see `e2e/sdk` in the repository. What only their code told:
+//! Alibaba's SDKs for Python (`oss2` 2.19, `alibabacloud-oss-v2` 1.4) and JavaScript (`ali-oss`
+//! 6.23) upload to the emulator unchanged: see `e2e/sdk` in the repository. These details are not
+//! in the reference, only in the code of the SDKs:
 //!
-//! * Times in listings are whole seconds, `.000Z`, or `oss2` cannot read them (`oss2/utils.py`, `iso8601_to_unixtime`).
-//! * An answer to `HEAD` has its error in `x-oss-err`, Base64 of the XML (`oss2/exceptions.py`, `make_exception`; `ali-oss`
-//!   `lib/client.js`), and `object_exists` asks with `GetObjectMeta`.
-//! * With version 1, `alibabacloud-oss-v2` sends the token of STS as `security-token` (`signer/v1.py`), unsigned.
-//! * A `+` in a query is a space: the HTTP client under `oss2` writes what was signed as `%20` so.
-//! * Given an IP address as endpoint they put the bucket into the path, or, `ali-oss`, into a `Host` of its own making
-//!   (`lib/common/utils/createRequest.js`): see [`EmulatorBuilder::domain`].
-//! * An ETag in `CompleteMultipartUpload` comes with quotes or without.
-//! * A failed callback, 203, is no error to either SDK for Python; `ali-oss` throws `CallbackFailed`.
+//! * Times in listings have whole seconds, `.000Z`. `oss2` cannot parse others
+//!   (`oss2/utils.py`, `iso8601_to_unixtime`).
+//! * A response to `HEAD` carries its error in `x-oss-err`, as Base64 of the XML
+//!   (`oss2/exceptions.py`, `make_exception`; `ali-oss` `lib/client.js`). `object_exists` calls
+//!   `GetObjectMeta`.
+//! * With version 1, `alibabacloud-oss-v2` sends the STS token as `security-token`, unsigned
+//!   (`signer/v1.py`).
+//! * `+` in a query is a space: the HTTP client of `oss2` sends `+` where `oss2` signed `%20`.
+//! * If the endpoint is an IP address, the SDKs for Python put the bucket into the path. `ali-oss`
+//!   puts it into a `Host` that it derives itself (`lib/common/utils/createRequest.js`): see
+//!   [`EmulatorBuilder::domain`].
+//! * ETags in `CompleteMultipartUpload` come with or without quotes.
+//! * A failed callback, status 203, is not an error in either SDK for Python. `ali-oss` throws
+//!   `CallbackFailed`.
 //!
-//! # What is checked of a form, in this order
+//! # Checks on a form, in order
 //!
 //! 1. The form: multipart, field sizes, `key` before `file`.
-//! 2. The signature, version 1 or 4, with the security token of STS if the key has one.
-//! 3. That neither policy nor signature nor token has expired.
-//! 4. Every condition of the policy. An altered callback is refused here, with 403, if the policy names it.
-//! 5. The parameters of the callback, and that its hosts are public, unless
-//!    [`allow_private_callbacks`](EmulatorBuilder::allow_private_callbacks).
+//! 2. The signature, version 1 or 4, with the STS token if the key has one.
+//! 3. The expiration of policy, signature and token.
+//! 4. Every condition of the policy. If the policy has a condition on `callback`, an altered
+//!    callback fails here, with 403.
+//! 5. The parameters of the callback. Its hosts must be public, unless
+//!    [`allow_private_callbacks`](EmulatorBuilder::allow_private_callbacks) is set.
 //! 6. Name, ACL and metadata of the object.
-//! 7. The size of the file, while it streams in.
+//! 7. The size of the file, while it is received.
 //!
-//! Refusals are the XML of OSS, with its codes, messages and EC where they are documented.
+//! Errors are the XML of OSS, with its codes, and with its messages and EC where they are
+//! documented.
 //!
 //! # Where OSS is not documented
 //!
-//! The emulator takes the stricter reading: a condition on a field that is not sent fails, whatever it says; a field
-//! that comes twice must hold both times; a policy of version 4 must pin the security token; a callback must be
-//! answered with a JSON object or list; a callback without URL is refused. Fields after `file` are refused, but for the
-//! `submit` of the samples. `success_action_redirect` is answered with 303, as S3 does, and a callback's answer comes
-//! before either success field. A name in `callback-var` that does not begin with `x:` is refused. A redirect or another status is not relayed from the application server.
+//! The emulator takes the stricter reading:
 //!
-//! # What it is not
+//! * A condition on a field that is not sent fails, whatever the condition.
+//! * If a field repeats, each value must satisfy the conditions.
+//! * A policy of version 4 must have a condition on the security token.
+//! * The response to a callback must be a JSON object or array, or XML with the type
+//!   `application/xml`.
+//! * A callback without a URL is refused.
+//! * Fields after `file` are refused, except `submit`, which the samples send.
+//! * `success_action_redirect` responds with 303, as S3 does. With a callback, both `success_*`
+//!   fields are ignored.
+//! * A name in `callback-var` that does not begin with `x:` is refused.
+//! * Redirects and other statuses of the application server are not relayed.
 //!
-//! Not a store for anything you want to keep, and not for the internet: everybody who can reach it can fill it.
-//! Version 2 signatures, versions and server-side encryption are not there.
-//! Callbacks to `https` URLs need a [`CallbackNetwork`] that speaks TLS.
+//! # Limits
+//!
+//! The emulator is not a durable store, and it must not be reachable from the internet: anyone who
+//! reaches it can fill it. Signatures of version 2, object versions and server-side encryption are
+//! not implemented. Callbacks to `https` URLs need a [`CallbackNetwork`] that speaks TLS.
 //!
 //! Sources: [PostObject], [Callback] and the [EC pages].
 //!
@@ -95,97 +115,42 @@
 
 mod access_key;
 mod address;
+mod auth;
 mod body;
 mod bucket;
 mod builder;
-mod call;
 mod callback;
+mod context;
 mod cors;
-mod cors_settings;
 mod encoding;
 mod errors;
 mod form;
-mod get;
-mod listing;
-mod multipart;
 mod object;
+mod ops;
 mod policy;
-mod put;
 mod query;
 mod report;
-mod route;
+mod response;
 mod server;
 mod service;
-mod shared;
-mod signature;
 mod store;
-mod storing;
-mod success;
-mod upload;
 mod xml;
-
-// Former paths of modules that were merged, until every `use` names the new ones.
-use errors::{self as catalogue, self as error};
-mod documents {
-    pub(crate) use crate::{
-        encoding::{Encoding, PATH as NAME},
-        xml::{parse, response},
-    };
-}
-mod inbound {
-    pub(crate) use crate::body::{BoxError, Inbound, InboundError, MAX_BODY};
-}
-mod summary {
-    pub(crate) use crate::store::ObjectSummary;
-}
-
-use std::{fmt, sync::Arc};
 
 pub use access_key::AccessKey;
 pub use body::EmulatorBody;
 pub use bucket::{Acl, HostedBucket};
 pub use builder::{EmulatorBuilder, EmulatorError};
-pub use call::ClientAddress;
 pub use callback::{CallbackNetwork, Connection, Destination, SystemNetwork};
+pub use context::ClientAddress;
 pub use cors::CorsRule;
 pub use report::{Exchange, UploadReport, UploadStep};
-pub use service::EmulatorFuture;
+pub use service::{Emulator, EmulatorFuture};
 pub use store::{ObjectStore, ObjectSummary};
 
-use shared::Shared;
-use tower_aliyun_oss::key::PinnedKeys;
-
-/// OSS on your own machine; a service, and a server with [`serve`](Self::serve). Clones share everything.
-#[derive(Clone)]
-pub struct Emulator(Arc<Shared>);
-
+// Here and not in `service`, which does not depend on the builder.
 impl Emulator {
-    /// Begins an emulator.
+    /// Creates a builder without buckets or keys.
     pub fn builder() -> EmulatorBuilder {
         EmulatorBuilder::new()
-    }
-
-    /// A source that knows the key callbacks are signed with, for
-    /// [`OssCallbackLayer::key_source`](tower_aliyun_oss::OssCallbackLayer::key_source).
-    #[must_use]
-    pub fn key_source(&self) -> PinnedKeys {
-        self.0.caller.signer.key_source()
-    }
-
-    /// Where the objects are.
-    #[must_use]
-    pub fn store(&self) -> &ObjectStore {
-        &self.0.store
-    }
-}
-
-impl fmt::Debug for Emulator {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Emulator")
-            .field("region", &self.0.region)
-            .field("buckets", &self.0.buckets.keys())
-            .field("keys", &self.0.keys)
-            .field("store", &self.0.store)
-            .finish_non_exhaustive()
     }
 }

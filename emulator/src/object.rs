@@ -1,4 +1,4 @@
-//! What an object is besides its bytes.
+//! The metadata of an object: what the client sets, and what is computed from its content.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,18 +8,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     bucket::Acl,
-    catalogue,
-    error::OssError,
+    errors::{self, OssError},
     form::{FilePart, Form},
 };
 
-/// The longest name of an object, in bytes.
+/// The longest object name, in bytes.
 const MAX_NAME: usize = 1023;
-/// All `x-oss-meta-*` of an object, names and values, in bytes.
+/// The total size of all `x-oss-meta-*` headers of an object, names and values, in bytes.
 const MAX_META: usize = 8 * 1024;
 
 const STORAGE: &str = "x-oss-storage-class";
-/// The fields that become headers of the object as they are.
+/// Fields that become response headers of the object unchanged.
 const HEADERS: [&str; 4] = [
     "Cache-Control",
     "Content-Disposition",
@@ -27,27 +26,29 @@ const HEADERS: [&str; 4] = [
     "Expires",
 ];
 
-/// What the form says about the object.
+/// The metadata that the client sets.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Description {
     pub(crate) key: String,
     pub(crate) content_type: String,
-    /// `None` is `default`: that of the bucket.
+    /// `None` is `default`: the object inherits the ACL of the bucket.
     acl: Option<String>,
     headers: Vec<(String, String)>,
 }
 
-/// A description, and the rule about an object of the same name.
+/// The object that an upload will create, before its content is known.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub(crate) struct NewObject {
     pub(crate) description: Description,
+    /// Whether the upload fails if an object of this name exists.
     pub(crate) forbid_overwrite: bool,
 }
 
-impl Plan {
-    /// Reads the fields. A header of the request says who may read the object if no field does.
+impl NewObject {
+    /// Reads the fields of a form. The ACL may come in a request header instead of a field.
     pub(crate) fn of(form: &Form, headers: &HeaderMap, file: &FilePart) -> Result<Self, OssError> {
         let key = form.get("key").unwrap_or_default();
+        // The policy has been checked against the field as sent, before this replacement.
         let key = key.replace("${filename}", &file.name);
         let content_type = form
             .get("x-oss-content-type")
@@ -56,7 +57,7 @@ impl Plan {
         Self::new(key, content_type, form, headers)
     }
 
-    /// Reads the headers of a request that names the object in its path.
+    /// Reads the headers of a request whose path names the object.
     pub(crate) fn of_request(key: &str, headers: &HeaderMap) -> Result<Self, OssError> {
         let fields = Form::of_headers(headers);
         Self::new(key.to_owned(), fields.get("content-type"), &fields, headers)
@@ -72,7 +73,7 @@ impl Plan {
         let forbid_overwrite = match fields.get("x-oss-forbid-overwrite") {
             None | Some("false") => false,
             Some("true") => true,
-            Some(_) => return Err(catalogue::FORBID_OVERWRITE),
+            Some(_) => return Err(errors::FORBID_OVERWRITE),
         };
         let content_type = content_type.unwrap_or("application/octet-stream");
         check_value(content_type)?;
@@ -90,24 +91,24 @@ impl Plan {
 }
 
 impl Description {
-    /// Whether it may be read without a signature, in a bucket with this ACL.
+    /// Whether requests without a signature may read it in a bucket with this ACL.
     pub(crate) fn is_readable(&self, bucket: Acl) -> bool {
         let own = self.acl.as_deref().and_then(Acl::from_name);
         own.unwrap_or(bucket).lets_read()
     }
 
-    /// The storage class.
+    /// Returns the storage class.
     pub(crate) fn storage_class(&self) -> &str {
         let class = self.headers.iter().find(|(name, _)| name == STORAGE);
         class.map_or("Standard", |(_, class)| class)
     }
 
-    /// The ACL as OSS spells it.
+    /// Returns the ACL as OSS spells it.
     pub(crate) fn acl(&self) -> &str {
         self.acl.as_deref().unwrap_or("default")
     }
 
-    /// `Cache-Control`, `x-oss-meta-*` and the like.
+    /// Returns `Cache-Control`, `x-oss-meta-*` and the other response headers that the client set.
     pub(crate) fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         self.headers
             .iter()
@@ -117,13 +118,13 @@ impl Description {
 
 fn check_name(key: &str) -> Result<(), OssError> {
     if key.is_empty() {
-        return Err(catalogue::OBJECT_NAME_EMPTY);
+        return Err(errors::OBJECT_NAME_EMPTY);
     }
     if key.len() > MAX_NAME {
-        return Err(catalogue::OBJECT_NAME_LENGTH);
+        return Err(errors::OBJECT_NAME_LENGTH);
     }
     if key.starts_with(['/', '\\']) {
-        return Err(catalogue::OBJECT_NAME);
+        return Err(errors::OBJECT_NAME);
     }
     Ok(())
 }
@@ -131,7 +132,7 @@ fn check_name(key: &str) -> Result<(), OssError> {
 fn check_value(value: &str) -> Result<(), OssError> {
     match HeaderValue::from_str(value) {
         Ok(_) => Ok(()),
-        Err(_) => Err(catalogue::ARGUMENT),
+        Err(_) => Err(errors::ARGUMENT),
     }
 }
 
@@ -141,7 +142,7 @@ fn acl(form: &Form, headers: &HeaderMap) -> Result<Option<String>, OssError> {
     match form.get(NAME).or(header) {
         None | Some("default") => Ok(None),
         Some(name) if Acl::from_name(name).is_some() => Ok(Some(name.to_owned())),
-        Some(_) => Err(catalogue::OBJECT_ACL),
+        Some(_) => Err(errors::OBJECT_ACL),
     }
 }
 
@@ -159,7 +160,7 @@ fn object_headers(form: &Form) -> Result<Vec<(String, String)>, OssError> {
         class,
         "Standard" | "IA" | "Archive" | "ColdArchive" | "DeepColdArchive"
     ) {
-        return Err(catalogue::STORAGE_CLASS);
+        return Err(errors::STORAGE_CLASS);
     }
     headers.push((STORAGE.to_owned(), class.to_owned()));
     match form.get(ENCRYPTION) {
@@ -167,7 +168,7 @@ fn object_headers(form: &Form) -> Result<Vec<(String, String)>, OssError> {
         Some(algorithm @ ("AES256" | "SM4" | "KMS")) => {
             headers.push((ENCRYPTION.to_owned(), algorithm.to_owned()));
         }
-        Some(_) => return Err(catalogue::ENCRYPTION),
+        Some(_) => return Err(errors::ENCRYPTION),
     }
     let mut size = 0;
     for (name, value) in form.iter() {
@@ -177,12 +178,13 @@ fn object_headers(form: &Form) -> Result<Vec<(String, String)>, OssError> {
         };
         size += name.len() + value.len();
         if size > MAX_META {
-            return Err(catalogue::METADATA_TOO_LARGE);
+            return Err(errors::METADATA_TOO_LARGE);
         }
         if meta.is_empty() || name.parse::<HeaderName>().is_err() {
-            return Err(catalogue::ARGUMENT);
+            return Err(errors::ARGUMENT);
         }
         check_value(value)?;
+        // If a name repeats, the first value applies, as in `Form::get`.
         if !headers.iter().any(|(known, _)| *known == name) {
             headers.push((name, value.to_owned()));
         }
@@ -190,20 +192,20 @@ fn object_headers(form: &Form) -> Result<Vec<(String, String)>, OssError> {
     Ok(headers)
 }
 
-/// What the emulator has worked out about the bytes.
+/// What is computed from the content.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct Content {
     pub(crate) size: u64,
-    /// Of an object that came in parts, that of the MD5s of its parts.
+    /// MD5 of the content. For a multipart upload, the MD5 of the MD5s of its parts.
     pub(crate) md5: [u8; 16],
-    /// How many parts it came in, if it did.
+    /// The number of parts of a multipart upload.
     #[serde(default)]
     pub(crate) parts: Option<u16>,
     pub(crate) crc64: u64,
     pub(crate) image: Option<Image>,
 }
 
-/// What an image measures.
+/// The dimensions and format of an image.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct Image {
     pub(crate) width: u64,
@@ -212,7 +214,8 @@ pub(crate) struct Image {
 }
 
 impl Content {
-    /// Upper-case hex of the MD5, without quotes; for an object that came in parts, their number behind it.
+    /// Returns the ETag without quotes: the MD5 in upper-case hex. For a multipart upload, `-` and
+    /// the number of parts follow.
     pub(crate) fn etag(&self) -> String {
         let md5 = base16ct::upper::encode_string(&self.md5);
         match self.parts {
@@ -221,7 +224,8 @@ impl Content {
         }
     }
 
-    /// The value of `Content-MD5`; empty for an object that came in parts, whose MD5 nobody has computed.
+    /// Returns the value of `Content-MD5`; empty for a multipart upload, because OSS does not
+    /// compute the MD5 of its content.
     pub(crate) fn md5_base64(&self) -> String {
         match self.parts {
             Some(_) => String::new(),
@@ -235,7 +239,7 @@ impl Content {
 pub(crate) struct Record {
     pub(crate) description: Description,
     pub(crate) content: Content,
-    /// In milliseconds since 1970.
+    /// Milliseconds since the Unix epoch.
     stored: u64,
 }
 
@@ -251,6 +255,7 @@ impl Record {
         }
     }
 
+    /// Returns when the object was stored: `Last-Modified`.
     pub(crate) fn stored(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_millis(self.stored)
     }

@@ -1,11 +1,11 @@
-//! The query of a request.
+//! The query parameters of a request.
 
 use form_urlencoded::parse;
 use http::Uri;
 
-/// Names and values, decoded, in their order.
+/// Decoded parameters, in the order of the request.
 ///
-/// A plus sign is a space: that is how the HTTP client under Python's `oss2` sends what it has signed as `%20`.
+/// `+` decodes to a space: Python's `oss2` signs a space as `%20`, and its HTTP client sends `+`.
 #[derive(Debug, Default)]
 pub(crate) struct Query(Vec<(String, String)>);
 
@@ -15,7 +15,7 @@ impl Query {
         Self(parse(query.as_bytes()).into_owned().collect())
     }
 
-    /// The first value of a parameter; names are compared with regard to case.
+    /// Returns the first value of a parameter. Names are case-sensitive.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.iter()
             .find(|(known, _)| *known == name)

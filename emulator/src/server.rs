@@ -11,7 +11,7 @@ use hyper_util::{
 use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service as _;
 
-use crate::{ClientAddress, Emulator};
+use crate::{context::ClientAddress, service::Emulator};
 
 /// Limit for receiving the headers of a request.
 const HEADER_TIME: Duration = Duration::from_secs(30);

@@ -1,10 +1,11 @@
-//! The tower service.
+//! The emulator as a tower service: from a request to a response.
 
 use std::{
     convert::Infallible,
     fmt,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -15,23 +16,103 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::{
-    Emulator,
     address::Address,
-    body::EmulatorBody,
+    auth,
+    body::{BoxError, EmulatorBody, Inbound},
     bucket::HostedBucket,
-    call::Call,
-    catalogue, cors, cors_settings,
-    error::OssError,
-    get,
-    inbound::{BoxError, Inbound},
-    listing, multipart, put,
+    context::{RequestContext, Shared},
+    cors,
+    errors::{self, OssError},
+    ops::Operation,
     query::Query,
     report::UploadReport,
-    route::Operation,
-    shared::Shared,
-    signature::{self, SignedRequest},
-    upload,
+    response::{self, http_date},
+    store::ObjectStore,
 };
+use tower_aliyun_oss::key::PinnedKeys;
+
+/// OSS on one machine: a tower service, and a server with [`serve`](Self::serve).
+///
+/// Clones share settings, objects and CORS rules. Build one with [`Emulator::builder`].
+#[derive(Clone)]
+pub struct Emulator(pub(crate) Arc<Shared>);
+
+impl Emulator {
+    /// Returns a key source that trusts the key with which this emulator signs callbacks.
+    ///
+    /// Pass it to [`OssCallbackLayer::key_source`](tower_aliyun_oss::OssCallbackLayer::key_source).
+    #[must_use]
+    pub fn key_source(&self) -> PinnedKeys {
+        self.0.caller.signer.key_source()
+    }
+
+    /// Returns the store that holds the objects.
+    #[must_use]
+    pub fn store(&self) -> &ObjectStore {
+        &self.0.store
+    }
+
+    async fn respond(&self, parts: Parts, inbound: Inbound) -> Response<EmulatorBody> {
+        let shared = &self.0;
+        let now = shared.now();
+        let request_id = shared.request_id(now);
+        let address = Address::of(&parts, &shared.domains);
+        let bucket = bucket_of(shared, &address);
+
+        let query = Query::of(&parts.uri);
+        let result = match &bucket {
+            Err(error) => Err(error.clone()),
+            Ok(bucket) => {
+                let context = RequestContext {
+                    shared,
+                    bucket,
+                    address: &address,
+                    parts: &parts,
+                    query: &query,
+                    inbound: &inbound,
+                    request_id: &request_id,
+                    now,
+                };
+                run(&context).await
+            }
+        };
+        let mut response = match result {
+            Ok(response) => response,
+            Err(error) => {
+                tracing::debug!(
+                    request_id,
+                    code = error.code(),
+                    ec = error.ec(),
+                    "request refused"
+                );
+                // A client that is still sending sees a reset instead of the response if the
+                // connection closes under it.
+                inbound.drain().await;
+                error_response(&error, &parts.method, &request_id, &address.host)
+            }
+        };
+        let headers = response.headers_mut();
+        // Errors carry CORS headers too, or a page cannot read them. `OPTIONS` has set its own.
+        if let (Ok(bucket), true) = (&bucket, parts.method != Method::OPTIONS) {
+            let rules = shared.cors(&bucket.name);
+            headers.extend(cors::simple(&rules, &parts.method, &parts.headers));
+        }
+        // The clock is read again: an upload may take minutes.
+        insert_common(headers, &request_id, &http_date(shared.now()));
+        response
+    }
+}
+
+impl fmt::Debug for Emulator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Emulator")
+            .field("region", &self.0.region)
+            .field("buckets", &self.0.buckets.keys())
+            .field("keys", &self.0.keys)
+            .field("store", &self.0.store)
+            .finish_non_exhaustive()
+    }
+}
 
 impl<B> Service<Request<B>> for Emulator
 where
@@ -48,177 +129,19 @@ where
 
     fn call(&mut self, request: Request<B>) -> EmulatorFuture {
         let (parts, body) = request.into_parts();
-        // Any other body is an object, whose MD5 is worked out where it is stored.
+        // `Content-MD5` of a form covers the whole multipart body, which nothing else hashes. Any
+        // other body is the object itself, which the store hashes.
         let is_form = parts.method == Method::POST;
         let with_digest = is_form && parts.headers.contains_key("content-md5");
         let inbound = Inbound::new(body, with_digest);
         let emulator = self.clone();
         EmulatorFuture(Box::pin(
-            async move { emulator.answer(parts, inbound).await },
+            async move { emulator.respond(parts, inbound).await },
         ))
     }
 }
 
-impl Emulator {
-    async fn answer(&self, parts: Parts, inbound: Inbound) -> Response<EmulatorBody> {
-        let shared = &self.0;
-        let now = shared.now();
-        let request_id = shared.request_id(now);
-        let address = Address::of(&parts, &shared.domains);
-        let bucket = bucket_of(shared, &address);
-
-        let query = Query::of(&parts.uri);
-        let answer = match &bucket {
-            Err(error) => Err(error.clone()),
-            Ok(bucket) => {
-                let call = Call {
-                    shared,
-                    bucket,
-                    address: &address,
-                    parts: &parts,
-                    query: &query,
-                    inbound: &inbound,
-                    request_id: &request_id,
-                    now,
-                };
-                call.answer().await
-            }
-        };
-        let mut response = match answer {
-            Ok(response) => response,
-            Err(error) => {
-                tracing::debug!(request_id, code = error.code(), ec = error.ec(), "refused");
-                inbound.drain().await;
-                refuse(&error, &parts.method, &request_id, &address.host)
-            }
-        };
-        let headers = response.headers_mut();
-        if let (Ok(bucket), true) = (&bucket, parts.method != Method::OPTIONS) {
-            let rules = shared.cors(&bucket.name);
-            headers.extend(cors::simple(&rules, &parts.method, &parts.headers));
-        }
-        common(headers, &request_id, &get::http_date(shared.now()));
-        response
-    }
-}
-
-impl Call<'_> {
-    /// Whether the request may do what it asks for, and whether somebody has signed it.
-    fn admit(&self) -> Result<(Operation, bool), OssError> {
-        let parts = self.parts;
-        let of_bucket = self.address.key()?.is_empty();
-        let signed = match parts.method {
-            // A preflight is signed by nobody, and a form by its fields.
-            Method::OPTIONS => false,
-            Method::POST if of_bucket => false,
-            _ => signature::verify_request(&SignedRequest {
-                parts,
-                address: self.address,
-                query: self.query,
-                keys: &self.shared.keys,
-                region: &self.shared.region,
-                now: self.now,
-            })?,
-        };
-        let operation = Operation::of(&parts.method, of_bucket, self.query)?;
-        if !signed && !operation.is_open(self.bucket.acl) {
-            return Err(catalogue::NO_RIGHT);
-        }
-        Ok((operation, signed))
-    }
-
-    /// Tells of an upload that is refused before it begins.
-    fn refused(&self, error: &OssError) {
-        let key = self.address.key().unwrap_or_default();
-        let operation = match Operation::of(&self.parts.method, key.is_empty(), self.query) {
-            Ok(Operation::PutObject) => put::OPERATION,
-            Ok(Operation::CompleteMultipartUpload) => multipart::COMPLETE,
-            _ => return,
-        };
-        let mut report = UploadReport::new(operation, self.request_id, &self.bucket.name);
-        report.refused(error);
-        self.shared.observe(report);
-    }
-
-    async fn answer(&self) -> Result<Response<EmulatorBody>, OssError> {
-        let parts = self.parts;
-        let admitted = self.admit().inspect_err(|error| self.refused(error));
-        let (operation, signed) = admitted?;
-        match operation {
-            Operation::Preflight => {
-                let rules = self.shared.cors(&self.bucket.name);
-                let mut response = Response::new(EmulatorBody::empty());
-                *response.headers_mut() = cors::preflight(&rules, &parts.headers)?;
-                Ok(response)
-            }
-            Operation::PostObject => upload::post(self).await,
-            Operation::GetObject => {
-                get::object(&self.shared.store, self.bucket, self.address, parts, signed).await
-            }
-            Operation::PutObject => put::put(self).await,
-            Operation::DeleteObject => put::delete(self).await,
-            Operation::InitiateMultipartUpload => multipart::initiate(self),
-            Operation::UploadPart => multipart::upload_part(self).await,
-            Operation::ListParts => multipart::list(self),
-            Operation::CompleteMultipartUpload => multipart::complete(self).await,
-            Operation::AbortMultipartUpload => multipart::abort(self),
-            Operation::ListObjects => listing::list(self).await,
-            Operation::PutBucketCors => cors_settings::put(self).await,
-            Operation::GetBucketCors => cors_settings::get(self),
-            Operation::DeleteBucketCors => Ok(cors_settings::delete(self)),
-        }
-    }
-}
-
-fn bucket_of<'a>(shared: &'a Shared, address: &Address) -> Result<&'a HostedBucket, OssError> {
-    let bucket = address.bucket()?;
-    let known = shared.buckets.get(bucket);
-    known.ok_or_else(|| catalogue::NO_SUCH_BUCKET.argument("BucketName", bucket.as_str()))
-}
-
-fn refuse(
-    error: &OssError,
-    method: &Method,
-    request_id: &str,
-    host: &str,
-) -> Response<EmulatorBody> {
-    let document = error.document(request_id, host);
-    let length = document.len();
-    let mut response = Response::new(EmulatorBody::empty());
-    if *method == Method::HEAD {
-        // An answer to HEAD has no body to say it in.
-        if let Ok(error) = STANDARD.encode(&document).parse() {
-            response.headers_mut().insert("x-oss-err", error);
-        }
-    } else {
-        *response.body_mut() = document.into();
-    }
-    *response.status_mut() = error.status();
-    let headers = response.headers_mut();
-    let xml = HeaderValue::from_static("application/xml");
-    headers.insert(header::CONTENT_TYPE, xml);
-    headers.insert(header::CONTENT_LENGTH, length.into());
-    if let Some(ec) = error.ec() {
-        headers.insert("x-oss-ec", HeaderValue::from_static(ec));
-    }
-    if error.code() == catalogue::METHOD_NOT_ALLOWED.code() {
-        let allowed = HeaderValue::from_static("DELETE, GET, HEAD, OPTIONS, POST, PUT");
-        headers.insert(header::ALLOW, allowed);
-    }
-    response
-}
-
-fn common(headers: &mut HeaderMap, request_id: &str, date: &str) {
-    headers.insert(header::SERVER, HeaderValue::from_static("AliyunOSS"));
-    let request_id = (HeaderName::from_static("x-oss-request-id"), request_id);
-    for (name, value) in [request_id, (header::DATE, date)] {
-        if let Ok(value) = value.parse() {
-            headers.insert(name, value);
-        }
-    }
-}
-
-/// The future of [`Emulator`].
+/// Response future of [`Emulator`].
 pub struct EmulatorFuture(Pin<Box<dyn Future<Output = Response<EmulatorBody>> + Send>>);
 
 impl Future for EmulatorFuture {
@@ -233,4 +156,87 @@ impl fmt::Debug for EmulatorFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EmulatorFuture").finish_non_exhaustive()
     }
+}
+
+fn bucket_of<'a>(shared: &'a Shared, address: &Address) -> Result<&'a HostedBucket, OssError> {
+    let bucket = address.bucket()?;
+    let known = shared.buckets.get(bucket);
+    known.ok_or_else(|| errors::NO_SUCH_BUCKET.argument("BucketName", bucket.as_str()))
+}
+
+async fn run(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
+    let authorized = authorize(context).inspect_err(|error| report_refused(context, error));
+    let (operation, signed) = authorized?;
+    operation.run(context, signed).await
+}
+
+/// Selects the operation and checks that the request may run it.
+///
+/// Returns whether a known key has signed the request.
+fn authorize(context: &RequestContext<'_>) -> Result<(Operation, bool), OssError> {
+    let method = &context.parts.method;
+    let of_bucket = context.address.key()?.is_empty();
+    let signed = match *method {
+        // Browsers do not sign preflights. A form carries its signature in its fields.
+        Method::OPTIONS => false,
+        Method::POST if of_bucket => false,
+        // Before the operation is selected, so that an invalid signature is reported first.
+        _ => auth::verify_request(context)?,
+    };
+    let operation = Operation::of(method, of_bucket, context.query)?;
+    if !signed && !operation.is_open(context.bucket.acl) {
+        return Err(errors::NO_RIGHT);
+    }
+    Ok((operation, signed))
+}
+
+/// Reports an upload that is refused before its operation runs, which reports all others.
+fn report_refused(context: &RequestContext<'_>, error: &OssError) {
+    let of_bucket = context.address.key().unwrap_or_default().is_empty();
+    let operation = Operation::of(&context.parts.method, of_bucket, context.query);
+    if let Some(name) = operation.ok().and_then(Operation::upload_name) {
+        let mut report = UploadReport::new(name, context.request_id, &context.bucket.name);
+        report.refused(error);
+        context.shared.observe(report);
+    }
+}
+
+fn error_response(
+    error: &OssError,
+    method: &Method,
+    request_id: &str,
+    host: &str,
+) -> Response<EmulatorBody> {
+    let document = error.document(request_id, host);
+    let length = document.len();
+    let mut response = response::empty(error.status());
+    if *method == Method::HEAD {
+        // A response to HEAD has no body. The SDKs read the document from this header.
+        if let Ok(error) = STANDARD.encode(&document).parse() {
+            response.headers_mut().insert("x-oss-err", error);
+        }
+    } else {
+        *response.body_mut() = document.into();
+    }
+    let headers = response.headers_mut();
+    let xml = HeaderValue::from_static("application/xml");
+    headers.insert(header::CONTENT_TYPE, xml);
+    headers.insert(header::CONTENT_LENGTH, length.into());
+    if let Some(ec) = error.ec() {
+        headers.insert("x-oss-ec", HeaderValue::from_static(ec));
+    }
+    if error.code() == errors::METHOD_NOT_ALLOWED.code() {
+        // RFC 9110 section 15.5.6 requires `Allow` with 405.
+        let allowed = HeaderValue::from_static("DELETE, GET, HEAD, OPTIONS, POST, PUT");
+        headers.insert(header::ALLOW, allowed);
+    }
+    response
+}
+
+/// Inserts the headers that every response of OSS carries.
+fn insert_common(headers: &mut HeaderMap, request_id: &str, date: &str) {
+    headers.insert(header::SERVER, HeaderValue::from_static("AliyunOSS"));
+    let name = HeaderName::from_static("x-oss-request-id");
+    response::insert(headers, name, request_id);
+    response::insert(headers, header::DATE, date);
 }

@@ -1,18 +1,17 @@
-//! Version 1: HMAC-SHA1 over the method, a few headers and the resource.
+//! Version 1: HMAC-SHA1 over the method, some headers and the resource.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
 use sha1::Sha1;
 
-use super::{
-    SKEW,
-    key::{find, moment},
-    request::{SignedRequest, text},
+use super::key::{SKEW, find, parse_time};
+use crate::{
+    context::RequestContext,
+    errors::{self, OssError},
 };
-use crate::{catalogue, error::OssError};
 
-/// The parameters that belong to the resource: those that any SDK signs.
+/// The parameters that are part of the signed resource: the union of what the SDKs sign.
 const RESOURCE: [&str; 81] = [
     "accessPoint",
     "accessPointPolicy",
@@ -97,95 +96,98 @@ const RESOURCE: [&str; 81] = [
     "x-oss-traffic-limit",
 ];
 
-/// `Authorization: OSS id:signature`.
-pub(super) fn in_header(request: &SignedRequest<'_>, credentials: &str) -> Result<(), OssError> {
+/// Verifies `Authorization: OSS id:signature`.
+pub(super) fn in_header(context: &RequestContext<'_>, credentials: &str) -> Result<(), OssError> {
     let (id, signature) = credentials
         .trim()
         .split_once(':')
-        .ok_or(catalogue::AUTHORIZATION)?;
+        .ok_or(errors::AUTHORIZATION)?;
     let date = ["x-oss-date", "date"]
         .into_iter()
-        .find_map(|name| text(request.headers(), name).filter(|date| !date.is_empty()))
-        .ok_or(catalogue::NO_DATE)?;
-    let signed_at = when(date).ok_or(catalogue::NO_DATE)?;
-    let now = Timestamp::try_from(request.now).map_err(|_| catalogue::INTERNAL)?;
+        .find_map(|name| context.header(name).filter(|date| !date.is_empty()))
+        .ok_or(errors::NO_DATE)?;
+    let signed_at = parse_date(date).ok_or(errors::NO_DATE)?;
+    let now = Timestamp::try_from(context.now).map_err(|_| errors::INTERNAL)?;
     if now.duration_since(signed_at).abs() > SKEW {
-        return Err(catalogue::SIGNATURE_SKEWED);
+        return Err(errors::SIGNATURE_SKEWED);
     }
-    // The signer of version 1 in Alibaba's second SDK for Python sends it without `x-oss-` in front.
-    let bare = || text(request.headers(), "security-token");
-    let token = request.token_header().or_else(bare);
-    check(request, id, signature, token, date)
+    // The version 1 signer of `alibabacloud-oss-v2` for Python leaves out the prefix `x-oss-`.
+    let unprefixed = || context.header("security-token");
+    let token = context.header("x-oss-security-token").or_else(unprefixed);
+    check(context, id, signature, token, date)
 }
 
-/// `OSSAccessKeyId`, `Expires` and `Signature` in the URL.
-pub(super) fn in_query(request: &SignedRequest<'_>) -> Result<(), OssError> {
-    let get = |name| request.query.get(name).ok_or(catalogue::QUERY_SIGNATURE);
+/// Verifies `OSSAccessKeyId`, `Expires` and `Signature` in the URL.
+pub(super) fn in_query(context: &RequestContext<'_>) -> Result<(), OssError> {
+    let get = |name| context.query.get(name).ok_or(errors::QUERY_SIGNATURE);
     let (id, expires, signature) = (get("OSSAccessKeyId")?, get("Expires")?, get("Signature")?);
     let ends = expires.parse::<i64>().ok();
     let ends = ends.and_then(|seconds| Timestamp::from_second(seconds).ok());
-    let ends = ends.ok_or(catalogue::QUERY_SIGNATURE)?;
-    let now = Timestamp::try_from(request.now).map_err(|_| catalogue::INTERNAL)?;
+    let ends = ends.ok_or(errors::QUERY_SIGNATURE)?;
+    let now = Timestamp::try_from(context.now).map_err(|_| errors::INTERNAL)?;
     if now > ends {
-        return Err(catalogue::SIGNATURE_EXPIRED);
+        return Err(errors::SIGNATURE_EXPIRED);
     }
-    let token = request.query.get("security-token");
-    check(request, id, signature, token, expires)
+    let token = context.query.get("security-token");
+    // The string to sign contains the expiration in place of a date.
+    check(context, id, signature, token, expires)
 }
 
 fn check(
-    request: &SignedRequest<'_>,
+    context: &RequestContext<'_>,
     id: &str,
     signature: &str,
     token: Option<&str>,
     date: &str,
 ) -> Result<(), OssError> {
-    let key = find(request.keys, id, token, request.now)?;
-    let text = string_to_sign(request, date)?;
-    let mut mac = Hmac::<Sha1>::new_from_slice(key.secret()).map_err(|_| catalogue::INTERNAL)?;
+    let key = find(&context.shared.keys, id, token, context.now)?;
+    let text = string_to_sign(context, date)?;
+    let mut mac = Hmac::<Sha1>::new_from_slice(key.secret()).map_err(|_| errors::INTERNAL)?;
     mac.update(text.as_bytes());
     let given = STANDARD.decode(signature).unwrap_or_default();
     mac.verify_slice(&given).map_err(|_| {
-        catalogue::REQUEST_SIGNATURE_MISMATCH
+        errors::REQUEST_SIGNATURE_MISMATCH
             .detail("SignatureProvided", signature)
             .detail("StringToSign", text)
     })
 }
 
-/// The date of RFC 9110 that the first SDKs send, or the one of version 4.
-fn when(date: &str) -> Option<Timestamp> {
-    match moment(date) {
+/// Parses a date of RFC 9110, as older SDKs send it, or one in the format of version 4.
+fn parse_date(date: &str) -> Option<Timestamp> {
+    match parse_time(date) {
         Some((at, _)) => Some(at),
         None => DateTimeParser::new().parse_timestamp(date).ok(),
     }
 }
 
-fn string_to_sign(request: &SignedRequest<'_>, date: &str) -> Result<String, OssError> {
-    let headers = request.headers();
+fn string_to_sign(context: &RequestContext<'_>, date: &str) -> Result<String, OssError> {
+    let value = |name| context.header(name).unwrap_or_default();
     let mut lines = vec![
-        request.method().as_str().to_owned(),
-        text(headers, "content-md5").unwrap_or_default().to_owned(),
-        text(headers, "content-type").unwrap_or_default().to_owned(),
+        context.parts.method.as_str().to_owned(),
+        value("content-md5").to_owned(),
+        value("content-type").to_owned(),
         date.to_owned(),
     ];
-    let mut own: Vec<_> = headers
+    let mut oss_headers: Vec<_> = context
+        .headers()
         .keys()
         .map(http::HeaderName::as_str)
         .filter(|name| name.starts_with("x-oss-"))
         .collect();
-    own.sort_unstable();
-    lines.extend(own.into_iter().map(|name| {
-        let value = text(headers, name).unwrap_or_default();
-        format!("{name}:{}", value.trim())
-    }));
-    lines.push(resource(request)?);
+    oss_headers.sort_unstable();
+    lines.extend(
+        oss_headers
+            .into_iter()
+            .map(|name| format!("{name}:{}", value(name).trim())),
+    );
+    lines.push(resource(context)?);
     Ok(lines.join("\n"))
 }
 
-/// `/bucket/key?name&name=value`, nothing of it encoded.
-fn resource(request: &SignedRequest<'_>) -> Result<String, OssError> {
-    let (bucket, key) = (request.bucket()?, request.address.key()?);
-    let mut parameters: Vec<_> = request
+/// Returns `/bucket/key?name&name=value`. Nothing is percent-encoded.
+fn resource(context: &RequestContext<'_>) -> Result<String, OssError> {
+    let (bucket, key) = (&context.bucket.name, context.address.key()?);
+    let mut parameters: Vec<_> = context
         .query
         .iter()
         .filter(|(name, _)| RESOURCE.contains(name))

@@ -1,18 +1,26 @@
-//! Keys, and what version 4 derives from them.
+//! Access keys and security tokens, and the credential scopes, times and derived keys of version 4.
 
 use std::time::SystemTime;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::{access_key::AccessKey, catalogue, error::OssError};
+use crate::{
+    access_key::AccessKey,
+    errors::{self, OssError},
+};
 
-/// Version 4, as OSS calls it.
+/// The name of version 4 in headers, parameters, fields and strings to sign.
 pub(super) const ALGORITHM: &str = "OSS4-HMAC-SHA256";
 
-/// `ID/YYYYMMDD/REGION/oss/aliyun_v4_request`.
+/// How far a signing time may lie in the future; for headers also in the past.
+pub(super) const SKEW: SignedDuration = SignedDuration::from_mins(15);
+/// The longest validity of a signature of version 4.
+pub(super) const MAX_LIFE: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// A credential of version 4: `ID/YYYYMMDD/REGION/oss/aliyun_v4_request`.
 pub(super) struct Scope<'a> {
     pub(super) id: &'a str,
     pub(super) day: &'a str,
@@ -23,21 +31,22 @@ impl<'a> Scope<'a> {
     pub(super) fn parse(credential: &'a str) -> Result<Self, OssError> {
         let parts: Vec<_> = credential.split('/').collect();
         let [id, day, region, "oss", "aliyun_v4_request"] = parts[..] else {
-            return Err(catalogue::CREDENTIAL);
+            return Err(errors::CREDENTIAL);
         };
         if id.is_empty() || !id.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(catalogue::CREDENTIAL_ID);
+            return Err(errors::CREDENTIAL_ID);
         }
-        let is_a_day = day.len() == 8 && moment(&format!("{day}T000000Z")).is_some();
+        let is_a_day = day.len() == 8 && parse_time(&format!("{day}T000000Z")).is_some();
         if !is_a_day {
-            return Err(catalogue::CREDENTIAL_DATE);
+            return Err(errors::CREDENTIAL_DATE);
         }
         Ok(Self { id, day, region })
     }
 }
 
-/// Reads `YYYYMMDDTHHMMSSZ`; the text of the day comes with it.
-pub(super) fn moment(text: &str) -> Option<(Timestamp, &str)> {
+/// Parses `YYYYMMDDTHHMMSSZ`. Returns the day as text as well.
+pub(super) fn parse_time(text: &str) -> Option<(Timestamp, &str)> {
+    // The parser of jiff accepts other ISO 8601 forms, which OSS does not.
     let shape = |(at, b): (usize, u8)| match at {
         8 => b == b'T',
         15 => b == b'Z',
@@ -51,8 +60,8 @@ pub(super) fn moment(text: &str) -> Option<(Timestamp, &str)> {
     Some((instant, &text[..8]))
 }
 
-/// The key of a day in a region.
-pub(super) fn derived(
+/// Derives the signing key of version 4 for a day and a region.
+pub(super) fn derive(
     key: &AccessKey,
     day: &str,
     region: &str,
@@ -66,7 +75,7 @@ pub(super) fn derived(
     Ok(derived)
 }
 
-/// The key of this id, if the security token is the one that goes with it.
+/// Finds a key by its id, and checks that the security token belongs to it and has not expired.
 pub(super) fn find<'a>(
     keys: &'a [AccessKey],
     id: &str,
@@ -74,31 +83,31 @@ pub(super) fn find<'a>(
     now: SystemTime,
 ) -> Result<&'a AccessKey, OssError> {
     let key = keys.iter().find(|key| key.id() == id);
-    let key = key.ok_or(catalogue::UNKNOWN_ACCESS_KEY)?;
-    // An empty token goes with a key that has none.
+    let key = key.ok_or(errors::UNKNOWN_ACCESS_KEY)?;
+    // An empty token counts as none.
     let given = token.filter(|token| !token.is_empty());
     match (key.token(), given) {
         (None, None) => Ok(key),
-        // To OSS, the id of a temporary key is none without its token.
-        (Some(_), None) => Err(catalogue::UNKNOWN_ACCESS_KEY),
+        // OSS does not find the id of a temporary key without its token.
+        (Some(_), None) => Err(errors::UNKNOWN_ACCESS_KEY),
         (Some((token, expires)), Some(given)) if token == given => {
             if now < expires {
                 Ok(key)
             } else {
-                Err(catalogue::TOKEN_EXPIRED)
+                Err(errors::TOKEN_EXPIRED)
             }
         }
         (_, Some(given)) => {
-            let is_of = |key: &AccessKey| key.token().is_some_and(|(token, _)| token == given);
-            Err(if keys.iter().any(is_of) {
-                catalogue::TOKEN_OF_ANOTHER
+            let has_token = |key: &AccessKey| key.token().is_some_and(|(token, _)| token == given);
+            Err(if keys.iter().any(has_token) {
+                errors::TOKEN_OF_ANOTHER
             } else {
-                catalogue::INVALID_TOKEN
+                errors::INVALID_TOKEN
             })
         }
     }
 }
 
 pub(super) fn hmac_sha256(key: &[u8]) -> Result<Hmac<Sha256>, OssError> {
-    Hmac::new_from_slice(key).map_err(|_| catalogue::INTERNAL)
+    Hmac::new_from_slice(key).map_err(|_| errors::INTERNAL)
 }

@@ -1,22 +1,22 @@
 //! `ListObjectsV2`.
 
-use std::time::SystemTime;
-
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 use http::Response;
-use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
     body::EmulatorBody,
-    call::Call,
-    catalogue,
-    documents::{self, Encoding},
-    error::OssError,
-    summary::ObjectSummary,
+    context::RequestContext,
+    encoding::Encoding,
+    errors::{self, OssError},
+    response::iso8601,
+    store::ObjectSummary,
+    xml,
 };
 
+/// Page size without `max-keys`.
 const DEFAULT_KEYS: usize = 100;
+/// Largest page size that OSS accepts.
 const MAX_KEYS: usize = 1000;
 
 #[derive(Serialize)]
@@ -36,13 +36,13 @@ struct Listing<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     next_continuation_token: Option<String>,
     key_count: usize,
-    contents: Vec<Listed>,
-    common_prefixes: Vec<Prefix>,
+    contents: Vec<ListedObject>,
+    common_prefixes: Vec<CommonPrefix>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Listed {
+struct ListedObject {
     key: String,
     last_modified: String,
     #[serde(rename = "ETag")]
@@ -64,17 +64,17 @@ struct Owner {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Prefix {
+struct CommonPrefix {
     prefix: String,
 }
 
-/// A line of the answer: an object, or all objects that go on alike up to the delimiter.
-enum Line<'a> {
+/// An entry of the listing: an object, or a prefix that groups objects up to the delimiter.
+enum Entry<'a> {
     Object(&'a ObjectSummary),
     Prefix(&'a str),
 }
 
-impl Line<'_> {
+impl Entry<'_> {
     fn name(&self) -> &str {
         match self {
             Self::Object(object) => object.key(),
@@ -83,10 +83,10 @@ impl Line<'_> {
     }
 }
 
-/// The objects of a bucket, by name, a page at a time.
-pub(crate) async fn list(call: &Call<'_>) -> Result<Response<EmulatorBody>, OssError> {
-    let get = |name| call.query.get(name).filter(|value| !value.is_empty());
-    let encoding = Encoding::of(call.query)?;
+/// Returns one page of the objects of a bucket, ordered by name.
+pub(super) async fn run(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
+    let get = |name| context.query.get(name).filter(|value| !value.is_empty());
+    let encoding = Encoding::of(context.query)?;
     let prefix = get("prefix").unwrap_or_default();
     let delimiter = get("delimiter").unwrap_or_default();
     let max_keys = match get("max-keys") {
@@ -95,62 +95,66 @@ pub(crate) async fn list(call: &Call<'_>) -> Result<Response<EmulatorBody>, OssE
             .parse()
             .ok()
             .filter(|max| (1..=MAX_KEYS).contains(max))
-            .ok_or(catalogue::MAX_KEYS)?,
+            .ok_or(errors::MAX_KEYS)?,
     };
     let token = get("continuation-token");
     let after = match token {
-        Some(token) => read_token(token).ok_or(catalogue::CONTINUATION)?,
+        Some(token) => read_token(token).ok_or(errors::CONTINUATION)?,
         None => get("start-after").unwrap_or_default().to_owned(),
     };
 
-    let objects = call.shared.store.list(&call.bucket.name).await;
-    let objects = objects.map_err(|_| catalogue::INTERNAL)?;
-    let lines = lines(&objects, prefix, delimiter, &after);
-    let page = &lines[..lines.len().min(max_keys)];
+    let objects = context.shared.store.list(&context.bucket.name).await;
+    let objects = objects.map_err(|_| errors::INTERNAL)?;
+    let entries = entries(&objects, prefix, delimiter, &after);
+    let page = &entries[..entries.len().min(max_keys)];
+    let is_truncated = page.len() < entries.len();
     let owner = get("fetch-owner") == Some("true");
-    let owner = owner.then(|| &*call.shared.caller.owner);
+    let owner = owner.then(|| &*context.shared.caller.owner);
     let listing = Listing {
-        name: call.bucket.name.as_str(),
+        name: context.bucket.name.as_str(),
         prefix: encoding.text(prefix),
         start_after: get("start-after").map(|after| encoding.text(after)),
         max_keys,
         delimiter: encoding.text(delimiter),
         encoding_type: encoding.name(),
-        is_truncated: page.len() < lines.len(),
+        is_truncated,
         continuation_token: token,
         next_continuation_token: page
             .last()
-            .filter(|_| page.len() < lines.len())
-            .map(|line| URL_SAFE.encode(line.name())),
+            .filter(|_| is_truncated)
+            .map(|entry| URL_SAFE.encode(entry.name())),
         key_count: page.len(),
         contents: page
             .iter()
-            .filter_map(|line| listed(line, encoding, owner))
+            .filter_map(|entry| listed_object(entry, encoding, owner))
             .collect(),
         common_prefixes: page
             .iter()
-            .filter_map(|line| match line {
-                Line::Prefix(prefix) => Some(Prefix {
+            .filter_map(|entry| match entry {
+                Entry::Prefix(prefix) => Some(CommonPrefix {
                     prefix: encoding.text(prefix),
                 }),
-                Line::Object(_) => None,
+                Entry::Object(_) => None,
             })
             .collect(),
     };
-    documents::response("ListBucketResult", &listing)
+    xml::response("ListBucketResult", &listing)
 }
 
+/// Decodes a continuation token: the name of the last entry of the page before.
 fn read_token(token: &str) -> Option<String> {
     String::from_utf8(URL_SAFE.decode(token).ok()?).ok()
 }
 
-fn lines<'a>(
+/// Groups the objects below `prefix` by `delimiter`, and drops entries up to and including
+/// `after`. `objects` are ordered by name, so objects of one group are neighbours.
+fn entries<'a>(
     objects: &'a [ObjectSummary],
     prefix: &str,
     delimiter: &str,
     after: &str,
-) -> Vec<Line<'a>> {
-    let mut lines: Vec<Line<'a>> = Vec::new();
+) -> Vec<Entry<'a>> {
+    let mut entries: Vec<Entry<'a>> = Vec::new();
     for object in objects {
         let key = object.key();
         let Some(rest) = key.strip_prefix(prefix) else {
@@ -160,27 +164,33 @@ fn lines<'a>(
             Some(at) if !delimiter.is_empty() => &key[..prefix.len() + at + delimiter.len()],
             _ => "",
         };
-        let line = if common.is_empty() {
-            Line::Object(object)
+        let entry = if common.is_empty() {
+            Entry::Object(object)
         } else {
-            Line::Prefix(common)
+            Entry::Prefix(common)
         };
-        let again = lines.last().is_some_and(|last| last.name() == line.name());
-        if line.name() > after && !again {
-            lines.push(line);
+        let last = entries.last();
+        let repeated = last.is_some_and(|last| last.name() == entry.name());
+        if entry.name() > after && !repeated {
+            entries.push(entry);
         }
     }
-    lines
+    entries
 }
 
-fn listed(line: &Line<'_>, encoding: Encoding, owner: Option<&str>) -> Option<Listed> {
-    let Line::Object(object) = line else {
+fn listed_object(
+    entry: &Entry<'_>,
+    encoding: Encoding,
+    owner: Option<&str>,
+) -> Option<ListedObject> {
+    let Entry::Object(object) = entry else {
         return None;
     };
-    Some(Listed {
+    Some(ListedObject {
         key: encoding.text(object.key()),
         last_modified: iso8601(object.last_modified()),
         etag: format!("\"{}\"", object.etag()),
+        // An ETag with a number of parts is that of a multipart upload.
         r#type: if object.etag().contains('-') {
             "Multipart"
         } else {
@@ -193,15 +203,4 @@ fn listed(line: &Line<'_>, encoding: Encoding, owner: Option<&str>) -> Option<Li
             display_name: id.to_owned(),
         }),
     })
-}
-
-/// As in `2014-12-01T12:00:00.000Z`; empty for a time that has no such form.
-///
-/// Whole seconds: Python's `oss2` reads no other fraction than `.000`.
-pub(crate) fn iso8601(time: SystemTime) -> String {
-    let seconds = time.duration_since(SystemTime::UNIX_EPOCH);
-    let seconds = seconds.map_or(0, |since| since.as_secs());
-    let time = i64::try_from(seconds).ok();
-    let time = time.and_then(|seconds| Timestamp::from_second(seconds).ok());
-    time.map(|time| format!("{time:.3}")).unwrap_or_default()
 }

@@ -1,0 +1,192 @@
+//! What an operation knows about its request.
+//!
+//! [`Shared`] holds the checked settings and the state that all requests have in common.
+//! [`RequestContext`] borrows it for one request, adds what was parsed from the request head,
+//! and reads the body. Authentication and every operation take a `&RequestContext`.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, PoisonError, RwLock},
+    time::SystemTime,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{HeaderMap, header, request::Parts};
+use md5::{Digest as _, Md5};
+
+use crate::{
+    access_key::AccessKey,
+    address::Address,
+    body::{Inbound, InboundError, MAX_BODY},
+    bucket::HostedBucket,
+    callback::Caller,
+    cors::CorsRule,
+    errors::{self, OssError},
+    query::Query,
+    report::UploadReport,
+    store::{ObjectStore, Sealed, StoreError},
+};
+use tower_aliyun_oss::protocol::{Bucket, Region};
+
+pub(crate) type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+pub(crate) type RequestIds = Arc<dyn Fn(SystemTime) -> String + Send + Sync>;
+pub(crate) type Observer = Arc<dyn Fn(UploadReport) + Send + Sync>;
+
+/// The client address that replaces `${clientIp}` in callback bodies, as a request extension.
+///
+/// [`Emulator::serve`](crate::Emulator::serve) sets it. If you run the service on another server,
+/// insert it into the request extensions yourself; without it `${clientIp}` is empty.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[allow(clippy::exhaustive_structs, reason = "a marker for one value")]
+pub struct ClientAddress(pub SocketAddr);
+
+/// The checked settings, and the state that requests change.
+pub(crate) struct Shared {
+    pub(crate) region: Region,
+    pub(crate) domains: Vec<Box<str>>,
+    pub(crate) buckets: HashMap<Bucket, HostedBucket>,
+    /// CORS rules by bucket. Not in [`HostedBucket`], because `PutBucketCors` replaces them.
+    pub(crate) cors: RwLock<HashMap<Bucket, Arc<[CorsRule]>>>,
+    pub(crate) keys: Vec<AccessKey>,
+    pub(crate) store: ObjectStore,
+    pub(crate) caller: Caller,
+    pub(crate) allow_private: bool,
+    pub(crate) strict_multipart: bool,
+    pub(crate) clock: Clock,
+    pub(crate) request_ids: RequestIds,
+    pub(crate) observer: Option<Observer>,
+}
+
+impl Shared {
+    pub(crate) fn now(&self) -> SystemTime {
+        (self.clock)()
+    }
+
+    pub(crate) fn request_id(&self, now: SystemTime) -> String {
+        (self.request_ids)(now)
+    }
+
+    /// Returns the current CORS rules of a bucket.
+    pub(crate) fn cors(&self, bucket: &Bucket) -> Arc<[CorsRule]> {
+        let cors = self.cors.read().unwrap_or_else(PoisonError::into_inner);
+        cors.get(bucket).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn set_cors(&self, bucket: &Bucket, rules: Vec<CorsRule>) {
+        let mut cors = self.cors.write().unwrap_or_else(PoisonError::into_inner);
+        cors.insert(bucket.clone(), rules.into());
+    }
+
+    pub(crate) fn observe(&self, report: UploadReport) {
+        if let Some(observer) = &self.observer {
+            observer(report);
+        }
+    }
+}
+
+/// One request: its parsed head, its body, and the emulator that received it.
+#[derive(Clone, Copy)]
+pub(crate) struct RequestContext<'a> {
+    pub(crate) shared: &'a Arc<Shared>,
+    pub(crate) bucket: &'a HostedBucket,
+    pub(crate) address: &'a Address,
+    pub(crate) parts: &'a Parts,
+    pub(crate) query: &'a Query,
+    pub(crate) inbound: &'a Inbound,
+    pub(crate) request_id: &'a str,
+    /// The clock is read once per request, so that all checks of one request agree.
+    pub(crate) now: SystemTime,
+}
+
+impl<'a> RequestContext<'a> {
+    pub(crate) fn headers(&self) -> &'a HeaderMap {
+        &self.parts.headers
+    }
+
+    /// Returns the first value of a header, or an empty text if it is not UTF-8.
+    pub(crate) fn header(&self, name: &str) -> Option<&'a str> {
+        let value = self.parts.headers.get(name)?;
+        Some(std::str::from_utf8(value.as_bytes()).unwrap_or_default())
+    }
+
+    /// Returns the IP address of the client, or an empty text if it is unknown.
+    pub(crate) fn client_ip(&self) -> String {
+        let client = self.parts.extensions.get::<ClientAddress>();
+        client.map_or_else(String::new, |client| client.0.ip().to_string())
+    }
+
+    /// Checks the announced length of the body against the 5 GiB limit of OSS.
+    ///
+    /// `too_large` differs between forms and other uploads.
+    pub(crate) fn check_length(&self, too_large: OssError) -> Result<(), OssError> {
+        let length = self.parts.headers.get(header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        match length {
+            Some(length) if length > MAX_BODY => Err(too_large),
+            Some(_) => Ok(()),
+            None if self.parts.headers.contains_key(header::TRANSFER_ENCODING) => Ok(()),
+            // A body that is not empty here is a stream of HTTP/2 or of a direct call.
+            None if self.inbound.is_empty() => Err(errors::NO_LENGTH),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks the `Content-MD5` header, if there is one, against the MD5 of the received body.
+    ///
+    /// `received` is Base64.
+    pub(crate) fn check_content_md5(&self, received: &str) -> Result<(), OssError> {
+        match self.parts.headers.get("content-md5") {
+            Some(announced) if announced.as_bytes() != received.as_bytes() => {
+                Err(errors::INVALID_DIGEST)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Streams the body into the store as the content of an object or of a part.
+    pub(crate) async fn read_object(&self) -> Result<Sealed, OssError> {
+        self.check_length(errors::TOO_LARGE)?;
+        self.inbound.allow(u64::MAX);
+        let upload = self.shared.store.begin(&self.bucket.name).await;
+        let mut upload = upload.map_err(|_| errors::INTERNAL)?;
+        while let Some(data) = self.inbound.chunk().await.map_err(|e| body_refusal(&e))? {
+            upload.write(data).await.map_err(|e| store_refusal(&e))?;
+        }
+        let sealed = upload.seal().await.map_err(|e| store_refusal(&e))?;
+        self.check_content_md5(&sealed.content().md5_base64())?;
+        Ok(sealed)
+    }
+
+    /// Reads the whole body into memory: an XML document of at most `limit` bytes.
+    pub(crate) async fn read_document(&self, limit: usize) -> Result<Vec<u8>, OssError> {
+        let document = self.inbound.collect(limit).await;
+        let document = document.map_err(|error| match error {
+            InboundError::Allowance => errors::MALFORMED_XML,
+            error => body_refusal(&error),
+        })?;
+        self.check_content_md5(&STANDARD.encode(Md5::digest(&document)))?;
+        Ok(document)
+    }
+}
+
+/// Maps an error of a body that is not a form. Forms have codes of their own:
+/// [`InboundError::refusal`].
+fn body_refusal(error: &InboundError) -> OssError {
+    match error {
+        InboundError::Whole | InboundError::Allowance => errors::TOO_LARGE,
+        InboundError::Read(_) => errors::INCOMPLETE_BODY,
+    }
+}
+
+/// Maps an error of the store. I/O errors are logged, because the response does not show them.
+pub(crate) fn store_refusal(error: &StoreError) -> OssError {
+    match error {
+        StoreError::Exists => errors::ALREADY_EXISTS,
+        StoreError::Full => errors::STORE_FULL,
+        StoreError::Io(error) => {
+            tracing::error!(%error, "failed to access the object folder");
+            errors::INTERNAL
+        }
+    }
+}

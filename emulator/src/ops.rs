@@ -1,0 +1,172 @@
+//! The operations: which one a request selects, who may run it, and where it is implemented.
+//!
+//! Each operation is one file with its own helpers. [`commit`] is what `PostObject`, `PutObject`
+//! and `CompleteMultipartUpload` share: storing the object and calling back.
+
+mod bucket_cors;
+mod commit;
+mod delete_object;
+mod get_object;
+mod list_objects;
+mod multipart;
+mod post_object;
+mod put_object;
+
+use http::{Method, Response};
+
+use crate::{
+    body::EmulatorBody,
+    bucket::Acl,
+    context::RequestContext,
+    errors::{self, OssError},
+    query::Query,
+};
+
+/// An operation of OSS that the emulator implements.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Operation {
+    Preflight,
+    PostObject,
+    /// Also `HeadObject` and `GetObjectMeta`.
+    GetObject,
+    PutObject,
+    DeleteObject,
+    InitiateMultipartUpload,
+    UploadPart,
+    ListParts,
+    CompleteMultipartUpload,
+    AbortMultipartUpload,
+    ListObjects,
+    PutBucketCors,
+    GetBucketCors,
+    DeleteBucketCors,
+}
+
+/// Query parameters that select an operation or a variant that is not implemented.
+///
+/// They are refused, because ignoring one would run a different operation.
+const NOT_IMPLEMENTED: [&str; 23] = [
+    "acl",
+    "append",
+    "bucketInfo",
+    "delete",
+    "encryption",
+    "lifecycle",
+    "location",
+    "logging",
+    "policy",
+    "position",
+    "referer",
+    "replication",
+    "requestPayment",
+    "restore",
+    "stat",
+    "symlink",
+    "tagging",
+    "versionId",
+    "versioning",
+    "versions",
+    "website",
+    "worm",
+    "x-oss-process",
+];
+
+impl Operation {
+    /// Selects the operation by method, query, and whether the path names only a bucket.
+    pub(crate) fn of(method: &Method, of_bucket: bool, query: &Query) -> Result<Self, OssError> {
+        if *method == Method::OPTIONS {
+            return Ok(Self::Preflight);
+        }
+        let overrides_header = |name: &str| name.starts_with("response-");
+        let mut names = query.iter().map(|(name, _)| name);
+        if names.any(|name| NOT_IMPLEMENTED.contains(&name) || overrides_header(name)) {
+            return Err(errors::NOT_IMPLEMENTED);
+        }
+        if of_bucket {
+            return Self::of_bucket(method, query);
+        }
+        let in_parts = query.has("uploadId");
+        Ok(match *method {
+            Method::GET if in_parts => Self::ListParts,
+            // The response is the headers without the content, which `HEAD` returns as well.
+            Method::GET if query.has("objectMeta") => return Err(errors::NOT_IMPLEMENTED),
+            Method::GET | Method::HEAD => Self::GetObject,
+            Method::PUT if in_parts || query.has("partNumber") => Self::UploadPart,
+            Method::PUT => Self::PutObject,
+            Method::POST if query.has("uploads") => Self::InitiateMultipartUpload,
+            Method::POST if in_parts => Self::CompleteMultipartUpload,
+            Method::DELETE if in_parts => Self::AbortMultipartUpload,
+            Method::DELETE => Self::DeleteObject,
+            _ => return Err(errors::METHOD_NOT_ALLOWED),
+        })
+    }
+
+    fn of_bucket(method: &Method, query: &Query) -> Result<Self, OssError> {
+        let cors = query.has("cors");
+        Ok(match *method {
+            Method::GET if cors => Self::GetBucketCors,
+            Method::PUT if cors => Self::PutBucketCors,
+            Method::DELETE if cors => Self::DeleteBucketCors,
+            Method::GET if query.get("list-type") == Some("2") => Self::ListObjects,
+            Method::GET | Method::HEAD | Method::PUT | Method::DELETE => {
+                return Err(errors::NOT_IMPLEMENTED);
+            }
+            // A form goes to the bucket and names the object in a field.
+            Method::POST => Self::PostObject,
+            _ => return Err(errors::METHOD_NOT_ALLOWED),
+        })
+    }
+
+    /// Whether a request without a signature may run it in a bucket with this ACL.
+    pub(crate) fn is_open(self, acl: Acl) -> bool {
+        match self {
+            // PostObject checks the signature in the form, GetObject the ACL of the object.
+            Self::Preflight | Self::PostObject | Self::GetObject => true,
+            Self::ListObjects => acl.lets_read(),
+            // As on OSS, only the owner configures a bucket, whatever its ACL.
+            Self::PutBucketCors | Self::GetBucketCors | Self::DeleteBucketCors => false,
+            Self::PutObject
+            | Self::DeleteObject
+            | Self::InitiateMultipartUpload
+            | Self::UploadPart
+            | Self::ListParts
+            | Self::CompleteMultipartUpload
+            | Self::AbortMultipartUpload => acl == Acl::PublicReadWrite,
+        }
+    }
+
+    /// Returns the name in upload reports, for operations that can be refused before they run.
+    ///
+    /// A form is never refused before `PostObject` runs, which reports it itself.
+    pub(crate) fn upload_name(self) -> Option<&'static str> {
+        match self {
+            Self::PutObject => Some(put_object::OPERATION),
+            Self::CompleteMultipartUpload => Some(multipart::COMPLETE),
+            _ => None,
+        }
+    }
+
+    /// Runs the operation. `signed` is whether a known key has signed the request.
+    pub(crate) async fn run(
+        self,
+        context: &RequestContext<'_>,
+        signed: bool,
+    ) -> Result<Response<EmulatorBody>, OssError> {
+        match self {
+            Self::Preflight => bucket_cors::preflight(context),
+            Self::PostObject => post_object::run(context).await,
+            Self::GetObject => get_object::run(context, signed).await,
+            Self::PutObject => put_object::run(context).await,
+            Self::DeleteObject => delete_object::run(context).await,
+            Self::InitiateMultipartUpload => multipart::initiate(context),
+            Self::UploadPart => multipart::upload_part(context).await,
+            Self::ListParts => multipart::list_parts(context),
+            Self::CompleteMultipartUpload => multipart::complete(context).await,
+            Self::AbortMultipartUpload => multipart::abort(context),
+            Self::ListObjects => list_objects::run(context).await,
+            Self::PutBucketCors => bucket_cors::put(context).await,
+            Self::GetBucketCors => bucket_cors::get(context),
+            Self::DeleteBucketCors => Ok(bucket_cors::delete(context)),
+        }
+    }
+}

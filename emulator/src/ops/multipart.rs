@@ -1,0 +1,302 @@
+//! Multipart uploads: an object uploaded in parts, each by its own request.
+//!
+//! | function | operation |
+//! |---|---|
+//! | [`initiate`] | `InitiateMultipartUpload` |
+//! | [`upload_part`] | `UploadPart` |
+//! | [`list_parts`] | `ListParts` |
+//! | [`complete`] | `CompleteMultipartUpload` |
+//! | [`abort`] | `AbortMultipartUpload` |
+//!
+//! Source: the [multipart upload] pages.
+//!
+//! [multipart upload]: https://www.alibabacloud.com/help/en/oss/developer-reference/initiatemultipartupload
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use http::{Response, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use super::commit::{self, Commit, Success};
+use crate::{
+    body::EmulatorBody,
+    context::{RequestContext, store_refusal},
+    encoding::Encoding,
+    errors::{self, OssError},
+    object::{NewObject, Record},
+    report::{UploadReport, UploadStep},
+    response::{self, insert_checksums, iso8601},
+    store::{Part, Session},
+    xml,
+};
+
+pub(super) const COMPLETE: &str = "CompleteMultipartUpload";
+
+/// The highest part number.
+const MAX_PART: u16 = 10_000;
+/// The smallest size of every part except the last, in bytes.
+const MIN_PART_SIZE: u64 = 100 * 1024;
+/// The largest page of `ListParts`, and its default.
+const MAX_LISTED_PARTS: usize = 1000;
+/// The largest body of `CompleteMultipartUpload`, in bytes: room for 10,000 parts with their
+/// numbers and ETags.
+const MAX_DOCUMENT: usize = 4 * 1024 * 1024;
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Initiated<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoding_type: Option<&'static str>,
+    bucket: &'a str,
+    key: String,
+    upload_id: &'a str,
+}
+
+/// `InitiateMultipartUpload`: takes everything about the object except its content.
+pub(super) fn initiate(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
+    let key = context.address.key()?;
+    let encoding = Encoding::of(context.query)?;
+    let object = NewObject::of_request(key, context.headers())?;
+    // Random, so that it cannot be guessed: in a bucket open for writing, the id is all that a
+    // client needs to add parts to an upload.
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(|_| errors::INTERNAL)?;
+    let id = base16ct::upper::encode_string(&id);
+    let session = Session {
+        bucket: context.bucket.name.clone(),
+        description: object.description,
+        forbid_overwrite: object.forbid_overwrite,
+        parts: BTreeMap::new(),
+    };
+    if !context.shared.store.sessions().begin(&id, session) {
+        return Err(errors::TOO_MANY_UPLOADS);
+    }
+    let initiated = Initiated {
+        encoding_type: encoding.name(),
+        bucket: context.bucket.name.as_str(),
+        key: encoding.text(key),
+        upload_id: &id,
+    };
+    xml::response("InitiateMultipartUploadResult", &initiated)
+}
+
+/// `UploadPart`: stores the body as a part. It replaces an earlier part of the same number.
+pub(super) async fn upload_part(
+    context: &RequestContext<'_>,
+) -> Result<Response<EmulatorBody>, OssError> {
+    let number = context.query.get("partNumber").unwrap_or_default();
+    let number = number.parse().ok().filter(|n| (1..=MAX_PART).contains(n));
+    let number = number.ok_or(errors::PART_NUMBER)?;
+    // UploadPartCopy is an UploadPart with this header.
+    if context.headers().contains_key("x-oss-copy-source") {
+        return Err(errors::NOT_IMPLEMENTED);
+    }
+    let (id, session) = session(context)?;
+    let part = context.read_object().await?.into_part(context.now);
+    let mut response = response::empty(StatusCode::OK);
+    let record = Record::new(session.description, part.content.clone(), context.now);
+    insert_checksums(response.headers_mut(), &record);
+    // The upload may have been completed or aborted while the body was read.
+    if !context.shared.store.sessions().add(id, number, part) {
+        return Err(errors::NO_SUCH_UPLOAD);
+    }
+    Ok(response)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct PartListing<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoding_type: Option<&'static str>,
+    bucket: &'a str,
+    key: String,
+    upload_id: &'a str,
+    storage_class: &'a str,
+    part_number_marker: u16,
+    next_part_number_marker: u16,
+    max_parts: usize,
+    is_truncated: bool,
+    part: Vec<ListedPart>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListedPart {
+    part_number: u16,
+    last_modified: String,
+    #[serde(rename = "ETag")]
+    etag: String,
+    #[serde(rename = "HashCrc64ecma")]
+    crc64: u64,
+    size: u64,
+}
+
+/// `ListParts`: returns one page of the uploaded parts, ordered by number.
+pub(super) fn list_parts(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
+    let (id, session) = session(context)?;
+    let encoding = Encoding::of(context.query)?;
+    let marker = match context.query.get("part-number-marker") {
+        None | Some("") => 0,
+        Some(marker) => marker.parse().map_err(|_| errors::ARGUMENT)?,
+    };
+    let max_parts = match context.query.get("max-parts") {
+        None | Some("") => MAX_LISTED_PARTS,
+        Some(max) => max
+            .parse()
+            .ok()
+            .filter(|max| (1..=MAX_LISTED_PARTS).contains(max))
+            .ok_or(errors::ARGUMENT)?,
+    };
+    let mut after = session.parts.iter().filter(|(number, _)| **number > marker);
+    let part: Vec<_> = after
+        .by_ref()
+        .take(max_parts)
+        .map(|(number, part)| ListedPart {
+            part_number: *number,
+            last_modified: iso8601(part.stored),
+            etag: format!("\"{}\"", part.content.etag()),
+            crc64: part.content.crc64,
+            size: part.content.size,
+        })
+        .collect();
+    let listing = PartListing {
+        encoding_type: encoding.name(),
+        bucket: session.bucket.as_str(),
+        key: encoding.text(&session.description.key),
+        upload_id: id,
+        storage_class: session.description.storage_class(),
+        part_number_marker: marker,
+        next_part_number_marker: part.last().map_or(marker, |part| part.part_number),
+        max_parts,
+        is_truncated: after.next().is_some(),
+        part,
+    };
+    xml::response("ListPartsResult", &listing)
+}
+
+#[derive(Deserialize)]
+struct RequestedParts {
+    #[serde(rename = "Part", default)]
+    parts: Vec<RequestedPart>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RequestedPart {
+    part_number: u16,
+    #[serde(rename = "ETag")]
+    etag: String,
+}
+
+/// `CompleteMultipartUpload`: creates the object from the parts that the body lists, or from all
+/// parts with `x-oss-complete-all: yes`.
+pub(super) async fn complete(
+    context: &RequestContext<'_>,
+) -> Result<Response<EmulatorBody>, OssError> {
+    let mut report = UploadReport::new(COMPLETE, context.request_id, &context.bucket.name);
+    report.steps.push(UploadStep::Signature);
+    let checked = join_parts(context, &mut report).await;
+    commit::finish(context.shared, report, checked).await
+}
+
+async fn join_parts(
+    context: &RequestContext<'_>,
+    report: &mut UploadReport,
+) -> Result<Commit, OssError> {
+    let (id, session) = session(context)?;
+    let encoding = Encoding::of(context.query)?;
+    let directive = commit::callback_of_request(context, report).await?;
+    let headers = context.headers();
+    // The header of this request overrides that of `InitiateMultipartUpload`.
+    let forbid_overwrite = match headers.get("x-oss-forbid-overwrite") {
+        None => session.forbid_overwrite,
+        Some(value) if value == "true" => true,
+        Some(value) if value == "false" => false,
+        Some(_) => return Err(errors::FORBID_OVERWRITE),
+    };
+    let document = context.read_document(MAX_DOCUMENT).await?;
+    let all = headers.get("x-oss-complete-all");
+    let parts = if all.is_some_and(|all| all == "yes") && document.is_empty() {
+        session.parts.values().cloned().collect()
+    } else {
+        select(&session, &xml::parse(&document)?)?
+    };
+    check_sizes(&parts)?;
+    let object = NewObject {
+        description: session.description,
+        forbid_overwrite,
+    };
+    commit::check_overwrite(context, &object).await?;
+
+    let bucket = &context.bucket.name;
+    let sealed = context.shared.store.join(bucket, parts).await;
+    let sealed = sealed.map_err(|error| store_refusal(&error.into()))?;
+    report.steps.push(UploadStep::Size);
+    // Of concurrent requests that complete the same upload, one takes it and the others fail.
+    let sessions = context.shared.store.sessions();
+    let taken = sessions.take(id, bucket, &object.description.key);
+    let taken = taken.ok_or(errors::NO_SUCH_UPLOAD)?;
+    let (shared, id) = (context.shared.clone(), id.to_owned());
+    let success = Success::Document {
+        status: StatusCode::OK,
+        root: "CompleteMultipartUploadResult",
+        encoding,
+    };
+    let commit = Commit::new(context, COMPLETE, object, sealed, directive, success);
+    // If the store fails, the client can complete the upload again.
+    Ok(commit.on_failure(move || shared.store.sessions().put_back(&id, taken)))
+}
+
+fn select(session: &Session, requested: &RequestedParts) -> Result<Vec<Arc<Part>>, OssError> {
+    let numbers = requested.parts.iter().map(|part| part.part_number);
+    if !numbers.clone().all(|n| (1..=MAX_PART).contains(&n)) {
+        return Err(errors::PART_NUMBER);
+    }
+    if !numbers.is_sorted_by(|a, b| a < b) {
+        return Err(errors::PART_ORDER);
+    }
+    let found = requested.parts.iter().map(|requested| {
+        let part = session.parts.get(&requested.part_number);
+        // SDKs differ in quotes and case.
+        let etag = requested.etag.trim_matches('"');
+        part.filter(|part| part.content.etag().eq_ignore_ascii_case(etag))
+            .cloned()
+            .ok_or_else(|| {
+                let number = requested.part_number.to_string();
+                errors::INVALID_PART.detail("PartNumber", number)
+            })
+    });
+    found.collect()
+}
+
+fn check_sizes(parts: &[Arc<Part>]) -> Result<(), OssError> {
+    let Some((_last, others)) = parts.split_last() else {
+        return Err(errors::MALFORMED_XML);
+    };
+    match others.iter().find(|part| part.content.size < MIN_PART_SIZE) {
+        None => Ok(()),
+        Some(part) => Err(errors::PART_TOO_SMALL
+            .detail("ProposedSize", part.content.size.to_string())
+            .detail("MinSizeAllowed", MIN_PART_SIZE.to_string())),
+    }
+}
+
+/// `AbortMultipartUpload`: removes the upload and its parts.
+pub(super) fn abort(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
+    let (id, session) = session(context)?;
+    let sessions = context.shared.store.sessions();
+    match sessions.take(id, &session.bucket, &session.description.key) {
+        Some(_) => Ok(response::empty(StatusCode::NO_CONTENT)),
+        None => Err(errors::NO_SUCH_UPLOAD),
+    }
+}
+
+/// Returns the upload that `uploadId` names, if it is for the bucket and key of the request.
+fn session<'a>(context: &RequestContext<'a>) -> Result<(&'a str, Session), OssError> {
+    let id = context.query.get("uploadId").unwrap_or_default();
+    let (bucket, key) = (&context.bucket.name, context.address.key()?);
+    let session = context.shared.store.sessions().get(id, bucket, key);
+    session
+        .map(|session| (id, session))
+        .ok_or_else(|| errors::NO_SUCH_UPLOAD.detail("UploadId", id))
+}

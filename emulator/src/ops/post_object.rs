@@ -1,0 +1,167 @@
+//! `PostObject`: an upload by an HTML form.
+//!
+//! Checks run in this order: form, signature, expiry, conditions, callback parameters, object,
+//! size. An altered form therefore fails on its policy, before the altered field itself is
+//! examined, and the response tells an attacker nothing about that field.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{Response, StatusCode, Uri};
+
+use super::commit::{self, Commit, Success};
+use crate::{
+    auth,
+    body::{EmulatorBody, MAX_BODY},
+    bucket::Acl,
+    callback::{self, Directive},
+    context::{RequestContext, store_refusal},
+    encoding::Encoding,
+    errors::{self, OssError},
+    form::{FilePart, Form, FormReader},
+    object::NewObject,
+    policy::{Policy, check_conditions, check_names},
+    report::{UploadReport, UploadStep},
+    store::Sealed,
+};
+
+const OPERATION: &str = "PostObject";
+/// The largest object a form can carry, in bytes.
+const MAX_OBJECT: u64 = MAX_BODY;
+
+/// Receives a form and stores its file.
+pub(super) async fn run(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
+    let mut report = UploadReport::new(OPERATION, context.request_id, &context.bucket.name);
+    let checked = receive(context, &mut report).await;
+    commit::finish(context.shared, report, checked).await
+}
+
+async fn receive(
+    context: &RequestContext<'_>,
+    report: &mut UploadReport,
+) -> Result<Commit, OssError> {
+    context.check_length(errors::BODY_TOO_LARGE)?;
+    let inbound = context.inbound.clone();
+    let strict = context.shared.strict_multipart;
+    let mut reader = FormReader::new(context.headers(), inbound, strict)?;
+    let (form, mut file) = reader.read_fields().await?;
+    report.form(&form, &file.name);
+
+    let size_range = check_policy(context, &form, report)?;
+    let directive = callback_of_form(context, &form).await?;
+    commit::report_callback(directive.as_ref(), report);
+    let object = NewObject::of(&form, context.headers(), &file)?;
+    commit::check_overwrite(context, &object).await?;
+
+    let sealed = store_file(context, &mut file, size_range).await?;
+    reader.read_rest(file).await?;
+    check_digest(context).await?;
+    report.steps.push(UploadStep::Size);
+    let success = success_of(&form);
+    Ok(Commit::new(
+        context, OPERATION, object, sealed, directive, success,
+    ))
+}
+
+/// Checks signature, expiry and conditions. Returns the file sizes that the policy allows.
+fn check_policy(
+    context: &RequestContext<'_>,
+    form: &Form,
+    report: &mut UploadReport,
+) -> Result<Option<(u64, u64)>, OssError> {
+    let Some(signed) = auth::verify_form(context, form)? else {
+        if context.bucket.acl != Acl::PublicReadWrite {
+            return Err(errors::NO_RIGHT);
+        }
+        report.steps.push(UploadStep::Signature);
+        return Ok(None);
+    };
+    report.steps.push(UploadStep::Signature);
+    let policy = Policy::parse(signed.policy)?;
+    report.policy = Some(policy.json.clone());
+    policy.check_expiration(context.now)?;
+    signed.check_date(context.now)?;
+    report.steps.push(UploadStep::Expiry);
+    check_names(&policy, &signed.required_conditions)?;
+    check_conditions(&policy, form, &context.bucket.name)?;
+    report.steps.push(UploadStep::Conditions);
+    Ok(policy.size())
+}
+
+/// Reads the fields `callback` and `callback-var`.
+async fn callback_of_form(
+    context: &RequestContext<'_>,
+    form: &Form,
+) -> Result<Option<Directive>, OssError> {
+    let shared = context.shared;
+    let directive = match form.get("callback") {
+        None => None,
+        Some(encoded) => {
+            let network = &*shared.caller.network;
+            let mut directive = Directive::parse(encoded, network, shared.allow_private).await?;
+            // In a form each custom variable is a field of its own.
+            directive.variables = form.variables();
+            Some(directive)
+        }
+    };
+    // Its values are not used here, but OSS is said to validate it.
+    if let Some(encoded) = form.get("callback-var") {
+        callback::variables(encoded)?;
+    }
+    Ok(directive)
+}
+
+/// Streams the file into the store, and refuses it as soon as it exceeds the allowed size.
+async fn store_file(
+    context: &RequestContext<'_>,
+    file: &mut FilePart,
+    size_range: Option<(u64, u64)>,
+) -> Result<Sealed, OssError> {
+    let (min, max) = size_range.unwrap_or((0, MAX_OBJECT));
+    let max = max.min(MAX_OBJECT);
+    let upload = context.shared.store.begin(&context.bucket.name).await;
+    let mut upload = upload.map_err(|_| errors::INTERNAL)?;
+    let mut size = 0_u64;
+    while let Some(data) = file.chunk().await? {
+        size += data.len() as u64;
+        if size > max {
+            return Err(errors::TOO_LARGE);
+        }
+        upload.write(data).await.map_err(|e| store_refusal(&e))?;
+    }
+    if size < min {
+        return Err(errors::TOO_SMALL);
+    }
+    upload.seal().await.map_err(|e| store_refusal(&e))
+}
+
+/// Checks `Content-MD5`, which covers the whole multipart body and not the file alone.
+async fn check_digest(context: &RequestContext<'_>) -> Result<(), OssError> {
+    // Reads the epilogue, which is part of the hashed body.
+    let digest = context.inbound.finish().await.map_err(|e| e.refusal())?;
+    match digest {
+        Some(digest) => context.check_content_md5(&STANDARD.encode(digest)),
+        None => Ok(()),
+    }
+}
+
+/// Reads the `success_action_*` fields. A redirect takes precedence over a status.
+fn success_of(form: &Form) -> Success {
+    let redirect = form
+        .get("success_action_redirect")
+        .filter(|url| is_absolute(url));
+    match (redirect, form.get("success_action_status")) {
+        (Some(url), _) => Success::Redirect(url.to_owned()),
+        (None, Some("200")) => Success::Status(StatusCode::OK),
+        (None, Some("201")) => Success::Document {
+            status: StatusCode::CREATED,
+            root: "PostResponse",
+            encoding: Encoding::default(),
+        },
+        // 204 is also the default, and replaces any other value.
+        (None, _) => Success::Status(StatusCode::NO_CONTENT),
+    }
+}
+
+fn is_absolute(url: &str) -> bool {
+    let uri = url.parse::<Uri>();
+    uri.is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")))
+}

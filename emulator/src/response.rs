@@ -1,0 +1,70 @@
+//! Response parts that several operations share: empty responses, checksum headers and times.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
+
+use crate::{body::EmulatorBody, object::Record};
+
+/// Creates a response without a body.
+pub(crate) fn empty(status: StatusCode) -> Response<EmulatorBody> {
+    let mut response = Response::new(EmulatorBody::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// Creates a 200 response with a body of this type.
+pub(crate) fn typed(body: Bytes, content_type: &'static str) -> Response<EmulatorBody> {
+    let mut response = Response::new(EmulatorBody::from(body));
+    let content_type = HeaderValue::from_static(content_type);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, content_type);
+    response
+}
+
+/// Inserts a header, unless the value is one that HTTP cannot carry.
+pub(crate) fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = value.parse() {
+        headers.insert(name, value);
+    }
+}
+
+/// Inserts `ETag`, `x-oss-hash-crc64ecma` and `Content-MD5`.
+///
+/// An object uploaded in parts has no `Content-MD5`: OSS never computes the MD5 of its content.
+pub(crate) fn insert_checksums(headers: &mut HeaderMap, record: &Record) {
+    let content = &record.content;
+    insert(headers, header::ETAG, &format!("\"{}\"", content.etag()));
+    let crc64 = HeaderName::from_static("x-oss-hash-crc64ecma");
+    insert(headers, crc64, &content.crc64.to_string());
+    if content.parts.is_none() {
+        let name = HeaderName::from_static("content-md5");
+        insert(headers, name, &content.md5_base64());
+    }
+}
+
+/// Formats a time for `Date` and `Last-Modified` (RFC 9110); empty if it is out of range.
+pub(crate) fn http_date(time: SystemTime) -> String {
+    Timestamp::try_from(time)
+        .ok()
+        .and_then(|time| {
+            DateTimePrinter::new()
+                .timestamp_to_rfc9110_string(&time)
+                .ok()
+        })
+        .unwrap_or_default()
+}
+
+/// Formats a time for an XML listing, as in `2014-12-01T12:00:00.000Z`; empty if it is out of
+/// range.
+pub(crate) fn iso8601(time: SystemTime) -> String {
+    // Whole seconds: Python's `oss2` parses no fraction other than `.000`.
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH);
+    let seconds = seconds.map_or(0, |since| since.as_secs());
+    let time = i64::try_from(seconds).ok();
+    let time = time.and_then(|seconds| Timestamp::from_second(seconds).ok());
+    time.map(|time| format!("{time:.3}")).unwrap_or_default()
+}
