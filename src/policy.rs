@@ -1,14 +1,18 @@
 //! Outbound half: upload tokens, with which a client posts a form to OSS by itself.
 //!
-//! OSS does not check a form field that the policy does not mention. Without a condition on `callback`, the uploader
-//! could send another callback, or none. Every policy created here therefore has a condition on the callback.
+//! OSS does not check a form field that the policy does not mention. Without a condition on
+//! `callback`, the uploader could send another callback, or none. Every policy created here
+//! therefore has a condition on the callback.
 //!
-//! * [`PostPolicy`] describes one upload. It is built from validated values and signed into an [`UploadToken`], with
-//!   signature version 4 or 1.
-//! * [`OssPolicyService`] issues such tokens over HTTP. Your [`Authorize`] returns a [`Grant`], and the request of the
-//!   client narrows it. The service sends no CORS headers; wrap it in a `tower_http::cors::CorsLayer`.
-//! * [`CallbackDirective`] tells OSS which URL to call after the upload, and with which [`CallbackBody`].
-//! * [`CredentialsProvider`] supplies the AccessKey that signs policies: a fixed pair, the environment, or STS.
+//! * [`PostPolicy`] describes one upload. It is built from validated values and signed into an
+//!   [`UploadToken`], with signature version 4 or 1.
+//! * [`OssPolicyService`] issues such tokens over HTTP. Your [`Authorize`] returns a [`Grant`], and
+//!   the request of the client narrows it. The service sends no CORS headers; wrap it in a
+//!   `tower_http::cors::CorsLayer`.
+//! * [`CallbackDirective`] tells OSS which URL to call after the upload, and with which
+//!   [`CallbackBody`].
+//! * [`CredentialsProvider`] supplies the AccessKey that signs policies: a fixed pair, the
+//!   environment, or STS.
 //!
 //! Sources: the [PostObject] page, and [signature version 4] and [1].
 //!

@@ -9,8 +9,8 @@ use super::grant::Grant;
 /// Decides what the sender of a request may upload.
 ///
 /// It receives the parts of the request: headers and extensions identify the session, and the
-/// extension [`RequestedFiles`](super::RequestedFiles) contains what the client requests. Nothing is
-/// signed before the decision.
+/// extension [`RequestedFiles`](super::RequestedFiles) contains what the client requests. Nothing
+/// is signed before the decision.
 ///
 /// An `async fn(&Parts)` implements the trait:
 ///
@@ -55,7 +55,8 @@ use super::grant::Grant;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not decide who may upload what",
     label = "neither an `Authorize` nor an `async fn(&Parts) -> Result<Grant, Refusal>`",
-    note = "a closure needs the type of its argument: `|parts: &Parts| …`; with state, implement `Authorize` for a struct"
+    note = "a closure needs the type of its argument: `|parts: &Parts| …`; with state, implement \
+           `Authorize` for a struct"
 )]
 pub trait Authorize: Send + Sync + 'static {
     /// Returns what the sender of this request may upload.
@@ -78,8 +79,8 @@ where
 mod sealed {
     use super::{Future, Grant, Parts, Refusal};
 
-    /// One `Fn` for each lifetime: the future of an `async fn` borrows the parts, and on stable Rust
-    /// no other bound can require that such a future is `Send`.
+    /// One `Fn` for each lifetime: the future of an `async fn` borrows the parts, and on stable
+    /// Rust no other bound can require that such a future is `Send`.
     #[allow(unnameable_types, reason = "sealed")]
     pub trait AuthorizeFn<'a> {
         type Future: Future<Output = Result<Grant, Refusal>> + Send;
@@ -123,8 +124,8 @@ struct Inner {
 }
 
 impl Refusal {
-    /// Creates a refusal with this status. A status outside 4xx and 5xx becomes 403, so that no client
-    /// mistakes the response for a token.
+    /// Creates a refusal with this status. A status outside 4xx and 5xx becomes 403, so that no
+    /// client mistakes the response for a token.
     #[must_use]
     pub fn new(status: StatusCode) -> Self {
         let error = status.is_client_error() || status.is_server_error();

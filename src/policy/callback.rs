@@ -53,8 +53,8 @@ const MAX_ENCODED_LEN: usize = 5 * 1024;
 ///
 /// # Limits
 ///
-/// OSS rejects an upload with 400 if the host of its callback does not resolve (EC 0007-00000007) or
-/// has a private address (EC 0007-00000008). This type checks neither: it resolves no names, and
+/// OSS rejects an upload with 400 if the host of its callback does not resolve (EC 0007-00000007)
+/// or has a private address (EC 0007-00000008). This type checks neither: it resolves no names, and
 /// during development a private address is what you want.
 ///
 /// Source: the [Callback] page of the OSS API reference.
@@ -91,8 +91,8 @@ impl CallbackDirective {
     ///
     /// # Errors
     ///
-    /// Fails if OSS would not call the URL, if its path is not [canonical](CallbackTarget), or if the
-    /// parameters exceed the 5 KiB of Base64 that OSS accepts.
+    /// Fails if OSS would not call the URL, if its path is not [canonical](CallbackTarget), or if
+    /// the parameters exceed the 5 KiB of Base64 that OSS accepts.
     pub fn new(url: &str) -> Result<Self, CallbackDirectiveError> {
         Self::with_parsed(CallbackUrls::one(url)?)
     }
@@ -104,9 +104,9 @@ impl CallbackDirective {
     ///
     /// # Errors
     ///
-    /// Fails if there is no URL or there are more than five; if OSS would not call one of them, or its
-    /// path is not [canonical](CallbackTarget); if the parameters exceed the 5 KiB of Base64 that OSS
-    /// accepts.
+    /// Fails if there is no URL or there are more than five; if OSS would not call one of them, or
+    /// its path is not [canonical](CallbackTarget); if the parameters exceed the 5 KiB of Base64
+    /// that OSS accepts.
     pub fn with_urls<I>(urls: I) -> Result<Self, CallbackDirectiveError>
     where
         I: IntoIterator<Item: AsRef<str>>,
@@ -129,8 +129,8 @@ impl CallbackDirective {
     ///
     /// # Errors
     ///
-    /// Fails if the host is neither a domain name nor an IPv4 address, or if the parameters exceed the
-    /// length that OSS accepts.
+    /// Fails if the host is neither a domain name nor an IPv4 address, or if the parameters exceed
+    /// the length that OSS accepts.
     pub fn host(mut self, host: &str) -> Result<Self, CallbackDirectiveError> {
         if !url::is_host(host) {
             return Err(CallbackDirectiveError::CallbackHost);
@@ -144,13 +144,14 @@ impl CallbackDirective {
     /// # Errors
     ///
     /// Fails if the body has no fields, if it declares a custom variable that
-    /// [`variable`](Self::variable) has added, or if the parameters or the custom variables exceed the
-    /// 5 KiB of Base64 that OSS accepts for each.
+    /// [`variable`](Self::variable) has added, or if the parameters or the custom variables exceed
+    /// the 5 KiB of Base64 that OSS accepts for each.
     pub fn body(mut self, body: CallbackBody) -> Result<Self, CallbackDirectiveError> {
         if body.is_empty() {
             return Err(CallbackDirectiveError::EmptyBody);
         }
         self.body = body;
+        // The variables added with `variable` outlive the body, and a form carries each name once.
         for variable in &self.variables {
             let (name, _) = variable.pair();
             if self.body.variables().any(|(known, _)| known == name) {
@@ -164,14 +165,14 @@ impl CallbackDirective {
     /// Adds a custom variable that the body does not declare, with the value that every upload must
     /// send for it.
     ///
-    /// OSS ignores the variable unless the body contains `${x:…}`; [`CallbackBody::custom`] adds the
-    /// variable and the field together.
+    /// OSS ignores the variable unless the body contains `${x:…}`; [`CallbackBody::custom`] adds
+    /// the variable and the field together.
     ///
     /// # Errors
     ///
     /// Fails if the name is not `x:` followed by lower-case letters, digits, `-`, `_` or `.`, or is
-    /// already used; if the value contains `${` or a control character; if the custom variables exceed
-    /// the 5 KiB of Base64 that OSS accepts.
+    /// already used; if the value contains `${` or a control character; if the custom variables
+    /// exceed the 5 KiB of Base64 that OSS accepts.
     pub fn variable(mut self, name: &str, value: &str) -> Result<Self, CallbackDirectiveError> {
         let variable = CustomVariable::new(name, value)?;
         if self.variables().any(|(known, _)| known == name) {
@@ -207,6 +208,7 @@ impl CallbackDirective {
         ticket: Option<&str>,
     ) -> Result<String, CallbackDirectiveError> {
         let template = self.body.template_for(variables, ticket)?;
+        // The own variables were checked when they were added; a ticket is not a variable.
         if !variables.is_empty() {
             for known in &self.variables {
                 let (known, _) = known.pair();
@@ -296,16 +298,16 @@ impl CallbackDirective {
 
 /// # Uploads that are not forms
 ///
-/// `PutObject` and `CompleteMultipartUpload` take a callback in their headers **or** in the query of
-/// their URL. Use this for uploads that a server makes itself, with any SDK, and for URLs that it
-/// signs for a client.
+/// `PutObject` and `CompleteMultipartUpload` take a callback in their headers **or** in the query
+/// of their URL. Use this for uploads that a server makes itself, with any SDK, and for URLs that
+/// it signs for a client.
 ///
 /// OSS rejects a request that has both. The signature of the request must cover the headers or
-/// parameters: pass them to the SDK before it signs. In a URL they must be percent-encoded, which an
-/// SDK does itself.
+/// parameters: pass them to the SDK before it signs. In a URL they must be percent-encoded, which
+/// an SDK does itself.
 impl CallbackDirective {
-    /// Returns the custom variables as `x-oss-callback-var` and `callback-var` carry them: Base64 of
-    /// JSON. `None` if there are none.
+    /// Returns the custom variables as `x-oss-callback-var` and `callback-var` carry them: Base64
+    /// of JSON. `None` if there are none.
     ///
     /// ```
     /// use tower_aliyun_oss::policy::CallbackDirective;
@@ -318,6 +320,7 @@ impl CallbackDirective {
     /// ```
     #[must_use]
     pub fn encoded_variables(&self) -> Option<String> {
+        // Sorted by name, so that the encoding does not depend on the order of the calls.
         let variables: BTreeMap<_, _> = self.variables().collect();
         if variables.is_empty() {
             return None;
@@ -332,8 +335,10 @@ impl CallbackDirective {
     /// use http::Request;
     /// use tower_aliyun_oss::policy::CallbackDirective;
     ///
-    /// let callback = CallbackDirective::new("https://app.example/oss/callback")?.variable("x:uid", "7")?;
-    /// let mut request = Request::put("https://examplebucket.oss-cn-hangzhou.aliyuncs.com/a.txt").body("hello")?;
+    /// let url = "https://examplebucket.oss-cn-hangzhou.aliyuncs.com/a.txt";
+    /// let callback = CallbackDirective::new("https://app.example/oss/callback")?
+    ///     .variable("x:uid", "7")?;
+    /// let mut request = Request::put(url).body("hello")?;
     /// request.headers_mut().extend(callback.headers());
     /// assert_eq!(request.headers()["x-oss-callback"], callback.encoded());
     /// assert_eq!(request.headers()["x-oss-callback-var"], "eyJ4OnVpZCI6IjcifQ==");

@@ -59,8 +59,8 @@ const RESERVED: [(&str, &str); 20] = [
 
 /// A condition on a form field that the client adds itself, such as `x-oss-meta-album`.
 ///
-/// OSS rejects a form that lacks a field with a condition, so the client must send every field named
-/// in one. If you know the value of a field, use
+/// OSS rejects a form that lacks a field with a condition, so the client must send every field
+/// named in one. If you know the value of a field, use
 /// [`PostPolicyBuilder::field`](super::PostPolicyBuilder::field) instead: it also adds the field to
 /// the form.
 ///
@@ -161,7 +161,8 @@ impl fmt::Debug for Condition {
     }
 }
 
-/// Which form fields the clients of a token format send, and thus which conditions a policy can have.
+/// Which form fields the clients of a token format send, and thus which conditions a policy can
+/// have.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum FieldSet {
     /// Every field of the token.
@@ -199,7 +200,8 @@ impl UploadConditions {
         }
     }
 
-    /// Checks that OSS would accept the conditions, and that the clients of `fields` can satisfy them.
+    /// Checks that OSS would accept the conditions, and that the clients of `fields` can satisfy
+    /// them.
     pub(super) fn check(&self, fields: FieldSet) -> Result<(), PolicyError> {
         check_lifetime(self.lifetime)?;
         if !matches!(self.status, 200 | 201 | 204) {
@@ -207,6 +209,7 @@ impl UploadConditions {
             return Err(PolicyError::field(field, FieldProblem::Status));
         }
         self.content_types.check(self.allow_active)?;
+        // Names first: the message for a reserved name tells which setter to use.
         for (name, value) in &self.fields {
             check_name(name)?;
             check_value(name, value)?;
@@ -390,6 +393,7 @@ pub(super) fn check_lifetime(lifetime: Duration) -> Result<(), PolicyError> {
 /// Checks the name of a field that the caller adds.
 fn check_name(name: &str) -> Result<(), PolicyError> {
     let wrong = |problem| Err(PolicyError::field(name, problem));
+    // The policy already has a condition on every `x:` variable of its callback.
     if name
         .get(..2)
         .is_some_and(|start| start.eq_ignore_ascii_case("x:"))

@@ -67,6 +67,7 @@ struct Document<'a> {
 /// Returns the text that is signed and sent: the document as JSON, in Base64.
 pub(super) fn encode(expiration: Timestamp, conditions: &[Clause<'_>]) -> String {
     let document = Document {
+        // With milliseconds, as in the samples: `2024-12-31T23:59:59.000Z`.
         expiration: format!("{expiration:.3}"),
         conditions,
     };
@@ -181,6 +182,7 @@ fn whole_second(at: SystemTime) -> Result<Timestamp, PolicyError> {
     let since_1970 = at
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_err(|_| PolicyError::Clock)?;
+    // Rounds down, so that a policy never outlives its lifetime or the credentials.
     let seconds = i64::try_from(since_1970.as_secs()).map_err(|_| PolicyError::Clock)?;
     Timestamp::from_second(seconds).map_err(|_| PolicyError::Clock)
 }
@@ -210,7 +212,7 @@ mod tests {
         );
     }
 
-    /// The cases whose text this spelling can make: those of the official page, and the one of the first samples.
+    /// Cases of the official page and of the first samples. Other cases use another spelling.
     #[test]
     fn pl_01_documents_of_the_cases_byte_for_byte() {
         let cases: Vec<Value> =

@@ -7,14 +7,15 @@ use crate::{protocol::ObjectNameError, ticket::TermsError};
 
 /// The error returned when a policy cannot be issued.
 ///
-/// Where OSS has an error code for the mistake, the message contains it (`EC …`), so that you can look
-/// it up in the documentation of OSS. No message contains a value, only names of fields.
+/// Where OSS has an error code for the mistake, the message contains it (`EC …`), so that you can
+/// look it up in the documentation of OSS. No message contains a value, only names of fields.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum PolicyError {
     /// The lifetime is shorter than one second or longer than seven days.
     #[error(
-        "the lifetime of a policy must be one second to seven days (EC 0006-00000213: policy expired)"
+        "the lifetime of a policy must be one second to seven days (EC 0006-00000213: policy \
+        expired)"
     )]
     Lifetime,
     /// The time is before 1970 or after 9999, which a policy cannot express.
@@ -22,7 +23,8 @@ pub enum PolicyError {
     Clock,
     /// The credentials have expired, or expire within the current second.
     #[error(
-        "the credentials have expired; get new ones from STS (OSS would answer SecurityTokenExpired)"
+        "the credentials have expired; get new ones from STS (OSS would answer \
+        SecurityTokenExpired)"
     )]
     CredentialsExpired,
     /// A form field, or a condition on it, is not valid.
@@ -73,7 +75,8 @@ pub enum FieldProblem {
     /// The name is empty, longer than 128 bytes, or contains characters other than letters, digits,
     /// `-`, `_` and `.`.
     #[error(
-        "needs a name of 1 to 128 letters, digits, hyphens, underscores and dots (EC 0006-00000110 if it is too long)"
+        "needs a name of 1 to 128 letters, digits, hyphens, underscores and dots \
+        (EC 0006-00000110 if it is too long)"
     )]
     Name,
     /// The field has its own setter; contains what to use instead.
@@ -86,12 +89,14 @@ pub enum FieldProblem {
     Repeated,
     /// The value contains a control character, such as a line feed.
     #[error(
-        "contains a control character, which browsers send differently from what was signed (EC 0006-00000227)"
+        "contains a control character, which browsers send differently from what was signed \
+        (EC 0006-00000227)"
     )]
     Control,
     /// The value contains a `$`, which starts a variable in OSS.
     #[error(
-        "contains a \"$\", which starts a variable in OSS, so the value would not match (EC 0006-00000227)"
+        "contains a \"$\", which starts a variable in OSS, so the value would not match \
+        (EC 0006-00000227)"
     )]
     Dollar,
     /// The value exceeds 2 MiB.
@@ -102,7 +107,8 @@ pub enum FieldProblem {
     EmptyList,
     /// The content type is one that browsers execute as a page of the bucket's domain.
     #[error(
-        "allows a type that browsers execute as a page of your domain; remove it, or call allow_active_content"
+        "allows a type that browsers execute as a page of your domain; remove it, or call \
+        allow_active_content"
     )]
     ActiveContent,
     /// The status is not 200, 201 or 204.

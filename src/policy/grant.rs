@@ -29,9 +29,9 @@ use crate::{
 
 /// What a client may upload, as an [`Authorize`](super::Authorize) returns it.
 ///
-/// The request of the client narrows the grant, and never widens it: a requested size becomes the only
-/// permitted size, and a requested content type becomes the only permitted type if the grant contains
-/// it.
+/// The request of the client narrows the grant, and never widens it: a requested size becomes the
+/// only permitted size, and a requested content type becomes the only permitted type if the grant
+/// contains it.
 ///
 /// ```
 /// use tower_aliyun_oss::{policy::Grant, protocol::SizeRange};
@@ -46,8 +46,8 @@ use crate::{
 #[must_use = "a grant does nothing until it is returned"]
 pub struct Grant {
     key: UploadKey,
-    /// Whether each token is for a new unique name under the prefix, instead of one that the uploader
-    /// chooses.
+    /// Whether each token is for a new unique name under the prefix, instead of one that the
+    /// uploader chooses.
     unique_name: bool,
     conditions: UploadConditions,
     variables: Vec<(Box<str>, Box<str>)>,
@@ -80,9 +80,9 @@ impl Grant {
 
     /// Grants any number of objects under this prefix. The uploader chooses the names.
     ///
-    /// The holder of the token can write to every name under the prefix, so use a separate prefix for
-    /// each user. In the [formats of the samples](super::TokenFormat) the holder can also replace
-    /// objects there, and choose content type and ACL.
+    /// The holder of the token can write to every name under the prefix, so use a separate prefix
+    /// for each user. In the [formats of the samples](super::TokenFormat) the holder can also
+    /// replace objects there, and choose content type and ACL.
     pub fn any_name_under(prefix: ObjectPrefix, size: SizeRange) -> Self {
         Self::new(prefix.into(), size)
     }
@@ -112,8 +112,8 @@ impl Grant {
         self
     }
 
-    /// Sets the content types that the client may request. Unless there is only one, it must request
-    /// one of them, and the token then permits only that type.
+    /// Sets the content types that the client may request. Unless there is only one, it must
+    /// request one of them, and the token then permits only that type.
     pub fn content_types(mut self, types: impl IntoIterator<Item = ContentType>) -> Self {
         self.conditions.content_types = ContentTypes::from_list(types);
         self
@@ -122,8 +122,8 @@ impl Grant {
     /// Lets the client set any content type. As dangerous as
     /// [`PostPolicyBuilder::any_content_type`](super::PostPolicyBuilder::any_content_type): an
     /// uploader can store pages with scripts on your domain. Without
-    /// [`allow_active_content`](Self::allow_active_content) the service still rejects a request *for*
-    /// such a type.
+    /// [`allow_active_content`](Self::allow_active_content) the service still rejects a request
+    /// *for* such a type.
     pub fn any_content_type(mut self) -> Self {
         self.conditions.content_types = ContentTypes::Any;
         self
@@ -170,25 +170,25 @@ impl Grant {
         self
     }
 
-    /// Adds a custom variable (`x:…`), and a field of the same name to the callback body. The policy
-    /// requires this value, which can contain neither `$` nor control characters. For text from users,
-    /// prefer [`claims`](Self::claims), which accept any text.
+    /// Adds a custom variable (`x:…`), and a field of the same name to the callback body. The
+    /// policy requires this value, which can contain neither `$` nor control characters. For text
+    /// from users, prefer [`claims`](Self::claims), which accept any text.
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.into(), value.into()));
         self
     }
 
     /// Sets data for your callback handler, such as the id of the user. The handler reads it,
-    /// authenticated, from
-    /// [`VerifiedCallback::claims`](crate::callback::VerifiedCallback::claims). The uploader can read
-    /// it too. At most 1 KiB of JSON. Requires [tickets](super::OssPolicyService::tickets).
+    /// authenticated, from [`VerifiedCallback::claims`](crate::callback::VerifiedCallback::claims).
+    /// The uploader can read it too. At most 1 KiB of JSON. Requires
+    /// [tickets](super::OssPolicyService::tickets).
     pub fn claims<T: Serialize>(mut self, claims: &T) -> Self {
         self.claims = serde_json::to_value(claims).map_or(Claims::NotJson, Claims::Some);
         self
     }
 
-    /// Sets how many callbacks the ticket for [any name under a prefix](Self::any_name_under) permits;
-    /// defaults to 100.
+    /// Sets how many callbacks the ticket for [any name under a prefix](Self::any_name_under)
+    /// permits; defaults to 100.
     pub fn max_uses(mut self, max_uses: NonZeroU16) -> Self {
         self.max_uses = max_uses;
         self

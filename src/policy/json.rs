@@ -6,9 +6,9 @@ use serde::Serialize;
 ///
 /// # Panics
 ///
-/// If the value has no JSON form, which for the types above cannot happen: `serde_json` fails only on map keys that are
-/// not strings, on errors of a `Serialize` implementation, and on errors of the writer. An empty result instead of the
-/// panic would be signed, or sent as a token.
+/// If the value has no JSON form, which for the types above cannot happen: `serde_json` fails only
+/// on map keys that are not strings, on errors of a `Serialize` implementation, and on errors of
+/// the writer. An empty result instead of the panic would be signed, or sent as a token.
 pub(super) fn to_vec(value: &impl Serialize) -> Vec<u8> {
     #[expect(
         clippy::expect_used,

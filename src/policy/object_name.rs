@@ -18,16 +18,16 @@ const MAX_EXTENSION_LEN: usize = 10;
 
 /// The name of an upload: one key that the server chose, or any key under a prefix.
 ///
-/// Prefer a key that the server creates for every upload, as [`unique_key`] does. Under a prefix the
-/// uploader chooses the name, and can write to every key there.
+/// Prefer a key that the server creates for every upload, as [`unique_key`] does. Under a prefix
+/// the uploader chooses the name, and can write to every key there.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum UploadKey {
     /// Exactly this object.
     Exact(ObjectKey),
-    /// Any object under this prefix. The form carries `prefix/${filename}`: OSS replaces the variable
-    /// with the name of the file after it has checked the policy. The name may be anything, including
-    /// `../`.
+    /// Any object under this prefix. The form carries `prefix/${filename}`: OSS replaces the
+    /// variable with the name of the file after it has checked the policy. The name may be
+    /// anything, including `../`.
     Under(ObjectPrefix),
 }
 
@@ -53,7 +53,8 @@ impl UploadKey {
         }
     }
 
-    /// Returns the objects that a ticket for this upload covers. `max_uses` applies to a prefix only.
+    /// Returns the objects that a ticket for this upload covers. `max_uses` applies to a prefix
+    /// only.
     pub(super) fn ticket_scope(&self, max_uses: NonZeroU16) -> Scope {
         match self {
             Self::Exact(key) => Scope::Exact(key.clone()),
@@ -96,8 +97,8 @@ impl From<ObjectPrefix> for UploadKey {
 ///
 /// # Errors
 ///
-/// Fails if the prefix is too long, the time is before 1970, or the operating system returns no random
-/// bytes.
+/// Fails if the prefix is too long, the time is before 1970, or the operating system returns no
+/// random bytes.
 ///
 /// Source: RFC 9562 section 5.7.
 pub fn unique_key(
@@ -105,6 +106,7 @@ pub fn unique_key(
     filename: Option<&str>,
     at: SystemTime,
 ) -> Result<ObjectKey, PolicyError> {
+    // 74 of the 80 bits enter the UUID, enough that names neither collide nor can be guessed.
     let mut random = [0; 10];
     getrandom::fill(&mut random).map_err(|_| PolicyError::Random)?;
     name_object(prefix, filename, at, &random)
@@ -136,6 +138,7 @@ const ACTIVE: [&str; 16] = [
 
 fn extension(filename: &str) -> Option<String> {
     let (stem, extension) = filename.rsplit_once('.')?;
+    // Without a stem, as in `.htaccess`, the text after the dot is the name.
     let good = (1..=MAX_EXTENSION_LEN).contains(&extension.len())
         && extension.bytes().all(|b| b.is_ascii_alphanumeric())
         && !stem.is_empty();

@@ -22,11 +22,11 @@ use crate::protocol::{Bucket, ContentType, Endpoint, ObjectAcl, Region, SizeRang
 /// A validated policy for one upload, ready to be signed.
 ///
 /// OSS does not check a form field that the policy does not mention. This policy therefore has a
-/// condition on every field of the form: the bucket, the key, the size, the callback and each of its
-/// `x:` variables, `success_action_status`, `x-oss-content-type`, `x-oss-object-acl`,
-/// `x-oss-forbid-overwrite`, the fields of the signature, and every
-/// [field you add](PostPolicyBuilder::field). There is no policy without a callback, and the uploader
-/// cannot change the callback of one.
+/// condition on every field of the form: the bucket, the key, the size, the callback and each of
+/// its `x:` variables, `success_action_status`, `x-oss-content-type`, `x-oss-object-acl`,
+/// `x-oss-forbid-overwrite`, the fields of the signature, and every [field you
+/// add](PostPolicyBuilder::field). There is no policy without a callback, and the uploader cannot
+/// change the callback of one.
 ///
 /// OSS accepts fields without a condition, so an uploader can add `Cache-Control`,
 /// `Content-Disposition`, `Content-Encoding`, `Expires`, `x-oss-meta-*`, `x-oss-storage-class` or
@@ -117,8 +117,8 @@ impl PostPolicy {
 
 /// The settings of a [`PostPolicy`].
 ///
-/// Keep one builder and clone it for every policy: the clones share the signing key of the day, so it
-/// is derived only once.
+/// Keep one builder and clone it for every policy: the clones share the signing key of the day, so
+/// it is derived only once.
 ///
 /// ```
 /// use tower_aliyun_oss::{
@@ -178,8 +178,8 @@ impl PostPolicyBuilder {
 
     /// Sets how long the policy is valid, from one second to seven days; defaults to 15 minutes.
     ///
-    /// The policy must outlive the upload: it is not documented whether OSS checks it at the start or
-    /// at the end of an upload (EC 0006-00000213).
+    /// The policy must outlive the upload: it is not documented whether OSS checks it at the start
+    /// or at the end of an upload (EC 0006-00000213).
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.conditions.lifetime = lifetime;
         self
@@ -194,8 +194,9 @@ impl PostPolicyBuilder {
     /// Sets the content type of the object, whatever the client sends; defaults to
     /// `application/octet-stream`.
     ///
-    /// The form carries it as `x-oss-content-type`, which overrides the type of the file part and the
-    /// field `Content-Type`, and the policy requires it. It does not describe what the bytes are.
+    /// The form carries it as `x-oss-content-type`, which overrides the type of the file part and
+    /// the field `Content-Type`, and the policy requires it. It does not describe what the bytes
+    /// are.
     pub fn content_type(mut self, content_type: ContentType) -> Self {
         self.conditions.content_types = ContentTypes::One(content_type);
         self
@@ -215,8 +216,8 @@ impl PostPolicyBuilder {
         self
     }
 
-    /// Allows content types that browsers execute as a page of the domain that serves them: HTML, XML
-    /// (including SVG) and scripts. By default they are rejected.
+    /// Allows content types that browsers execute as a page of the domain that serves them: HTML,
+    /// XML (including SVG) and scripts. By default they are rejected.
     pub fn allow_active_content(mut self) -> Self {
         self.conditions.allow_active = true;
         self
@@ -230,8 +231,8 @@ impl PostPolicyBuilder {
     }
 
     /// Lets the upload replace an existing object of the same name. By default OSS rejects it
-    /// (`x-oss-forbid-overwrite`, which has no effect in buckets with versioning). The token formats
-    /// of the samples have no such protection, because their clients do not send the field.
+    /// (`x-oss-forbid-overwrite`, which has no effect in buckets with versioning). The token
+    /// formats of the samples have no such protection, because their clients do not send the field.
     pub fn allow_overwrite(mut self) -> Self {
         self.conditions.overwrite = true;
         self
@@ -259,8 +260,8 @@ impl PostPolicyBuilder {
     ///
     /// # Errors
     ///
-    /// Fails if OSS would reject the policy or every upload with it, or would not compare a value as
-    /// written. The error names the field.
+    /// Fails if OSS would reject the policy or every upload with it, or would not compare a value
+    /// as written. The error names the field.
     pub fn build(self) -> Result<PostPolicy, PolicyError> {
         self.config.check_region()?;
         self.config.check_variables(self.callback.variables())?;
@@ -274,8 +275,8 @@ impl PostPolicyBuilder {
     }
 }
 
-/// Settings that all policies of a builder or a service have in common. Clones share the signing key
-/// of the day.
+/// Settings that all policies of a builder or a service have in common. Clones share the signing
+/// key of the day.
 #[derive(Clone, Debug)]
 pub(super) struct PolicyConfig {
     pub(super) destination: Destination,
@@ -311,13 +312,14 @@ impl PolicyConfig {
         self.region.as_ref().ok_or(PolicyError::Region)
     }
 
-    /// Checks that a form can carry these custom variables. [`CallbackDirective`] has made sure that
-    /// no name is used twice.
+    /// Checks that a form can carry these custom variables. [`CallbackDirective`] has made sure
+    /// that no name is used twice.
     pub(super) fn check_variables<'a>(
         &self,
         variables: impl Iterator<Item = (&'a str, &'a str)>,
     ) -> Result<(), PolicyError> {
         for (name, value) in variables {
+            // These clients know nothing of the field, and the condition on it would always fail.
             if self.fields == FieldSet::Reduced {
                 return Err(PolicyError::field(name, FieldProblem::NotInFormat));
             }
@@ -434,6 +436,7 @@ impl<'a> UnsignedPolicy<'a> {
         // The order of the fields is that of Alibaba's samples; OSS does not depend on it.
         let mut form = Form::with_capacity(USUAL_FIELDS);
         form.require_by("key", &key, self.key.clause());
+        // Without this condition, the token is valid for every bucket of the AccessKey.
         if let Some(bucket) = config.destination.bucket_name() {
             form.condition(Clause::Is("bucket", bucket.as_str()));
         }
@@ -442,6 +445,7 @@ impl<'a> UnsignedPolicy<'a> {
             form.require("x-oss-credential", &v4.credential);
         }
         if let Some(token) = credentials.security_token() {
+            // Clients of the first samples send no STS token, so OSS would reject every form.
             if config.fields == FieldSet::Reduced && v4.is_none() {
                 let field = "x-oss-security-token";
                 return Err(PolicyError::field(field, FieldProblem::NotInFormat));
@@ -503,6 +507,7 @@ impl<'a> UnsignedPolicy<'a> {
         'a: 'f,
     {
         let conditions = self.conditions;
+        // Defaults get a condition too; otherwise the uploader could send other values.
         let acl = conditions.acl.unwrap_or_default();
         form.require_eq("x-oss-object-acl", acl.as_str());
         let forbid = if conditions.overwrite {
@@ -514,6 +519,7 @@ impl<'a> UnsignedPolicy<'a> {
         match self.content_types {
             ContentTypes::Binary => form.require_eq(CONTENT_TYPE_FIELD, ContentTypes::BINARY),
             ContentTypes::One(one) => form.require_eq(CONTENT_TYPE_FIELD, one.as_str()),
+            // The client adds the field with its choice.
             ContentTypes::Several(several) => {
                 form.condition(Clause::In(CONTENT_TYPE_FIELD, several));
             }
@@ -549,7 +555,8 @@ mod tests {
         builder
     }
 
-    /// The clients of these formats send `success_action_status=200`, the callback and the signature, nothing else.
+    /// The clients of these formats send `success_action_status=200`, the callback and the
+    /// signature, nothing else.
     #[test]
     fn a_reduced_policy_names_only_what_the_samples_send() {
         let pair = Credentials::new("id", "secret").unwrap();

@@ -19,10 +19,10 @@ const MAX_FILES: usize = 100;
 /// The files that a client requests tokens for. An [`Authorize`](super::Authorize) finds it in the
 /// extensions of the request parts.
 ///
-/// A client requests one file in the query (`?filename=a.png&size=1024&type=image/png`) or as a JSON
-/// object with the same members, each of which is optional. It requests up to 100 files as
-/// `{"files":[…]}`, in at most 64 KiB. All of it is unverified input. Where the grant permits it, the
-/// policy enforces what was requested, so you can base the decision on it.
+/// A client requests one file in the query (`?filename=a.png&size=1024&type=image/png`) or as a
+/// JSON object with the same members, each of which is optional. It requests up to 100 files as
+/// `{"files":[…]}`, in at most 64 KiB. All of it is unverified input. Where the grant permits it,
+/// the policy enforces what was requested, so you can base the decision on it.
 ///
 /// ```
 /// use http::request::Parts;
@@ -194,7 +194,8 @@ impl RequestError {
     pub(super) fn message(self) -> &'static str {
         match self {
             Self::Json => {
-                "the body must be a JSON object with filename, size and type, or with files only, each once"
+                "the body must be a JSON object with filename, size and type, or with files only, \
+                each once"
             }
             Self::Encoding => "the query is not percent-encoded UTF-8",
             Self::Repeated => "the query may contain filename, size and type once each",
@@ -290,12 +291,12 @@ mod tests {
 
     #[test]
     fn asks() {
-        let ask = RequestedFiles::from_json(
+        let requested = RequestedFiles::from_json(
             br#" {"type":"image/png","filename":"\u4e2d \"a\".png","size":5} "#,
         )
         .unwrap();
-        assert!(!ask.is_batch());
-        let [file] = ask.files() else { panic!() };
+        assert!(!requested.is_batch());
+        let [file] = requested.files() else { panic!() };
         assert_eq!(file.filename(), Some("中 \"a\".png"));
         assert_eq!(file.size(), Some(5));
         assert_eq!(file.content_type().unwrap().as_str(), "image/png");
@@ -382,12 +383,12 @@ mod tests {
 
     #[test]
     fn queries() {
-        let ask = RequestedFiles::from_query(Some(
+        let requested = RequestedFiles::from_query(Some(
             "v=1&filename=a+b%20%E4%B8%AD.png&size=1024&type=Image%2Fpng&filenames=x",
         ))
         .unwrap();
-        assert!(!ask.is_batch());
-        let [file] = ask.files() else { panic!() };
+        assert!(!requested.is_batch());
+        let [file] = requested.files() else { panic!() };
         assert_eq!(file.filename(), Some("a b 中.png"));
         assert_eq!(file.size(), Some(1024));
         assert_eq!(file.content_type().unwrap().as_str(), "image/png");
@@ -398,8 +399,8 @@ mod tests {
             Some("filename=&size=&type="),
             Some("v=2&&="),
         ] {
-            let ask = RequestedFiles::from_query(nothing).unwrap();
-            assert_eq!(ask.files(), [RequestedFile::default()]);
+            let requested = RequestedFiles::from_query(nothing).unwrap();
+            assert_eq!(requested.files(), [RequestedFile::default()]);
         }
         assert!(
             names_file(Some("a=b&type=")) && !names_file(Some("a=b&Type=x")) && !names_file(None)

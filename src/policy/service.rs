@@ -42,8 +42,8 @@ pub use response::PolicyBody;
 
 use issuer::Issuer;
 
-/// Issues tokens, with which clients upload to OSS by themselves, if [`authorize`](Authorize) returns a
-/// grant.
+/// Issues tokens, with which clients upload to OSS by themselves, if [`authorize`](Authorize)
+/// returns a grant.
 ///
 /// The service accepts `GET`, `HEAD` and `POST`. The client describes its file in the query or in a
 /// JSON body; see [`RequestedFiles`](super::RequestedFiles). The response is JSON in one of three
@@ -52,12 +52,16 @@ use issuer::Issuer;
 ///
 /// | status | reason |
 /// |---|---|
-/// | 400 | the request is not valid; it is a batch, and the grant is for one exact key or the format is one of the samples; the grant permits several types, and the request names none |
-/// | 403 | the grant does not permit the size or type; or the status of the [`Refusal`](super::Refusal) |
+/// | 400 | the request is not valid, or names no type although several are granted |
+/// | 400 | it is a batch, and one exact key is granted, or the format is one of the samples |
+/// | 403 | the grant does not permit the size or type |
 /// | 405 + `Allow` | another method; a `CorsLayer` around this service answers `OPTIONS` |
-/// | 408 / 413 / 415 | the body takes longer than ten seconds / exceeds 64 KiB / is not `application/json` |
+/// | 408 | the body takes longer than ten seconds |
+/// | 413 | the body exceeds 64 KiB |
+/// | 415 | the body is not `application/json` |
 /// | 500 | the grant does not make a valid policy; the log contains the reason |
 /// | 503 | there are no credentials to sign with |
+/// | 4xx, 5xx | the status of the [`Refusal`](super::Refusal) |
 ///
 /// ```
 /// use http::request::Parts;
@@ -84,8 +88,8 @@ use issuer::Issuer;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// The service is always ready. A clone copies two reference counts. A request whose body is not yet
-/// complete needs a tokio runtime with its timer enabled.
+/// The service is always ready. A clone copies two reference counts. A request whose body is not
+/// yet complete needs a tokio runtime with its timer enabled.
 pub struct OssPolicyService<A> {
     authorize: Arc<A>,
     issuer: Arc<Issuer>,
@@ -93,8 +97,9 @@ pub struct OssPolicyService<A> {
 
 /// # Settings
 ///
-/// The order of the setters has no effect, with one exception: a setter that returns a `Result` checks
-/// the settings at that point, so set what it needs, such as a region or a bucket, before.
+/// The order of the setters has no effect, with two exceptions. A setter that returns a `Result`
+/// checks the settings at that point, so set what it needs before, such as a region or a bucket.
+/// [`bucket_in`](Self::bucket_in) replaces the endpoint together with the bucket.
 impl<A: Authorize> OssPolicyService<A> {
     /// Creates a service that issues tokens for this bucket. They are signed for `region` with the
     /// credentials of the provider, and every upload has this callback.
@@ -122,7 +127,8 @@ impl<A: Authorize> OssPolicyService<A> {
     }
 
     /// Sets the host that receives forms; defaults to the public endpoint of the region. A
-    /// [`public_demo`](OssPolicyService::public_demo) has a complete URL, which this does not change.
+    /// [`public_demo`](OssPolicyService::public_demo) has a complete URL, which this does not
+    /// change.
     #[must_use]
     pub fn endpoint(self, endpoint: Endpoint) -> Self {
         self.with(|issuer| issuer.config.destination.set_endpoint(endpoint))
@@ -132,29 +138,30 @@ impl<A: Authorize> OssPolicyService<A> {
     ///
     /// # Errors
     ///
-    /// Fails if the callback has custom variables, which the clients of the format do not send, or if
-    /// the format is signed for a region and none is set.
+    /// Fails if the callback has custom variables, which the clients of the format do not send, or
+    /// if the format is signed for a region and none is set.
     pub fn format(self, format: TokenFormat) -> Result<Self, PolicyError> {
         self.try_with(|issuer| issuer.format = Some(format))
     }
 
-    /// Sets the signature version of [`TokenFormat::Fields`]; defaults to version 4. The other formats
-    /// each have a fixed version, which this does not change.
+    /// Sets the signature version of [`TokenFormat::Fields`]; defaults to version 4. The other
+    /// formats each have a fixed version, which this does not change.
     #[must_use]
     pub fn signature(self, version: SignatureVersion) -> Self {
         self.with(|issuer| issuer.signature = version)
     }
 
-    /// Adds a ticket to every callback. A [callback layer](crate::OssCallbackLayer::tickets) with the
-    /// same keys then accepts only callbacks of uploads that this service granted. The callback body
-    /// gets the fields `reqId`, `bucket`, `object`, `size`, `etag` and `mimeType` if it lacks them.
+    /// Adds a ticket to every callback. A [callback layer](crate::OssCallbackLayer::tickets) with
+    /// the same keys then accepts only callbacks of uploads that this service granted. The callback
+    /// body gets the fields `reqId`, `bucket`, `object`, `size`, `etag` and `mimeType` if it lacks
+    /// them.
     ///
     /// [`OssUploads`](crate::OssUploads) configures both sides together.
     ///
     /// # Errors
     ///
-    /// Fails if the callback has another field with one of these names, if it exceeds the length that
-    /// OSS accepts, or if the bucket is not known.
+    /// Fails if the callback has another field with one of these names, if it exceeds the length
+    /// that OSS accepts, or if the bucket is not known.
     pub fn tickets(self, tickets: Tickets) -> Result<Self, PolicyError> {
         self.try_with(|issuer| issuer.tickets = Some(tickets))
     }
@@ -167,7 +174,8 @@ impl<A: Authorize> OssPolicyService<A> {
         self.with(|issuer| issuer.upload_time = time)
     }
 
-    /// Returns the callback of an upload that the server makes itself, with a ticket for this grant.
+    /// Returns the callback of an upload that the server makes itself, with a ticket for this
+    /// grant.
     pub(crate) fn callback_for(&self, grant: &Grant) -> Result<CallbackDirective, PolicyError> {
         self.issuer.callback_for(grant)
     }
@@ -201,8 +209,8 @@ impl<A: Authorize> OssPolicyService<A> {
         })
     }
 
-    /// Rejects `GET` and `HEAD`. Tokens are credentials, and no browser sends a `POST` when it follows
-    /// a link or prefetches one.
+    /// Rejects `GET` and `HEAD`. Tokens are credentials, and no browser sends a `POST` when it
+    /// follows a link or prefetches one.
     #[must_use]
     pub fn post_only(self) -> Self {
         self.with(|issuer| issuer.post_only = true)

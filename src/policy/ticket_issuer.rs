@@ -16,8 +16,8 @@ use crate::{
     ticket::{Nonce, Terms, TicketKeys},
 };
 
-/// Default time from the end of a policy to the callback: an upload may start just before the policy
-/// expires.
+/// Default time from the end of a policy to the callback: an upload may start just before the
+/// policy expires.
 pub(super) const DEFAULT_UPLOAD_TIME: Duration = Duration::from_secs(60 * 60);
 
 /// What the callback layer compares with a ticket, and the request id and ETag for its log.
@@ -96,6 +96,7 @@ impl TicketIssuer<'_> {
         if let Some(claims) = request.claims {
             terms = terms.claims(claims).map_err(PolicyError::Ticket)?;
         }
+        // A nonce per ticket, so that the store can count the uses of each.
         let nonce = Nonce::random().map_err(|_| PolicyError::Random)?;
         self.keys
             .mint(&terms, at, nonce)

@@ -12,9 +12,9 @@ use crate::protocol::UploadUrl;
 ///
 /// It serialises to `{"method","url","fields","key","expires"}`. `expires` is in Unix seconds, and
 /// `fields` is an object whose members have the order of [`fields`](Self::fields). A client appends
-/// each field to a `FormData`, then the file as `file`, and posts the form to `url`. Before the file,
-/// it also appends the fields that a [`Condition`](super::Condition), or a choice of content types,
-/// requires.
+/// each field to a `FormData`, then the file as `file`, and posts the form to `url`. Before the
+/// file, it also appends the fields that a [`Condition`](super::Condition), or a choice of content
+/// types, requires.
 ///
 /// A token is a bearer credential until it expires: send it over TLS, and prevent caching. `Debug`
 /// omits the values of fields.
@@ -54,8 +54,8 @@ impl UploadToken {
         &self.url
     }
 
-    /// Returns names and values of the fields to send before the file. Names are unique, and `key` is
-    /// the first.
+    /// Returns names and values of the fields to send before the file. Names are unique, and `key`
+    /// is the first.
     #[must_use]
     pub fn fields(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.fields.iter().map(|(name, value)| (&**name, &**value))

@@ -22,21 +22,23 @@ pub enum CallbackDirectiveError {
     /// The scheme is neither `http` nor `https` (EC 0007-00000004).
     #[error("callbackUrl must start with http:// or https:// (EC 0007-00000004)")]
     Scheme,
-    /// There is no host, a user name, an IPv6 address, or a port outside 1 to 65535 (EC 0007-00000004).
+    /// There is no host, a user name, an IPv6 address, or a port outside 1 to 65535
+    /// (EC 0007-00000004).
     #[error(
-        "callbackUrl needs a domain name or an IPv4 address, without user name, and a port from 1 to 65535 if any \
-         (EC 0007-00000004)"
+        "callbackUrl needs a domain name or an IPv4 address, without user name, and a port from 1 \
+        to 65535 if any (EC 0007-00000004)"
     )]
     Host,
     /// The URL contains a semicolon, which separates several URLs.
     #[error(
-        "callbackUrl contains a semicolon, which separates several URLs for OSS; pass each URL separately"
+        "callbackUrl contains a semicolon, which separates several URLs for OSS; pass each URL \
+        separately"
     )]
     Several,
     /// The URL contains a character that must be percent-encoded (EC 0007-00000004).
     #[error(
-        "callbackUrl is not percent-encoded; write white space, non-ASCII characters and any of \"<>[\\]^`{{|}} as %XX \
-         (EC 0007-00000004)"
+        "callbackUrl is not percent-encoded; write white space, non-ASCII characters and any of \
+        \"<>[\\]^`{{|}} as %XX (EC 0007-00000004)"
     )]
     NotEncoded,
     /// The path is not in its canonical spelling, so the callback layer would reject the callback.
@@ -53,19 +55,24 @@ pub enum CallbackDirectiveError {
     /// A field of the body, or a custom variable, is not valid.
     #[error("callbackBody cannot have this field")]
     Field(#[from] CallbackFieldError),
-    /// The custom variables exceed 5 KiB of Base64 (EC 0007-00000101); contains their length in bytes.
+    /// The custom variables exceed 5 KiB of Base64 (EC 0007-00000101); contains their length in
+    /// bytes.
     #[error(
-        "the custom variables are {0} bytes of Base64, and OSS accepts at most 5120 (EC 0007-00000101)"
+        "the custom variables are {0} bytes of Base64, and OSS accepts at most 5120 \
+        (EC 0007-00000101)"
     )]
     VariablesTooLong(usize),
-    /// The callback parameters exceed 5 KiB of Base64 (EC 0007-00000001); contains their length in bytes.
+    /// The callback parameters exceed 5 KiB of Base64 (EC 0007-00000001); contains their length in
+    /// bytes.
     #[error(
-        "the callback parameters are {0} bytes of Base64, and OSS accepts at most 5120 (EC 0007-00000001)"
+        "the callback parameters are {0} bytes of Base64, and OSS accepts at most 5120 \
+        (EC 0007-00000001)"
     )]
     TooLong(usize),
 }
 
-/// The error returned for a field that a callback body cannot have, or for a custom variable that OSS would not accept.
+/// The error returned for a field that a callback body cannot have, or for a custom variable that
+/// OSS would not accept.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[error("field \"{field}\": {kind}")]
 pub struct CallbackFieldError {
@@ -107,21 +114,23 @@ impl CallbackFieldError {
 #[derive(Clone, Copy, Debug, Eq, Error, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum CallbackFieldErrorKind {
-    /// The name is empty, longer than 64 bytes, or contains characters other than ASCII letters, digits, `-`, `_`, `.`
-    /// and `:`.
+    /// The name is empty, longer than 64 bytes, or contains characters other than ASCII letters,
+    /// digits, `-`, `_`, `.` and `:`.
     #[error("a name consists of 1 to 64 ASCII letters, digits, -, _, . or :")]
     Name,
-    /// The name starts with `x:`, but what follows is empty or contains characters other than lower-case letters,
-    /// digits, `-`, `_` and `.`; or the name of a custom variable does not start with `x:`.
+    /// The name starts with `x:`, but what follows is empty or contains characters other than
+    /// lower-case letters, digits, `-`, `_` and `.`; or the name of a custom variable does not
+    /// start with `x:`.
     #[error(
-        "the name of a custom variable consists of x: and lower-case letters, digits, -, _ or ., at most 64 bytes in \
-         all"
+        "the name of a custom variable consists of x: and lower-case letters, digits, -, _ or ., \
+        at most 64 bytes in all"
     )]
     CustomName,
-    /// [`UploadEvent`](crate::callback::UploadEvent) reads something else under this name: OSS uses it for another
-    /// variable, or it starts with `x:` although the value is a variable of OSS.
+    /// [`UploadEvent`](crate::callback::UploadEvent) reads something else under this name: OSS uses
+    /// it for another variable, or it starts with `x:` although the value is a variable of OSS.
     #[error(
-        "the name is reserved for another variable, so the value would be misread; choose another name"
+        "the name is reserved for another variable, so the value would be misread; choose another \
+        name"
     )]
     Reserved,
     /// The name is used twice.
@@ -129,12 +138,14 @@ pub enum CallbackFieldErrorKind {
     Duplicate,
     /// The value contains `${`, which starts a variable.
     #[error(
-        "the value contains ${{, which starts a variable in OSS (EC 0007-00000105); encode it yourself"
+        "the value contains ${{, which starts a variable in OSS (EC 0007-00000105); encode it \
+        yourself"
     )]
     Placeholder,
     /// The value of a custom variable contains a control character, such as a line break.
     #[error(
-        "the value contains a control character, which a form does not carry unchanged; use a constant"
+        "the value contains a control character, which a form does not carry unchanged; use a \
+        constant"
     )]
     Control,
 }

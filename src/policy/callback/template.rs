@@ -54,18 +54,18 @@ const ALL_BUT_UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
 /// # Names
 ///
 /// A name consists of 1 to 64 ASCII letters, digits, `-`, `_`, `.` or `:`, and is unique within the
-/// body. The name of a variable of OSS is reserved for that variable. Names that start with `x:` are
-/// reserved for custom variables and constants. [`UploadEvent`](crate::callback::UploadEvent)
-/// therefore never misreads a field. It finds variables under the names of OSS, and `x:` fields. Read
-/// fields with other names, such as those of the sample servers, with
+/// body. The name of a variable of OSS is reserved for that variable. Names that start with `x:`
+/// are reserved for custom variables and constants. [`UploadEvent`](crate::callback::UploadEvent)
+/// therefore never misreads a field. It finds variables under the names of OSS, and `x:` fields.
+/// Read fields with other names, such as those of the sample servers, with
 /// [`event_as`](crate::callback::VerifiedCallback::event_as).
 ///
 /// # Limits
 ///
 /// OSS accepts 5 KiB of Base64 for all callback parameters together. A
-/// [`CallbackDirective`](super::CallbackDirective) checks that limit when it takes the body. In JSON,
-/// OSS writes a missing number as nothing (`"height":,`). This crate reads that; other JSON parsers
-/// fail. A form does not have this problem.
+/// [`CallbackDirective`](super::CallbackDirective) checks that limit when it takes the body. In
+/// JSON, OSS writes a missing number as nothing (`"height":,`). This crate reads that; other JSON
+/// parsers fail. A form does not have this problem.
 ///
 /// Source: the [Callback] page of the OSS API reference.
 ///
@@ -126,8 +126,8 @@ impl CallbackBody {
     ///
     /// # Errors
     ///
-    /// Fails if the [name](Self#names) is not valid, is already used, belongs to another variable, or
-    /// starts with `x:`.
+    /// Fails if the [name](Self#names) is not valid, is already used, belongs to another variable,
+    /// or starts with `x:`.
     pub fn variable(
         mut self,
         name: &str,
@@ -148,7 +148,8 @@ impl CallbackBody {
     /// # Errors
     ///
     /// Fails if the name is not `x:` followed by lower-case letters, digits, `-`, `_` or `.`, or is
-    /// already used; if the value contains `${` or a control character (browsers change line breaks).
+    /// already used; if the value contains `${` or a control character (browsers change line
+    /// breaks).
     pub fn custom(mut self, name: &str, value: &str) -> Result<Self, CallbackFieldError> {
         let variable = CustomVariable::new(name, value)?;
         self.check_free(name, None)?;
@@ -159,14 +160,15 @@ impl CallbackBody {
 
     /// Adds a field with a constant value: percent-encoded in a form, a string in JSON.
     ///
-    /// The uploader can read the value, but cannot change it once a policy covers the callback. Unlike
-    /// a custom variable, a constant needs no form field and accepts any text that does not contain
-    /// `${`.
+    /// The uploader can read the value, but cannot change it once a policy covers the callback.
+    /// Unlike a custom variable, a constant needs no form field and accepts any text that does not
+    /// contain `${`.
     ///
     /// # Errors
     ///
-    /// Fails if the [name](Self#names) is not valid, is already used, or belongs to a variable of OSS;
-    /// if the value contains `${`. Any other value is read back unchanged, including a single `$`.
+    /// Fails if the [name](Self#names) is not valid, is already used, or belongs to a variable of
+    /// OSS; if the value contains `${`. Any other value is read back unchanged, including a single
+    /// `$`.
     pub fn constant(mut self, name: &str, value: &str) -> Result<Self, CallbackFieldError> {
         self.check_free(name, None)?;
         check_text(name, value)?;
@@ -245,6 +247,7 @@ impl CallbackBody {
         variable: Option<SystemVariable>,
     ) -> Result<(), CallbackFieldError> {
         check_name(name)?;
+        // A reader trusts a name of OSS: a constant `object` would look like the uploaded object.
         let owner = SystemVariable::from_name(name);
         let taken = owner.is_some() && owner != variable;
         if taken || (variable.is_some() && name.starts_with(CUSTOM_PREFIX)) {
@@ -302,6 +305,7 @@ fn write_field(template: &mut String, body_type: CallbackBodyType, name: &str, v
         }
         CallbackBodyType::Json => {
             let separator = if template == "{}" { "\"" } else { ",\"" };
+            // Reopens the object: its last character is the closing brace.
             template.pop();
             template.extend([separator, name, "\":", value, "}"]);
         }
@@ -328,6 +332,7 @@ fn constant(body_type: CallbackBodyType, value: &str) -> String {
 fn check_name(name: &str) -> Result<(), CallbackFieldError> {
     let common =
         |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.');
+    // OSS accepts only lower-case letters in the names of custom variables.
     let (kind, rest, valid) = match name.strip_prefix(CUSTOM_PREFIX) {
         Some(rest) => (Kind::CustomName, rest, rest.bytes().all(common)),
         None => (

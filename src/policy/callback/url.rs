@@ -19,7 +19,8 @@ const MAX_LABEL_LEN: usize = 63;
 /// One to five callback URLs.
 #[derive(Clone)]
 pub(super) struct CallbackUrls {
-    /// The value of `callbackUrl`: each URL exactly as the caller wrote it, separated by semicolons.
+    /// The value of `callbackUrl`: each URL exactly as the caller wrote it, separated by
+    /// semicolons.
     text: Arc<str>,
     first: CallbackTarget,
     others: Arc<[CallbackTarget]>,
@@ -98,6 +99,7 @@ fn parse(url: &str) -> Result<Parsed, CallbackDirectiveError> {
             }
             (scheme, rest)
         }
+        // OSS calls a URL without a scheme over HTTP.
         None => (Scheme::HTTP, url),
     };
     let (host, target) = match rest.find(['/', '?', '#']) {
@@ -113,6 +115,7 @@ fn parse(url: &str) -> Result<Parsed, CallbackDirectiveError> {
 
 fn check_authority(text: &str) -> Result<(), CallbackDirectiveError> {
     let authority: Authority = text.parse().map_err(|_| CallbackDirectiveError::Host)?;
+    // `Authority` accepts port 0 and a colon without a port.
     let with_port = text.len() > authority.host().len();
     let port_is_good = authority.port_u16().is_some_and(|port| port > 0);
     // `Authority::host` skips a user name, so `is_host` alone would accept one.
@@ -138,8 +141,8 @@ fn parse_target(target: &str) -> Result<CallbackTarget, CallbackDirectiveError> 
     if target.contains(';') {
         return Err(CallbackDirectiveError::Several);
     }
-    // RFC 3986 appendix A allows none of these in a URL. Without braces, text from a user that ends up
-    // in the URL cannot become a variable.
+    // RFC 3986 appendix A allows none of these in a URL. Without braces, text from a user that ends
+    // up in the URL cannot become a variable.
     let encoded = |b: u8| b.is_ascii_graphic() && !b"\"<>[\\]^`{|}".contains(&b);
     if !target.bytes().all(encoded) {
         return Err(CallbackDirectiveError::NotEncoded);

@@ -29,15 +29,16 @@ impl Authorize for PublicDemo {
 }
 
 impl OssPolicyService<PublicDemo> {
-    /// Creates a service that issues a token to **every client that asks**, as the sample servers do.
+    /// Creates a service that issues a token to **every client that asks**, as the sample servers
+    /// do.
     ///
-    /// Every client that reaches the route can upload anything under the prefix, any number of times,
-    /// at your expense. Check the session in front of it, or use it for demonstrations only. Unless
-    /// you set the [bucket](Self::bucket), a token is valid for every bucket that the AccessKey can
-    /// write to.
+    /// Every client that reaches the route can upload anything under the prefix, any number of
+    /// times, at your expense. Check the session in front of it, or use it for demonstrations only.
+    /// Unless you set the [bucket](Self::bucket), a token is valid for every bucket that the
+    /// AccessKey can write to.
     ///
-    /// The token has the format of the first samples ([`TokenFormat::Legacy`]), and permits uploads of
-    /// up to 1,048,576,000 bytes for 15 minutes.
+    /// The token has the format of the first samples ([`TokenFormat::Legacy`]), and permits uploads
+    /// of up to 1,048,576,000 bytes for 15 minutes.
     ///
     /// ```
     /// use std::time::Duration;

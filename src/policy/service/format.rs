@@ -9,26 +9,27 @@ use crate::policy::{
 
 /// The JSON format of a token.
 ///
-/// The clients of [`V4`](Self::V4) and [`Legacy`](Self::Legacy) send a fixed set of fields. Policies in
-/// these formats therefore only have conditions on bucket, key, size, `success_action_status` (200)
-/// and callback, and for version 4 on the `x-oss-*` fields of the signature and of STS. A requested
-/// `type` is ignored, and an uploader can choose content type and ACL, and replace objects. These
-/// formats require a grant for [any name under a prefix](super::super::Grant::any_name_under). A grant
-/// with further conditions is an error, because every upload would fail.
+/// The clients of [`V4`](Self::V4) and [`Legacy`](Self::Legacy) send a fixed set of fields.
+/// Policies in these formats therefore only have conditions on bucket, key, size,
+/// `success_action_status` (200) and callback, and for version 4 on the `x-oss-*` fields of the
+/// signature and of STS. A requested `type` is ignored, and an uploader can choose content type and
+/// ACL, and replace objects. These formats require a grant for [any name under a
+/// prefix](crate::policy::Grant::any_name_under). A grant with further conditions is an error,
+/// because every upload would fail.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum TokenFormat {
-    /// `{"method","url","fields","key","expires"}`, see [`UploadToken`]: for a `FormData`, uppy, and
-    /// every client of S3 form uploads. Signed with version 4.
+    /// `{"method","url","fields","key","expires"}`, see [`UploadToken`]: for a `FormData`, uppy,
+    /// and every client of S3 form uploads. Signed with version 4.
     #[default]
     Fields,
     /// `{"version","policy","x_oss_credential","x_oss_date","signature","security_token","dir","host","callback"}`,
-    /// the format of Alibaba's current samples. Signed with version 4. Without STS, `security_token`
-    /// is empty.
+    /// the format of Alibaba's current samples. Signed with version 4. Without STS,
+    /// `security_token` is empty.
     V4,
-    /// `{"accessid","host","policy","signature","expire","dir","callback"}`, the format of the first
-    /// samples. Signed with version 1. Its clients do not send an STS token, so credentials with one
-    /// are an error.
+    /// `{"accessid","host","policy","signature","expire","dir","callback"}`, the format of the
+    /// first samples. Signed with version 1. Its clients do not send an STS token, so credentials
+    /// with one are an error.
     Legacy,
 }
 
@@ -40,7 +41,8 @@ impl TokenFormat {
         }
     }
 
-    /// Returns the signature version of the format, or the chosen one if the format permits a choice.
+    /// Returns the signature version of the format, or the chosen one if the format permits a
+    /// choice.
     pub(super) fn signature_version(self, chosen: SignatureVersion) -> SignatureVersion {
         match self {
             Self::Fields => chosen,

@@ -38,8 +38,8 @@ const MAX_BODY_LEN: usize = 64 * 1024;
 /// Maximum time for a request body to arrive, measured from the first wait for it.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Number of body frames that one poll reads at most. A body of endless empty frames would otherwise
-/// never let the timer, or other tasks, run.
+/// Number of body frames that one poll reads at most. A body of endless empty frames would
+/// otherwise never let the timer, or other tasks, run.
 const FRAMES_PER_POLL: usize = 64;
 
 type IssueFuture = Pin<Box<dyn Future<Output = Response<PolicyBody>> + Send>>;
@@ -122,6 +122,7 @@ where
         let length = exchange.parts.headers.get(CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         let lower = body.size_hint().lower();
+        // Rejects a declared length before reading; `Limited` enforces the actual one.
         if length.unwrap_or(lower).max(lower) > MAX_BODY_LEN as u64 {
             return Self::failed(&TokenError::TooLarge, &exchange.parts);
         }
@@ -156,6 +157,7 @@ impl<A: Authorize> Exchange<A> {
             issuer,
             mut parts,
         } = self;
+        // The files are shared, not copied.
         parts.extensions.insert(requested.clone());
         match issuer.issue(&*authorize, &parts, &requested).await {
             Ok(body) => json_response(StatusCode::OK, body, &parts.method),
@@ -246,12 +248,13 @@ where
             Err(_) => return Poll::Ready(Err(TokenError::CutShort)),
         }
     }
+    // The body may be ready for more, so nothing else would wake this task.
     cx.waker().wake_by_ref();
     Poll::Pending
 }
 
-/// Returns whether the body exceeded a limit: the one above, or that of an outer layer, whose error a
-/// framework may have wrapped.
+/// Returns whether the body exceeded a limit: the one above, or that of an outer layer, whose error
+/// a framework may have wrapped.
 fn is_limit(error: &(dyn Error + 'static)) -> bool {
     iter::successors(Some(error), |error| (*error).source())
         .any(|error| error.is::<LengthLimitError>())
@@ -275,8 +278,8 @@ fn parse_request(parts: &Parts, body: &Bytes) -> Result<RequestedFiles, TokenErr
     requested.map_err(TokenError::Request)
 }
 
-/// Accepts `application/json` with or without parameters. The JSON parser rejects other charsets than
-/// UTF-8.
+/// Accepts `application/json` with or without parameters. The JSON parser rejects other charsets
+/// than UTF-8.
 fn is_json(content_type: &[u8]) -> bool {
     let essence = content_type.split(|b| *b == b';').next();
     essence.is_some_and(|essence| {

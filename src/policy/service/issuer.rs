@@ -31,8 +31,8 @@ use crate::{
 /// The settings of a service.
 ///
 /// A setter only stores its value. What depends on several of them is derived from all of them
-/// afterwards, by [`derive`](Self::derive) and [`check`](Self::check), so the order of the setters has
-/// no effect.
+/// afterwards, by [`derive`](Self::derive) and [`check`](Self::check), so the order of the setters
+/// has no effect.
 #[derive(Clone)]
 pub(super) struct Issuer {
     /// `fields` and `version` are derived.
@@ -85,6 +85,7 @@ impl Issuer {
     /// Checks the settings against each other.
     pub(super) fn check(&mut self) -> Result<(), PolicyError> {
         if self.tickets.is_some() {
+            // Adds only fields that are missing, so repeated checks change nothing.
             self.callback = prepare_callback(self.callback.clone())?;
             if self.config.destination.bucket_name().is_none() {
                 return Err(PolicyError::Bucket);
@@ -126,7 +127,8 @@ impl Issuer {
             .await
             .map_err(TokenError::Refused)?;
         if requested.is_batch() {
-            // One token for a prefix serves any number of files, so the other formats have no batch.
+            // One token for a prefix serves any number of files, so the other formats have no
+            // batch.
             if self.format() != TokenFormat::Fields {
                 return Err(TokenError::BatchInFormat);
             }
@@ -138,9 +140,11 @@ impl Issuer {
         let credentials = credentials.map_err(|error| TokenError::credentials(&error))?;
         // Read after every wait, so that the lifetime starts when the token is signed.
         let at = (self.clock)();
+        // A provider may return expired credentials; that is a 503 whatever the grant contains.
         if credentials.expires_at().is_some_and(|end| end <= at) {
             return Err(PolicyError::CredentialsExpired.into());
         }
+        // The same for all files of a batch.
         grant.check(self.config.fields)?;
         let context = self.context(at);
         let tokens = requested

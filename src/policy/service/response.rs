@@ -61,6 +61,7 @@ pub(super) fn json_response(
     body: Bytes,
     method: &Method,
 ) -> Response<PolicyBody> {
+    // `HEAD` announces the length of the body that `GET` would return (RFC 9110 section 9.3.2).
     let length = HeaderValue::from(body.len());
     let body = if method == Method::HEAD {
         Bytes::new()
