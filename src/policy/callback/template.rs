@@ -332,7 +332,7 @@ fn constant(body_type: CallbackBodyType, value: &str) -> String {
 fn check_name(name: &str) -> Result<(), CallbackFieldError> {
     let common =
         |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.');
-    // OSS accepts only lower-case letters in the names of custom variables.
+    // OSS documents lower-case letters only for custom variables, although it accepts more.
     let (kind, rest, valid) = match name.strip_prefix(CUSTOM_PREFIX) {
         Some(rest) => (Kind::CustomName, rest, rest.bytes().all(common)),
         None => (
