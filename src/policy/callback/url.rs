@@ -1,4 +1,4 @@
-//! The addresses that OSS is told to call.
+//! Callback URLs, parsed and validated.
 
 use std::sync::Arc;
 
@@ -7,17 +7,20 @@ use http::uri::{Authority, Scheme};
 use super::error::CallbackDirectiveError;
 use crate::protocol::CallbackTarget;
 
-/// The most URLs OSS takes (EC 0007-00000005).
+/// Number of URLs that OSS accepts at most (EC 0007-00000005).
 const MAX_URLS: usize = 5;
 
-/// The longest name of a host, and of one of its labels (RFC 1035 section 2.3.4).
+/// Maximum length of a host name in bytes (RFC 1035 section 2.3.4).
 const MAX_HOST_LEN: usize = 253;
+
+/// Maximum length of one label of a host name in bytes (RFC 1035 section 2.3.4).
 const MAX_LABEL_LEN: usize = 63;
 
-/// One to five URLs.
+/// One to five callback URLs.
 #[derive(Clone)]
 pub(super) struct CallbackUrls {
-    /// As `callbackUrl` has them, each exactly as it was given.
+    /// The value of `callbackUrl`: each URL exactly as the caller wrote it, separated by
+    /// semicolons.
     text: Arc<str>,
     first: CallbackTarget,
     others: Arc<[CallbackTarget]>,
@@ -74,7 +77,7 @@ impl CallbackUrls {
         std::iter::once(&self.first).chain(self.others.iter())
     }
 
-    /// Whether one of them at least is called over TLS.
+    /// Returns whether OSS calls at least one of the URLs over TLS.
     pub(super) fn https(&self) -> bool {
         self.https
     }
@@ -96,6 +99,7 @@ fn parse(url: &str) -> Result<Parsed, CallbackDirectiveError> {
             }
             (scheme, rest)
         }
+        // OSS calls a URL without a scheme over HTTP.
         None => (Scheme::HTTP, url),
     };
     let (host, target) = match rest.find(['/', '?', '#']) {
@@ -104,23 +108,24 @@ fn parse(url: &str) -> Result<Parsed, CallbackDirectiveError> {
     };
     check_authority(host)?;
     Ok(Parsed {
-        target: target_of(target)?,
+        target: parse_target(target)?,
         https: scheme == Scheme::HTTPS,
     })
 }
 
 fn check_authority(text: &str) -> Result<(), CallbackDirectiveError> {
     let authority: Authority = text.parse().map_err(|_| CallbackDirectiveError::Host)?;
+    // `Authority` accepts port 0 and a colon without a port.
     let with_port = text.len() > authority.host().len();
     let port_is_good = authority.port_u16().is_some_and(|port| port > 0);
-    // A user name stands before the host, and so makes of it something that `is_host` does not see.
+    // `Authority::host` skips a user name, so `is_host` alone would accept one.
     if text.contains('@') || !is_host(authority.host()) || (with_port && !port_is_good) {
         return Err(CallbackDirectiveError::Host);
     }
     Ok(())
 }
 
-/// A domain name or an IPv4 address; OSS calls no IPv6 address.
+/// Returns whether the text is a domain name or an IPv4 address. OSS does not call IPv6 addresses.
 pub(super) fn is_host(text: &str) -> bool {
     let label = |label: &str| {
         (1..=MAX_LABEL_LEN).contains(&label.len())
@@ -131,19 +136,20 @@ pub(super) fn is_host(text: &str) -> bool {
     text.len() <= MAX_HOST_LEN && text.split('.').all(label)
 }
 
-fn target_of(target: &str) -> Result<CallbackTarget, CallbackDirectiveError> {
-    // Several URLs are written with semicolons between them; this one is one.
+fn parse_target(target: &str) -> Result<CallbackTarget, CallbackDirectiveError> {
+    // OSS splits `callbackUrl` at semicolons, so this URL would become two.
     if target.contains(';') {
         return Err(CallbackDirectiveError::Several);
     }
-    // No URL holds these (RFC 3986 appendix A), and without braces no text of a user's becomes a variable.
+    // RFC 3986 appendix A allows none of these in a URL. Without braces, text from a user that ends
+    // up in the URL cannot become a variable.
     let encoded = |b: u8| b.is_ascii_graphic() && !b"\"<>[\\]^`{|}".contains(&b);
     if !target.bytes().all(encoded) {
         return Err(CallbackDirectiveError::NotEncoded);
     }
     let parsed = match target {
         "" => "/".parse(),
-        // A URL without path but with a query is called with the path `/`.
+        // OSS calls a URL that has a query but no path with the path `/`.
         query if query.starts_with('?') => format!("/{query}").parse(),
         target => target.parse(),
     };
