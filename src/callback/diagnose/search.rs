@@ -10,7 +10,7 @@ use super::{
     targets,
 };
 use crate::{
-    callback::{rules::Rules, verifier::signature},
+    callback::{config::Rules, verifier::signature},
     key::PublicKey,
 };
 

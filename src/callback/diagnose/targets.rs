@@ -9,7 +9,7 @@ use super::{
     percent,
     target::{TargetCandidate, TargetChange as Change, TargetOrigin as Origin},
 };
-use crate::callback::rules::Rules;
+use crate::callback::config::Rules;
 
 /// The most targets that are tried.
 const MAX_TARGETS: usize = 64;
