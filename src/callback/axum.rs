@@ -19,16 +19,18 @@ impl<S: Sync> FromRequestParts<S> for VerifiedCallback {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, NotVerified> {
         parts.extensions.get().cloned().ok_or_else(|| {
             tracing::error!(
-                "a request that OssCallbackLayer did not verify reached a handler that takes a VerifiedCallback: is \
-                 the layer on this route? if it has only_path, does that equal this path byte for byte?"
+                "a request that OssCallbackLayer did not verify reached a handler that takes a \
+                 VerifiedCallback: is the layer on this route? if it has only_path, does that equal \
+                 this path byte for byte?"
             );
             NotVerified(())
         })
     }
 }
 
-/// Rejection of the [`VerifiedCallback`] extractor: [`OssCallbackLayer`](super::OssCallbackLayer) did not verify the
-/// request. The response is 500 with a constant text, and an error in the log names what to check.
+/// Rejection of the [`VerifiedCallback`] extractor: [`OssCallbackLayer`](super::OssCallbackLayer)
+/// did not verify the request. The response is 500 with a constant text, and an error in the log
+/// names what to check.
 #[derive(Debug)]
 pub struct NotVerified(());
 

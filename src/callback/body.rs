@@ -12,8 +12,8 @@ use http_body_util::Full;
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The request body that the inner service receives: the verified bytes, or the untouched body of
-    /// a request that [`only_path`](super::OssCallbackLayer::only_path) lets pass.
+    /// The request body that the inner service receives: the verified bytes, or the untouched body
+    /// of a request that [`only_path`](super::OssCallbackLayer::only_path) lets pass.
     pub struct CallbackBody<B> {
         #[pin]
         body: Either<B>,

@@ -44,8 +44,8 @@ impl Rules {
     /// The default limit of a callback body: 64 KiB.
     pub const DEFAULT_BODY_LIMIT: usize = 64 * 1024;
 
-    /// Creates the default settings: every request is a callback, both body types are accepted, the body limit is
-    /// 64 KiB, the key table is that of OSS, and no ticket is required.
+    /// Creates the default settings: every request is a callback, both body types are accepted, the
+    /// body limit is 64 KiB, the key table is that of OSS, and no ticket is required.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -74,7 +74,8 @@ impl Rules {
     /// Fails if no request can have this path.
     pub fn only_path(mut self, path: &str) -> Result<Self, InvalidPathError> {
         let parsed = path.parse::<PathAndQuery>();
-        // The parser drops a fragment and splits off a query, so a path that contains one differs afterwards.
+        // The parser drops a fragment and splits off a query, so a path that contains one differs
+        // afterwards.
         if !path.starts_with('/') || !parsed.is_ok_and(|parsed| parsed.path() == path) {
             return Err(InvalidPathError::new(path));
         }
@@ -126,18 +127,21 @@ impl Rules {
 
     /// Requires a ticket, see [`OssCallbackLayer::tickets`](super::OssCallbackLayer::tickets).
     ///
-    /// Without tower, you call [`Preflight::check_ticket`](super::Preflight::check_ticket) before you look up the key,
-    /// and the [store](Tickets::store) after the verification: the verifier does not enforce one use.
+    /// Without tower, you call [`Preflight::check_ticket`](super::Preflight::check_ticket) before
+    /// you look up the key, and the [store](Tickets::store) after the verification: the verifier
+    /// does not enforce one use.
     #[must_use]
     pub fn tickets(mut self, tickets: Tickets) -> Self {
         self.tickets = Some(tickets);
         self
     }
 
-    /// Returns whether a request has to be verified. Without [`only_path`](Self::only_path), every request has to.
+    /// Returns whether a request has to be verified. Without [`only_path`](Self::only_path), every
+    /// request has to.
     ///
-    /// A request is a callback if its own path or the signed path is one of the configured paths. So a header or an
-    /// outer router can add requests to those that are verified, and never remove one.
+    /// A request is a callback if its own path or the signed path is one of the configured paths.
+    /// So a header or an outer router can add requests to those that are verified, and never remove
+    /// one.
     #[must_use]
     pub fn apply_to(&self, parts: &Parts) -> bool {
         self.only_paths.is_empty()
@@ -183,8 +187,9 @@ impl Rules {
         if self.is_configured(target.path()) {
             return CallbackTarget::with_expected_path(target);
         }
-        // In a nested router, the configured path can be the rest of the signed path. This does not apply if a hook
-        // returned the target: it may come from a header, so only the signed path itself counts.
+        // In a nested router, the configured path can be the rest of the signed path. This does not
+        // apply if a hook returned the target: it may come from a header, so only the signed path
+        // itself counts.
         let rest = parts.uri.path();
         if self.hooked(parts).is_none() && self.is_configured(rest) && target.path().ends_with(rest)
         {
@@ -202,8 +207,8 @@ impl Rules {
         self.target_uri.as_ref().and_then(|hook| hook(parts))
     }
 
-    /// The path and query that OSS signed, from the first source that has it: the hook, the outermost axum router, the
-    /// URI of the request.
+    /// The path and query that OSS signed, from the first source that has it: the hook, the
+    /// outermost axum router, the URI of the request.
     pub(super) fn signed_target(&self, parts: &Parts) -> Option<PathAndQuery> {
         if let Some(uri) = self.hooked(parts) {
             return uri.path_and_query().cloned();
@@ -287,7 +292,8 @@ impl Config {
         }
     }
 
-    /// Logs and renders a rejection. `missing_key` is the key URL of [`CallbackErrorKind::KeyUnavailable`].
+    /// Logs and renders a rejection. `missing_key` is the key URL of
+    /// [`CallbackErrorKind::KeyUnavailable`].
     pub(super) fn reject<B>(
         &self,
         error: CallbackError,
@@ -298,8 +304,8 @@ impl Config {
             Some(render) => render(&error),
             None => error.to_response(),
         };
-        // OSS takes 200 for success and hides the body of any other status, so a rejection is never a success. A
-        // status below 200 is not final.
+        // OSS takes 200 for success and hides the body of any other status, so a rejection is never
+        // a success. A status below 200 is not final.
         let status = response.status();
         if !status.is_client_error() && !status.is_server_error() {
             *response.status_mut() = error.status();

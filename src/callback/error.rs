@@ -4,13 +4,12 @@ use std::{error::Error, fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
-use thiserror::Error;
 
 /// Why the layer rejected a request.
 ///
-/// The extensions of a rejection contain this error, so an outer layer can count rejections or render
-/// them. Its text contains nothing from the request, unless a body or a key source puts it into the
-/// [`source`](Error::source).
+/// The extensions of a rejection contain this error, so an outer layer can count rejections or
+/// render them. Its text contains nothing from the request, unless a body or a key source puts it
+/// into the [`source`](Error::source).
 #[derive(Clone, Debug)]
 pub struct CallbackError {
     kind: CallbackErrorKind,
@@ -93,7 +92,8 @@ impl Error for CallbackError {
     }
 }
 
-// One table for status, text and body, so that no kind can lack one of them, and each body is a constant.
+// One table for status, text and body, so that no kind can lack one of them, and each body is a
+// constant.
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident, $status:ident, $text:literal;)*) => {
         /// The kind of a [`CallbackError`]. It determines the status of the response.
@@ -104,7 +104,8 @@ macro_rules! kinds {
         }
 
         impl CallbackErrorKind {
-            /// Returns the status of the response to a request with this error. It is never a success.
+            /// Returns the status of the response to a request with this error. It is never a
+            /// success.
             #[must_use]
             pub const fn status(self) -> StatusCode {
                 match self {
@@ -156,7 +157,8 @@ kinds! {
     BodyIncomplete, BAD_REQUEST, "the body is incomplete";
     /// The body contains no ticket, and [tickets](super::OssCallbackLayer::tickets) are required.
     TicketMissing, FORBIDDEN, "the callback has no ticket";
-    /// The ticket is not authentic, expired, or issued for a different target or body type; see the source.
+    /// The ticket is not authentic, expired, or issued for a different target or body type; see the
+    /// source.
     TicketInvalid, FORBIDDEN, "the ticket is not valid for this callback";
     /// The key source does not have the key, or failed to fetch it; see the source.
     KeyUnavailable, SERVICE_UNAVAILABLE, "the public key is not available";
@@ -170,8 +172,8 @@ kinds! {
     TicketUsed, FORBIDDEN, "the ticket is already used";
     /// The store of used tickets failed; see the source.
     StoreUnavailable, SERVICE_UNAVAILABLE, "the store of used tickets is not available";
-    /// With tickets: the response of the inner service cannot be stored, because it exceeds 1 MiB, its body
-    /// failed, or its content type is too long.
+    /// With tickets: the response of the inner service cannot be stored, because it exceeds 1 MiB,
+    /// its body failed, or its content type is too long.
     UnusableAnswer, SERVICE_UNAVAILABLE, "the callback was not answered";
 }
 
@@ -183,10 +185,10 @@ impl fmt::Display for CallbackErrorKind {
 
 /// No request can have the path that was passed to
 /// [`only_path`](super::OssCallbackLayer::only_path).
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
-    "no request can have the path {path:?}; use a raw path that starts with a slash and has no query, \
-     such as \"/oss/callback\""
+    "no request can have the path {path:?}; use a raw path that starts with a slash and has no \
+     query, such as \"/oss/callback\""
 )]
 pub struct InvalidPathError {
     path: Box<str>,

@@ -5,8 +5,9 @@
 //! ```
 //!
 //! A state is skipped if there is nothing to wait for: `AwaitingKey` if the key is in memory, and
-//! `Redeeming`, `Collecting` and `Finishing` if no ticket is required. A failed check leads from any
-//! state to `Rejected`. `Untouched` takes the place of all of them for requests that are not verified.
+//! `Redeeming`, `Collecting` and `Finishing` if no ticket is required. A failed check leads from
+//! any state to `Rejected`. `Untouched` takes the place of all of them for requests that are not
+//! verified.
 
 use std::{
     error::Error,
@@ -110,7 +111,8 @@ struct Call<S> {
     verifier: Preflight,
 }
 
-/// Ends the current state, and moves these fields out of it. The pinned fields are dropped in place.
+/// Ends the current state, and moves these fields out of it. The pinned fields are dropped in
+/// place.
 macro_rules! take {
     ($state:expr, $variant:ident { $($field:ident),* }) => {
         match $state.as_mut().project_replace(State::Done) {
@@ -400,7 +402,8 @@ where
         }
     }
 
-    /// Calls the inner service. The redemption is held meanwhile, so that a panic releases the ticket.
+    /// Calls the inner service. The redemption is held meanwhile, so that a panic releases the
+    /// ticket.
     fn handle(
         mut inner: S,
         request: Request<CallbackBody<B>>,
@@ -523,8 +526,8 @@ pin_project! {
 }
 
 impl Timer {
-    /// Continues a deadline that may run since `started`. A `Sleep` cannot be moved, so it is created
-    /// anew if the next state has to wait, too.
+    /// Continues a deadline that may run since `started`. A `Sleep` cannot be moved, so it is
+    /// created anew if the next state has to wait, too.
     fn resume(started: Option<Instant>) -> Self {
         Self {
             started,

@@ -23,25 +23,30 @@ pub struct OssCallbackLayer {
 }
 
 impl OssCallbackLayer {
-    /// Creates a layer that verifies every request with the published key of OSS. It opens no connections.
+    /// Creates a layer that verifies every request with the published key of OSS. It opens no
+    /// connections.
     pub fn new() -> Self {
         Self {
             config: Arc::new(Config::new()),
         }
     }
 
-    /// Verifies only requests to this path, so that the layer can wrap a whole application. Call it once per path.
+    /// Verifies only requests to this path, so that the layer can wrap a whole application. Call it
+    /// once per path.
     ///
-    /// The path is compared byte for byte with the raw path of a request, without its query. Any other request
-    /// (`/p/`, `//p` and `/%70` differ from `/p`) reaches the inner service untouched and without a
-    /// [`VerifiedCallback`](super::VerifiedCallback), so a handler that takes one never runs for it.
+    /// The path is compared byte for byte with the raw path of a request, without its query. Any
+    /// other request (`/p/`, `//p` and `/%70` differ from `/p`) reaches the inner service untouched
+    /// and without a [`VerifiedCallback`](super::VerifiedCallback), so a handler that takes one
+    /// never runs for it.
     ///
-    /// If [`target_uri`](Self::target_uri) or axum's `OriginalUri` reports this path as the signed one, the request is
-    /// verified even if its own path differs. A request to this path that was signed for a different one is rejected.
+    /// If [`target_uri`](Self::target_uri) or axum's `OriginalUri` reports this path as the signed
+    /// one, the request is verified even if its own path differs. A request to this path that was
+    /// signed for a different one is rejected.
     ///
     /// # Errors
     ///
-    /// Fails if no request can have this path: it does not start with `/`, or contains a query, a fragment or a space.
+    /// Fails if no request can have this path: it does not start with `/`, or contains a query, a
+    /// fragment or a space.
     ///
     /// ```
     /// use tower_aliyun_oss::OssCallbackLayer;
@@ -55,17 +60,20 @@ impl OssCallbackLayer {
         Ok(self)
     }
 
-    /// Sets a hook that returns the URI that OSS signed, if it differs from the URI of the request: for example behind
-    /// a proxy that strips a prefix. If the hook returns `None`, the URI of the request is used.
+    /// Sets a hook that returns the URI that OSS signed, if it differs from the URI of the request:
+    /// for example behind a proxy that strips a prefix. If the hook returns `None`, the URI of the
+    /// request is used.
     ///
-    /// Only path and query matter. If the hook reads a header, the sender of the request chooses for which path a
-    /// signature counts, so configure the path with [`only_path`](Self::only_path) as well.
+    /// Only path and query matter. If the hook reads a header, the sender of the request chooses
+    /// for which path a signature counts, so configure the path with [`only_path`](Self::only_path)
+    /// as well.
     ///
     /// ```
     /// use tower_aliyun_oss::OssCallbackLayer;
     ///
     /// // The proxy serves this application under /gw and strips that prefix.
-    /// let layer = OssCallbackLayer::new().target_uri(|parts| format!("/gw{}", parts.uri.path_and_query()?).parse().ok());
+    /// let layer = OssCallbackLayer::new()
+    ///     .target_uri(|parts| format!("/gw{}", parts.uri.path_and_query()?).parse().ok());
     /// ```
     pub fn target_uri<F>(self, target_uri: F) -> Self
     where
@@ -74,8 +82,8 @@ impl OssCallbackLayer {
         self.with_rules(|rules| rules.target_uri(target_uri))
     }
 
-    /// Sets the prefix that a proxy strips from the path of a callback; OSS signed the path with it. A URI returned by
-    /// [`target_uri`](Self::target_uri) overrides it.
+    /// Sets the prefix that a proxy strips from the path of a callback; OSS signed the path with
+    /// it. A URI returned by [`target_uri`](Self::target_uri) overrides it.
     ///
     /// ```
     /// # use tower_aliyun_oss::OssCallbackLayer;
@@ -86,12 +94,13 @@ impl OssCallbackLayer {
         self.with_rules(|rules| rules.target_prefix(prefix))
     }
 
-    /// Adds a prefix that a proxy may strip from the path, or add to it, to the search for mismatched signatures. Call
-    /// it once per prefix.
+    /// Adds a prefix that a proxy may strip from the path, or add to it, to the search for
+    /// mismatched signatures. Call it once per prefix.
     ///
-    /// It does not change what is verified. If a signature does not match, and the log level of the target
-    /// `tower_aliyun_oss::diagnose` is `DEBUG`, the log reports whether it matches with or without the prefix; see
-    /// [`diagnose`](super::diagnose()). The search tries at most 16 prefixes.
+    /// It does not change what is verified. If a signature does not match, and the log level of the
+    /// target `tower_aliyun_oss::diagnose` is `DEBUG`, the log reports whether it matches with or
+    /// without the prefix; see [`diagnose`](super::diagnose()). The search tries at most 16
+    /// prefixes.
     ///
     /// ```
     /// use tower_aliyun_oss::OssCallbackLayer;
@@ -102,15 +111,17 @@ impl OssCallbackLayer {
         self.with_rules(|rules| rules.diagnose_prefix(prefix))
     }
 
-    /// Sets the largest accepted body in bytes; defaults to 64 KiB. A larger body is rejected with 413.
+    /// Sets the largest accepted body in bytes; defaults to 64 KiB. A larger body is rejected with
+    /// 413.
     ///
-    /// The limit bounds the memory and the hashing that an unverified request can cost. OSS builds the body from at
-    /// most 5 KiB of callback parameters, and it stays below 64 KiB.
+    /// The limit bounds the memory and the hashing that an unverified request can cost. OSS builds
+    /// the body from at most 5 KiB of callback parameters, and it stays below 64 KiB.
     pub fn body_limit(self, bytes: usize) -> Self {
         self.with_rules(|rules| rules.body_limit(bytes))
     }
 
-    /// Sets how long the body may take to arrive; defaults to 3 s. A slower body is rejected with 408.
+    /// Sets how long the body may take to arrive; defaults to 3 s. A slower body is rejected with
+    /// 408.
     ///
     /// The [`deadline`](Self::deadline) applies as well.
     pub fn body_deadline(mut self, time: Duration) -> Self {
@@ -118,11 +129,11 @@ impl OssCallbackLayer {
         self
     }
 
-    /// Sets how long the body, the key and the store of used tickets may take together; defaults to 4 s. If they take
-    /// longer, the request is rejected with 503.
+    /// Sets how long the body, the key and the store of used tickets may take together; defaults to
+    /// 4 s. If they take longer, the request is rejected with 503.
     ///
-    /// This includes the wait for a concurrent callback with the same ticket. Storing the response has a deadline of
-    /// the same length of its own, because the inner service runs in between.
+    /// This includes the wait for a concurrent callback with the same ticket. Storing the response
+    /// has a deadline of the same length of its own, because the inner service runs in between.
     ///
     /// OSS waits 5 s for a response and does not retry, so leave some of that time to the handler.
     pub fn deadline(mut self, time: Duration) -> Self {
@@ -132,8 +143,9 @@ impl OssCallbackLayer {
 
     /// Sets the accepted body types; defaults to both. Any other type is rejected with 415.
     ///
-    /// OSS does not sign the content type: a body that was signed as JSON can be replayed as a form. Accept only the
-    /// type that your `callbackBodyType` sets, and no attacker can choose how your handler parses the body.
+    /// OSS does not sign the content type: a body that was signed as JSON can be replayed as a
+    /// form. Accept only the type that your `callbackBodyType` sets, and no attacker can choose how
+    /// your handler parses the body.
     ///
     /// ```
     /// use tower_aliyun_oss::{OssCallbackLayer, protocol::CallbackBodyType};
@@ -144,8 +156,9 @@ impl OssCallbackLayer {
         self.with_rules(|rules| rules.content_types(types))
     }
 
-    /// Sets the source of public keys; defaults to [`PinnedKeys::official`](crate::key::PinnedKeys::official). Its table
-    /// replaces the table of allowed key URLs.
+    /// Sets the source of public keys; defaults to
+    /// [`PinnedKeys::official`](crate::key::PinnedKeys::official). Its table replaces the table of
+    /// allowed key URLs.
     pub fn key_source(mut self, source: impl KeySource + 'static) -> Self {
         let config = Arc::make_mut(&mut self.config);
         config.rules = config.rules.clone().key_table(source.table().clone());
@@ -155,22 +168,26 @@ impl OssCallbackLayer {
 
     /// Accepts only callbacks with a valid ticket, and each ticket only as often as it allows.
     ///
-    /// The ticket is the field [`TICKET_FIELD`](crate::protocol::TICKET_FIELD) of the body. Without a valid ticket for
-    /// this target and body type, a request is rejected with 403 before it costs a key lookup, a signature check or an
-    /// access to the store. After the signature is verified, the request is rejected with 403 if:
+    /// The ticket is the field [`TICKET_FIELD`](crate::protocol::TICKET_FIELD) of the body. Without
+    /// a valid ticket for this target and body type, a request is rejected with 403 before it costs
+    /// a key lookup, a signature check or an access to the store. After the signature is verified,
+    /// the request is rejected with 403 if:
     ///
-    /// * `bucket`, `object`, `size` or `mimeType` of the body are outside of what the ticket grants;
+    /// * `bucket`, `object`, `size` or `mimeType` of the body are outside of what the ticket
+    ///   grants;
     /// * the ticket was used for a different body;
     /// * the ticket is used up.
     ///
-    /// If the same callback arrives again, the layer sends the stored response and does not call the inner service.
-    /// While the first delivery is still being handled, the second one waits until the [`deadline`](Self::deadline),
-    /// and is then rejected with 503.
+    /// If the same callback arrives again, the layer sends the stored response and does not call
+    /// the inner service. While the first delivery is still being handled, the second one waits
+    /// until the [`deadline`](Self::deadline), and is then rejected with 503.
     ///
-    /// To be stored, a response is collected before it is sent. A response that exceeds 1 MiB, or whose body fails, is
-    /// replaced by a rejection with 503. The store keeps the status, the content type and the body.
+    /// To be stored, a response is collected before it is sent. A response that exceeds 1 MiB, or
+    /// whose body fails, is replaced by a rejection with 503. The store keeps the status, the
+    /// content type and the body.
     ///
-    /// See [`ticket`](crate::ticket), and [`OnFailure`](crate::ticket::OnFailure) for failures of the inner service.
+    /// See [`ticket`](crate::ticket), and [`OnFailure`](crate::ticket::OnFailure) for failures of
+    /// the inner service.
     ///
     /// ```
     /// use tower_aliyun_oss::OssCallbackLayer;
@@ -187,9 +204,10 @@ impl OssCallbackLayer {
 
     /// Sets a function that renders rejections; by default they are JSON with a constant text.
     ///
-    /// The layer completes the response: it sets the length and puts the [`CallbackError`] into the extensions. It
-    /// replaces a status that is neither 4xx nor 5xx by the status of the error, and adds `Allow` to a 405. OSS does
-    /// not forward the body of a response with a status other than 200 to the uploader.
+    /// The layer completes the response: it sets the length and puts the [`CallbackError`] into the
+    /// extensions. It replaces a status that is neither 4xx nor 5xx by the status of the error, and
+    /// adds `Allow` to a 405. OSS does not forward the body of a response with a status other than
+    /// 200 to the uploader.
     ///
     /// ```
     /// use bytes::Bytes;

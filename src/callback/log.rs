@@ -19,8 +19,8 @@ use super::{
 };
 use crate::key::{KeyTable, KeyUrl};
 
-/// The log of one layer. Anyone can provoke its messages, so each problem is a warning once and a debug
-/// message afterwards.
+/// The log of one layer. Anyone can provoke its messages, so each problem is a warning once and a
+/// debug message afterwards.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Log(Arc<Warned>);
 
@@ -43,8 +43,8 @@ enum Rejected {
 }
 
 impl Log {
-    /// Logs a rejected request. All texts are constant: the only part of the request that is logged is the version in
-    /// `missing_key`, which is in the key table.
+    /// Logs a rejected request. All texts are constant: the only part of the request that is logged
+    /// is the version in `missing_key`, which is in the key table.
     pub(super) fn rejection(&self, error: &CallbackError, missing_key: Option<&KeyUrl>) {
         let reason = error.source();
         let newly_missing = missing_key.filter(|url| self.0.first_missing_key(url.entry()));
@@ -94,8 +94,8 @@ impl Log {
         match length {
             // OSS calls the length of an empty response invalid, and an empty response is not JSON.
             None | Some(0) if self.0.first_rejected(Rejected::NoLength) => tracing::warn!(
-                "the response to a callback has no exact length above zero: OSS rejects chunked and \
-                 empty responses (is it compressed or streamed?)"
+                "the response to a callback has no exact length above zero: OSS rejects chunked \
+                 and empty responses (is it compressed or streamed?)"
             ),
             Some(length) if length > MAX_REPLY_LEN && self.0.first_rejected(Rejected::TooLarge) => {
                 tracing::warn!(
@@ -118,7 +118,7 @@ pub(super) fn diagnosis(diagnosis: &impl Display) {
     tracing::debug!(target: "tower_aliyun_oss::diagnose", "{diagnosis}");
 }
 
-/// Loads first, because requests race for the cache line only once that way.
+/// The load comes first so that later requests do not write to a cache line that all threads share.
 fn first(warned: &AtomicBool) -> bool {
     !warned.load(Relaxed) && !warned.swap(true, Relaxed)
 }

@@ -1,4 +1,4 @@
-//! One use of a ticket: from the question to the store until the response is stored.
+//! One use of a ticket, from the claim in the store to the stored response.
 
 use std::{
     future::Future,
@@ -17,13 +17,12 @@ type StoreStep<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
 /// One use of a ticket. Dropping it never leaks the ticket:
 ///
-/// * while the store is asked for the ticket, the question runs on, and a lease that it grants is given
-///   back;
-/// * while the handler runs, the ticket is freed or used up, as
-///   [`OnFailure`](crate::ticket::OnFailure) says;
-/// * while the response is stored, storing it runs on.
+/// * A pending `begin` of the store runs on in a task, which abandons the lease that it returns.
+/// * The lease of a handler that did not finish is abandoned or used up, as
+///   [`OnFailure`](crate::ticket::OnFailure) says.
+/// * A pending `finish` of the store runs on in a task.
 ///
-/// Errors, panics and disconnected clients need no code of their own for that reason.
+/// So errors, panics and disconnected clients need no code of their own.
 pub(super) struct Redemption {
     tickets: Tickets,
     step: Step,

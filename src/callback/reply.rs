@@ -1,6 +1,6 @@
 //! Responses that OSS accepts.
 
-use std::error::Error as StdError;
+use std::error::Error;
 
 use bytes::Bytes;
 use http::{
@@ -8,16 +8,15 @@ use http::{
     header::{CONTENT_LENGTH, CONTENT_TYPE},
 };
 use serde::{Serialize, de::IgnoredAny};
-use thiserror::Error;
 
 /// The largest response that OSS accepts: 1 MiB.
 pub(super) const MAX_REPLY_LEN: u64 = 1024 * 1024;
 
-/// A response that OSS accepts and forwards to the uploader: status 200, JSON or XML, an exact length, no
-/// byte-order mark, at most 1 MiB.
+/// A response that OSS accepts and forwards to the uploader: status 200, JSON or XML, an exact
+/// length, no byte-order mark, at most 1 MiB.
 ///
-/// For any other response, OSS reports `203 CallbackFailed` to the uploader, although the object is stored
-/// ([status 203](https://www.alibabacloud.com/help/en/oss/support/http-status-code-203)).
+/// For any other response, OSS reports `203 CallbackFailed` to the uploader, although the object is
+/// stored ([status 203](https://www.alibabacloud.com/help/en/oss/support/http-status-code-203)).
 ///
 /// ```
 /// use http::Response;
@@ -49,13 +48,13 @@ impl CallbackReply {
         }
     }
 
-    /// Serializes a value to JSON. It must be an object or an array: whether OSS accepts a bare number or string
-    /// is not documented.
+    /// Serializes a value to JSON. It must be an object or an array: whether OSS accepts a bare
+    /// number or string is not documented.
     ///
     /// # Errors
     ///
-    /// Fails if the value does not serialize, if it is neither an object nor an array, or if the text exceeds
-    /// 1 MiB.
+    /// Fails if the value does not serialize, if it is neither an object nor an array, or if the
+    /// text exceeds 1 MiB.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, ReplyError> {
         let text = serde_json::to_vec(value).map_err(|why| ReplyError::Serialize(why.into()))?;
         Self::checked(JSON, text.into(), b"{[")
@@ -65,8 +64,8 @@ impl CallbackReply {
     ///
     /// # Errors
     ///
-    /// Fails if the text is not JSON (JSON has no byte-order mark), if it is neither an object nor an array, or if
-    /// it exceeds 1 MiB.
+    /// Fails if the text is not JSON (JSON has no byte-order mark), if it is neither an object nor
+    /// an array, or if it exceeds 1 MiB.
     pub fn json_text(text: impl Into<Bytes>) -> Result<Self, ReplyError> {
         let text = text.into();
         serde_json::from_slice::<IgnoredAny>(&text)
@@ -74,12 +73,13 @@ impl CallbackReply {
         Self::checked(JSON, text, b"{[")
     }
 
-    /// Creates a reply from an XML document, which OSS accepts with the type `application/xml`. Only the first
-    /// character is checked, not whether the document is well-formed.
+    /// Creates a reply from an XML document, which OSS accepts with the type `application/xml`.
+    /// Only the first character is checked, not whether the document is well-formed.
     ///
     /// # Errors
     ///
-    /// Fails if the document does not start with `<` (after a byte-order mark it does not), or if it exceeds 1 MiB.
+    /// Fails if the document does not start with `<` (after a byte-order mark it does not), or if
+    /// it exceeds 1 MiB.
     pub fn xml(document: impl Into<Bytes>) -> Result<Self, ReplyError> {
         Self::checked(XML, document.into(), b"<")
     }
@@ -107,15 +107,15 @@ impl<B: From<Bytes>> From<CallbackReply> for Response<B> {
 }
 
 /// Why a value cannot be the response to a callback.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplyError {
     /// The value does not serialize to JSON.
     #[error("failed to serialize the value to JSON")]
-    Serialize(#[source] Box<dyn StdError + Send + Sync>),
+    Serialize(#[source] Box<dyn Error + Send + Sync>),
     /// The text is not JSON.
     #[error("the text is not JSON; OSS rejects it with EC 0007-00000205")]
-    NotJson(#[source] Box<dyn StdError + Send + Sync>),
+    NotJson(#[source] Box<dyn Error + Send + Sync>),
     /// The text is neither a JSON object or array, nor does it start like XML.
     #[error(
         "the response must be a JSON object or array, or an XML document, without a byte-order mark"

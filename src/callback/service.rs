@@ -22,9 +22,9 @@ use super::{
 
 /// Service created by [`OssCallbackLayer`](super::OssCallbackLayer).
 ///
-/// It calls the instance of the inner service that was polled ready. That instance stays reserved while the body
-/// arrives, although the request may turn out not to be a callback: put a `ConcurrencyLimit` outside rather than
-/// inside of the layer.
+/// It calls the instance of the inner service that was polled ready. That instance stays reserved
+/// while the body arrives, although the request may turn out not to be a callback: put a
+/// `ConcurrencyLimit` outside rather than inside of the layer.
 #[derive(Clone, Debug)]
 pub struct OssCallback<S> {
     inner: S,
@@ -70,8 +70,8 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let config = Arc::clone(&self.config);
         let (mut parts, body) = request.into_parts();
-        // Only this layer may mark a request as verified. An outer layer may have copied the extensions of a verified
-        // request to this one.
+        // Only this layer may mark a request as verified. An outer layer may have copied the
+        // extensions of a verified request to this one.
         parts.extensions.remove::<VerifiedCallback>();
         if !config.rules.apply_to(&parts) {
             let request = Request::from_parts(parts, CallbackBody::untouched(body));
@@ -79,8 +79,8 @@ where
         }
         match Preflight::check(&parts, &config.rules) {
             Ok(verifier) => {
-                // The future takes the instance that was polled ready and leaves a fresh clone: see "Be careful when
-                // cloning inner services" in the docs of `tower::Service`.
+                // The future takes the instance that was polled ready and leaves a fresh clone: see
+                // "Be careful when cloning inner services" in the docs of `tower::Service`.
                 let clone = self.inner.clone();
                 let inner = mem::replace(&mut self.inner, clone);
                 ResponseFuture::reading(config, inner, parts, body, verifier)

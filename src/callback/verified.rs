@@ -18,11 +18,11 @@ use crate::{
 
 /// A callback that OSS signed. The layer puts it into the extensions of the request.
 ///
-/// It proves that OSS sent this body to this target for somebody. It does **not** prove that your bucket
-/// received an object, or that you asked for the callback: one key signs for all customers of OSS, anyone can
-/// have OSS send any body to any URL, and a signed callback can be replayed at any time. Its
-/// [`ticket`](Self::ticket) proves that you granted the upload and that the callback is handled once, if the
-/// layer [requires tickets](super::OssCallbackLayer::tickets).
+/// It proves that OSS sent this body to this target for somebody. It does **not** prove that your
+/// bucket received an object, or that you asked for the callback: one key signs for all customers
+/// of OSS, anyone can have OSS send any body to any URL, and a signed callback can be replayed at
+/// any time. Its [`ticket`](Self::ticket) proves that you granted the upload and that the callback
+/// is handled once, if the layer [requires tickets](super::OssCallbackLayer::tickets).
 ///
 /// Only a successful verification creates this type. With feature `axum` it is an extractor:
 ///
@@ -61,7 +61,8 @@ pub(super) struct Granted {
 }
 
 impl VerifiedCallback {
-    /// Returns the signed body, byte for byte. It may be invalid UTF-8, and may not match its content type.
+    /// Returns the signed body, byte for byte. It may be invalid UTF-8, and may not match its
+    /// content type.
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.body
@@ -70,7 +71,8 @@ impl VerifiedCallback {
     /// Returns how to parse the body.
     ///
     /// OSS does not sign the content type. The layer accepts only the two types that OSS sends, and
-    /// [`content_types`](super::OssCallbackLayer::content_types) restricts it to the one that you configured.
+    /// [`content_types`](super::OssCallbackLayer::content_types) restricts it to the one that you
+    /// configured.
     #[must_use]
     pub fn body_type(&self) -> CallbackBodyType {
         self.body_type
@@ -91,9 +93,9 @@ impl VerifiedCallback {
     ///
     /// # Errors
     ///
-    /// Fails if the body is not UTF-8, if its content type is JSON and the body is not, or if a name at the top
-    /// level is repeated. Fails if a variable has the wrong type: a numeric variable that is not a number, or an
-    /// `x:` variable that is not a string.
+    /// Fails if the body is not UTF-8, if its content type is JSON and the body is not, or if a
+    /// name at the top level is repeated. Fails if a variable has the wrong type: a numeric
+    /// variable that is not a number, or an `x:` variable that is not a string.
     pub fn event(&self) -> Result<UploadEvent, EventError> {
         match &self.granted {
             Some(granted) => Ok(granted.event.clone()),
@@ -101,7 +103,8 @@ impl VerifiedCallback {
         }
     }
 
-    /// Deserializes the body into your own type. See the [module docs](super#reading-the-body) for the rules.
+    /// Deserializes the body into your own type. See the [module docs](super#reading-the-body) for
+    /// the rules.
     ///
     /// ```
     /// use serde::Deserialize;
@@ -122,14 +125,15 @@ impl VerifiedCallback {
     ///
     /// # Errors
     ///
-    /// Fails if the body is not UTF-8, if its content type is JSON and the body is not, if a name at the top level
-    /// is repeated (even one that `T` does not have), or if the body does not match `T`.
+    /// Fails if the body is not UTF-8, if its content type is JSON and the body is not, if a name
+    /// at the top level is repeated (even one that `T` does not have), or if the body does not
+    /// match `T`.
     pub fn event_as<T: DeserializeOwned>(&self) -> Result<T, EventError> {
         event::read(self.body_type, &self.body)
     }
 
-    /// Deserializes the claims of the ticket: what you attached to the grant, such as the user who uploads. Claims
-    /// are authentic, and the uploader can read them.
+    /// Deserializes the claims of the ticket: what you attached to the grant, such as the user who
+    /// uploads. Claims are authentic, and the uploader can read them.
     ///
     /// ```
     /// use serde::Deserialize;
@@ -148,7 +152,8 @@ impl VerifiedCallback {
     /// # Errors
     ///
     /// Fails with [`TicketError::Absent`] if the callback has no [ticket](Self::ticket), and with
-    /// [`TicketError::Claims`] if the claims do not match `T`. A ticket without claims contains JSON `null`.
+    /// [`TicketError::Claims`] if the claims do not match `T`. A ticket without claims contains
+    /// JSON `null`.
     pub fn claims<T: DeserializeOwned>(&self) -> Result<T, TicketError> {
         self.ticket().ok_or(TicketError::Absent)?.claims()
     }
@@ -162,8 +167,9 @@ impl VerifiedCallback {
         self.granted.as_deref().map(|granted| &granted.ticket)
     }
 
-    /// Returns the SHA-256 of the signed text, by which a store distinguishes callbacks with the same ticket. `None`
-    /// if the callback has no ticket. The layer already ensured that this callback is handled once.
+    /// Returns the SHA-256 of the signed text, by which a store distinguishes callbacks with the
+    /// same ticket. `None` if the callback has no ticket. The layer already ensured that this
+    /// callback is handled once.
     #[must_use]
     pub fn text_digest(&self) -> Option<TextDigest> {
         self.granted.as_deref().map(|granted| granted.digest)
@@ -187,8 +193,8 @@ impl VerifiedCallback {
         &self.key
     }
 
-    /// Returns what OSS reports in headers. **OSS does not sign them**: the sender of the request can choose their
-    /// values. Use them in logs, never for a decision.
+    /// Returns what OSS reports in headers. **OSS does not sign them**: the sender of the request
+    /// can choose their values. Use them in logs, never for a decision.
     #[must_use]
     pub fn unauthenticated(&self) -> &Unauthenticated {
         &self.unauthenticated
@@ -251,7 +257,8 @@ impl Unauthenticated {
         text(self.requester.as_ref())
     }
 
-    /// Returns `x-oss-request-id`: the alleged id of the upload request. Alibaba's support asks for it.
+    /// Returns `x-oss-request-id`: the alleged id of the upload request. Alibaba's support asks for
+    /// it.
     #[must_use]
     pub fn request_id(&self) -> Option<&str> {
         text(self.request_id.as_ref())

@@ -54,7 +54,9 @@ use crate::{
 ///
 /// let mut verifier = Preflight::check(&parts, &Rules::new())?;
 /// verifier.update(body)?;
-/// let KeyLookup::Ready(key) = PinnedKeys::official().key(verifier.key_url()) else { unreachable!() };
+/// let KeyLookup::Ready(key) = PinnedKeys::official().key(verifier.key_url()) else {
+///     unreachable!("pinned keys are in memory")
+/// };
 /// let callback = verifier.verify(&key?)?;
 /// assert_eq!(callback.target().as_str(), "/index.php?id=1&index=2");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -72,14 +74,14 @@ pub struct Preflight {
     state: VerifierState,
 }
 
-/// Whether a ticket is required is decided when the state is created. It is a state of its own, so that
-/// `verify` cannot succeed while the check of a required ticket is missing.
+/// Whether a ticket is required is decided when the state is created. It is a state of its own, so
+/// that `verify` cannot succeed while the check of a required ticket is missing.
 #[derive(Debug)]
 enum VerifierState {
     /// The signature suffices: no ticket is required, or this callback may lack one.
     SignatureOnly { text: Md5 },
-    /// A ticket is required and not checked yet. There is no hash: a body without a valid ticket is not
-    /// worth hashing, and without a hash nothing can be verified.
+    /// A ticket is required and not checked yet. There is no hash: a body without a valid ticket is
+    /// not worth hashing, and without a hash nothing can be verified.
     TicketUnchecked { tickets: Tickets },
     /// The ticket is valid for this target and body type.
     TicketChecked {
@@ -97,12 +99,12 @@ pub(super) struct Verified {
 }
 
 impl Preflight {
-    /// Validates everything that is known before the body, in this order: method, signature headers, signature
-    /// version, target, `content-length`, content type.
+    /// Validates everything that is known before the body, in this order: method, signature
+    /// headers, signature version, target, `content-length`, content type.
     ///
     /// # Errors
     ///
-    /// Fails with the first check that `rules` do not allow to pass.
+    /// Fails with the first check that does not pass.
     pub fn check(parts: &Parts, rules: &Rules) -> Result<Self, CallbackError> {
         if parts.method != Method::POST {
             return Err(Kind::MethodNotAllowed.into());
@@ -165,7 +167,8 @@ impl Preflight {
         self.body.bytes()
     }
 
-    /// Checks at the end of the body that its length equals `content-length`, if that header is present.
+    /// Checks at the end of the body that its length equals `content-length`, if that header is
+    /// present.
     ///
     /// # Errors
     ///
@@ -179,15 +182,17 @@ impl Preflight {
         }
     }
 
-    /// Checks the ticket in the body, if the [rules](Rules::tickets) require one, and does nothing otherwise.
+    /// Checks the ticket in the body, if the [rules](Rules::tickets) require one, and does nothing
+    /// otherwise.
     ///
-    /// Call it after the last chunk and before you look up the key, so that a request without a valid ticket
-    /// costs neither a key lookup nor a signature check.
+    /// Call it after the last chunk and before you look up the key, so that a request without a
+    /// valid ticket costs neither a key lookup nor a signature check.
     ///
     /// # Errors
     ///
-    /// Fails if the ticket is absent, not authentic, expired at the time `now`, or issued for a different target or
-    /// body type. Fails if the length of the body differs from `content-length`.
+    /// Fails if the ticket is absent, not authentic, expired at the time `now`, or issued for a
+    /// different target or body type. Fails if the length of the body differs from
+    /// `content-length`.
     pub fn check_ticket(&mut self, now: SystemTime) -> Result<(), CallbackError> {
         let VerifierState::TicketUnchecked { tickets } = &self.state else {
             return Ok(());
@@ -235,13 +240,14 @@ impl Preflight {
         &self.key_url
     }
 
-    /// Verifies the signature over the target and the body, and returns the callback with that body.
+    /// Verifies the signature over the target and the body, and returns the callback with that
+    /// body.
     ///
     /// # Errors
     ///
     /// Fails if the signature does not verify with `key`, or if the length of the body differs from
-    /// `content-length`. If a ticket is required, fails if [`check_ticket`](Self::check_ticket) did not succeed, or
-    /// if the body is outside of what the ticket grants.
+    /// `content-length`. If a ticket is required, fails if [`check_ticket`](Self::check_ticket) did
+    /// not succeed, or if the body is outside of what the ticket grants.
     pub fn verify(self, key: &PublicKey) -> Result<VerifiedCallback, CallbackError> {
         self.verify_redeemable(key)
             .map(|verified| verified.callback)
