@@ -14,7 +14,7 @@ use md5::{Digest as _, Md5};
 pub use body::BodyCandidate;
 pub use target::{TargetCandidate, TargetChange, TargetOrigin};
 
-use super::{rules::Rules, verifier::signature};
+use super::{config::Rules, verifier::signature};
 use crate::key::PublicKey;
 
 /// The most texts that are hashed for one diagnosis.

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, request::Parts};
 use percent_encoding::{AsciiSet, percent_decode, percent_encode};
 
 use crate::{
-    callback::rules::Rules,
+    callback::config::Rules,
     protocol::percent::{self, UNRESERVED},
 };
 

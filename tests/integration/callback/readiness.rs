@@ -102,6 +102,7 @@ async fn df_21_the_ready_instance_is_the_one_called() {
     // The same with a path of its own, verified and let through.
     let mut service = OssCallbackLayer::new()
         .only_path("/index.php")
+        .unwrap()
         .layer(Strict {
             ready: false,
             calls: 0,
