@@ -127,7 +127,7 @@
 //! # Reading the body
 //!
 //! `callbackBody` decides what a body contains. [`VerifiedCallback::event`] reads the variables
-//! that keep the names OSS gives them. [`VerifiedCallback::event_as`] deserializes the body into
+//! that keep their OSS names. [`VerifiedCallback::event_as`] deserializes the body into
 //! your own type:
 //!
 //! ```

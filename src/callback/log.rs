@@ -43,8 +43,8 @@ enum Rejected {
 }
 
 impl Log {
-    /// Logs a rejected request. All texts are constant: the only part of the request that is logged
-    /// is the version in `missing_key`, which is in the key table.
+    /// Logs a rejected request. The texts are constant. The only part of the request that is logged
+    /// is `missing_key`, and that URL is an entry of the key table.
     pub(super) fn rejection(&self, error: &CallbackError, missing_key: Option<&KeyUrl>) {
         let reason = error.source();
         let newly_missing = missing_key.filter(|url| self.0.first_missing_key(url.entry()));

@@ -25,7 +25,7 @@ type StoreStep<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 ///
 /// * A pending `begin` of the store runs on in a task, which abandons the lease that it returns.
 /// * The lease of a handler that did not finish is abandoned or used up, as
-///   [`OnFailure`](crate::ticket::OnFailure) says.
+///   [`OnFailure`](crate::ticket::OnFailure) defines.
 /// * A pending `finish` of the store runs on in a task.
 ///
 /// So errors, panics and disconnected clients need no code of their own.

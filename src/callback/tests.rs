@@ -161,9 +161,12 @@ fn ticket_keys() -> TicketKeys {
     )
 }
 
-/// A signed callback with a ticket for `a` in `yonghu-test`. `says` is what the body reports about
+/// A signed callback with a ticket for `a` in `yonghu-test`. `report` is what the body reports about
 /// the upload.
-fn granted(says: &str, store: impl ReplayStore + 'static) -> (OssCallbackLayer, Request<TestBody>) {
+fn granted(
+    report: &str,
+    store: impl ReplayStore + 'static,
+) -> (OssCallbackLayer, Request<TestBody>) {
     let target = "/index.php?id=1&index=2";
     let expires = SystemTime::now() + Duration::from_secs(3600);
     let grant = Scope::Exact("a".parse().unwrap());
@@ -177,7 +180,7 @@ fn granted(says: &str, store: impl ReplayStore + 'static) -> (OssCallbackLayer, 
     let ticket = ticket_keys()
         .mint(&terms, SystemTime::now(), Nonce::random().unwrap())
         .unwrap();
-    let body = format!("bucket=yonghu-test&{says}&{TICKET_FIELD}={ticket}");
+    let body = format!("bucket=yonghu-test&{report}&{TICKET_FIELD}={ticket}");
 
     let key = include_str!("../../tests/keys/rsa_1024.pem");
     let key = rsa::PrivateKey::from_pkcs1_pem(key).unwrap();
@@ -355,7 +358,7 @@ fn a_finished_future_panics_when_it_is_polled_again() {
     }
 }
 
-/// Panics when it saves a response, and counts the leases that are given back.
+/// Panics when it saves a response, and counts the abandoned leases.
 struct PanicsInFinish(Arc<AtomicUsize>);
 
 impl ReplayStore for PanicsInFinish {

@@ -78,7 +78,7 @@ impl VerifiedCallback {
         self.body_type
     }
 
-    /// Reads the variables of OSS from the body, by the names that OSS gives them. See the
+    /// Reads the variables of OSS from the body, under the names that OSS uses. See the
     /// [module docs](super#reading-the-body) for the rules.
     ///
     /// ```

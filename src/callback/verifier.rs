@@ -106,6 +106,8 @@ impl Preflight {
     ///
     /// Fails with the first check that does not pass.
     pub fn check(parts: &Parts, rules: &Rules) -> Result<Self, CallbackError> {
+        // None of these checks needs the body, a key or the network, so that a request with a bad head
+        // costs as little as possible.
         if parts.method != Method::POST {
             return Err(Kind::MethodNotAllowed.into());
         }
@@ -210,6 +212,7 @@ impl Preflight {
             Err(TicketError::Absent) => return Err(Kind::TicketMissing.into()),
             Err(why) => return Err(CallbackError::with_source(Kind::TicketInvalid, why)),
         };
+        // Hashing starts only now that the ticket is valid.
         let mut text: Md5 = start_text(&self.target);
         text.update(&body);
         self.state = match ticket {
@@ -273,6 +276,8 @@ impl Preflight {
             Some((tickets, ticket)) => {
                 let event = within_grant(&ticket, self.body_type, &body)
                     .map_err(|why| CallbackError::with_source(Kind::OutsideGrant, why))?;
+                // Not the MD5 of the signature: two bodies with the same MD5 take seconds to find, and
+                // the store would take the second one for a repetition of the first.
                 let mut text: Sha256 = start_text(&self.target);
                 text.update(&body);
                 let granted = Granted {
@@ -426,6 +431,7 @@ fn announced_length(headers: &HeaderMap, limit: usize) -> Result<Option<u64>, Ca
 }
 
 fn body_type(headers: &HeaderMap, rules: &Rules) -> Result<CallbackBodyType, CallbackError> {
+    // A repeated content type is as unusable as an absent one: 415 rather than 400.
     let body_type = match at_most_one(headers, &CONTENT_TYPE) {
         Ok(Some(value)) => CallbackBodyType::from_header(value.as_bytes()),
         Ok(None) | Err(_) => None,
@@ -433,6 +439,8 @@ fn body_type(headers: &HeaderMap, rules: &Rules) -> Result<CallbackBodyType, Cal
     let body_type = body_type
         .filter(|&body_type| rules.allows(body_type))
         .ok_or_else(|| CallbackError::from(Kind::UnsupportedContentType))?;
+    // OSS signs the bytes that it sends. Decoding them would be needed to read them, and would let
+    // the handler see other bytes than those that were verified.
     if headers.contains_key(CONTENT_ENCODING) {
         return Err(Kind::UnsupportedContentEncoding.into());
     }
