@@ -101,7 +101,7 @@ impl Bench {
             .body_type(body_type)
             .content_types(["image/jpeg".parse()?])
             .claims(&("user", 7))?;
-        Ok(keys.mint(&terms, made, Nonce::random()?)?)
+        Ok(keys.issue(&terms, made, Nonce::random()?)?)
     }
 
     /// Signed, and of the same size whatever the ticket.

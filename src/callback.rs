@@ -98,10 +98,10 @@
 //! use http_body_util::Full;
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
 //! use tower_aliyun_oss::OssCallbackLayer;
-//! use tower_aliyun_oss::callback::{CallbackBody, CallbackReply, VerifiedCallback};
+//! use tower_aliyun_oss::callback::{RequestBody, CallbackReply, VerifiedCallback};
 //!
 //! async fn on_upload(
-//!     request: Request<CallbackBody<Full<Bytes>>>,
+//!     request: Request<RequestBody<Full<Bytes>>>,
 //! ) -> Result<Response<Full<Bytes>>, Infallible> {
 //!     // Without the extension, the request is not verified: the layer is missing, or `only_path`
 //!     // let the request pass.
@@ -220,8 +220,8 @@ mod tests;
 
 #[cfg(feature = "axum")]
 pub use self::axum::NotVerified;
-pub use body::{CallbackBody, ResponseBody};
-pub use config::Rules;
+pub use body::{RequestBody, ResponseBody};
+pub use config::VerifierConfig;
 pub use diagnose::{
     BodyCandidate, Diagnosis, TargetCandidate, TargetChange, TargetOrigin, diagnose,
 };
@@ -232,4 +232,4 @@ pub use layer::OssCallbackLayer;
 pub use reply::{CallbackReply, ReplyError};
 pub use service::OssCallback;
 pub use verified::{Unauthenticated, VerifiedCallback};
-pub use verifier::Preflight;
+pub use verifier::CallbackVerifier;

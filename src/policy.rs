@@ -10,7 +10,7 @@
 //!   the request of the client narrows it. The service sends no CORS headers; wrap it in a
 //!   `tower_http::cors::CorsLayer`.
 //! * [`CallbackDirective`] tells OSS which URL to call after the upload, and with which
-//!   [`CallbackBody`].
+//!   [`CallbackTemplate`].
 //! * [`CredentialsProvider`] supplies the AccessKey that signs policies: a fixed pair, the
 //!   environment, or STS.
 //!
@@ -37,8 +37,8 @@ mod upload_token;
 
 pub use authorize::{Authorize, Refusal};
 pub use callback::{
-    CallbackBody, CallbackDirective, CallbackDirectiveError, CallbackFieldError,
-    CallbackFieldErrorKind,
+    CallbackDirective, CallbackDirectiveError, CallbackFieldError, CallbackFieldErrorKind,
+    CallbackTemplate,
 };
 pub use conditions::Condition;
 pub use credentials::{

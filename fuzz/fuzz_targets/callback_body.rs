@@ -8,14 +8,15 @@ use http::Request;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use tower_aliyun_oss::{
-    callback::{Preflight, Rules},
+    callback::{CallbackVerifier, VerifierConfig},
     testing::CallbackSigner,
 };
 
 /// As short as the key of OSS: nearly all the time goes into signing.
 const KEY: &str = include_str!("../../tests/keys/rsa_512.pem");
 
-static SIGNER: LazyLock<CallbackSigner> = LazyLock::new(|| CallbackSigner::from_pem(KEY).expect("a key"));
+static SIGNER: LazyLock<CallbackSigner> =
+    LazyLock::new(|| CallbackSigner::from_pem(KEY).expect("a key"));
 
 fuzz_target!(|data: &[u8]| {
     let Some((kind, body)) = data.split_first() else {
@@ -33,17 +34,22 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let (parts, _) = request.into_parts();
-    let Ok(mut preflight) = Preflight::check(&parts, &Rules::new()) else {
+    let Ok(mut verifier) = CallbackVerifier::check(&parts, &VerifierConfig::new()) else {
         return;
     };
-    if preflight.update(body).is_err() {
+    if verifier.update(body).is_err() {
         return;
     }
-    let verified = preflight.verify(SIGNER.public_key()).expect("signed right here");
+    let verified = verifier
+        .verify(SIGNER.public_key())
+        .expect("signed right here");
     let event = verified.event();
     let _ = verified.event_as::<Value>();
     if let Err(error) = &event {
         assert!(error.to_string().len() < 1000);
     }
-    let _ = (event.map(|event| event.object().map(str::to_owned)), verified.claims::<Value>());
+    let _ = (
+        event.map(|event| event.object().map(str::to_owned)),
+        verified.claims::<Value>(),
+    );
 });

@@ -7,7 +7,9 @@ use tower_aliyun_oss::key::{KeyTable, KeyUrl};
 fuzz_target!(|value: &[u8]| {
     let table = KeyTable::official();
     if let Ok(url) = KeyUrl::from_header(value, &table) {
-        let version = url.official_version().expect("nothing else is in the table");
+        let version = url
+            .official_version()
+            .expect("nothing else is in the table");
         assert_eq!(url.host(), "gosspublic.alicdn.com");
         assert_eq!(url.path(), format!("/callback_pub_key_v{version}.pem"));
     }

@@ -3,13 +3,13 @@
 
 use std::sync::LazyLock;
 
+use aliyun_oss_emulator::{AccessKey, Emulator, HostedBucket};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt as _;
-use aliyun_oss_emulator::{AccessKey, Emulator, HostedBucket};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     let mut builder = Builder::new_current_thread();
@@ -17,7 +17,9 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 });
 static EMULATOR: LazyLock<Emulator> = LazyLock::new(|| {
     Emulator::builder()
-        .bucket(HostedBucket::new("examplebucket".parse().expect("a bucket")))
+        .bucket(HostedBucket::new(
+            "examplebucket".parse().expect("a bucket"),
+        ))
         .access_key(AccessKey::new("id", "secret"))
         .build()
         .expect("an emulator")

@@ -45,7 +45,9 @@ fuzz_target!(|data: &[u8]| {
         .body(Full::new(Bytes::copy_from_slice(body)));
     let Ok(request) = request else { return };
     let response = service().oneshot(request).now_or_never();
-    let response = response.expect("everything is at hand").expect("infallible");
+    let response = response
+        .expect("everything is at hand")
+        .expect("infallible");
     let status = response.status().as_u16();
     let body = response.into_body().collect().now_or_never();
     let body = body.expect("at hand").expect("infallible").to_bytes();

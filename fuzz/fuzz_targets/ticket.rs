@@ -34,9 +34,13 @@ fuzz_target!(|data: &[u8]| {
             &TARGET,
             now + Duration::from_secs(60),
         );
-        let Ok(terms) = terms.claims(text) else { return };
+        let Ok(terms) = terms.claims(text) else {
+            return;
+        };
         let nonce = Nonce::random().expect("random bytes");
-        let Ok(ticket) = KEYS.mint(&terms, now, nonce) else { return };
+        let Ok(ticket) = KEYS.issue(&terms, now, nonce) else {
+            return;
+        };
         let checked = KEYS.check(&ticket, &TARGET, CallbackBodyType::Form, now);
         let claims: String = checked.expect("just minted").claims().expect("a text");
         assert_eq!(claims, text);

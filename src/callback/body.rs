@@ -14,13 +14,13 @@ use pin_project_lite::pin_project;
 pin_project! {
     /// The request body that the inner service receives: the verified bytes, or the untouched body
     /// of a request that [`only_path`](super::OssCallbackLayer::only_path) lets pass.
-    pub struct CallbackBody<B> {
+    pub struct RequestBody<B> {
         #[pin]
         body: Either<B>,
     }
 }
 
-impl<B> CallbackBody<B> {
+impl<B> RequestBody<B> {
     pub(super) fn verified(bytes: Bytes) -> Self {
         let body = Full::new(bytes);
         Self {
@@ -35,7 +35,7 @@ impl<B> CallbackBody<B> {
     }
 }
 
-impl<B: Body> Body for CallbackBody<B> {
+impl<B: Body> Body for RequestBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -55,11 +55,11 @@ impl<B: Body> Body for CallbackBody<B> {
     }
 }
 
-impl<B> fmt::Debug for CallbackBody<B> {
+impl<B> fmt::Debug for RequestBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.body {
-            Either::Whole { .. } => "CallbackBody(verified)",
-            Either::Inner { .. } => "CallbackBody(untouched)",
+            Either::Whole { .. } => "RequestBody(verified)",
+            Either::Inner { .. } => "RequestBody(untouched)",
         })
     }
 }

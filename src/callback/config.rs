@@ -24,23 +24,23 @@ use crate::{
 
 type TargetUri = Arc<dyn Fn(&Parts) -> Option<Uri> + Send + Sync>;
 
-/// Settings for [`Preflight`](super::Preflight), for use without tower.
+/// Settings for [`CallbackVerifier`](super::CallbackVerifier), for use without tower.
 ///
 /// [`OssCallbackLayer`](super::OssCallbackLayer) has the same settings.
 #[derive(Clone)]
-pub struct Rules {
+pub struct VerifierConfig {
     table: KeyTable,
     body_types: Vec<CallbackBodyType>,
     body_limit: usize,
     /// Raw paths. Without any, every request is a callback.
     only_paths: Vec<Box<str>>,
     target_uri: Option<TargetUri>,
-    target_prefix: Option<Box<str>>,
-    diagnose_prefixes: Vec<Box<str>>,
+    proxy_prefix: Option<Box<str>>,
+    diagnose_proxy_prefixes: Vec<Box<str>>,
     tickets: Option<Tickets>,
 }
 
-impl Rules {
+impl VerifierConfig {
     /// The default limit of a callback body: 64 KiB.
     pub const DEFAULT_BODY_LIMIT: usize = 64 * 1024;
 
@@ -54,8 +54,8 @@ impl Rules {
             body_limit: Self::DEFAULT_BODY_LIMIT,
             only_paths: Vec::new(),
             target_uri: None,
-            target_prefix: None,
-            diagnose_prefixes: Vec::new(),
+            proxy_prefix: None,
+            diagnose_proxy_prefixes: Vec::new(),
             tickets: None,
         }
     }
@@ -93,20 +93,21 @@ impl Rules {
         self
     }
 
-    /// See [`OssCallbackLayer::target_prefix`](super::OssCallbackLayer::target_prefix).
+    /// See [`OssCallbackLayer::proxy_prefix`](super::OssCallbackLayer::proxy_prefix).
     #[must_use]
-    pub fn target_prefix(mut self, prefix: &str) -> Self {
+    pub fn proxy_prefix(mut self, prefix: &str) -> Self {
         let prefix = prefix.trim_matches('/');
-        self.target_prefix = (!prefix.is_empty()).then(|| format!("/{prefix}").into());
+        self.proxy_prefix = (!prefix.is_empty()).then(|| format!("/{prefix}").into());
         self
     }
 
-    /// See [`OssCallbackLayer::diagnose_prefix`](super::OssCallbackLayer::diagnose_prefix).
+    /// See [`OssCallbackLayer::diagnose_proxy_prefix`](super::OssCallbackLayer::diagnose_proxy_prefix).
     #[must_use]
-    pub fn diagnose_prefix(mut self, prefix: &str) -> Self {
+    pub fn diagnose_proxy_prefix(mut self, prefix: &str) -> Self {
         let prefix = prefix.trim_matches('/');
         if !prefix.is_empty() {
-            self.diagnose_prefixes.push(format!("/{prefix}").into());
+            self.diagnose_proxy_prefixes
+                .push(format!("/{prefix}").into());
         }
         self
     }
@@ -127,7 +128,7 @@ impl Rules {
 
     /// Requires a ticket, see [`OssCallbackLayer::tickets`](super::OssCallbackLayer::tickets).
     ///
-    /// Without tower, you call [`Preflight::check_ticket`](super::Preflight::check_ticket) before
+    /// Without tower, you call [`CallbackVerifier::check_ticket`](super::CallbackVerifier::check_ticket) before
     /// you look up the key, and the [store](Tickets::store) after the verification: the verifier
     /// does not enforce one use.
     #[must_use]
@@ -167,8 +168,8 @@ impl Rules {
         self.tickets.as_ref()
     }
 
-    pub(super) fn diagnose_prefixes(&self) -> &[Box<str>] {
-        &self.diagnose_prefixes
+    pub(super) fn diagnose_proxy_prefixes(&self) -> &[Box<str>] {
+        &self.diagnose_proxy_prefixes
     }
 
     /// Returns the signed target if its spelling is canonical or configured.
@@ -214,7 +215,7 @@ impl Rules {
             return uri.path_and_query().cloned();
         }
         let received = received_target(parts)?;
-        match &self.target_prefix {
+        match &self.proxy_prefix {
             Some(prefix) => format!("{prefix}{received}").parse().ok(),
             None => Some(received.clone()),
         }
@@ -230,15 +231,15 @@ fn received_target(parts: &Parts) -> Option<&PathAndQuery> {
     parts.uri.path_and_query()
 }
 
-impl Default for Rules {
+impl Default for VerifierConfig {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl fmt::Debug for Rules {
+impl fmt::Debug for VerifierConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rules")
+        f.debug_struct("VerifierConfig")
             .field("table", &self.table)
             .field("body_types", &self.body_types)
             .field("body_limit", &self.body_limit)
@@ -247,8 +248,8 @@ impl fmt::Debug for Rules {
                 "target_uri",
                 &self.target_uri.as_ref().map(|_| format_args!("<fn>")),
             )
-            .field("target_prefix", &self.target_prefix)
-            .field("diagnose_prefixes", &self.diagnose_prefixes)
+            .field("proxy_prefix", &self.proxy_prefix)
+            .field("diagnose_proxy_prefixes", &self.diagnose_proxy_prefixes)
             .field("tickets", &self.tickets)
             .finish()
     }
@@ -259,7 +260,7 @@ type Rejection = Arc<dyn Fn(&CallbackError) -> Response<Bytes> + Send + Sync>;
 /// The settings of a layer, shared by all its services and their futures.
 #[derive(Clone)]
 pub(super) struct Config {
-    pub(super) rules: Rules,
+    pub(super) verifier: VerifierConfig,
     pub(super) key_source: Arc<dyn KeySource>,
     pub(super) body_deadline: Duration,
     pub(super) deadline: Duration,
@@ -274,7 +275,7 @@ impl Config {
 
     pub(super) fn new() -> Self {
         Self {
-            rules: Rules::new(),
+            verifier: VerifierConfig::new(),
             key_source: Arc::new(PinnedKeys::official()),
             body_deadline: Self::BODY_DEADLINE,
             deadline: Self::DEADLINE,
@@ -327,7 +328,7 @@ impl Config {
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
-            .field("rules", &self.rules)
+            .field("verifier", &self.verifier)
             .field("keys", self.key_source.table())
             .field("body_deadline", &self.body_deadline)
             .field("deadline", &self.deadline)

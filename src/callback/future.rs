@@ -32,13 +32,13 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
 
 use super::{
-    body::{CallbackBody, Collected, ResponseBody},
+    body::{Collected, RequestBody, ResponseBody},
     config::Config,
     diagnose::diagnose,
     error::{CallbackError, CallbackErrorKind as Kind},
     log,
     redemption::{Decision, Redemption},
-    verifier::{Preflight, Verified},
+    verifier::{CallbackVerifier, Verified},
 };
 use crate::{
     Lookup,
@@ -80,7 +80,7 @@ pin_project! {
             #[pin]
             timer: Timer,
             inner: S,
-            request: Request<CallbackBody<B>>,
+            request: Request<RequestBody<B>>,
         },
         // The inner service runs. Without tickets there is nothing to redeem.
         Handling { #[pin] response: F, redemption: Option<Redemption> },
@@ -109,7 +109,7 @@ pin_project! {
 struct Call<S> {
     inner: S,
     parts: request::Parts,
-    verifier: Preflight,
+    verifier: CallbackVerifier,
 }
 
 /// Ends the current state, and moves these fields out of it. The pinned fields are dropped in
@@ -139,7 +139,7 @@ impl<S, B, F, R> ResponseFuture<S, B, F, R> {
         inner: S,
         parts: request::Parts,
         body: B,
-        verifier: Preflight,
+        verifier: CallbackVerifier,
     ) -> Self {
         let state = State::Reading {
             body,
@@ -156,7 +156,7 @@ impl<S, B, F, R> ResponseFuture<S, B, F, R> {
 
 impl<S, B, ResBody> Future for ResponseFuture<S, B, S::Future, ResBody>
 where
-    S: Service<Request<CallbackBody<B>>, Response = Response<ResBody>>,
+    S: Service<Request<RequestBody<B>>, Response = Response<ResBody>>,
     B: Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
     ResBody: Body<Data = Bytes>,
@@ -350,7 +350,7 @@ impl<S, B, F, R> State<S, B, F, R> {
 
 impl<S, B, R> State<S, B, S::Future, R>
 where
-    S: Service<Request<CallbackBody<B>>>,
+    S: Service<Request<RequestBody<B>>>,
 {
     /// Verifies the signature. `started` is the time from which the deadline runs.
     fn verify(
@@ -382,13 +382,13 @@ where
                 if error.kind() == Kind::SignatureMismatch {
                     config.key_source.signature_failed(&key_url);
                     if let Some(body) = body {
-                        log::diagnosis(&diagnose(&parts, &body, &key, &config.rules));
+                        log::diagnosis(&diagnose(&parts, &body, &key, &config.verifier));
                     }
                 }
                 return Self::rejected(error);
             }
         };
-        let body = CallbackBody::verified(callback.body().clone());
+        let body = RequestBody::verified(callback.body().clone());
         parts.extensions.insert(callback);
         let request = Request::from_parts(parts, body);
         match redeem {
@@ -407,7 +407,7 @@ where
     /// ticket.
     fn handle(
         mut inner: S,
-        request: Request<CallbackBody<B>>,
+        request: Request<RequestBody<B>>,
         redemption: Option<Redemption>,
     ) -> Self {
         Self::Handling {
@@ -440,7 +440,7 @@ const FRAMES_PER_POLL: usize = 64;
 /// Passes the request body to the verifier.
 fn poll_body<B>(
     mut body: Pin<&mut B>,
-    verifier: &mut Preflight,
+    verifier: &mut CallbackVerifier,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), CallbackError>>
 where

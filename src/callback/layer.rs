@@ -7,7 +7,7 @@ use http::{Response, Uri, request::Parts};
 use tower_layer::Layer;
 
 use super::{
-    config::{Config, Rules},
+    config::{Config, VerifierConfig},
     error::{CallbackError, InvalidPathError},
     service::OssCallback,
 };
@@ -56,7 +56,7 @@ impl OssCallbackLayer {
     /// ```
     pub fn only_path(mut self, path: &str) -> Result<Self, InvalidPathError> {
         let config = Arc::make_mut(&mut self.config);
-        config.rules = config.rules.clone().only_path(path)?;
+        config.verifier = config.verifier.clone().only_path(path)?;
         Ok(self)
     }
 
@@ -79,7 +79,7 @@ impl OssCallbackLayer {
     where
         F: Fn(&Parts) -> Option<Uri> + Send + Sync + 'static,
     {
-        self.with_rules(|rules| rules.target_uri(target_uri))
+        self.with_config(|verifier| verifier.target_uri(target_uri))
     }
 
     /// Sets the prefix that a proxy strips from the path of a callback; OSS signed the path with
@@ -88,10 +88,10 @@ impl OssCallbackLayer {
     /// ```
     /// # use tower_aliyun_oss::OssCallbackLayer;
     /// // OSS calls https://app.example/gw/oss/callback, and the route here is /oss/callback.
-    /// let layer = OssCallbackLayer::new().target_prefix("/gw");
+    /// let layer = OssCallbackLayer::new().proxy_prefix("/gw");
     /// ```
-    pub fn target_prefix(self, prefix: &str) -> Self {
-        self.with_rules(|rules| rules.target_prefix(prefix))
+    pub fn proxy_prefix(self, prefix: &str) -> Self {
+        self.with_config(|verifier| verifier.proxy_prefix(prefix))
     }
 
     /// Adds a prefix that a proxy may strip from the path, or add to it, to the search for
@@ -105,10 +105,10 @@ impl OssCallbackLayer {
     /// ```
     /// use tower_aliyun_oss::OssCallbackLayer;
     ///
-    /// let layer = OssCallbackLayer::new().diagnose_prefix("/gw").diagnose_prefix("/api/v1");
+    /// let layer = OssCallbackLayer::new().diagnose_proxy_prefix("/gw").diagnose_proxy_prefix("/api/v1");
     /// ```
-    pub fn diagnose_prefix(self, prefix: &str) -> Self {
-        self.with_rules(|rules| rules.diagnose_prefix(prefix))
+    pub fn diagnose_proxy_prefix(self, prefix: &str) -> Self {
+        self.with_config(|verifier| verifier.diagnose_proxy_prefix(prefix))
     }
 
     /// Sets the largest accepted body in bytes; defaults to 64 KiB. A larger body is rejected with
@@ -117,7 +117,7 @@ impl OssCallbackLayer {
     /// The limit bounds the memory and the hashing that an unverified request can cost. OSS builds
     /// the body from at most 5 KiB of callback parameters, and it stays below 64 KiB.
     pub fn body_limit(self, bytes: usize) -> Self {
-        self.with_rules(|rules| rules.body_limit(bytes))
+        self.with_config(|verifier| verifier.body_limit(bytes))
     }
 
     /// Sets how long the body may take to arrive; defaults to 3 s. A slower body is rejected with
@@ -153,7 +153,7 @@ impl OssCallbackLayer {
     /// let layer = OssCallbackLayer::new().content_types([CallbackBodyType::Json]);
     /// ```
     pub fn content_types(self, types: impl IntoIterator<Item = CallbackBodyType>) -> Self {
-        self.with_rules(|rules| rules.content_types(types))
+        self.with_config(|verifier| verifier.content_types(types))
     }
 
     /// Sets the source of public keys; defaults to
@@ -161,7 +161,7 @@ impl OssCallbackLayer {
     /// allowed key URLs.
     pub fn key_source(mut self, source: impl KeySource + 'static) -> Self {
         let config = Arc::make_mut(&mut self.config);
-        config.rules = config.rules.clone().key_table(source.table().clone());
+        config.verifier = config.verifier.clone().key_table(source.table().clone());
         config.key_source = Arc::new(source);
         self
     }
@@ -199,7 +199,7 @@ impl OssCallbackLayer {
     /// # Ok::<(), tower_aliyun_oss::ticket::RandomError>(())
     /// ```
     pub fn tickets(self, tickets: Tickets) -> Self {
-        self.with_rules(|rules| rules.tickets(tickets))
+        self.with_config(|verifier| verifier.tickets(tickets))
     }
 
     /// Sets a function that renders rejections; by default they are JSON with a constant text.
@@ -228,9 +228,9 @@ impl OssCallbackLayer {
         self
     }
 
-    fn with_rules(mut self, change: impl FnOnce(Rules) -> Rules) -> Self {
+    fn with_config(mut self, change: impl FnOnce(VerifierConfig) -> VerifierConfig) -> Self {
         let config = Arc::make_mut(&mut self.config);
-        config.rules = change(config.rules.clone());
+        config.verifier = change(config.verifier.clone());
         self
     }
 }

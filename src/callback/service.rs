@@ -13,11 +13,11 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    body::{CallbackBody, ResponseBody},
+    body::{RequestBody, ResponseBody},
     config::Config,
     future::ResponseFuture,
     verified::VerifiedCallback,
-    verifier::Preflight,
+    verifier::CallbackVerifier,
 };
 
 /// Service created by [`OssCallbackLayer`](super::OssCallbackLayer).
@@ -54,7 +54,7 @@ impl<S> OssCallback<S> {
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for OssCallback<S>
 where
-    S: Service<Request<CallbackBody<ReqBody>>, Response = Response<ResBody>> + Clone,
+    S: Service<Request<RequestBody<ReqBody>>, Response = Response<ResBody>> + Clone,
     ReqBody: Body,
     ReqBody::Error: Into<Box<dyn Error + Send + Sync>>,
     ResBody: Body<Data = Bytes>,
@@ -73,11 +73,11 @@ where
         // Only this layer may mark a request as verified. An outer layer may have copied the
         // extensions of a verified request to this one.
         parts.extensions.remove::<VerifiedCallback>();
-        if !config.rules.apply_to(&parts) {
-            let request = Request::from_parts(parts, CallbackBody::untouched(body));
+        if !config.verifier.apply_to(&parts) {
+            let request = Request::from_parts(parts, RequestBody::untouched(body));
             return ResponseFuture::untouched(config, self.inner.call(request));
         }
-        match Preflight::check(&parts, &config.rules) {
+        match CallbackVerifier::check(&parts, &config.verifier) {
             Ok(verifier) => {
                 // The future takes the instance that was polled ready and leaves a fresh clone: see
                 // "Be careful when cloning inner services" in the docs of `tower::Service`.

@@ -23,7 +23,7 @@ use rsa::{pkcs1::DecodeRsaPrivateKey as _, pkcs8::EncodePublicKey as _};
 use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
 
 use super::{
-    CallbackError, CallbackErrorKind as Kind, CallbackReply, OssCallbackLayer, body::CallbackBody,
+    CallbackError, CallbackErrorKind as Kind, CallbackReply, OssCallbackLayer, body::RequestBody,
 };
 use crate::{
     Lookup,
@@ -178,7 +178,7 @@ fn granted(
         expires,
     );
     let ticket = ticket_keys()
-        .mint(&terms, SystemTime::now(), Nonce::random().unwrap())
+        .issue(&terms, SystemTime::now(), Nonce::random().unwrap())
         .unwrap();
     let body = format!("bucket=yonghu-test&{report}&{TICKET_FIELD}={ticket}");
 
@@ -226,7 +226,7 @@ impl ReplayStore for Store {
 }
 
 async fn answer(layer: OssCallbackLayer, request: Request<TestBody>) -> Response<Bytes> {
-    let inner = service_fn(|request: Request<CallbackBody<TestBody>>| {
+    let inner = service_fn(|request: Request<RequestBody<TestBody>>| {
         let answer: Response<Full<Bytes>> = CallbackReply::ok().into();
         ready(Ok::<_, Infallible>(answer.map(|body| {
             if request.extensions().get::<TooLarge>().is_some() {
@@ -324,8 +324,8 @@ fn the_types_can_be_used_where_servers_want_them() {
     shared::<super::OssCallback<()>>();
     shared::<super::VerifiedCallback>();
     shared::<CallbackError>();
-    shared::<super::Rules>();
-    sent::<CallbackBody<Full<Bytes>>>();
+    shared::<super::VerifierConfig>();
+    sent::<RequestBody<Full<Bytes>>>();
     sent::<super::ResponseBody<Full<Bytes>>>();
     sent::<super::ResponseFuture<(), Full<Bytes>, std::future::Ready<()>, Full<Bytes>>>();
 }
@@ -335,7 +335,7 @@ fn a_finished_future_panics_when_it_is_polled_again() {
     let mut service = OssCallbackLayer::new()
         .only_path("/index.php")
         .unwrap()
-        .layer(service_fn(|_: Request<CallbackBody<TestBody>>| {
+        .layer(service_fn(|_: Request<RequestBody<TestBody>>| {
             ready(Ok::<Response<Full<Bytes>>, Infallible>(
                 CallbackReply::ok().into(),
             ))

@@ -14,7 +14,7 @@ use sha2::Sha256;
 
 use super::{
     body::Collected,
-    config::Rules,
+    config::VerifierConfig,
     error::{CallbackError, CallbackErrorKind as Kind},
     event::{UploadEvent, find_ticket, read_event},
     verified::{Granted, Unauthenticated, VerifiedCallback},
@@ -32,7 +32,7 @@ use crate::{
 ///
 /// 1. [`check`](Self::check) validates the request head.
 /// 2. [`update`](Self::update) receives the body.
-/// 3. [`check_ticket`](Self::check_ticket) validates the ticket, if the [`Rules`] require one.
+/// 3. [`check_ticket`](Self::check_ticket) validates the ticket, if the [`VerifierConfig`] require one.
 /// 4. [`verify`](Self::verify) verifies the signature with the key from [`key_url`](Self::key_url).
 ///
 /// The bytes that were hashed are the body of the [`VerifiedCallback`]:
@@ -40,7 +40,7 @@ use crate::{
 /// ```
 /// use bytes::Bytes;
 /// use http::Request;
-/// use tower_aliyun_oss::callback::{Preflight, Rules};
+/// use tower_aliyun_oss::callback::{CallbackVerifier, VerifierConfig};
 /// use tower_aliyun_oss::{Lookup, key::{KeySource, PinnedKeys}};
 ///
 /// // The example of the Callback page of the OSS API reference, as printed until 2021.
@@ -52,7 +52,7 @@ use crate::{
 /// let body = Bytes::from_static(b"bucket=yonghu-test");
 /// let (parts, ()) = request.into_parts();
 ///
-/// let mut verifier = Preflight::check(&parts, &Rules::new())?;
+/// let mut verifier = CallbackVerifier::check(&parts, &VerifierConfig::new())?;
 /// verifier.update(body)?;
 /// let Lookup::Ready(key) = PinnedKeys::official().key(verifier.key_url()) else {
 ///     unreachable!("pinned keys are in memory")
@@ -62,7 +62,7 @@ use crate::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct Preflight {
+pub struct CallbackVerifier {
     signature: Signature,
     key_url: KeyUrl,
     target: CallbackTarget,
@@ -98,14 +98,14 @@ pub(super) struct Verified {
     pub(super) redeem: Option<(Tickets, Arc<Granted>)>,
 }
 
-impl Preflight {
+impl CallbackVerifier {
     /// Validates everything that is known before the body, in this order: method, signature
     /// headers, signature version, target, `content-length`, content type.
     ///
     /// # Errors
     ///
     /// Fails with the first check that does not pass.
-    pub fn check(parts: &Parts, rules: &Rules) -> Result<Self, CallbackError> {
+    pub fn check(parts: &Parts, config: &VerifierConfig) -> Result<Self, CallbackError> {
         // None of these checks needs the body, a key or the network, so that a request with a bad head
         // costs as little as possible.
         if parts.method != Method::POST {
@@ -113,12 +113,12 @@ impl Preflight {
         }
         let headers = &parts.headers;
         let signature = signature(headers)?;
-        let key_url = key_url(required(headers, X_OSS_PUB_KEY_URL)?, rules)?;
+        let key_url = key_url(required(headers, X_OSS_PUB_KEY_URL)?, config)?;
         check_version(headers)?;
-        let target = rules.target(parts)?;
-        let announced = announced_length(headers, rules.limit())?;
-        let body_type = body_type(headers, rules)?;
-        let state = match rules.required_tickets() {
+        let target = config.target(parts)?;
+        let announced = announced_length(headers, config.limit())?;
+        let body_type = body_type(headers, config)?;
+        let state = match config.required_tickets() {
             Some(tickets) => VerifierState::TicketUnchecked {
                 tickets: tickets.clone(),
             },
@@ -133,7 +133,7 @@ impl Preflight {
             body_type,
             unauthenticated: Unauthenticated::from_headers(headers),
             announced,
-            limit: rules.limit(),
+            limit: config.limit(),
             body: Collected::default(),
             state,
         })
@@ -184,7 +184,7 @@ impl Preflight {
         }
     }
 
-    /// Checks the ticket in the body, if the [rules](Rules::tickets) require one, and does nothing
+    /// Checks the ticket in the body, if the [configuration](VerifierConfig::tickets) require one, and does nothing
     /// otherwise.
     ///
     /// Call it after the last chunk and before you look up the key, so that a request without a
@@ -364,7 +364,7 @@ impl Signature {
     }
 }
 
-/// Reads the signature of a request by the rules of [`Preflight::check`].
+/// Reads the signature of a request by the rules of [`CallbackVerifier::check`].
 pub(super) fn signature(headers: &HeaderMap) -> Result<Signature, CallbackError> {
     Signature::from_header(required(headers, AUTHORIZATION)?)
 }
@@ -392,8 +392,8 @@ fn at_most_one<'h>(
     }
 }
 
-fn key_url(value: &HeaderValue, rules: &Rules) -> Result<KeyUrl, CallbackError> {
-    KeyUrl::from_header(value.as_bytes(), rules.table()).map_err(|why| match why {
+fn key_url(value: &HeaderValue, config: &VerifierConfig) -> Result<KeyUrl, CallbackError> {
+    KeyUrl::from_header(value.as_bytes(), config.table()).map_err(|why| match why {
         KeyUrlError::NotBase64 => {
             CallbackError::with_header(Kind::InvalidHeader, X_OSS_PUB_KEY_URL)
         }
@@ -430,14 +430,17 @@ fn announced_length(headers: &HeaderMap, limit: usize) -> Result<Option<u64>, Ca
     }
 }
 
-fn body_type(headers: &HeaderMap, rules: &Rules) -> Result<CallbackBodyType, CallbackError> {
+fn body_type(
+    headers: &HeaderMap,
+    config: &VerifierConfig,
+) -> Result<CallbackBodyType, CallbackError> {
     // A repeated content type is as unusable as an absent one: 415 rather than 400.
     let body_type = match at_most_one(headers, &CONTENT_TYPE) {
         Ok(Some(value)) => CallbackBodyType::from_header(value.as_bytes()),
         Ok(None) | Err(_) => None,
     };
     let body_type = body_type
-        .filter(|&body_type| rules.allows(body_type))
+        .filter(|&body_type| config.allows(body_type))
         .ok_or_else(|| CallbackError::from(Kind::UnsupportedContentType))?;
     // OSS signs the bytes that it sends. Decoding them would be needed to read them, and would let
     // the handler see other bytes than those that were verified.

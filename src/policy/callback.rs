@@ -3,7 +3,7 @@
 //! | file | content |
 //! |---|---|
 //! | `url` | callback URLs, validated by the rules of the callback layer |
-//! | `template` | [`CallbackBody`]: the body, built from typed variables |
+//! | `template` | [`CallbackTemplate`]: the body, built from typed variables |
 //! | `error` | [`CallbackDirectiveError`], [`CallbackFieldError`] |
 
 mod error;
@@ -22,7 +22,7 @@ use super::json;
 use crate::protocol::{CallbackBodyType, CallbackTarget, SystemVariable, TICKET_FIELD};
 
 pub use error::{CallbackDirectiveError, CallbackFieldError, CallbackFieldErrorKind};
-pub use template::CallbackBody;
+pub use template::CallbackTemplate;
 
 use self::{template::CustomVariable, url::CallbackUrls};
 
@@ -39,10 +39,10 @@ const MAX_ENCODED_LEN: usize = 5 * 1024;
 /// that this server asked for.
 ///
 /// ```
-/// use tower_aliyun_oss::policy::{CallbackBody, CallbackDirective};
+/// use tower_aliyun_oss::policy::{CallbackTemplate, CallbackDirective};
 /// use tower_aliyun_oss::protocol::CallbackBodyType;
 ///
-/// let body = CallbackBody::standard(CallbackBodyType::Json).custom("x:uid", "7")?;
+/// let body = CallbackTemplate::standard(CallbackBodyType::Json).custom("x:uid", "7")?;
 /// let callback = CallbackDirective::new("https://app.example/oss/callback")?.body(body)?;
 /// assert_eq!(callback.target().as_str(), "/oss/callback");
 /// assert!(callback.variables().eq([("x:uid", "7")]));
@@ -64,7 +64,7 @@ const MAX_ENCODED_LEN: usize = 5 * 1024;
 pub struct CallbackDirective {
     urls: CallbackUrls,
     host: Option<Arc<str>>,
-    body: CallbackBody,
+    body: CallbackTemplate,
     /// Custom variables that the body does not declare.
     variables: Vec<CustomVariable>,
     encoded: Arc<str>,
@@ -84,7 +84,7 @@ struct Parameters<'a> {
 }
 
 impl CallbackDirective {
-    /// Creates a callback to one URL with the [body of the sample servers](CallbackBody::sample).
+    /// Creates a callback to one URL with the [body of the sample servers](CallbackTemplate::sample).
     ///
     /// As in OSS, `http://` is optional. For `https://`, OSS is asked to send the host name in the
     /// TLS handshake (`callbackSNI`); most servers need it to select their certificate.
@@ -118,7 +118,7 @@ impl CallbackDirective {
         let directive = Self {
             urls,
             host: None,
-            body: CallbackBody::sample(),
+            body: CallbackTemplate::sample(),
             variables: Vec::new(),
             encoded: Arc::default(),
         };
@@ -146,7 +146,7 @@ impl CallbackDirective {
     /// Fails if the body has no fields, if it declares a custom variable that
     /// [`variable`](Self::variable) has added, or if the parameters or the custom variables exceed
     /// the 5 KiB of Base64 that OSS accepts for each.
-    pub fn body(mut self, body: CallbackBody) -> Result<Self, CallbackDirectiveError> {
+    pub fn body(mut self, body: CallbackTemplate) -> Result<Self, CallbackDirectiveError> {
         if body.is_empty() {
             return Err(CallbackDirectiveError::EmptyBody);
         }
@@ -165,7 +165,7 @@ impl CallbackDirective {
     /// Adds a custom variable that the body does not declare, with the value that every upload must
     /// send for it.
     ///
-    /// OSS ignores the variable unless the body contains `${x:…}`; [`CallbackBody::custom`] adds
+    /// OSS ignores the variable unless the body contains `${x:…}`; [`CallbackTemplate::custom`] adds
     /// the variable and the field together.
     ///
     /// # Errors

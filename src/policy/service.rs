@@ -99,7 +99,7 @@ pub struct OssPolicyService<A> {
 ///
 /// The order of the setters has no effect, with two exceptions. A setter that returns a `Result`
 /// checks the settings at that point, so set what it needs before, such as a region or a bucket.
-/// [`bucket_in`](Self::bucket_in) replaces the endpoint together with the bucket.
+/// [`with_bucket`](Self::with_bucket) replaces the endpoint together with the bucket.
 impl<A: Authorize> OssPolicyService<A> {
     /// Creates a service that issues tokens for this bucket. They are signed for `region` with the
     /// credentials of the provider, and every upload has this callback.
@@ -202,7 +202,7 @@ impl<A: Authorize> OssPolicyService<A> {
     /// Replaces the bucket, its region and its endpoint, which becomes the public endpoint of the
     /// region.
     #[must_use]
-    pub fn bucket_in(self, bucket: Bucket, region: Region) -> Self {
+    pub fn with_bucket(self, bucket: Bucket, region: Region) -> Self {
         self.with(|issuer| {
             issuer.config.destination = Destination::bucket(bucket, &region);
             issuer.config.region = Some(region);

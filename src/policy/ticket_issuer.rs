@@ -99,7 +99,7 @@ impl TicketIssuer<'_> {
         // A nonce per ticket, so that the store can count the uses of each.
         let nonce = Nonce::random().map_err(|_| PolicyError::Random)?;
         self.keys
-            .mint(&terms, at, nonce)
+            .issue(&terms, at, nonce)
             .map_err(PolicyError::Ticket)
     }
 }

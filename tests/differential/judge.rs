@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Uri};
 use tower_aliyun_oss::{
-    callback::{CallbackErrorKind, Preflight, Rules},
+    callback::{CallbackErrorKind, CallbackVerifier, VerifierConfig},
     key::PublicKey,
 };
 
@@ -23,7 +23,7 @@ const KEY_URL: &str = "aHR0cHM6Ly9nb3NzcHVibGljLmFsaWNkbi5jb20vY2FsbGJhY2tfcHViX
 fn main() -> Result<(), Box<dyn Error>> {
     let path = env::args().nth(1).ok_or("give the file of a public key")?;
     let key = PublicKey::from_pem(&fs::read(path)?)?;
-    let rules = Rules::new();
+    let rules = VerifierConfig::new();
     let mut out = BufWriter::new(io::stdout().lock());
     for line in io::stdin().lock().lines() {
         let line = line?;
@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Nothing when the request is refused before its signature is looked at.
 fn judge(
     key: &PublicKey,
-    rules: &Rules,
+    rules: &VerifierConfig,
     authorization: &str,
     target: &str,
     body: &str,
@@ -56,9 +56,9 @@ fn judge(
         .body(())
         .ok()?;
     let (parts, ()) = request.into_parts();
-    let mut preflight = Preflight::check(&parts, rules).ok()?;
-    preflight.update(body).ok()?;
-    match preflight.verify(key) {
+    let mut verifier = CallbackVerifier::check(&parts, rules).ok()?;
+    verifier.update(body).ok()?;
+    match verifier.verify(key) {
         Ok(_) => Some('y'),
         Err(error) if error.kind() == CallbackErrorKind::SignatureMismatch => Some('n'),
         Err(_) => None,

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_aliyun_oss::{
     OssCallbackLayer,
-    callback::{CallbackBody, CallbackError, CallbackReply},
+    callback::{CallbackError, CallbackReply, RequestBody},
 };
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -145,8 +145,6 @@ async fn answer(case: &Case, routed_as: Option<&str>) -> String {
     )
 }
 
-async fn accept(
-    _: Request<CallbackBody<Full<Bytes>>>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn accept(_: Request<RequestBody<Full<Bytes>>>) -> Result<Response<Full<Bytes>>, Infallible> {
     Ok(CallbackReply::ok().into())
 }

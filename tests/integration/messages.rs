@@ -183,7 +183,7 @@ fn errors_of_tickets() {
         (Store::TimedOut, "in time"),
         (Store::Full, "full"),
         (Store::LeaseLost, "lease"),
-        (Store::AnswerNotKept, "room for replies"),
+        (Store::ReplyNotKept, "room for replies"),
         (Store::Unreadable, "unreadable"),
         (Store::Url, "URL"),
     ];

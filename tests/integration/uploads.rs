@@ -22,8 +22,8 @@ use tower_aliyun_oss::{
     OssUploads, OssUploadsBuilder, OssUploadsError,
     callback::{CallbackReply, VerifiedCallback},
     policy::{
-        CallbackBody, CallbackDirective, CallbackDirectiveError, Credentials, Grant, PolicyError,
-        Refusal, TokenFormat,
+        CallbackDirective, CallbackDirectiveError, CallbackTemplate, Credentials, Grant,
+        PolicyError, Refusal, TokenFormat,
     },
     protocol::{CallbackBodyType, Endpoint, SizeRange, SystemVariable, TICKET_FIELD},
     testing::CallbackSigner,
@@ -539,7 +539,9 @@ fn settings_that_cannot_be() {
         OssUploadsError::Callback(CallbackDirectiveError::TooManyUrls)
     ));
     // The name of the ticket is taken.
-    let taken = CallbackBody::form().constant(TICKET_FIELD, "mine").unwrap();
+    let taken = CallbackTemplate::form()
+        .constant(TICKET_FIELD, "mine")
+        .unwrap();
     let taken = CallbackDirective::new(URL).and_then(|callback| callback.body(taken));
     let error = builder().callback(taken.unwrap()).build().unwrap_err();
     assert!(

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tower_aliyun_oss::{
-    policy::{CallbackBody, CallbackDirective},
+    policy::{CallbackDirective, CallbackTemplate},
     protocol::CallbackBodyType,
 };
 
@@ -192,7 +192,7 @@ async fn delete_answers_the_same_whether_there_was_one() {
 }
 
 fn directive() -> CallbackDirective {
-    let body = CallbackBody::form()
+    let body = CallbackTemplate::form()
         .custom("x:uid", "7 ü&=")
         .and_then(|body| {
             body.variable(

@@ -31,9 +31,9 @@ const SAMPLE: [(&str, SystemVariable); 5] = [
 /// therefore always a value: it cannot become a variable, add a second field, or end the body.
 ///
 /// ```
-/// use tower_aliyun_oss::{policy::CallbackBody, protocol::SystemVariable};
+/// use tower_aliyun_oss::{policy::CallbackTemplate, protocol::SystemVariable};
 ///
-/// let body = CallbackBody::json()
+/// let body = CallbackTemplate::json()
 ///     .variable("object", SystemVariable::Object)?
 ///     .variable("size", SystemVariable::Size)?
 ///     .custom("x:uid", "7")?
@@ -65,7 +65,7 @@ const SAMPLE: [(&str, SystemVariable); 5] = [
 ///
 /// [Callback]: https://www.alibabacloud.com/help/en/oss/developer-reference/callback
 #[derive(Clone, Eq, PartialEq)]
-pub struct CallbackBody {
+pub struct CallbackTemplate {
     body_type: CallbackBodyType,
     /// A complete body after every added field.
     template: String,
@@ -73,7 +73,7 @@ pub struct CallbackBody {
     custom: Vec<CustomVariable>,
 }
 
-impl CallbackBody {
+impl CallbackTemplate {
     /// Creates a form without fields: `application/x-www-form-urlencoded`, the default of OSS.
     #[must_use]
     pub fn form() -> Self {
@@ -260,10 +260,10 @@ impl CallbackBody {
     }
 }
 
-impl fmt::Debug for CallbackBody {
+impl fmt::Debug for CallbackTemplate {
     /// Omits the values: they may be confidential.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CallbackBody")
+        f.debug_struct("CallbackTemplate")
             .field("body_type", &self.body_type)
             .field("names", &self.names)
             .finish_non_exhaustive()
@@ -371,12 +371,12 @@ mod tests {
 
     #[test]
     fn forms() {
-        assert_eq!(CallbackBody::form().template(), "");
+        assert_eq!(CallbackTemplate::form().template(), "");
         assert_eq!(
-            CallbackBody::sample().template(),
+            CallbackTemplate::sample().template(),
             "filename=${object}&size=${size}&mimeType=${mimeType}&height=${imageInfo.height}&width=${imageInfo.width}"
         );
-        let body = CallbackBody::form()
+        let body = CallbackTemplate::form()
             .variable("size", SystemVariable::Size)
             .and_then(|body| body.custom("x:uid", "7"))
             .and_then(|body| body.constant("note", "a b&c=$d+\n%中-._~"))
@@ -390,8 +390,8 @@ mod tests {
 
     #[test]
     fn json() {
-        assert_eq!(CallbackBody::json().template(), "{}");
-        let body = CallbackBody::json()
+        assert_eq!(CallbackTemplate::json().template(), "{}");
+        let body = CallbackTemplate::json()
             .variable("size", SystemVariable::Size)
             .and_then(|body| body.custom("x:uid", "7"))
             .and_then(|body| body.constant("note", "\"\\$d\n\0中"))
@@ -404,12 +404,12 @@ mod tests {
 
     #[test]
     fn the_standard_body_has_every_variable_under_its_own_name() {
-        let form = CallbackBody::standard(CallbackBodyType::Form);
+        let form = CallbackTemplate::standard(CallbackBodyType::Form);
         assert!(
             form.template()
                 .starts_with("bucket=${bucket}&object=${object}&etag=${etag}&")
         );
-        let json = CallbackBody::standard(CallbackBodyType::Json);
+        let json = CallbackTemplate::standard(CallbackBodyType::Json);
         assert!(
             json.template()
                 .starts_with(r#"{"bucket":${bucket},"object":${object},"#)
@@ -422,11 +422,12 @@ mod tests {
     #[test]
     fn fields_that_cannot_be() {
         let body = || {
-            CallbackBody::standard(CallbackBodyType::Json)
+            CallbackTemplate::standard(CallbackBodyType::Json)
                 .custom("x:uid", "7")
                 .unwrap()
         };
-        let kind = |result: Result<CallbackBody, CallbackFieldError>| result.unwrap_err().kind();
+        let kind =
+            |result: Result<CallbackTemplate, CallbackFieldError>| result.unwrap_err().kind();
         assert_eq!(kind(body().variable("", SystemVariable::Size)), Kind::Name);
         assert_eq!(kind(body().constant("a\"b", "")), Kind::Name);
         assert_eq!(kind(body().constant("x:UID", "")), Kind::CustomName);
@@ -441,22 +442,22 @@ mod tests {
         assert_eq!(kind(body().custom("x:a", "${object}")), Kind::Placeholder);
         // A reader would take these for something else.
         assert_eq!(
-            kind(CallbackBody::json().variable("size", SystemVariable::Object)),
+            kind(CallbackTemplate::json().variable("size", SystemVariable::Object)),
             Kind::Reserved
         );
         assert_eq!(
-            kind(CallbackBody::json().constant("object", "a.txt")),
+            kind(CallbackTemplate::json().constant("object", "a.txt")),
             Kind::Reserved
         );
         assert_eq!(
-            kind(CallbackBody::json().variable("x:size", SystemVariable::Size)),
+            kind(CallbackTemplate::json().variable("x:size", SystemVariable::Size)),
             Kind::Reserved
         );
     }
 
     #[test]
     fn names_are_shown_and_values_are_not() {
-        let body = CallbackBody::form()
+        let body = CallbackTemplate::form()
             .constant("ticket", "canary")
             .and_then(|body| body.custom("x:uid", "canary"))
             .unwrap();

@@ -22,7 +22,7 @@ fn the_callback_of_the_sample_servers() {
 
 #[test]
 fn every_parameter_in_its_order() {
-    let body = CallbackBody::json()
+    let body = CallbackTemplate::json()
         .variable("n", SystemVariable::Size)
         .unwrap();
     let directive = CallbackDirective::with_urls(["https://a.example/1?x", "b.example/2"])
@@ -80,7 +80,7 @@ fn hosts() {
 
 #[test]
 fn variables_of_the_body_go_with_it() {
-    let body = |uid: &str| CallbackBody::form().custom("x:uid", uid).unwrap();
+    let body = |uid: &str| CallbackTemplate::form().custom("x:uid", uid).unwrap();
     let directive = CallbackDirective::new("http://h")
         .and_then(|directive| directive.variable("x:a", "1"))
         .and_then(|directive| directive.body(body("7")))
@@ -90,13 +90,13 @@ fn variables_of_the_body_go_with_it() {
         let again = directive.clone().variable(name, "2").map(drop);
         assert_eq!(again, duplicate(name));
     }
-    let both = CallbackBody::form().custom("x:a", "1").unwrap();
+    let both = CallbackTemplate::form().custom("x:a", "1").unwrap();
     assert_eq!(directive.clone().body(both).map(drop), duplicate("x:a"));
 
     assert!(directive.variables().eq([("x:uid", "7"), ("x:a", "1")]));
     let directive = directive.body(body("8")).unwrap();
     assert!(directive.variables().eq([("x:uid", "8"), ("x:a", "1")]));
-    let directive = directive.body(CallbackBody::sample()).unwrap();
+    let directive = directive.body(CallbackTemplate::sample()).unwrap();
     assert!(directive.variables().eq([("x:a", "1")]));
 }
 
@@ -119,7 +119,7 @@ fn five_kib_of_base64() {
     );
 
     let directive = || CallbackDirective::new("http://h").unwrap();
-    let body = CallbackBody::form()
+    let body = CallbackTemplate::form()
         .constant("a", &"中".repeat(1000))
         .unwrap();
     assert!(matches!(
@@ -133,12 +133,12 @@ fn five_kib_of_base64() {
     assert!(directive().variable("x:a", &value).is_ok());
     let error = directive().variable("x:a", &longer).map(drop);
     assert_eq!(error, Err(E::VariablesTooLong(5124)));
-    let body = CallbackBody::form().custom("x:a", &longer).unwrap();
+    let body = CallbackTemplate::form().custom("x:a", &longer).unwrap();
     assert_eq!(
         directive().body(body).map(drop),
         Err(E::VariablesTooLong(5124))
     );
-    let body = CallbackBody::form().custom("x:a", &value).unwrap();
+    let body = CallbackTemplate::form().custom("x:a", &value).unwrap();
     let directive = directive().body(body).unwrap();
     assert!(directive.variable("x:b", "").is_err(), "together");
 }
@@ -148,7 +148,7 @@ fn a_body_without_fields() {
     for body_type in CallbackBodyType::ALL {
         let directive = CallbackDirective::new("http://h").unwrap();
         assert_eq!(
-            directive.body(CallbackBody::new(body_type)).map(drop),
+            directive.body(CallbackTemplate::new(body_type)).map(drop),
             Err(CallbackDirectiveError::EmptyBody)
         );
     }
@@ -156,7 +156,7 @@ fn a_body_without_fields() {
 
 #[test]
 fn pl_20_values_are_not_shown() {
-    let body = CallbackBody::form()
+    let body = CallbackTemplate::form()
         .constant("ticket", "canary")
         .and_then(|body| body.custom("x:uid", "canary"))
         .unwrap();

@@ -3,7 +3,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::{
-    policy::{callback::CallbackBody, credentials::Credentials},
+    policy::{callback::CallbackTemplate, credentials::Credentials},
     protocol::{CallbackBodyType, ObjectKey, SizeRange, TICKET_FIELD},
     ticket::{TicketKey, TicketKeys},
 };
@@ -76,7 +76,7 @@ const SETTERS: [Setter; 7] = [
     |service| service.tickets(Tickets::in_memory(keys())).unwrap(),
     |service| service.upload_time(Duration::from_secs(600)),
     |service| {
-        let body = CallbackBody::json().constant("a", "b").unwrap();
+        let body = CallbackTemplate::json().constant("a", "b").unwrap();
         let callback = CallbackDirective::new(URL).and_then(|callback| callback.body(body));
         service.callback(callback.unwrap()).unwrap()
     },

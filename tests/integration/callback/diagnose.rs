@@ -13,8 +13,8 @@ use http::{HeaderValue, Request, request::Parts};
 use proptest::{collection::vec, prelude::any, strategy::Strategy as _};
 use tower_aliyun_oss::{
     callback::{
-        BodyCandidate as Body, CallbackErrorKind, Diagnosis, Rules, TargetChange as Change,
-        TargetOrigin as Origin, diagnose,
+        BodyCandidate as Body, CallbackErrorKind, Diagnosis, TargetChange as Change,
+        TargetOrigin as Origin, VerifierConfig, diagnose,
     },
     key::PublicKey,
 };
@@ -25,7 +25,7 @@ struct Changed {
     signer: Signer,
     parts: Parts,
     body: Vec<u8>,
-    rules: Rules,
+    rules: VerifierConfig,
 }
 
 impl Changed {
@@ -40,7 +40,7 @@ impl Changed {
             signer,
             parts,
             body: received.1.into(),
-            rules: Rules::new(),
+            rules: VerifierConfig::new(),
         }
     }
 
@@ -59,7 +59,7 @@ impl Changed {
     }
 
     fn prefix(mut self, prefix: &str) -> Self {
-        self.rules = self.rules.diagnose_prefix(prefix);
+        self.rules = self.rules.diagnose_proxy_prefix(prefix);
         self
     }
 
@@ -92,7 +92,12 @@ fn what_matches_as_it_is_matches() {
     assert_eq!(same.diagnose(), Diagnosis::Matches);
     for case in Case::genuine() {
         let (parts, _) = case.request().into_parts();
-        let diagnosis = diagnose(&parts, case.body.as_bytes(), &official(), &Rules::new());
+        let diagnosis = diagnose(
+            &parts,
+            case.body.as_bytes(),
+            &official(),
+            &VerifierConfig::new(),
+        );
         assert_eq!(diagnosis, Diagnosis::Matches, "{}", case.name);
     }
 }
@@ -174,7 +179,7 @@ fn a_listed_prefix_is_found_on_both_sides() {
 #[test]
 fn a_wrong_hook_is_found() {
     let mut changed = Changed::target("/cb", "/cb");
-    changed.rules = Rules::new().target_uri(|_| Some(http::Uri::from_static("/other")));
+    changed.rules = VerifierConfig::new().target_uri(|_| Some(http::Uri::from_static("/other")));
     changed.assert(&Origin::RequestUri, None, Body::AsReceived);
 }
 
@@ -185,7 +190,7 @@ fn original_uri_is_found_behind_a_hook() {
     let original = axum::extract::OriginalUri("/api/cb?a=1".parse().unwrap());
     changed.parts.extensions.insert(original);
     assert_eq!(changed.diagnose(), Diagnosis::Matches);
-    changed.rules = Rules::new().target_uri(|parts| Some(parts.uri.clone()));
+    changed.rules = VerifierConfig::new().target_uri(|parts| Some(parts.uri.clone()));
     changed.assert(&Origin::OriginalUri, None, Body::AsReceived);
 }
 
@@ -352,7 +357,12 @@ fn genuine_callbacks_behind_a_proxy() {
         "x-original-uri",
         HeaderValue::from_str(&case.path_and_query).unwrap(),
     );
-    let diagnosis = diagnose(&parts, case.body.as_bytes(), &official(), &Rules::new());
+    let diagnosis = diagnose(
+        &parts,
+        case.body.as_bytes(),
+        &official(),
+        &VerifierConfig::new(),
+    );
     assert!(diagnosis.to_string().starts_with(
         "the signature was made over the target \"/index.php?id=1&index=2\", which is the target in the header \
          x-original-uri, and the received body; a proxy rewrites the target"
@@ -361,7 +371,12 @@ fn genuine_callbacks_behind_a_proxy() {
     let case = Case::named("cloudreve-v3-json");
     let (parts, _) = case.request().into_parts();
     let spaced = case.body.replace("\":", "\": ").replace(",\"", ", \"");
-    let diagnosis = diagnose(&parts, spaced.as_bytes(), &official(), &Rules::new());
+    let diagnosis = diagnose(
+        &parts,
+        spaced.as_bytes(),
+        &official(),
+        &VerifierConfig::new(),
+    );
     assert!(
         matches!(
             &diagnosis,
@@ -375,7 +390,12 @@ fn genuine_callbacks_behind_a_proxy() {
     // And one whose body was anonymised: signed by OSS, but over something else.
     let case = Case::named("current-doc-rewritten");
     let (parts, _) = case.request().into_parts();
-    let diagnosis = diagnose(&parts, case.body.as_bytes(), &official(), &Rules::new());
+    let diagnosis = diagnose(
+        &parts,
+        case.body.as_bytes(),
+        &official(),
+        &VerifierConfig::new(),
+    );
     assert!(
         matches!(diagnosis, Diagnosis::NoCandidate { .. }),
         "{diagnosis}"
@@ -383,7 +403,12 @@ fn genuine_callbacks_behind_a_proxy() {
     // A letter of the signature changed.
     let case = Case::named("cloudreve-negative");
     let (parts, _) = case.request().into_parts();
-    let diagnosis = diagnose(&parts, case.body.as_bytes(), &official(), &Rules::new());
+    let diagnosis = diagnose(
+        &parts,
+        case.body.as_bytes(),
+        &official(),
+        &VerifierConfig::new(),
+    );
     assert_eq!(diagnosis, Diagnosis::OtherKey);
 }
 
@@ -396,7 +421,7 @@ fn hostile_headers_stay_bounded_and_escaped() {
     let mut changed = Changed::target("/signed", "/cb");
     for at in 0..10_000 {
         changed = changed.header("x-forwarded-prefix", &format!("/p{at}"));
-        changed.rules = changed.rules.diagnose_prefix(&format!("/q{at}"));
+        changed.rules = changed.rules.diagnose_proxy_prefix(&format!("/q{at}"));
     }
     changed = changed.header("x-original-uri", &format!("/{}", "a,/%25".repeat(1 << 18)));
     changed = changed.header("x-forwarded-uri", &"/a".repeat(4 * 1024));
@@ -542,7 +567,7 @@ proptest::proptest! {
             if let Ok(value) = HeaderValue::from_bytes(value) {
                 parts.headers.insert(name, value);
             }
-            let rules = Rules::new().diagnose_prefix(&path);
+            let rules = VerifierConfig::new().diagnose_proxy_prefix(&path);
             let diagnosis = diagnose(&parts, &body, &signer.public(), &rules);
             proptest::prop_assert!(!diagnosis.to_string().contains(char::is_control));
         }

@@ -10,7 +10,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tower_aliyun_oss::{
     Lookup,
-    callback::{EventError, EventErrorKind, Preflight, Rules, UploadEvent, VerifiedCallback},
+    callback::{
+        CallbackVerifier, EventError, EventErrorKind, UploadEvent, VerifiedCallback, VerifierConfig,
+    },
     key::{KeySource as _, KeyUrl, PinnedKeys, PublicKey},
     protocol::{SystemVariable, TICKET_FIELD},
 };
@@ -20,10 +22,10 @@ use crate::support::{Case, FORM, JSON, Signer};
 fn verify(request: http::request::Builder, key: &PublicKey, body: Bytes) -> VerifiedCallback {
     let (parts, ()) = request.body(()).unwrap().into_parts();
     // Some bodies here are larger than the default lets through.
-    let rules = Rules::new().body_limit(1 << 20);
-    let mut preflight = Preflight::check(&parts, &rules).unwrap();
-    preflight.update(body).unwrap();
-    preflight.verify(key).unwrap()
+    let rules = VerifierConfig::new().body_limit(1 << 20);
+    let mut verifier = CallbackVerifier::check(&parts, &rules).unwrap();
+    verifier.update(body).unwrap();
+    verifier.verify(key).unwrap()
 }
 
 /// A genuine callback of the catalogue.

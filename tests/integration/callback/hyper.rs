@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tower::{Layer as _, service_fn};
 use tower_aliyun_oss::{
     OssCallbackLayer,
-    callback::{CallbackBody, CallbackReply},
+    callback::{CallbackReply, RequestBody},
 };
 
 /// A server that speaks HTTP/1 and HTTP/2; it ends with its connection.
@@ -260,7 +260,7 @@ async fn a_service_that_is_not_send_is_fine() {
     let count = Rc::new(std::cell::Cell::new(0));
     let counted = Rc::clone(&count);
     let service =
-        OssCallbackLayer::new().layer(service_fn(move |_: Request<CallbackBody<Incoming>>| {
+        OssCallbackLayer::new().layer(service_fn(move |_: Request<RequestBody<Incoming>>| {
             counted.set(counted.get() + 1);
             async { Ok::<Response<Full<Bytes>>, Infallible>(CallbackReply::ok().into()) }
         }));

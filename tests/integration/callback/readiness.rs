@@ -19,7 +19,7 @@ use tower::{
 };
 use tower_aliyun_oss::{
     Lookup, OssCallbackLayer,
-    callback::{CallbackBody, CallbackReply, ResponseBody},
+    callback::{CallbackReply, RequestBody, ResponseBody},
     key::{KeyError, KeySource, KeyTable, KeyUrl, PinnedKeys, PublicKey},
 };
 use tower_http::catch_panic::CatchPanicLayer;
@@ -42,7 +42,7 @@ impl Clone for Strict {
     }
 }
 
-impl<B> Service<Request<CallbackBody<B>>> for Strict {
+impl<B> Service<Request<RequestBody<B>>> for Strict {
     type Response = Answer;
     type Error = Infallible;
     type Future = Ready<Result<Answer, Infallible>>;
@@ -52,7 +52,7 @@ impl<B> Service<Request<CallbackBody<B>>> for Strict {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<CallbackBody<B>>) -> Self::Future {
+    fn call(&mut self, _: Request<RequestBody<B>>) -> Self::Future {
         assert!(
             std::mem::take(&mut self.ready),
             "called without being ready"
@@ -134,7 +134,7 @@ async fn df_21_a_refusal_leaves_the_ready_instance_where_it_is() {
 
 #[tokio::test]
 async fn df_21_readiness_and_its_errors_are_those_of_the_inner_service() {
-    type Inner = Request<CallbackBody<Full<Bytes>>>;
+    type Inner = Request<RequestBody<Full<Bytes>>>;
     let (inner, mut handle) = mock::pair::<Inner, Answer>();
     let mut service = OssCallbackLayer::new().layer(inner);
     handle.allow(0);
@@ -198,7 +198,7 @@ async fn df_21_limits_and_buffers_inside_work() {
 #[derive(Clone)]
 struct Answers(fn() -> Pin<Box<dyn Future<Output = Answer> + Send>>);
 
-impl<B> Service<Request<CallbackBody<B>>> for Answers {
+impl<B> Service<Request<RequestBody<B>>> for Answers {
     type Response = Answer;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
@@ -207,7 +207,7 @@ impl<B> Service<Request<CallbackBody<B>>> for Answers {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<CallbackBody<B>>) -> Self::Future {
+    fn call(&mut self, _: Request<RequestBody<B>>) -> Self::Future {
         let answer = (self.0)();
         Box::pin(async move { Ok(answer.await) })
     }
@@ -291,7 +291,7 @@ async fn df_21_an_inner_panic_is_the_callers_and_gives_its_permit_back() {
 async fn df_21_an_answer_is_passed_on_frame_by_frame() {
     let (frames, answer) = tokio::sync::mpsc::channel::<Bytes>(1);
     let answer = Arc::new(Mutex::new(Some(Channel(answer))));
-    let inner = service_fn(move |_: Request<CallbackBody<Full<Bytes>>>| {
+    let inner = service_fn(move |_: Request<RequestBody<Full<Bytes>>>| {
         let body = answer.lock().unwrap().take().unwrap();
         ready(Ok::<_, Infallible>(Response::new(body)))
     });

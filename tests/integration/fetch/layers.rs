@@ -159,7 +159,7 @@ async fn df_20b_without_a_ticket_nothing_is_looked_up() {
             &target.parse().unwrap(),
             at + HOUR,
         );
-        keys.mint(&terms, at, Nonce::random().unwrap()).unwrap()
+        keys.issue(&terms, at, Nonce::random().unwrap()).unwrap()
     };
     let body = |ticket: &str| {
         format!("bucket=examplebucket&object=a.txt&size=5&etag=D41D&{TICKET_FIELD}={ticket}")

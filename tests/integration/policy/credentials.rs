@@ -219,7 +219,7 @@ async fn renewed_ahead_without_anyone_waiting() {
         *sts.latency.lock().unwrap() = 2 * SECOND;
         let mut provider = sts.provider();
         if let Some(before) = before {
-            provider = provider.renew_before(before);
+            provider = provider.refresh_before(before);
         }
         assert_eq!(id(&provider).await, "STS.0");
         sleep(renewed - SECOND).await;

@@ -9,9 +9,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use proptest::prelude::*;
 use serde_json::Value;
 use tower_aliyun_oss::{
-    callback::{Preflight, Rules, UploadEvent, VerifiedCallback},
+    callback::{CallbackVerifier, UploadEvent, VerifiedCallback, VerifierConfig},
     key::PublicKey,
-    policy::{CallbackBody, CallbackDirective, CallbackFieldErrorKind},
+    policy::{CallbackDirective, CallbackFieldErrorKind, CallbackTemplate},
     protocol::{CallbackBodyType, SystemVariable},
 };
 
@@ -45,13 +45,13 @@ fn upload(
     let (signer, public) = &*SIGNER;
     let request = signer.builder(directive.target().as_str(), content_type, body.as_bytes());
     let (parts, ()) = request.body(()).unwrap().into_parts();
-    let rules = Rules::new().body_limit(1 << 20);
-    let mut preflight = Preflight::check(&parts, &rules).unwrap();
+    let rules = VerifierConfig::new().body_limit(1 << 20);
+    let mut preflight = CallbackVerifier::check(&parts, &rules).unwrap();
     preflight.update(body.into()).unwrap();
     preflight.verify(public).unwrap()
 }
 
-fn directive(body: CallbackBody) -> CallbackDirective {
+fn directive(body: CallbackTemplate) -> CallbackDirective {
     CallbackDirective::new("https://app.example/oss/callback")
         .and_then(|directive| directive.body(body))
         .unwrap()
@@ -169,7 +169,7 @@ proptest! {
         system in values(),
         habits in prop::sample::select(HABITS.to_vec()),
     ) {
-        let mut body = CallbackBody::new(body_type);
+        let mut body = CallbackTemplate::new(body_type);
         let mut own = Vec::new();
         let mut texts = BTreeMap::new();
         let mut pinned = Vec::new();
@@ -247,7 +247,7 @@ proptest! {
     #[test]
     fn the_standard_bodies_agree(system in values(), habits in prop::sample::select(HABITS.to_vec())) {
         let [form, json] = CallbackBodyType::ALL.map(|body_type| {
-            let directive = directive(CallbackBody::standard(body_type));
+            let directive = directive(CallbackTemplate::standard(body_type));
             upload(&directive, &system, habits).event().unwrap()
         });
         for variable in SystemVariable::ALL {
@@ -291,7 +291,7 @@ fn pl_09_nothing_breaks_out_of_a_body() {
     ];
     for text in hostile {
         for body_type in CallbackBodyType::ALL {
-            let body = CallbackBody::standard(body_type)
+            let body = CallbackTemplate::standard(body_type)
                 .constant("note", text)
                 .and_then(|body| body.constant("x:note", text))
                 .and_then(|body| body.custom("x:uid", "7"))
@@ -318,7 +318,7 @@ fn pl_09_nothing_breaks_out_of_a_body() {
 fn pl_09_the_parameters_are_written_without_unicode_escapes() {
     for body_type in CallbackBodyType::ALL {
         let every_byte: String = ('\0'..'\u{100}').filter(|&c| c != '{').collect();
-        let body = CallbackBody::standard(body_type)
+        let body = CallbackTemplate::standard(body_type)
             .constant("note", &format!("{every_byte}中<>&'\u{2028}"))
             .unwrap();
         let directive = directive(body);
@@ -341,7 +341,7 @@ fn pl_10_a_placeholder_in_a_value_is_refused() {
         "$\u{7b}bucket}",
         "${",
     ] {
-        for body in [CallbackBody::form(), CallbackBody::json()] {
+        for body in [CallbackTemplate::form(), CallbackTemplate::json()] {
             let error = body.clone().constant("note", text).unwrap_err();
             assert_eq!((error.kind(), error.field()), (kind, "note"));
             let error = body.custom("x:uid", text).unwrap_err();
@@ -353,7 +353,7 @@ fn pl_10_a_placeholder_in_a_value_is_refused() {
         assert!(CallbackDirective::new(&url).is_err(), "{url}");
     }
     // Two values, each of them harmless, do not make one together.
-    for body in [CallbackBody::form(), CallbackBody::json()] {
+    for body in [CallbackTemplate::form(), CallbackTemplate::json()] {
         let body = body
             .constant("a", "$")
             .and_then(|body| body.constant("b", "{object}"))
@@ -366,7 +366,7 @@ fn pl_10_a_placeholder_in_a_value_is_refused() {
     }
     // And what the object is called is filled in once, not again.
     let system = HashMap::from([(SystemVariable::Object, "${bucket}".to_owned())]);
-    let body = CallbackBody::standard(CallbackBodyType::Json);
+    let body = CallbackTemplate::standard(CallbackBodyType::Json);
     let event = upload(&directive(body), &system, HABITS[0])
         .event()
         .unwrap();

@@ -15,7 +15,7 @@ use tower::ServiceExt as _;
 use tower_aliyun_oss::{
     OssPolicyService,
     policy::{
-        Authorize, CallbackBody, CallbackDirective, Condition, Credentials, Grant, PostPolicy,
+        Authorize, CallbackDirective, CallbackTemplate, Condition, Credentials, Grant, PostPolicy,
         Refusal, RequestedFiles, TokenFormat, UploadKey,
     },
     protocol::{CallbackBodyType, ObjectKey, SizeRange},
@@ -126,7 +126,7 @@ async fn pl_20_no_type_answer_panic_or_log_shows_what_is_secret() {
     let caught = caught.unwrap_err();
     shown.push(format!("{:?}", caught.downcast_ref::<String>()));
 
-    let body = CallbackBody::standard(CallbackBodyType::Json)
+    let body = CallbackTemplate::standard(CallbackBodyType::Json)
         .custom("x:uid", "canary-variable")
         .and_then(|body| body.constant("note", "canary-claim"))
         .unwrap();

@@ -25,9 +25,9 @@ use tower::{Service as _, ServiceExt as _};
 use tower_aliyun_oss::{
     Lookup, OssPolicyService,
     policy::{
-        Authorize, CallbackBody, CallbackDirective, Condition, Credentials, CredentialsProvider,
-        CredentialsProviderError, FieldProblem, Grant, PolicyBody, PolicyError, Refusal,
-        RequestedFiles, SignatureVersion, TokenFormat,
+        Authorize, CallbackDirective, CallbackTemplate, Condition, Credentials,
+        CredentialsProvider, CredentialsProviderError, FieldProblem, Grant, PolicyBody,
+        PolicyError, Refusal, RequestedFiles, SignatureVersion, TokenFormat,
     },
     protocol::{CallbackBodyType, Endpoint, ObjectKey, SizeRange},
 };
@@ -53,7 +53,7 @@ fn types() -> Grant {
 
 fn callback() -> CallbackDirective {
     CallbackDirective::new("https://app.example/oss/callback")
-        .and_then(|callback| callback.body(CallbackBody::standard(CallbackBodyType::Json)))
+        .and_then(|callback| callback.body(CallbackTemplate::standard(CallbackBodyType::Json)))
         .unwrap()
 }
 

@@ -36,7 +36,7 @@ use serde::Deserialize;
 use tower::{Layer as _, Service, ServiceExt as _};
 use tower_aliyun_oss::{
     OssCallbackLayer,
-    callback::{CallbackBody, CallbackError, CallbackErrorKind, CallbackReply, VerifiedCallback},
+    callback::{CallbackError, CallbackErrorKind, CallbackReply, RequestBody, VerifiedCallback},
     key::{PinnedKeys, PublicKey},
 };
 
@@ -277,11 +277,11 @@ impl Handler {
     }
 }
 
-impl<B> Service<Request<CallbackBody<B>>> for Handler
+impl<B> Service<Request<RequestBody<B>>> for Handler
 where
     B: Body + Send + 'static,
     B::Error: std::fmt::Debug,
-    CallbackBody<B>: Send,
+    RequestBody<B>: Send,
 {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
@@ -291,7 +291,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<CallbackBody<B>>) -> Self::Future {
+    fn call(&mut self, request: Request<RequestBody<B>>) -> Self::Future {
         let seen = Arc::clone(&self.0);
         Box::pin(async move {
             let (parts, body) = request.into_parts();
@@ -346,7 +346,7 @@ pub async fn send<B>(layer: &OssCallbackLayer, request: Request<B>) -> Outcome
 where
     B: Body + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + std::fmt::Debug,
-    CallbackBody<B>: Send,
+    RequestBody<B>: Send,
 {
     let handler = Handler::default();
     let response = layer.layer(handler.clone()).oneshot(request).await.unwrap();

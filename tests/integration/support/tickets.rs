@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tower::{Layer as _, Service, ServiceExt as _};
 use tower_aliyun_oss::{
     Lookup, OssCallbackLayer,
-    callback::{CallbackBody, CallbackError, CallbackErrorKind, CallbackReply},
+    callback::{CallbackError, CallbackErrorKind, CallbackReply, RequestBody},
     key::{KeyError, KeySource, KeyTable, KeyUrl, PinnedKeys, PublicKey},
     protocol::{SizeRange, TICKET_FIELD},
     testing::CallbackSigner,
@@ -66,7 +66,7 @@ pub fn under(prefix: &str) -> Terms {
 
 pub fn mint(terms: &Terms) -> String {
     let nonce = Nonce::random().unwrap();
-    keys().mint(terms, SystemTime::now(), nonce).unwrap()
+    keys().issue(terms, SystemTime::now(), nonce).unwrap()
 }
 
 /// What OSS makes of the template for an upload of this object.
@@ -120,7 +120,7 @@ impl Handler {
     }
 }
 
-impl<B> Service<Request<CallbackBody<B>>> for Handler {
+impl<B> Service<Request<RequestBody<B>>> for Handler {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
@@ -129,7 +129,7 @@ impl<B> Service<Request<CallbackBody<B>>> for Handler {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<CallbackBody<B>>) -> Self::Future {
+    fn call(&mut self, _: Request<RequestBody<B>>) -> Self::Future {
         ready(Ok(self.run()))
     }
 }

@@ -39,7 +39,7 @@ struct Faulty {
     handler: Handler,
 }
 
-impl<B> Service<Request<CallbackBody<B>>> for Faulty {
+impl<B> Service<Request<RequestBody<B>>> for Faulty {
     type Response = Response<Pieces>;
     type Error = io::Error;
     type Future = Ready<io::Result<Self::Response>>;
@@ -48,7 +48,7 @@ impl<B> Service<Request<CallbackBody<B>>> for Faulty {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<CallbackBody<B>>) -> Self::Future {
+    fn call(&mut self, _: Request<RequestBody<B>>) -> Self::Future {
         let answer = self.handler.run();
         let mut answer = answer.map(|body| Pieces {
             piece: now(body.collect()).unwrap().to_bytes(),
@@ -477,7 +477,7 @@ fn the_log_says_once_loudly_that_the_store_fails_and_never_what_is_secret() {
 fn an_answer_in_pieces_is_given_whole() {
     let log = crate::support::Log::default();
     let _listening = log.listen();
-    let inner = service_fn(|_: Request<CallbackBody<Full<Bytes>>>| {
+    let inner = service_fn(|_: Request<RequestBody<Full<Bytes>>>| {
         let pieces = Pieces {
             piece: Bytes::from_static(b"[1]"),
             left: 50,

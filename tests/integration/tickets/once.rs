@@ -23,7 +23,7 @@ impl Gated {
     }
 }
 
-impl<B> Service<Request<CallbackBody<B>>> for Gated {
+impl<B> Service<Request<RequestBody<B>>> for Gated {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
     type Future =
@@ -33,7 +33,7 @@ impl<B> Service<Request<CallbackBody<B>>> for Gated {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<CallbackBody<B>>) -> Self::Future {
+    fn call(&mut self, _: Request<RequestBody<B>>) -> Self::Future {
         let gate = self.gates.lock().unwrap().pop();
         let answer = self.handler.run();
         Box::pin(async move {
@@ -228,7 +228,7 @@ fn rp_11_clocks_that_jump_do_not_run_a_handler_twice() {
 #[test]
 fn an_answer_is_given_again_as_it_was() {
     let tickets = Tickets::in_memory(keys());
-    let inner = service_fn(|_: Request<CallbackBody<Full<Bytes>>>| {
+    let inner = service_fn(|_: Request<RequestBody<Full<Bytes>>>| {
         let response = Response::builder()
             .status(201)
             .header("content-type", "application/xml; charset=utf-8")
@@ -261,7 +261,7 @@ impl Clone for Strict {
     }
 }
 
-impl<B> Service<Request<CallbackBody<B>>> for Strict {
+impl<B> Service<Request<RequestBody<B>>> for Strict {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
@@ -271,7 +271,7 @@ impl<B> Service<Request<CallbackBody<B>>> for Strict {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<CallbackBody<B>>) -> Self::Future {
+    fn call(&mut self, _: Request<RequestBody<B>>) -> Self::Future {
         assert!(std::mem::take(&mut self.0), "called without being ready");
         ready(Ok(self.1.run()))
     }

@@ -5,7 +5,7 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use tower_aliyun_oss::{
-    callback::{Preflight, Rules},
+    callback::{CallbackVerifier, VerifierConfig},
     ticket::SKEW,
 };
 
@@ -305,7 +305,7 @@ fn rp_03_the_edges_of_expiry() {
         let counted = Counted::with(|tickets| tickets.clock(move || when));
         let grant = Scope::Exact("a.png".parse().unwrap());
         let ticket = keys()
-            .mint(
+            .issue(
                 &terms_at(TARGET, grant, base),
                 base - HOUR,
                 Nonce::random().unwrap(),
@@ -355,7 +355,7 @@ fn without_a_valid_ticket(each: usize) {
     let counted = Counted::new();
     let good = mint(&exact("a.png"));
     let forged = TicketKeys::new(1, key(2))
-        .mint(&exact("a.png"), SystemTime::now(), Nonce::random().unwrap())
+        .issue(&exact("a.png"), SystemTime::now(), Nonce::random().unwrap())
         .unwrap();
     let elsewhere = mint(&terms_at(
         "/other",
@@ -411,7 +411,7 @@ fn rp_10_an_old_key_is_accepted_while_it_is_held() {
     let rotated = TicketKeys::new(2, key(2));
     let held = rotated.clone().with_previous(1, key(1)).unwrap();
     let newer = rotated
-        .mint(&exact("b.png"), SystemTime::now(), Nonce::random().unwrap())
+        .issue(&exact("b.png"), SystemTime::now(), Nonce::random().unwrap())
         .unwrap();
     let send = |keys: &TicketKeys, body: String| {
         let layer = layer(&Tickets::in_memory(keys.clone()));
@@ -494,13 +494,13 @@ fn the_order_of_the_checks() {
 
 #[test]
 fn rules_that_ask_for_tickets_are_not_met_without_the_check() {
-    let rules = Rules::new()
+    let rules = VerifierConfig::new()
         .key_table(CallbackSigner::new().key_source().table().clone())
         .tickets(Tickets::in_memory(keys()));
     let body = form("a.png", &mint(&exact("a.png").claims(&7).unwrap()));
     let staged = || {
         let (parts, _) = signed(body.clone()).into_parts();
-        let mut preflight = Preflight::check(&parts, &rules).unwrap();
+        let mut preflight = CallbackVerifier::check(&parts, &rules).unwrap();
         preflight.update(Bytes::from(body.clone())).unwrap();
         preflight
     };
@@ -534,7 +534,7 @@ fn dangerous_accept_without_ticket_until_takes_only_what_has_none() {
         let tickets = Tickets::in_memory(keys())
             .clock(move || when)
             .dangerous_accept_without_ticket_until(base + Duration::from_secs(60));
-        let handler = service_fn(|request: Request<CallbackBody<Full<Bytes>>>| {
+        let handler = service_fn(|request: Request<RequestBody<Full<Bytes>>>| {
             let callback: &VerifiedCallback = request.extensions().get().unwrap();
             let claims = callback.claims::<String>();
             assert_eq!(callback.ticket().is_some(), claims.is_ok());
@@ -572,7 +572,7 @@ fn claims_come_back_typed() {
         album: "émile".to_owned(),
     };
     let tickets = Tickets::in_memory(keys());
-    let handler = service_fn(move |request: Request<CallbackBody<Full<Bytes>>>| {
+    let handler = service_fn(move |request: Request<RequestBody<Full<Bytes>>>| {
         let callback: &VerifiedCallback = request.extensions().get().unwrap();
         assert_eq!(callback.claims::<Claims>(), Ok(claims()));
         assert_eq!(callback.claims::<u8>(), Err(TicketError::Claims));

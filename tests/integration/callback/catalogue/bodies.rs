@@ -18,13 +18,13 @@ use http_body_util::Limited;
 use tokio::time::{self, Instant, Interval};
 use tower_aliyun_oss::{
     Lookup, OssCallbackLayer,
-    callback::{CallbackErrorKind as Kind, Rules},
+    callback::{CallbackErrorKind as Kind, VerifierConfig},
     key::{KeyError, KeySource, KeyTable, KeyUrl, PinnedKeys, PublicKey},
 };
 
 use crate::support::{Case, FORM, Frames, Log, Signer, full, send};
 
-const LIMIT: usize = Rules::DEFAULT_BODY_LIMIT;
+const LIMIT: usize = VerifierConfig::DEFAULT_BODY_LIMIT;
 
 fn builder(signer: &Signer, body: &[u8]) -> http::request::Builder {
     signer.builder("/cb", FORM, body)

@@ -6,7 +6,7 @@ use http_body_util::Full;
 use serde::Deserialize;
 use tower_aliyun_oss::{
     OssCallbackLayer,
-    callback::{CallbackErrorKind, Rules},
+    callback::{CallbackErrorKind, VerifierConfig},
     protocol::{CallbackTarget, TargetError},
 };
 
@@ -166,7 +166,7 @@ fn an_impossible_path_is_an_error() {
         let error = layer().only_path(path).unwrap_err();
         assert_eq!(error.path(), path);
         assert!(error.to_string().contains(&format!("{path:?}")), "{error}");
-        assert_eq!(Rules::new().only_path(path).unwrap_err(), error);
+        assert_eq!(VerifierConfig::new().only_path(path).unwrap_err(), error);
         // One good path does not make up for a bad one.
         let second = layer().only_path("/cb").unwrap().only_path(path);
         assert_eq!(second.unwrap_err(), error);
