@@ -14,6 +14,7 @@ mod support;
 #[cfg(feature = "axum")]
 mod appserver;
 mod callback;
+mod documented;
 #[cfg(feature = "fetch")]
 mod fetch;
 mod messages;
