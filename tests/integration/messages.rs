@@ -1,4 +1,4 @@
-//! What errors say, and what values show of themselves.
+//! `Display` of errors, and `Debug` of values.
 
 use std::{
     collections::BTreeSet,
@@ -28,7 +28,7 @@ use tower_aliyun_oss::{
     },
 };
 
-/// Each error says something of its own: one clause that begins in lower case and has no full stop.
+/// Asserts that each error has a distinct text: lower-case start, one clause, no full stop.
 #[track_caller]
 fn say<E: Error>(errors: impl IntoIterator<Item = (E, &'static str)>) {
     let mut texts = BTreeSet::new();

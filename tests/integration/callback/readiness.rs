@@ -1,4 +1,4 @@
-//! The contract of tower: who is polled ready, and who is called.
+//! The tower contract: readiness, clones, cancellation and panics.
 
 use std::{
     convert::Infallible,
@@ -27,7 +27,7 @@ use tower_test::mock;
 
 type Answer = Response<Full<Bytes>>;
 
-/// Panics when it is called without having been polled ready; a clone starts unready.
+/// Panics if it is called before `poll_ready` returned ready. A clone starts unready.
 struct Strict {
     ready: bool,
     calls: usize,
@@ -91,7 +91,7 @@ async fn df_21_the_ready_instance_is_the_one_called() {
     for _ in 0..3 {
         assert_eq!(call(&mut service, genuine()).await, 200);
     }
-    // Several at once, from clones.
+    // Concurrent calls of clones.
     let calls = (0..4).map(|_| {
         let mut service = service.clone();
         tokio::spawn(async move { call(&mut service, genuine()).await })
@@ -99,7 +99,7 @@ async fn df_21_the_ready_instance_is_the_one_called() {
     for call in calls.collect::<Vec<_>>() {
         assert_eq!(call.await.unwrap(), 200);
     }
-    // The same with a path of its own, verified and let through.
+    // The same with `only_path`, for a verified path and for another one.
     let mut service = OssCallbackLayer::new()
         .only_path("/index.php")
         .unwrap()
@@ -152,7 +152,7 @@ async fn df_21_readiness_and_its_errors_are_those_of_the_inner_service() {
     assert_eq!(request.uri(), "/index.php?id=1&index=2");
     send.send_response(CallbackReply::ok().into());
     assert_eq!(answer.await.unwrap().unwrap().status(), 200);
-    // An error of the call is passed through as it is.
+    // Errors of the call pass through unchanged.
     handle.allow(1);
     let answer = tokio::spawn(
         ServiceExt::<Request<Full<Bytes>>>::ready(&mut service)
@@ -166,7 +166,7 @@ async fn df_21_readiness_and_its_errors_are_those_of_the_inner_service() {
         answer.await.unwrap().unwrap_err().to_string(),
         "of the inner service"
     );
-    // And one of readiness.
+    // Errors of `poll_ready` too.
     handle.send_error("not ready");
     let error = ServiceExt::<Request<Full<Bytes>>>::ready(&mut service)
         .await
@@ -188,13 +188,13 @@ async fn df_21_limits_and_buffers_inside_work() {
         assert_eq!(call(&mut limited, genuine()).await, 200);
         assert_eq!(call(&mut buffered, genuine()).await, 200);
         assert_eq!(call(&mut shed, genuine()).await, 200);
-        // A refusal gives nothing away that is not given back.
+        // A rejection releases its permit and its slot.
         assert_eq!(call(&mut limited, Request::new(full(""))).await, 405);
         assert_eq!(call(&mut shed, Request::new(full(""))).await, 405);
     }
 }
 
-/// Answers when it is told to, or never.
+/// Responds with the future that the closure creates.
 #[derive(Clone)]
 struct Answers(fn() -> Pin<Box<dyn Future<Output = Answer> + Send>>);
 
@@ -213,7 +213,7 @@ impl<B> Service<Request<RequestBody<B>>> for Answers {
     }
 }
 
-/// A key source that is never done.
+/// A key source whose lookups never complete.
 struct NoKeyYet(PinnedKeys);
 
 impl KeySource for NoKeyYet {
@@ -277,7 +277,7 @@ async fn df_21_an_inner_panic_is_the_callers_and_gives_its_permit_back() {
         let call = tokio::spawn(async move { call(&mut called, genuine()).await });
         assert!(call.await.unwrap_err().is_panic());
     }
-    // With catch-panic outside it is an answer, and not a success.
+    // With `CatchPanicLayer` outside, a panic becomes a response, but not a success.
     let caught = ServiceBuilder::new()
         .layer(CatchPanicLayer::new())
         .service(service.clone());

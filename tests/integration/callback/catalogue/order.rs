@@ -1,4 +1,4 @@
-//! DF: what an attacker makes us do before he has shown a signature.
+//! DF: the cost of requests before their signature is verified.
 
 use std::{
     convert::Infallible,
@@ -15,7 +15,7 @@ use tower_aliyun_oss::callback::CallbackErrorKind as Kind;
 
 use crate::support::{FORM, Frames, Signer, builder, send};
 
-/// A body that nobody may touch.
+/// Panics when it is read.
 struct Untouchable;
 
 impl Body for Untouchable {
@@ -101,7 +101,8 @@ async fn df_20_a_bad_head_is_refused_before_the_body_is_read() {
         let outcome = send(&signer.layer(), request).await;
         outcome.assert_refused(status, kind);
     }
-    // A wrong length shows only once the key is known, and the key only after the body: but nobody hashes for it.
+    // The expected length depends on the key, which is looked up after the body. Such a request is
+    // still rejected without hashing.
     let long = "QUFB".repeat(257);
     let mut request = signer
         .builder("/cb", FORM, b"a=b")
@@ -118,7 +119,7 @@ async fn df_20_a_bad_head_is_refused_before_the_body_is_read() {
 async fn df_15_a_thousand_slow_bodies_hold_up_nobody() {
     let signer = Signer::with_512_bits();
     let layer = signer.layer();
-    // Each has sent a piece, and then nothing more.
+    // Each sends one frame, then stalls.
     let signature = signer.sign("/cb", b"a=b");
     let start = Instant::now();
     let slow: Vec<_> = (0..1000)
