@@ -25,7 +25,7 @@ impl Server {
             .envs(settings.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("cargo builds examples along with the tests");
+            .expect("the example is built together with the tests");
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         // Stdout carries the log as well; the first line contains the address.

@@ -38,7 +38,10 @@ fn say<E: Error>(errors: impl IntoIterator<Item = (E, &'static str)>) {
         assert!(text.len() <= 200, "{text}");
         assert!(text.starts_with(|c: char| c.is_ascii_lowercase()), "{text}");
         assert!(!text.ends_with('.') && !text.contains('\n'), "{text}");
-        assert!(texts.insert(text), "{error:?} says what another one says");
+        assert!(
+            texts.insert(text),
+            "{error:?} has the same text as another error"
+        );
     }
 }
 

@@ -310,7 +310,7 @@ async fn without_tickets_everything_signed_is_taken_and_nothing_claimed() {
     let request = Request::get("/oss/policy?type=image/png");
     let request = request.body(axum::body::Body::empty()).unwrap();
     let response = app.clone().oneshot(request).await.unwrap();
-    assert_eq!(response.status(), 500, "nothing could carry the claims");
+    assert_eq!(response.status(), 500, "claims need a ticket");
     let token = token(&app, "/oss/any").await;
     let (status, _) = call(
         &app,

@@ -38,7 +38,7 @@ where
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     match call.as_mut().poll(&mut context) {
         Poll::Ready(response) => response.unwrap().status(),
-        Poll::Pending => panic!("a body that is at hand is not waited for"),
+        Poll::Pending => panic!("the layer must not wait for a ready body"),
     }
 }
 
@@ -101,7 +101,7 @@ fn a_verified_callback_costs_at_most_five_allocations_more_than_rsa() {
             "{}: {with} with the layer, {without} without, {rsa} for rsa and md5",
             case.name
         );
-        assert!(rsa > 0, "the counter counts");
+        assert!(rsa > 0, "the allocation counter must work");
         assert!(with <= without + rsa + MOST, "{}", case.name);
     }
 }

@@ -33,7 +33,11 @@ use tower_http::{
 const EXAMPLE: &str = "/index.php?id=1&index=2";
 
 async fn on_upload(callback: VerifiedCallback, body: Bytes) -> CallbackReply {
-    assert_eq!(callback.body(), &body, "the handler sees what was verified");
+    assert_eq!(
+        callback.body(),
+        &body,
+        "the handler must receive the verified body"
+    );
     CallbackReply::ok()
 }
 
@@ -155,7 +159,7 @@ async fn a_router_with_state() {
     assert_eq!(
         count.load(Ordering::Relaxed),
         1,
-        "forged ones never reach it"
+        "forged callbacks must not reach the handler"
     );
 }
 

@@ -26,7 +26,7 @@ use tower_http::{
     trace::TraceLayer,
 };
 
-/// Asserts that it received the verified body, and returns that body.
+/// Asserts that the received body is the verified one.
 async fn on_upload<B>(request: Request<B>) -> Result<Response<Full<Bytes>>, Infallible>
 where
     B: Body,

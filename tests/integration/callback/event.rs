@@ -44,7 +44,7 @@ fn genuine_as(case: &Case, content_type: &str) -> VerifiedCallback {
     let url = request.headers_ref().unwrap()["x-oss-pub-key-url"].clone();
     let url = KeyUrl::from_header(url.as_bytes(), PinnedKeys::official().table()).unwrap();
     let Lookup::Ready(key) = PinnedKeys::official().key(&url) else {
-        panic!("pinned keys are at hand");
+        panic!("pinned keys are ready");
     };
     verify(request, &key.unwrap(), Bytes::from(case.body.clone()))
 }

@@ -53,10 +53,7 @@ impl<B> Service<Request<RequestBody<B>>> for Strict {
     }
 
     fn call(&mut self, _: Request<RequestBody<B>>) -> Self::Future {
-        assert!(
-            std::mem::take(&mut self.ready),
-            "called without being ready"
-        );
+        assert!(std::mem::take(&mut self.ready), "called before poll_ready");
         self.calls += 1;
         ready(Ok(CallbackReply::ok().into()))
     }
@@ -127,7 +124,7 @@ async fn df_21_a_refusal_leaves_the_ready_instance_where_it_is() {
         .unwrap();
     let refused = service.call(Request::new(full(""))).await.unwrap();
     assert_eq!(refused.status(), 405);
-    assert!(service.get_ref().ready, "still ready for the next call");
+    assert!(service.get_ref().ready, "must stay ready for the next call");
     assert_eq!(service.get_ref().calls, 0);
     assert_eq!(service.call(genuine()).await.unwrap().status(), 200);
 }
@@ -258,19 +255,22 @@ async fn df_21_a_call_can_be_dropped_at_every_await() {
         let mut ready = tokio_test::task::spawn(ServiceExt::<Request<Frames>>::ready(&mut other));
         assert!(
             ready.poll().is_pending(),
-            "{waits_for}: the permit is taken"
+            "{waits_for}: the permit must be taken"
         );
         drop(call);
         assert!(
             ready.is_woken() && ready.poll().is_ready(),
-            "{waits_for}: the permit is back"
+            "{waits_for}: the permit must be released"
         );
     }
 }
 
 #[tokio::test]
 async fn df_21_an_inner_panic_is_the_callers_and_gives_its_permit_back() {
-    let inner = ConcurrencyLimit::new(Answers(|| Box::pin(async { panic!("by the handler") })), 1);
+    let inner = ConcurrencyLimit::new(
+        Answers(|| Box::pin(async { panic!("panic in the handler") })),
+        1,
+    );
     let mut service = OssCallbackLayer::new().layer(inner);
     for _ in 0..3 {
         let mut called = service.clone();
@@ -302,11 +302,11 @@ async fn df_21_an_answer_is_passed_on_frame_by_frame() {
     let mut body = tokio_test::task::spawn(response.unwrap().into_body());
     for piece in ["{", "}"] {
         let pending = body.enter(|cx, body| body.poll_frame(cx).is_pending());
-        assert!(pending, "nothing is held back, nothing is made up");
+        assert!(pending, "frames must pass through one by one");
         frames.send(piece.into()).await.unwrap();
         assert!(body.is_woken());
         let Poll::Ready(Some(Ok(frame))) = body.enter(|cx, body| body.poll_frame(cx)) else {
-            panic!("the frame is there");
+            panic!("the frame must be ready");
         };
         assert_eq!(frame.into_data().unwrap(), piece);
     }

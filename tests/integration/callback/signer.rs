@@ -59,7 +59,7 @@ fn every_header_that_oss_sets() {
         "x-oss-tag",
     ];
     assert_eq!(names, expected);
-    assert_eq!(headers.len(), expected.len(), "each once");
+    assert_eq!(headers.len(), expected.len(), "each header must occur once");
     for (name, value) in [
         ("connection", "close"),
         ("content-length", "8"),

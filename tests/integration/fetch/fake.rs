@@ -165,7 +165,7 @@ impl FetchKey for Host {
                 )),
                 Does::Break => Err(FetchError::new(FetchErrorKind::Connect)),
                 Does::Hang => std::future::pending().await,
-                Does::Panic => panic!("a fetcher that panics"),
+                Does::Panic => panic!("panic in the fetcher"),
             }
         })
     }
@@ -184,7 +184,7 @@ pub(crate) async fn get(keys: &FetchedKeys, version: u16) -> Result<PublicKey, K
 pub(crate) fn at_once(keys: &FetchedKeys, version: u16) -> Result<PublicKey, KeyError> {
     match keys.key(&super::site::official(version)) {
         Lookup::Ready(result) => result,
-        Lookup::Pending(_) => panic!("waits for version {version}"),
+        Lookup::Pending(_) => panic!("the lookup of version {version} waits"),
     }
 }
 

@@ -132,7 +132,7 @@ async fn df_04_a_fetch_that_fails_at_once_is_tried_again_while_somebody_waits() 
     let host = Host::that(Does::Break);
     let keys = host.keys();
     let Lookup::Pending(lookup) = keys.key(&official(2)) else {
-        panic!("nothing is at hand");
+        panic!("no key is cached yet");
     };
     settle().await;
     assert_eq!(host.fetches(), 1);
@@ -150,7 +150,7 @@ async fn df_04_a_fetch_that_fails_late_is_not_tried_again() {
         let host = Host::that(Does::Break).takes(Duration::from_millis(delay));
         let keys = host.keys();
         let Lookup::Pending(lookup) = keys.key(&official(2)) else {
-            panic!("nothing is at hand");
+            panic!("no key is cached yet");
         };
         assert_eq!(unavailable(lookup.await), Kind::Connect);
         assert_eq!(host.fetches(), fetches, "after {delay} ms");
@@ -353,7 +353,7 @@ async fn df_13_a_log_that_panics_leaves_nothing_stuck() {
     get(&keys, 2).await.unwrap();
     pass(20 * HOUR).await;
     let asked = catch_unwind(AssertUnwindSafe(|| at_once(&keys, 2)));
-    assert!(asked.is_err(), "the look is logged");
+    assert!(asked.is_err(), "the subscriber must panic");
     settle().await;
     assert_eq!(host.fetches(), 2);
     // The panic counts as a failed refresh, and a later refresh succeeds.
@@ -375,7 +375,7 @@ async fn df_24_a_clock_that_jumps_harms_nothing() {
     let host = Host::that(good()).takes(SECOND);
     let keys = host.keys();
     let Lookup::Pending(lookup) = keys.key(&official(2)) else {
-        panic!("nothing is at hand");
+        panic!("no key is cached yet");
     };
     settle().await;
     pass(8 * HOUR).await;
@@ -414,7 +414,7 @@ fn df_25_a_runtime_that_ends_takes_its_fetches_with_it() {
         settle().await;
     });
     let Some(Lookup::Pending(lookup)) = waiting else {
-        panic!("nothing is at hand");
+        panic!("no key is cached yet");
     };
     assert_eq!((host.fetches(), host.running()), (1, 1));
     drop(first);
@@ -522,7 +522,7 @@ async fn df_25_the_last_clone_goes_while_a_fetch_is_under_way() {
     let alive = Arc::new(());
     let held = Arc::clone(&alive);
     let Lookup::Pending(lookup) = keys.key(&official(2)) else {
-        panic!("nothing is at hand");
+        panic!("no key is cached yet");
     };
     tokio::spawn(async move {
         let _held = held;
@@ -532,7 +532,7 @@ async fn df_25_the_last_clone_goes_while_a_fetch_is_under_way() {
     drop(keys);
     assert_eq!(host.running(), 1);
     pass(2 * SECOND + MILLISECOND).await;
-    assert_eq!(host.running(), 0, "the task has ended");
+    assert_eq!(host.running(), 0, "the fetch task must end");
     assert_eq!(Arc::strong_count(&alive), 1);
 }
 
@@ -559,7 +559,7 @@ async fn df_22_a_resolver_that_fails() {
         .timeout(100 * MILLISECOND)
         .resolver(|_| async {
             tokio::time::sleep(30 * SECOND).await;
-            unreachable!("given up long before")
+            unreachable!("the deadline ends the fetch first")
         })
         .build();
     let failed = fetcher.fetch(&official(2)).await.unwrap_err();
@@ -604,7 +604,7 @@ async fn df_23_child() {
     let mut files = Vec::new();
     while let Ok(file) = std::fs::File::open("/dev/null") {
         files.push(file);
-        assert!(files.len() < 100_000, "no limit on files");
+        assert!(files.len() < 100_000, "no limit on open files");
     }
     assert_eq!(
         given.fetch(&official(2)).await.unwrap_err().kind(),

@@ -212,7 +212,7 @@ async fn a_full_cache_keeps_what_is_good() {
     assert_eq!(
         (fetches, keys.stats().fetches),
         (20, 20),
-        "all that a table of one's own names is kept"
+        "all keys of a custom table are cached"
     );
 }
 
@@ -256,7 +256,7 @@ async fn df_27_what_a_network_says_is_escaped_and_short() {
     let _guard = log.listen();
     let keys = FetchedKeys::builder().fetcher(Rude).build();
     let Lookup::Pending(lookup) = keys.key(&official(2)) else {
-        panic!("nothing is at hand");
+        panic!("no key is cached yet");
     };
     assert_eq!(unavailable(lookup.await), Kind::Tls);
     assert_eq!(log.count("WARN", "forged line"), 1);

@@ -46,7 +46,7 @@ async fn a_key_is_fetched_over_tls_and_used() {
         .build();
     keys.warm_up(["/callback_pub_key_v2.pem"]).await.unwrap();
     let Lookup::Ready(Ok(found)) = keys.key(&official(2)) else {
-        panic!("the key is at hand");
+        panic!("the key must be cached");
     };
     assert_eq!(found, Signer::with_512_bits().public());
     assert_eq!(site.fetch().await.unwrap(), key);
@@ -147,7 +147,7 @@ async fn kf_03_certificates_are_checked() {
     ];
     for (number, certificate) in bad.iter().enumerate() {
         let site = Site::tls(certificate, &["http/1.1"], |_| async {
-            panic!("no handshake ends well")
+            panic!("no handshake may succeed")
         })
         .await;
         assert_eq!(kind(&site).await, Kind::Tls, "{number}");
@@ -399,7 +399,12 @@ async fn endless(
     .await;
     let kind = kind(&site).await;
     let taken = timeout(Duration::from_secs(20), heard.recv()).await;
-    (kind, taken.expect("the fetcher hangs up").unwrap())
+    (
+        kind,
+        taken
+            .expect("the fetcher must close the connection")
+            .unwrap(),
+    )
 }
 
 /// Upper bound for data in the buffers of sockets and TLS that the fetcher never read.
@@ -566,12 +571,12 @@ async fn kf_08_what_is_no_key_is_not_kept() {
             .fetcher(site.fetcher().build())
             .build();
         let Lookup::Pending(lookup) = keys.key(&official(2)) else {
-            panic!("nothing is at hand");
+            panic!("no key is cached yet");
         };
         assert_eq!(unavailable(lookup.await), Kind::Key, "{body}");
         // The failure is cached, so the path is not requested again at once.
         let Lookup::Ready(again) = keys.key(&official(2)) else {
-            panic!("the path is left alone");
+            panic!("the failure must be cached");
         };
         assert_eq!(unavailable(again), Kind::Key);
         assert_eq!(site.requests().len(), 1);
@@ -610,7 +615,7 @@ fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn kf_10_http_2_is_not_spoken() {
     let only_h2 = Site::tls(&Certificate::good(), &["h2"], |_| async {
-        panic!("only http/1.1 is offered");
+        panic!("the client must offer only http/1.1");
     })
     .await;
     assert_eq!(kind(&only_h2).await, Kind::Tls);

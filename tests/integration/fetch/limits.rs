@@ -95,7 +95,7 @@ async fn df_22_the_first_of_four_addresses_accepts_nothing() {
     assert_eq!(fetcher.fetch(&official(2)).await.unwrap(), key);
     assert!(
         started.elapsed() >= SECOND / 2,
-        "the dead one has its share"
+        "the dead address uses its share of the timeout"
     );
     assert_eq!(site.connections(), 1);
 }

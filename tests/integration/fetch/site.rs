@@ -321,7 +321,7 @@ impl FullListener {
         let address = listener.local_addr().unwrap();
         let connect = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(100));
         let queued: Vec<_> = std::iter::from_fn(|| connect().ok()).take(100).collect();
-        assert!(queued.len() < 100, "the queue has no end");
+        assert!(queued.len() < 100, "the accept queue never fills");
         Self {
             address,
             _listener: listener,

@@ -114,8 +114,15 @@ impl Sts {
     ) -> impl Future<Output = Result<Credentials, Box<dyn Error + Send + Sync>>> + Send {
         let number = self.calls.fetch_add(1, SeqCst);
         let answers = *self.answers.lock().unwrap();
-        assert!(answers != Answers::PanicsAtOnce, "the model panics");
-        assert_eq!(self.in_flight.fetch_add(1, SeqCst), 0, "two calls at once");
+        assert!(
+            answers != Answers::PanicsAtOnce,
+            "panic in the fetch function"
+        );
+        assert_eq!(
+            self.in_flight.fetch_add(1, SeqCst),
+            0,
+            "two concurrent calls"
+        );
         let guard = InFlight(self);
         async move {
             let sts = &guard.0;
@@ -132,7 +139,7 @@ impl Sts {
                 Answers::Ended => Ok(credentials.with_expiry(sts.wall())),
                 Answers::NoExpiry => Ok(credentials),
                 Answers::Fails => Err(Refused.into()),
-                Answers::Panics | Answers::PanicsAtOnce => panic!("the model panics"),
+                Answers::Panics | Answers::PanicsAtOnce => panic!("panic in the fetch function"),
                 Answers::Hangs => pending().await,
             }
         }
@@ -397,7 +404,7 @@ fn outside_of_a_runtime_it_says_so_and_goes_on_later() {
     let sts = Sts::new(Answers::Lives(HOUR));
     let provider = sts.provider();
     let Lookup::Pending(outside) = provider.credentials() else {
-        panic!("nothing can be at hand");
+        panic!("no credentials can be cached");
     };
     let runtime = runtime();
     let error = runtime.block_on(outside).unwrap_err();
@@ -499,7 +506,10 @@ fn ask(sts: &Arc<Sts>, provider: &Arc<RefreshingCredentials>) -> Option<JoinHand
         let sts = Arc::clone(sts);
         move |result: Result<Credentials, CredentialsProviderError>| {
             if let Ok(credentials) = result {
-                assert!(credentials.expires_at().unwrap() > sts.wall(), "ended");
+                assert!(
+                    credentials.expires_at().unwrap() > sts.wall(),
+                    "expired credentials"
+                );
             }
         }
     };
@@ -508,13 +518,13 @@ fn ask(sts: &Arc<Sts>, provider: &Arc<RefreshingCredentials>) -> Option<JoinHand
             assert_eq!(
                 result.is_ok(),
                 good,
-                "the last good ones are kept: {result:?}"
+                "valid credentials must stay in use: {result:?}"
             );
             checked(result);
             None
         }
         Lookup::Pending(future) => {
-            assert!(!good, "nobody waits while there are good ones");
+            assert!(!good, "no caller may wait while credentials are valid");
             Some(tokio::spawn(async move { checked(future.await) }))
         }
     }
@@ -552,7 +562,7 @@ proptest! {
                 }
             }
             for caller in callers {
-                timeout(11 * SECOND, caller).await.expect("left waiting").unwrap();
+                timeout(11 * SECOND, caller).await.expect("a caller hangs").unwrap();
             }
             sts.answer(Answers::Lives(HOUR));
             *sts.latency.lock().unwrap() = Duration::ZERO;

@@ -61,7 +61,7 @@ fn answers() -> [fn() -> Answer; 6] {
         || Box::pin(async { Ok(token().with_expiry(SystemTime::UNIX_EPOCH)) }),
         || Box::pin(async { Ok(token()) }),
         || Box::pin(async { Err(Refused) }),
-        || Box::pin(async { panic!("the model panics") }),
+        || Box::pin(async { panic!("panic in the fetch function") }),
         || Box::pin(pending()),
     ]
 }

@@ -88,7 +88,7 @@ async fn a_token_is_that_of_the_sample_server() {
     let policy: Value = serde_json::from_slice(&policy).unwrap();
     assert_eq!(
         policy["expiration"], "2025-01-01T00:00:00.000Z",
-        "the same instant"
+        "must equal `expire`"
     );
     // Only fields that the client of the sample sends, including the callback.
     assert_eq!(

@@ -64,7 +64,7 @@ async fn wrong(_: &Parts) -> Result<Grant, Refusal> {
 }
 
 async fn panicking(_: &Parts) -> Result<Grant, Refusal> {
-    panic!("the authoriser panics")
+    panic!("panic in authorize")
 }
 
 fn tickets() -> Tickets {

@@ -583,7 +583,7 @@ async fn a_body_of_endless_empty_frames_meets_its_time() {
     assert!(answer.as_mut().poll(&mut cx).is_pending());
     tokio::time::advance(Duration::from_secs(11)).await;
     let Poll::Ready(Ok(response)) = answer.as_mut().poll(&mut cx) else {
-        panic!("the time is over")
+        panic!("the deadline has passed")
     };
     assert_eq!(response.status(), 408);
 }
@@ -814,7 +814,11 @@ async fn pl_12_a_token_is_of_one_instant() {
         );
         assert_eq!(fields["x-oss-date"], date);
     }
-    assert_eq!(asked.load(Ordering::Relaxed), 2, "one reading a request");
+    assert_eq!(
+        asked.load(Ordering::Relaxed),
+        2,
+        "one clock reading per request"
+    );
 }
 
 #[tokio::test]

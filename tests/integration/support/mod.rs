@@ -326,8 +326,14 @@ impl Outcome {
     #[track_caller]
     pub fn assert_accepted(&self) -> &Seen {
         assert_eq!((self.status, self.kind()), (StatusCode::OK, None));
-        let seen = self.seen.as_ref().expect("the handler ran");
-        assert_eq!(seen.verified.as_ref().expect("verified").body(), &seen.body);
+        let seen = self.seen.as_ref().expect("the handler must run");
+        assert_eq!(
+            seen.verified
+                .as_ref()
+                .expect("the callback must be verified")
+                .body(),
+            &seen.body
+        );
         seen
     }
 
@@ -357,7 +363,7 @@ where
     assert_eq!(
         exact,
         Some(body.len() as u64),
-        "every answer has an exact length"
+        "every response must have an exact length"
     );
     let mut seen = handler.seen();
     assert!(seen.len() < 2);

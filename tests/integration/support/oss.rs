@@ -42,8 +42,8 @@ impl Oss<'_> {
             body += constant;
             let variable = variable
                 .strip_prefix('{')
-                .expect("Left brace must be adjacent to dollar sign.");
-            let (name, behind) = variable.split_once('}').expect("a closing brace");
+                .expect("OSS requires `{` after `$`");
+            let (name, behind) = variable.split_once('}').expect("an unclosed placeholder");
             body += &self.value(name);
             rest = behind;
         }

@@ -191,7 +191,7 @@ where
 pub fn now<F: Future>(future: F) -> F::Output {
     match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
-        Poll::Pending => panic!("everything is at hand"),
+        Poll::Pending => panic!("the future must be ready at once"),
     }
 }
 

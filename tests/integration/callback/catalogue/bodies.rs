@@ -387,7 +387,7 @@ async fn a_key_that_cannot_be_got_is_503_and_the_log_says_which() {
     outcome.assert_refused(503, Kind::KeyUnavailable);
     assert!(
         !String::from_utf8_lossy(&outcome.body).contains("v2"),
-        "nothing of the request in the answer"
+        "the response must not contain request data"
     );
     assert_eq!(log.count("WARN", "version=2"), 1);
     // WARN once per version and layer, then DEBUG.
@@ -482,7 +482,7 @@ async fn answers_that_oss_would_not_take_are_warned_of_once_a_cause() {
         assert_eq!(
             answer(201, body(), Some(2)).await,
             201,
-            "never changed, only said"
+            "the response must not change"
         );
         assert_eq!(answer(200, body(), None).await, 200);
         assert_eq!(answer(200, body(), Some(1024 * 1024 + 1)).await, 200);

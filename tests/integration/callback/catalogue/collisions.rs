@@ -299,7 +299,7 @@ fn accepted_requests_never_share_a_signed_text(wanted: usize) {
         if share(false) || share(true) {
             *collisions.entry(last_move).or_default() += 1;
             assert!(!both, "{first:?} and {second:?} share their signed text");
-            // `only_path` compares raw paths, so different raw paths cannot both be accepted there.
+            // `only_path` pins the raw path, so such a pair cannot pass there either.
             assert_ne!(first_target.path(), second_target.path());
         }
     }

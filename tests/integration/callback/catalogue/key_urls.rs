@@ -63,7 +63,7 @@ async fn check(id: &str) {
     let case = cases()
         .into_iter()
         .find(|case| case.id == id)
-        .expect("a case of the file");
+        .expect("the case is in key_urls.json");
     let header: Vec<u8> = case
         .header
         .chars()
@@ -73,7 +73,7 @@ async fn check(id: &str) {
     assert_eq!(parsed.is_ok(), case.accept);
     let (outcome, lookups) = send_with(&[HeaderValue::from_bytes(&header).unwrap()]).await;
     if !case.accept {
-        assert_eq!(lookups, 0, "a refused key url asks nobody");
+        assert_eq!(lookups, 0, "a rejected key URL must cause no lookup");
         // Invalid Base64 is a malformed header; everything else names a key that is not allowed.
         match id {
             "KU-160" | "KU-161" | "KU-164" | "KU-165" | "KU-167" | "KU-169" | "KU-170"

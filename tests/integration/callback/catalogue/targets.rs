@@ -30,7 +30,7 @@ async fn check(id: &str) {
     let case = cases()
         .into_iter()
         .find(|case| case.id == id)
-        .expect("a case of the file");
+        .expect("the case is in request_targets.json");
     let Ok(uri) = case.target.parse::<Uri>() else {
         // The `http` crate does not parse it.
         assert_eq!(case.expect, false);
@@ -101,7 +101,11 @@ async fn cn_040_a_line_feed_of_the_body_moved_into_the_path_is_refused() {
     let signer = Signer::with_512_bits();
     signer_accepts(&signer, "/cb", b"A\nB").await;
     let signature = signer.sign("/cb", b"A\nB");
-    assert_eq!(signature, signer.sign("/cb%0AA", b"B"), "one text for both");
+    assert_eq!(
+        signature,
+        signer.sign("/cb%0AA", b"B"),
+        "both must have the same signed text"
+    );
     let request = builder("/cb%0AA", FORM, &signature)
         .body(full("B"))
         .unwrap();

@@ -78,7 +78,7 @@ async fn sg_19_a_coded_body_is_refused_before_anything_decodes_it() {
         .layer(signer.layer())
         .layer(RequestDecompressionLayer::new())
         .service_fn(|_: Request<_>| async {
-            unreachable!("a coded body reached the handler");
+            unreachable!("an encoded body reached the handler");
             #[expect(unreachable_code, reason = "names the type of the answer")]
             Ok::<_, tower::BoxError>(http::Response::new(full("")))
         });
