@@ -1,4 +1,4 @@
-//! Callbacks that must prove they were granted, at the level of the layer.
+//! Tickets at the level of the layer.
 
 mod failures;
 mod once;

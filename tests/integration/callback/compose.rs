@@ -1,4 +1,4 @@
-//! The layer among the layers of tower and tower-http, without a framework.
+//! The layer combined with layers of tower and tower-http, without a framework.
 
 use std::{convert::Infallible, error::Error, io, time::Duration};
 
@@ -26,7 +26,7 @@ use tower_http::{
     trace::TraceLayer,
 };
 
-/// Answers what `VerifiedCallback` says the body is, and that it got just that.
+/// Asserts that the received body is the verified one.
 async fn on_upload<B>(request: Request<B>) -> Result<Response<Full<Bytes>>, Infallible>
 where
     B: Body,
@@ -132,7 +132,7 @@ async fn boxed_inside_and_outside() {
 
 #[tokio::test]
 async fn an_option_of_the_layer_needs_one_body_type() {
-    // With and without the layer the bodies differ, so both are brought to one.
+    // The layer changes the body types, so both branches are boxed to the same type.
     for layer in [None, Some(OssCallbackLayer::new())] {
         let on = layer.is_some();
         let app = match layer {

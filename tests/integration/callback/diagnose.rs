@@ -1,4 +1,4 @@
-//! Why a signature does not match: what a diagnosis finds, what it costs, and that it changes nothing.
+//! `diagnose`: findings, cost, and the absence of side effects.
 
 use std::{
     io,
@@ -20,7 +20,7 @@ use tower_aliyun_oss::{
 };
 use tracing::Level;
 
-/// A request that OSS signed as one thing, and that arrives as another.
+/// A request that changes between OSS and the layer.
 struct Changed {
     signer: Signer,
     parts: Parts,
@@ -203,7 +203,7 @@ fn a_query_that_got_lost_added_or_rewritten_is_found() {
             None,
             Body::AsReceived,
         );
-    // A header with a path alone says nothing of the query.
+    // A header that contains only a path implies nothing about the query.
     Changed::target("/cb", "/cb?added=1")
         .header("x-original-uri", "/other")
         .assert(
@@ -248,7 +248,7 @@ fn a_path_written_in_another_way_is_found() {
     ] {
         Changed::target(signed, received).assert(&Origin::Verified, Some(change), Body::AsReceived);
     }
-    // Both at once.
+    // Both changes at once.
     Changed::target("/gw/cb/", "/cb").prefix("/gw").assert(
         &Origin::PrefixAdded("/gw".into()),
         Some(Change::SlashAdded),
@@ -303,7 +303,7 @@ fn a_body_written_anew_is_found() {
     ] {
         Changed::body(signed, received).assert(&Origin::Verified, None, body);
     }
-    // With a prefix stripped as well.
+    // The same with a stripped prefix.
     Changed::new(("/gw/cb", r#"{"a": 1}"#), ("/cb", r#"{"a":1}"#))
         .header("x-forwarded-prefix", "/gw")
         .assert(&Origin::ForwardedPrefix, None, Body::JsonSpaced);
@@ -367,7 +367,7 @@ fn genuine_callbacks_behind_a_proxy() {
         "the signature was made over the target \"/index.php?id=1&index=2\", which is the target in the header \
          x-original-uri, and the received body; a proxy rewrites the target"
     ));
-    // One that a body parser has written again, in the way of Python.
+    // A body that Python parsed and serialized again.
     let case = Case::named("cloudreve-v3-json");
     let (parts, _) = case.request().into_parts();
     let spaced = case.body.replace("\":", "\": ").replace(",\"", ", \"");
@@ -387,7 +387,7 @@ fn genuine_callbacks_behind_a_proxy() {
         ),
         "{diagnosis}"
     );
-    // And one whose body was anonymised: signed by OSS, but over something else.
+    // A callback whose body was anonymized after OSS signed it.
     let case = Case::named("current-doc-rewritten");
     let (parts, _) = case.request().into_parts();
     let diagnosis = diagnose(
@@ -400,7 +400,7 @@ fn genuine_callbacks_behind_a_proxy() {
         matches!(diagnosis, Diagnosis::NoCandidate { .. }),
         "{diagnosis}"
     );
-    // A letter of the signature changed.
+    // One changed letter in the signature.
     let case = Case::named("cloudreve-negative");
     let (parts, _) = case.request().into_parts();
     let diagnosis = diagnose(
@@ -432,13 +432,14 @@ fn hostile_headers_stay_bounded_and_escaped() {
     assert!(changed.body.len() < 16 * 1024);
     let (tried, cut) = texts(&changed);
     assert!((64..=256).contains(&tried) && cut, "{tried}");
-    // Many small texts meet the other bound.
+    // Small texts run into the limit on their number.
     changed.body = b"{\"b\": \"\\/\", \"a\": 1}\n".to_vec();
     assert_eq!(texts(&changed), (256, true));
-    // The longest body that the layer takes by default.
+    // The longest body that the layer accepts by default.
     changed.body = vec![b'a'; 64 * 1024];
     assert_eq!(texts(&changed), (63, true));
-    // A body that is already too much is hashed for what was verified, and at most a few times more.
+    // A body above the byte budget is hashed once for the verified text, and at most a few more
+    // times.
     changed.body = vec![b'a'; 5 << 20];
     assert_eq!(texts(&changed), (1, true));
     changed.body = vec![b'a'; 1 << 20];
@@ -447,7 +448,7 @@ fn hostile_headers_stay_bounded_and_escaped() {
 
 #[test]
 fn what_is_shown_of_a_request_is_escaped_and_cut() {
-    // Anybody with a bucket can have OSS sign this, query and all.
+    // Anyone with a bucket can have OSS sign this text.
     let signed = "/%0A%1B[31mWARN\u{202e}%22?\u{4e2d}";
     let diagnosis = Changed::target(signed, "/cb")
         .header("x-original-uri", signed)
@@ -491,7 +492,7 @@ async fn the_answer_is_the_same_with_and_without_a_log() {
         request
     };
     let silent = {
-        // Other tests of this binary may have installed a subscriber for the process.
+        // Other tests of this binary may have installed a global subscriber.
         let _guard = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::new());
         send(&layer, request()).await
     };
@@ -512,7 +513,7 @@ async fn the_answer_is_the_same_with_and_without_a_log() {
             line.contains("DEBUG")
                 && line.contains("a proxy strips the prefix: put it back with target_uri")
         }));
-        // The hook tells whether anything was searched at all.
+        // The hook counts how often it was called, which reveals whether a search ran.
         assert_eq!(asked.swap(0, Relaxed), asked_silently + lines);
     }
 }
@@ -530,7 +531,7 @@ async fn only_mismatches_are_diagnosed() {
         .await
         .assert_refused(405, CallbackErrorKind::MethodNotAllowed);
     assert_eq!(log.lines("tower_aliyun_oss::diagnose").len(), 0);
-    // Not made with the key at all.
+    // A signature that no key made.
     let request = crate::support::builder("/cb", FORM, &[7; 64])
         .body(full("a=b"))
         .unwrap();
@@ -543,7 +544,7 @@ async fn only_mismatches_are_diagnosed() {
 }
 
 proptest::proptest! {
-    /// Whatever a request is, with a signature of OSS or without.
+    /// Any request, with or without a valid signature.
     #[test]
     fn no_request_makes_it_panic(
         target in "/[a-z/%0-9A-F+\u{4e2d}]{0,20}(\\?[a-z=&%0-9A-F+?]{0,20})?",
@@ -584,7 +585,7 @@ fn official() -> PublicKey {
     .unwrap()
 }
 
-/// What was logged on this thread.
+/// Captures the log of the current thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

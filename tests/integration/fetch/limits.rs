@@ -1,4 +1,4 @@
-//! DF-22 and KF-07: the limits of a fetch over https, and which addresses are tried within them.
+//! DF-22 and KF-07: time limits of a fetch, and the addresses that it tries within them.
 
 use std::{
     future::{pending, ready},
@@ -50,7 +50,7 @@ async fn kf_07_a_host_that_accepts_nothing_meets_the_default_limit_of_connecting
     let error = fetcher.fetch(&official(2)).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Timeout);
     let took = started.elapsed();
-    // The limit of connecting ended it, not the one of the whole fetch.
+    // The connect timeout ended it, not the timeout of the whole fetch.
     assert!((SECOND * 9 / 10..20 * SECOND).contains(&took), "{took:?}");
     let fetcher = site
         .fetcher()
@@ -61,7 +61,7 @@ async fn kf_07_a_host_that_accepts_nothing_meets_the_default_limit_of_connecting
     let started = Instant::now();
     let error = fetcher.fetch(&official(2)).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Timeout);
-    // Twenty addresses share one limit.
+    // All twenty addresses share one connect timeout.
     assert!(started.elapsed() < 20 * SECOND, "{:?}", started.elapsed());
     assert_eq!(site.connections(), 0);
 }
@@ -95,7 +95,7 @@ async fn df_22_the_first_of_four_addresses_accepts_nothing() {
     assert_eq!(fetcher.fetch(&official(2)).await.unwrap(), key);
     assert!(
         started.elapsed() >= SECOND / 2,
-        "the dead one has its share"
+        "the dead address uses its share of the timeout"
     );
     assert_eq!(site.connections(), 1);
 }
@@ -103,7 +103,7 @@ async fn df_22_the_first_of_four_addresses_accepts_nothing() {
 #[tokio::test]
 async fn df_22_addresses_of_ipv6_alone() {
     let Ok(listener) = TcpListener::bind("[::1]:0").await else {
-        // A machine without IPv6 cannot show it.
+        // Skipped on machines without IPv6.
         return;
     };
     let key = pem(&Signer::with_512_bits());

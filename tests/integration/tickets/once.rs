@@ -1,4 +1,4 @@
-//! Each ticket is used as often as it says.
+//! Each ticket is accepted as often as it permits.
 
 use std::{num::NonZeroU16, sync::Mutex};
 
@@ -7,7 +7,7 @@ use tower_aliyun_oss::ticket::OnFailure;
 
 use super::*;
 
-/// An inner service whose answers come when the test says so.
+/// An inner service that responds when the test permits it.
 #[derive(Clone, Default)]
 pub(super) struct Gated {
     pub(super) handler: Handler,
@@ -15,7 +15,7 @@ pub(super) struct Gated {
 }
 
 impl Gated {
-    /// Opens when the sender is used or dropped; the next run waits for it.
+    /// The next run waits until the sender is used or dropped.
     pub(super) fn gate(&self) -> oneshot::Sender<()> {
         let (open, gate) = oneshot::channel();
         self.gates.lock().unwrap().push(gate);
@@ -49,7 +49,7 @@ impl<B> Service<Request<RequestBody<B>>> for Gated {
 fn rp_04_sg_42_a_replay_never_runs_the_handler_twice() {
     let tickets = Tickets::in_memory(keys());
     let handler = Handler::default();
-    // Wherever the tickets go, their store goes along.
+    // Clones of `Tickets` share the store.
     for layer in [layer(&tickets), layer(&tickets.clone())] {
         let body = form("a.png", &mint(&exact("a.png")));
         let before = handler.runs();
@@ -57,7 +57,7 @@ fn rp_04_sg_42_a_replay_never_runs_the_handler_twice() {
             now(send(layer.layer(handler.clone()), signed(body.clone()))).assert_run(before + 1);
         }
         assert_eq!(handler.runs(), before + 1);
-        // By the signature alone it does.
+        // Without tickets, the replay runs again.
         let request = signed(body);
         now(send(by_signature_alone().layer(handler.clone()), request)).assert_run(before + 2);
     }
@@ -71,7 +71,7 @@ fn rp_04_another_text_under_a_used_ticket() {
     let body = form("a.png", &ticket);
     let send = |body: String| now(send(layer(&tickets).layer(handler.clone()), signed(body)));
     send(body.clone()).assert_run(1);
-    // Uploaded once more, so OSS says another size, or another request id.
+    // A second upload gives another size, request id or ETag.
     for (from, to) in [
         ("size=5", "size=6"),
         ("reqId=5CF3", "reqId=5CF4"),
@@ -154,7 +154,7 @@ async fn rp_04_who_waits_does_so_until_the_deadline() {
     second.assert_refused(503, CallbackErrorKind::DeadlineExceeded);
     let waited = start.elapsed();
     assert!((4000..4010).contains(&waited.as_millis()), "{waited:?}");
-    // The time that a body takes counts.
+    // The time for the body counts too.
     let (parts, body) = request.clone().into_parts();
     let body = SlowBody(
         Box::pin(tokio::time::sleep(Duration::from_secs(2))),
@@ -175,7 +175,7 @@ async fn rp_04_who_waits_does_so_until_the_deadline() {
     assert_eq!(inner.handler.runs(), 1);
 }
 
-/// Comes whole, after a while.
+/// A body that arrives in one piece, after a delay.
 struct SlowBody(std::pin::Pin<Box<tokio::time::Sleep>>, Option<Full<Bytes>>);
 
 impl http_body::Body for SlowBody {
@@ -272,7 +272,7 @@ impl<B> Service<Request<RequestBody<B>>> for Strict {
     }
 
     fn call(&mut self, _: Request<RequestBody<B>>) -> Self::Future {
-        assert!(std::mem::take(&mut self.0), "called without being ready");
+        assert!(std::mem::take(&mut self.0), "called before poll_ready");
         ready(Ok(self.1.run()))
     }
 }
