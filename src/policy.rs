@@ -27,7 +27,6 @@ mod credentials;
 mod document;
 mod error;
 mod grant;
-mod json;
 mod object_name;
 mod post_policy;
 mod requested;

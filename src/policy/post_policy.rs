@@ -19,7 +19,7 @@ use super::{
 use crate::{
     protocol::{Bucket, ContentType, Endpoint, ObjectAcl, Region, SizeRange, UploadUrl},
     sign::{
-        SignatureVersion, v1,
+        SignatureVersion, sign_v1,
         v4::{self, DayKeys},
     },
 };
@@ -478,7 +478,7 @@ impl<'a> UnsignedPolicy<'a> {
                 form.into_signed(&[("policy", &text), ("x-oss-signature", &signature)])
             }
             None => {
-                let signature = v1::sign(credentials.secret(), &text);
+                let signature = sign_v1(credentials.secret(), &text);
                 let id = credentials.access_key_id();
                 form.into_signed(&[
                     ("OSSAccessKeyId", id),
