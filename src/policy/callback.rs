@@ -4,9 +4,7 @@
 //! |---|---|
 //! | `url` | callback URLs, validated by the rules of the callback layer |
 //! | `template` | [`CallbackTemplate`]: the body, built from typed variables |
-//! | `error` | [`CallbackDirectiveError`], [`CallbackFieldError`] |
 
-mod error;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -18,10 +16,12 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue};
 use serde::Serialize;
 
-use super::document::to_json;
+use super::{
+    document::to_json,
+    error::{CallbackDirectiveError, FieldProblem},
+};
 use crate::protocol::{CallbackBodyType, CallbackTarget, SystemVariable, TICKET_FIELD};
 
-pub use error::{CallbackDirectiveError, CallbackFieldError, CallbackFieldErrorKind};
 pub use template::CallbackTemplate;
 
 use self::{template::CustomVariable, url::CallbackUrls};
@@ -407,5 +407,5 @@ fn check_variables<'a>(
 }
 
 fn duplicate(name: &str) -> CallbackDirectiveError {
-    CallbackFieldError::new(CallbackFieldErrorKind::Duplicate, name).into()
+    CallbackDirectiveError::field(name, FieldProblem::Repeated)
 }
