@@ -123,39 +123,39 @@ pub use token::{SKEW, TicketError};
 /// [`VerifiedCallback`](crate::callback::VerifiedCallback). This module, [`TicketKeys::issue`] and
 /// [`TicketKeys::check`] are public for the tests, benches and fuzz targets of this package, and
 /// hidden so that no application comes to depend on them.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use tower_aliyun_oss::protocol::{CallbackBodyType, CallbackTarget, SizeRange};
+/// use tower_aliyun_oss::ticket::{TicketKey, TicketKeys};
+/// use tower_aliyun_oss::ticket::{internal::{Scope, Terms}, store::Nonce};
+///
+/// let keys = TicketKeys::new(1, TicketKey::generate()?);
+/// let target: CallbackTarget = "/oss/callback".parse()?;
+/// let now = SystemTime::now();
+///
+/// // When the upload is granted:
+/// let terms = Terms::new(
+///     "examplebucket".parse()?,
+///     Scope::Exact("user/7/photo.jpg".parse()?),
+///     SizeRange::new(1, 1024 * 1024)?,
+///     &target,
+///     now + Duration::from_secs(75 * 60),
+/// )
+/// .body_type(CallbackBodyType::Json)
+/// .content_types(["image/jpeg".parse()?])
+/// .claims(&("user", 7))?;
+/// let text = keys.issue(&terms, now, Nonce::random()?)?;
+///
+/// // When OSS sends the callback, before any expensive check:
+/// let ticket = keys.check(&text, &target, CallbackBodyType::Json, now)?;
+/// // After the OSS signature is verified:
+/// ticket.permits("examplebucket", "user/7/photo.jpg", 4711, "image/jpeg")?;
+/// assert_eq!(ticket.claims::<(String, u32)>()?, ("user".into(), 7));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[doc(hidden)]
 pub mod internal {
-    //! ```
-    //! use std::time::{Duration, SystemTime};
-    //! use tower_aliyun_oss::protocol::{CallbackBodyType, CallbackTarget, SizeRange};
-    //! use tower_aliyun_oss::ticket::{TicketKey, TicketKeys};
-    //! use tower_aliyun_oss::ticket::{internal::{Scope, Terms}, store::Nonce};
-    //!
-    //! let keys = TicketKeys::new(1, TicketKey::generate()?);
-    //! let target: CallbackTarget = "/oss/callback".parse()?;
-    //! let now = SystemTime::now();
-    //!
-    //! // When the upload is granted:
-    //! let terms = Terms::new(
-    //!     "examplebucket".parse()?,
-    //!     Scope::Exact("user/7/photo.jpg".parse()?),
-    //!     SizeRange::new(1, 1024 * 1024)?,
-    //!     &target,
-    //!     now + Duration::from_secs(75 * 60),
-    //! )
-    //! .body_type(CallbackBodyType::Json)
-    //! .content_types(["image/jpeg".parse()?])
-    //! .claims(&("user", 7))?;
-    //! let text = keys.issue(&terms, now, Nonce::random()?)?;
-    //!
-    //! // When OSS sends the callback, before any expensive check:
-    //! let ticket = keys.check(&text, &target, CallbackBodyType::Json, now)?;
-    //! // After the OSS signature is verified:
-    //! ticket.permits("examplebucket", "user/7/photo.jpg", 4711, "image/jpeg")?;
-    //! assert_eq!(ticket.claims::<(String, u32)>()?, ("user".into(), 7));
-    //! # Ok::<(), Box<dyn std::error::Error>>(())
-    //! ```
-
     pub use super::{
         terms::{Scope, Terms, TermsError},
         token::CheckedTicket,
