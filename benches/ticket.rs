@@ -31,7 +31,11 @@ use tower_aliyun_oss::{
     Lookup, OssCallbackLayer,
     key::{KeyError, KeySource, KeyTable, KeyUrl, PublicKey},
     protocol::{CallbackBodyType, SizeRange, TICKET_FIELD},
-    ticket::{MemoryStore, Nonce, Scope, Terms, TicketKey, TicketKeys, Tickets},
+    ticket::{
+        MemoryStore, TicketKey, TicketKeys, Tickets,
+        internal::{Scope, Terms},
+        store::Nonce,
+    },
 };
 
 const OUTPUT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/ticket");

@@ -27,7 +27,6 @@ mod credentials;
 mod document;
 mod error;
 mod grant;
-mod json;
 mod object_name;
 mod post_policy;
 mod requested;
@@ -36,18 +35,18 @@ mod ticket_issuer;
 mod upload_token;
 
 pub use authorize::{Authorize, Refusal};
-pub use callback::{
-    CallbackDirective, CallbackDirectiveError, CallbackFieldError, CallbackFieldErrorKind,
-    CallbackTemplate,
-};
+pub use callback::{CallbackDirective, CallbackTemplate};
 pub use conditions::Condition;
 pub use credentials::{
-    Credentials, CredentialsError, CredentialsProvider, CredentialsProviderError, EnvironmentError,
+    Credentials, CredentialsError, CredentialsProvider, CredentialsProviderError,
     RefreshingCredentials,
 };
-pub use error::{FieldProblem, PolicyError};
+pub use error::{CallbackDirectiveError, FieldProblem, PolicyError};
 pub use grant::Grant;
-pub use object_name::{UploadKey, unique_key};
+// Named by no application: builders take it as `impl Into`, from an `ObjectKey` or `ObjectPrefix`.
+#[doc(hidden)]
+pub use object_name::UploadKey;
+pub use object_name::unique_key;
 pub use post_policy::{PostPolicy, PostPolicyBuilder};
 pub use requested::{RequestedFile, RequestedFiles};
 pub use service::{OssPolicyService, PolicyBody, PolicyFuture, PublicDemo, TokenFormat};

@@ -7,34 +7,30 @@
 //! without a database.
 //!
 //! ```
-//! use std::time::{Duration, SystemTime};
-//! use tower_aliyun_oss::protocol::{CallbackBodyType, CallbackTarget, SizeRange};
-//! use tower_aliyun_oss::ticket::{Nonce, Scope, Terms, TicketKey, TicketKeys};
+//! use tower_aliyun_oss::OssCallbackLayer;
+//! use tower_aliyun_oss::policy::{CallbackDirective, Credentials, Grant, OssPolicyService, Refusal};
+//! use tower_aliyun_oss::ticket::{TicketKey, TicketKeys, Tickets};
 //!
-//! let keys = TicketKeys::new(1, TicketKey::generate()?);
-//! let target: CallbackTarget = "/oss/callback".parse()?;
-//! let now = SystemTime::now();
+//! # async fn authorize(_: &http::request::Parts) -> Result<Grant, Refusal> { Err(Refusal::forbidden()) }
+//! // In production: TicketKey::from_env("OSS_TICKET_KEY").
+//! let tickets = Tickets::in_memory(TicketKeys::new(1, TicketKey::generate()?));
 //!
-//! // When the upload is granted:
-//! let terms = Terms::new(
+//! // Adds a ticket to every token:
+//! let tokens = OssPolicyService::new(
+//!     authorize,
+//!     Credentials::new("LTAI5tExample", "secret")?,
 //!     "examplebucket".parse()?,
-//!     Scope::Exact("user/7/photo.jpg".parse()?),
-//!     SizeRange::new(1, 1024 * 1024)?,
-//!     &target,
-//!     now + Duration::from_secs(75 * 60),
-//! )
-//! .body_type(CallbackBodyType::Json)
-//! .content_types(["image/jpeg".parse()?])
-//! .claims(&("user", 7))?;
-//! let text = keys.issue(&terms, now, Nonce::random()?)?;
-//!
-//! // When OSS sends the callback, before any expensive check:
-//! let ticket = keys.check(&text, &target, CallbackBodyType::Json, now)?;
-//! // After the OSS signature is verified:
-//! ticket.permits("examplebucket", "user/7/photo.jpg", 4711, "image/jpeg")?;
-//! assert_eq!(ticket.claims::<(String, u32)>()?, ("user".into(), 7));
+//!     "cn-hangzhou".parse()?,
+//!     CallbackDirective::new("https://app.example/oss/callback")?,
+//! )?
+//! .tickets(tickets.clone())?;
+//! // Rejects every callback without one:
+//! let layer = OssCallbackLayer::new().tickets(tickets);
+//! # let _ = (tokens, layer);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! [`OssUploads`](crate::OssUploads) configures both sides together.
 //!
 //! # Format
 //!
@@ -75,13 +71,13 @@
 //! | again, while the handler runs | the stored reply, or 503 at the deadline of the layer |
 //! | again, after the handler failed | by [`OnFailure`]: from the handler, or the stored reply |
 //! | with another text, for one object | 403 |
-//! | with another text, for a prefix | from the handler, within [`Scope::Prefix`]; then 403 |
+//! | with another text, for a prefix | from the handler, within its uses; then 403 |
 //! | while the store is unreachable | 503 |
 //!
 //! The layer reports success only after the store confirms the reply. If a handler ran but its
 //! reply could not be stored, the layer returns an error. With [`OnFailure::Retry`] the handler can
 //! then run again once its [lease](Tickets::lease) has expired. This is not *exactly once*: where
-//! that matters, record the [nonce](CheckedTicket::nonce) and the [text
+//! that matters, record the [nonce](crate::callback::VerifiedCallback::ticket_nonce) and the [text
 //! digest](crate::callback::VerifiedCallback::text_digest) in the transaction of the handler.
 //!
 //! OSS tries the URLs of a callback in order. URLs that differ in path or query produce different
@@ -113,9 +109,55 @@ mod tests;
 mod token;
 
 pub use config::{OnFailure, Tickets};
-pub use key::{Nonce, RandomError, TicketKey, TicketKeyError, TicketKeys};
+pub use key::{TicketKey, TicketKeyError, TicketKeys};
 pub use store::memory::MemoryStore;
 #[cfg(feature = "redis")]
 pub use store::redis::RedisStore;
-pub use terms::{MAX_LIFETIME, MAX_TICKET_LEN, Scope, Terms, TermsError};
-pub use token::{CheckedTicket, SKEW, TicketError};
+pub use terms::{MAX_LIFETIME, MAX_TICKET_LEN};
+pub use token::{SKEW, TicketError};
+
+/// What a ticket contains, and issuing and checking one by hand.
+///
+/// **Not part of the stable interface.** Applications grant uploads with a
+/// [`Grant`](crate::policy::Grant) and read the ticket of a callback from its
+/// [`VerifiedCallback`](crate::callback::VerifiedCallback). This module, [`TicketKeys::issue`] and
+/// [`TicketKeys::check`] are public for the tests, benches and fuzz targets of this package, and
+/// hidden so that no application comes to depend on them.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use tower_aliyun_oss::protocol::{CallbackBodyType, CallbackTarget, SizeRange};
+/// use tower_aliyun_oss::ticket::{TicketKey, TicketKeys};
+/// use tower_aliyun_oss::ticket::{internal::{Scope, Terms}, store::Nonce};
+///
+/// let keys = TicketKeys::new(1, TicketKey::generate()?);
+/// let target: CallbackTarget = "/oss/callback".parse()?;
+/// let now = SystemTime::now();
+///
+/// // When the upload is granted:
+/// let terms = Terms::new(
+///     "examplebucket".parse()?,
+///     Scope::Exact("user/7/photo.jpg".parse()?),
+///     SizeRange::new(1, 1024 * 1024)?,
+///     &target,
+///     now + Duration::from_secs(75 * 60),
+/// )
+/// .body_type(CallbackBodyType::Json)
+/// .content_types(["image/jpeg".parse()?])
+/// .claims(&("user", 7))?;
+/// let text = keys.issue(&terms, now, Nonce::random()?)?;
+///
+/// // When OSS sends the callback, before any expensive check:
+/// let ticket = keys.check(&text, &target, CallbackBodyType::Json, now)?;
+/// // After the OSS signature is verified:
+/// ticket.permits("examplebucket", "user/7/photo.jpg", 4711, "image/jpeg")?;
+/// assert_eq!(ticket.claims::<(String, u32)>()?, ("user".into(), 7));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(hidden)]
+pub mod internal {
+    pub use super::{
+        terms::{Scope, Terms, TermsError},
+        token::CheckedTicket,
+    };
+}

@@ -382,7 +382,7 @@ impl OssUploadsBuilder {
         )?
         .format(self.format)?;
         if let Some(endpoint) = self.endpoint {
-            tokens = tokens.endpoint(endpoint);
+            tokens = tokens.endpoint(endpoint)?;
         }
         if let Some(tickets) = &tickets {
             tokens = tokens.tickets(tickets.clone())?;

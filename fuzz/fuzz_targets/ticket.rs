@@ -9,7 +9,11 @@ use std::{
 use libfuzzer_sys::fuzz_target;
 use tower_aliyun_oss::{
     protocol::{CallbackBodyType, CallbackTarget, SizeRange},
-    ticket::{Nonce, Scope, Terms, TicketKey, TicketKeys},
+    ticket::{
+        TicketKey, TicketKeys,
+        internal::{Scope, Terms},
+        store::Nonce,
+    },
 };
 
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;

@@ -196,7 +196,7 @@ impl OssCallbackLayer {
     /// let keys = TicketKeys::new(1, TicketKey::generate()?);
     /// let tickets = Tickets::new(keys, MemoryStore::new()).on_failure(OnFailure::AtMostOnce);
     /// let layer = OssCallbackLayer::new().tickets(tickets);
-    /// # Ok::<(), tower_aliyun_oss::ticket::RandomError>(())
+    /// # Ok::<(), tower_aliyun_oss::ticket::TicketKeyError>(())
     /// ```
     pub fn tickets(self, tickets: Tickets) -> Self {
         self.with_config(|verifier| verifier.tickets(tickets))

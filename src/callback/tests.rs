@@ -30,8 +30,11 @@ use crate::{
     key::{PinnedKeys, PublicKey},
     protocol::{CallbackBodyType, SizeRange, TICKET_FIELD},
     ticket::{
-        MemoryStore, Nonce, Scope, Terms, TicketKey, TicketKeys, Tickets,
-        store::{Attempt, Begin, Lease, ReplayStore, StoreError, StoreErrorKind, StoredReply},
+        MemoryStore, TicketKey, TicketKeys, Tickets,
+        internal::{Scope, Terms},
+        store::{
+            Attempt, Begin, Lease, Nonce, ReplayStore, StoreError, StoreErrorKind, StoredReply,
+        },
     },
 };
 

@@ -13,7 +13,11 @@ use crate::{
         CallbackBodyType, CallbackTarget,
         header::{X_OSS_BUCKET, X_OSS_OWNER, X_OSS_REQUEST_ID, X_OSS_REQUESTER},
     },
-    ticket::{CheckedTicket, TicketError, store::TextDigest},
+    ticket::{
+        TicketError,
+        internal::CheckedTicket,
+        store::{Nonce, TextDigest},
+    },
 };
 
 /// A callback that OSS signed. The layer puts it into the extensions of the request.
@@ -158,10 +162,19 @@ impl VerifiedCallback {
         self.ticket().ok_or(TicketError::Absent)?.claims()
     }
 
-    /// Returns the ticket. It is authentic, has not expired, and grants what the body reports.
+    /// Returns the nonce of the ticket, which is unique to the token that was issued. The ticket is
+    /// authentic, has not expired, and grants what the body reports.
     ///
     /// `None` if the layer does not require tickets, or accepted this callback
     /// [without one](crate::ticket::Tickets::dangerous_accept_without_ticket_until).
+    #[must_use]
+    pub fn ticket_nonce(&self) -> Option<Nonce> {
+        self.ticket().map(CheckedTicket::nonce)
+    }
+
+    /// Returns the ticket, of which applications need the [claims](Self::claims) and the
+    /// [nonce](Self::ticket_nonce).
+    #[doc(hidden)]
     #[must_use]
     pub fn ticket(&self) -> Option<&CheckedTicket> {
         self.granted.as_deref().map(|granted| &granted.ticket)
@@ -209,7 +222,7 @@ impl fmt::Debug for VerifiedCallback {
             .field("body_type", &self.body_type)
             .field("body_len", &self.body.len())
             .field("key_url", &self.key_url)
-            .field("nonce", &self.ticket().map(CheckedTicket::nonce))
+            .field("nonce", &self.ticket_nonce())
             .finish_non_exhaustive()
     }
 }

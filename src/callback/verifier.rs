@@ -25,7 +25,7 @@ use crate::{
         CallbackBodyType, CallbackTarget,
         header::{X_OSS_PUB_KEY_URL, X_OSS_SIGNATURE_VERSION},
     },
-    ticket::{CheckedTicket, TicketError, Tickets, store::TextDigest},
+    ticket::{TicketError, Tickets, internal::CheckedTicket, store::TextDigest},
 };
 
 /// Verifies one callback. It performs no I/O, so it works in any server.

@@ -4,9 +4,7 @@
 //! |---|---|
 //! | `url` | callback URLs, validated by the rules of the callback layer |
 //! | `template` | [`CallbackTemplate`]: the body, built from typed variables |
-//! | `error` | [`CallbackDirectiveError`], [`CallbackFieldError`] |
 
-mod error;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -18,10 +16,12 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue};
 use serde::Serialize;
 
-use super::json;
+use super::{
+    document::to_json,
+    error::{CallbackDirectiveError, FieldProblem},
+};
 use crate::protocol::{CallbackBodyType, CallbackTarget, SystemVariable, TICKET_FIELD};
 
-pub use error::{CallbackDirectiveError, CallbackFieldError, CallbackFieldErrorKind};
 pub use template::CallbackTemplate;
 
 use self::{template::CustomVariable, url::CallbackUrls};
@@ -282,7 +282,7 @@ impl CallbackDirective {
     }
 
     fn encode_template(&self, template: &str) -> Result<String, CallbackDirectiveError> {
-        let encoded = STANDARD.encode(json::to_vec(&Parameters {
+        let encoded = STANDARD.encode(to_json(&Parameters {
             callback_url: self.urls.as_str(),
             callback_host: self.host.as_deref(),
             callback_body: template,
@@ -325,7 +325,7 @@ impl CallbackDirective {
         if variables.is_empty() {
             return None;
         }
-        Some(STANDARD.encode(json::to_vec(&variables)))
+        Some(STANDARD.encode(to_json(&variables)))
     }
 
     /// Returns `x-oss-callback`, and `x-oss-callback-var` if there are custom variables. The values
@@ -399,7 +399,7 @@ fn check_variables<'a>(
     if variables.is_empty() {
         return Ok(());
     }
-    let length = json::to_vec(&variables).len().div_ceil(3) * 4;
+    let length = to_json(&variables).len().div_ceil(3) * 4;
     if length > MAX_ENCODED_LEN {
         return Err(CallbackDirectiveError::VariablesTooLong(length));
     }
@@ -407,5 +407,5 @@ fn check_variables<'a>(
 }
 
 fn duplicate(name: &str) -> CallbackDirectiveError {
-    CallbackFieldError::new(CallbackFieldErrorKind::Duplicate, name).into()
+    CallbackDirectiveError::field(name, FieldProblem::Repeated)
 }

@@ -6,6 +6,5 @@ mod provider;
 mod refreshing;
 
 pub use access_key::{Credentials, CredentialsError};
-pub use environment::EnvironmentError;
 pub use provider::{CredentialsProvider, CredentialsProviderError};
 pub use refreshing::RefreshingCredentials;

@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
-use super::{error::PolicyError, json};
+use super::error::PolicyError;
 use crate::protocol::SizeRange;
 
 /// One condition of the document: on a form field, or on the size of the file.
@@ -71,7 +71,22 @@ pub(super) fn encode(expiration: Timestamp, conditions: &[Clause<'_>]) -> String
         expiration: format!("{expiration:.3}"),
         conditions,
     };
-    STANDARD.encode(json::to_vec(&document))
+    STANDARD.encode(to_json(&document))
+}
+
+/// Serialises a value that consists of strings, numbers, and maps with string keys.
+///
+/// # Panics
+///
+/// If the value has no JSON form, which for the types above cannot happen: `serde_json` fails only
+/// on map keys that are not strings, on errors of a `Serialize` implementation, and on errors of
+/// the writer. An empty result instead of the panic would be signed, or sent as a token.
+pub(super) fn to_json(value: &impl Serialize) -> Vec<u8> {
+    #[expect(
+        clippy::expect_used,
+        reason = "every caller serialises strings and numbers into memory"
+    )]
+    serde_json::to_vec(value).expect("strings and numbers always serialise")
 }
 
 /// The fields of a form together with the conditions on them.

@@ -1,9 +1,14 @@
-//! Errors of policies.
+//! Errors of policies and of their callbacks.
 
 use thiserror::Error;
 
-use super::callback::CallbackDirectiveError;
-use crate::{protocol::ObjectNameError, ticket::TermsError};
+use crate::{
+    protocol::{ObjectNameError, TargetError},
+    ticket::{MAX_TICKET_LEN, internal::TermsError},
+};
+
+/// Number of characters of a field name that an error of a callback repeats at most.
+const MAX_SHOWN_FIELD: usize = 64;
 
 /// The error returned when a policy cannot be issued.
 ///
@@ -47,9 +52,27 @@ pub enum PolicyError {
     /// The claims have no JSON form, or the service issues no tickets that could carry them.
     #[error("claims must serialise to JSON, and the service must issue tickets to carry them")]
     Claims,
-    /// The ticket cannot be issued; contains the reason.
-    #[error("the ticket cannot be issued")]
-    Ticket(#[source] TermsError),
+    /// The claims exceed 1 KiB of JSON; contains their length in bytes.
+    #[error("the claims are {0} bytes of JSON, and at most 1024 fit; store an id instead")]
+    ClaimsTooLong(usize),
+    /// The grant has more content types than the 64 that a ticket can contain.
+    #[error("a ticket grants at most 64 content types; grant fewer, or any")]
+    TooManyContentTypes,
+    /// The ticket would be valid for more than eight days, or already have expired.
+    #[error(
+        "a ticket is valid for at most eight days; shorten the lifetime of the policy or the \
+        upload time"
+    )]
+    TicketLifetime,
+    /// The ticket would exceed [`MAX_TICKET_LEN`]; contains its length in characters.
+    #[error(
+        "the ticket would have {0} characters, and at most {MAX_TICKET_LEN} leave room for the \
+        rest of a callback; shorten the key, the content types or the claims"
+    )]
+    TicketTooLong(usize),
+    /// The host of a [`public_demo`](super::OssPolicyService::public_demo) is part of its URL.
+    #[error("the URL of a demo already contains the endpoint; change the URL instead")]
+    Endpoint,
     /// Signature version 4 needs the region, and it is not set.
     #[error("signature version 4 needs the region; set it, for example to cn-hangzhou")]
     Region,
@@ -65,26 +88,140 @@ impl PolicyError {
     }
 }
 
-/// What is wrong with a form field, or with a condition on it.
-#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+impl From<TermsError> for PolicyError {
+    fn from(error: TermsError) -> Self {
+        match error {
+            TermsError::ClaimsNotJson => Self::Claims,
+            TermsError::ClaimsTooLong(length) => Self::ClaimsTooLong(length),
+            TermsError::Expired | TermsError::TooFar => Self::TicketLifetime,
+            TermsError::TooManyContentTypes => Self::TooManyContentTypes,
+            // A directive has at most as many URLs as a ticket has targets.
+            TermsError::TooManyTargets => Self::Callback(CallbackDirectiveError::TooManyUrls),
+            TermsError::TooLong(length) => Self::TicketTooLong(length),
+        }
+    }
+}
+
+/// The error returned when OSS could not make a callback, or the callback layer would reject it.
+///
+/// Where OSS itself would reject the upload, the message contains the EC code of its response.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum CallbackDirectiveError {
+    /// There is no URL (EC 0007-00000004).
+    #[error("callbackUrl is empty; set one to five URLs (EC 0007-00000004)")]
+    NoUrl,
+    /// There are more than five URLs (EC 0007-00000005).
+    #[error("callbackUrl contains more than five URLs, the limit of OSS (EC 0007-00000005)")]
+    TooManyUrls,
+    /// The scheme is neither `http` nor `https` (EC 0007-00000004).
+    #[error("callbackUrl must start with http:// or https:// (EC 0007-00000004)")]
+    Scheme,
+    /// There is no host, a user name, an IPv6 address, or a port outside 1 to 65535
+    /// (EC 0007-00000004).
+    #[error(
+        "callbackUrl needs a domain name or an IPv4 address, without user name, and a port from 1 \
+        to 65535 if any (EC 0007-00000004)"
+    )]
+    Host,
+    /// The URL contains a semicolon, which separates several URLs.
+    #[error(
+        "callbackUrl contains a semicolon, which separates several URLs for OSS; pass each URL \
+        separately"
+    )]
+    Several,
+    /// The URL contains a character that must be percent-encoded (EC 0007-00000004).
+    #[error(
+        "callbackUrl is not percent-encoded; write white space, non-ASCII characters and any of \
+        \"<>[\\]^`{{|}} as %XX (EC 0007-00000004)"
+    )]
+    NotEncoded,
+    /// The path is not in its canonical spelling, so the callback layer would reject the callback.
+    #[error("the path of callbackUrl is not canonical, so the callback would be rejected")]
+    Target(#[source] TargetError),
+    /// `callbackHost` is neither a domain name nor an IPv4 address (EC 0007-00000009).
+    #[error(
+        "callbackHost must be a domain name or an IPv4 address, without port (EC 0007-00000009)"
+    )]
+    CallbackHost,
+    /// The body has no fields (EC 0007-00000011).
+    #[error("callbackBody is empty; add at least one field (EC 0007-00000011)")]
+    EmptyBody,
+    /// A field of the body, or a custom variable, is not valid.
+    #[error("the field \"{field}\" of callbackBody {problem}")]
+    Field {
+        /// The name of the field, escaped and cut to 64 characters.
+        field: Box<str>,
+        /// What is wrong with it.
+        problem: FieldProblem,
+    },
+    /// The custom variables exceed 5 KiB of Base64 (EC 0007-00000101); contains their length in
+    /// bytes.
+    #[error(
+        "the custom variables are {0} bytes of Base64, and OSS accepts at most 5120 \
+        (EC 0007-00000101)"
+    )]
+    VariablesTooLong(usize),
+    /// The callback parameters exceed 5 KiB of Base64 (EC 0007-00000001); contains their length in
+    /// bytes.
+    #[error(
+        "the callback parameters are {0} bytes of Base64, and OSS accepts at most 5120 \
+        (EC 0007-00000001)"
+    )]
+    TooLong(usize),
+}
+
+impl CallbackDirectiveError {
+    pub(super) fn field(field: &str, problem: FieldProblem) -> Self {
+        // The name may come from a user, and errors are logged.
+        let mut shown: String = field
+            .chars()
+            .take(MAX_SHOWN_FIELD)
+            .flat_map(char::escape_debug)
+            .collect();
+        if field.chars().nth(MAX_SHOWN_FIELD).is_some() {
+            shown.push('…');
+        }
+        let field = shown.into();
+        Self::Field { field, problem }
+    }
+}
+
+/// What is wrong with a form field or a condition on it, with a field of the callback body, or with
+/// a custom variable.
+#[derive(Clone, Copy, Debug, Eq, Error, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum FieldProblem {
-    /// The name is empty, longer than 128 bytes, or contains characters other than letters, digits,
-    /// `-`, `_` and `.`.
+    /// The name of a form field is empty, longer than 128 bytes, or contains characters other than
+    /// letters, digits, `-`, `_` and `.`.
     #[error(
         "needs a name of 1 to 128 letters, digits, hyphens, underscores and dots \
         (EC 0006-00000110 if it is too long)"
     )]
     Name,
-    /// The field has its own setter; contains what to use instead.
+    /// The name of a field of the callback body is empty, longer than 64 bytes, or contains
+    /// characters other than ASCII letters, digits, `-`, `_`, `.` and `:`.
+    #[error("needs a name of 1 to 64 ASCII letters, digits, -, _, . or :")]
+    BodyName,
+    /// The name of a custom variable does not start with `x:`; or a name starts with `x:`, but what
+    /// follows is empty or contains characters other than lower-case letters, digits, `-`, `_` and
+    /// `.`.
+    #[error(
+        "needs a name of x: and lower-case letters, digits, -, _ or ., at most 64 bytes in all, as \
+        custom variables have"
+    )]
+    CustomName,
+    /// The form field has its own setter; contains what to use instead. Or
+    /// [`UploadEvent`](crate::callback::UploadEvent) reads something else under the name of the
+    /// callback field: OSS uses it for another variable, or it starts with `x:` although the value
+    /// is a variable of OSS.
     #[error("cannot be added by name: {0}")]
     Reserved(&'static str),
-    /// The field is set or conditioned twice. Names are compared case-insensitively.
-    #[error(
-        "is set twice; different conditions on one field can never both hold (EC 0006-00000227)"
-    )]
+    /// The field is set or conditioned twice. Names of form fields are compared case-insensitively.
+    #[error("is set twice; different values of one field can never both hold (EC 0006-00000227)")]
     Repeated,
-    /// The value contains a control character, such as a line feed.
+    /// The value contains a control character, such as a line feed. A
+    /// [constant](super::CallbackTemplate::constant) of the callback body may.
     #[error(
         "contains a control character, which browsers send differently from what was signed \
         (EC 0006-00000227)"
@@ -96,6 +233,11 @@ pub enum FieldProblem {
         (EC 0006-00000227)"
     )]
     Dollar,
+    /// The value in a callback contains `${`, which starts a variable in OSS.
+    #[error(
+        "contains \"${{\", which starts a variable in OSS (EC 0007-00000105); encode it yourself"
+    )]
+    Placeholder,
     /// The value exceeds 2 MiB.
     #[error("exceeds the 2 MiB that OSS accepts for one value (EC 0006-00000112)")]
     TooLong,
@@ -119,4 +261,51 @@ pub enum FieldProblem {
         "is not sent by clients of this token format, so every upload would fail (EC 0006-00000227)"
     )]
     NotInFormat,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_repeated_of_a_name_is_escaped_and_cut() {
+        let field = |name: &str| match CallbackDirectiveError::field(name, FieldProblem::Name) {
+            CallbackDirectiveError::Field { field, .. } => field,
+            other => panic!("{other}"),
+        };
+        assert_eq!(&*field("a\"\n\u{202e}"), "a\\\"\\n\\u{202e}");
+        assert_eq!(*field(&"é".repeat(65)), format!("{}…", "é".repeat(64)));
+        assert_eq!(*field(&"é".repeat(64)), "é".repeat(64));
+    }
+
+    #[test]
+    fn texts_name_the_field_and_the_code() {
+        use CallbackDirectiveError as E;
+        for (error, part, code) in [
+            (E::NoUrl, "callbackUrl", "0007-00000004"),
+            (E::TooManyUrls, "callbackUrl", "0007-00000005"),
+            (E::Scheme, "callbackUrl", "0007-00000004"),
+            (E::Host, "callbackUrl", "0007-00000004"),
+            (E::Several, "callbackUrl", ""),
+            (E::NotEncoded, "callbackUrl", "0007-00000004"),
+            (E::CallbackHost, "callbackHost", "0007-00000009"),
+            (E::EmptyBody, "callbackBody", "0007-00000011"),
+            (E::VariablesTooLong(6000), "6000", "0007-00000101"),
+            (E::TooLong(6000), "6000", "0007-00000001"),
+        ] {
+            let text = error.to_string();
+            assert!(text.contains(part) && text.contains(code), "{text}");
+            assert!(!text.ends_with('.') && error.source().is_none());
+        }
+        let error = E::field("note", FieldProblem::Placeholder);
+        assert!(
+            error
+                .to_string()
+                .starts_with("the field \"note\" of callbackBody contains \"${\"")
+        );
+        assert!(error.to_string().contains("EC 0007-00000105"));
+        assert!(error.source().is_none());
+    }
 }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     protocol::{ContentType, ObjectAcl, ObjectKey, ObjectPrefix, SizeRange},
-    ticket::Scope,
+    ticket::internal::Scope,
 };
 
 /// What a client may upload, as an [`Authorize`](super::Authorize) returns it.

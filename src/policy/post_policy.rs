@@ -19,7 +19,7 @@ use super::{
 use crate::{
     protocol::{Bucket, ContentType, Endpoint, ObjectAcl, Region, SizeRange, UploadUrl},
     sign::{
-        SignatureVersion, v1,
+        SignatureVersion, sign_v1,
         v4::{self, DayKeys},
     },
 };
@@ -73,6 +73,14 @@ pub struct PostPolicy(PostPolicyBuilder);
 impl PostPolicy {
     /// Creates a builder from the settings that have no default: where the object is stored, its
     /// permitted name and size, and the callback.
+    ///
+    /// The name is an [`ObjectKey`], or an [`ObjectPrefix`] under which the uploader chooses any
+    /// name, including `../`. The form then carries `prefix/${filename}`. Prefer a key that the
+    /// server creates for every upload, as [`unique_key`](super::unique_key) does: the holder of a
+    /// token for a prefix can write to every key there.
+    ///
+    /// [`ObjectKey`]: crate::protocol::ObjectKey
+    /// [`ObjectPrefix`]: crate::protocol::ObjectPrefix
     ///
     /// The policy is signed for `region`. The host that receives the form is a
     /// [separate setting](PostPolicyBuilder::endpoint).
@@ -157,7 +165,8 @@ pub struct PostPolicyBuilder {
 }
 
 impl PostPolicyBuilder {
-    /// Replaces the key or prefix.
+    /// Replaces the key or prefix, an [`ObjectKey`](crate::protocol::ObjectKey) or an
+    /// [`ObjectPrefix`](crate::protocol::ObjectPrefix).
     pub fn key(mut self, key: impl Into<UploadKey>) -> Self {
         self.key = key.into();
         self
@@ -177,7 +186,12 @@ impl PostPolicyBuilder {
 
     /// Sets the host that receives the form; defaults to the public endpoint of the region.
     pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
-        self.config_mut().destination.set_endpoint(endpoint);
+        let changed = self.config_mut().destination.set_endpoint(endpoint);
+        #[expect(
+            clippy::expect_used,
+            reason = "only a demo has a URL instead of a bucket"
+        )]
+        changed.expect("a builder has a bucket and an endpoint");
         self
     }
 
@@ -376,12 +390,12 @@ impl Destination {
         }
     }
 
-    pub(super) fn set_endpoint(&mut self, new: Endpoint) {
+    pub(super) fn set_endpoint(&mut self, new: Endpoint) -> Result<(), PolicyError> {
         match self {
             Self::Bucket { endpoint, .. } => *endpoint = new,
-            // The URL already contains the host.
-            Self::Url { .. } => {}
+            Self::Url { .. } => return Err(PolicyError::Endpoint),
         }
+        Ok(())
     }
 
     pub(super) fn bucket_name(&self) -> Option<&Bucket> {
@@ -478,7 +492,7 @@ impl<'a> UnsignedPolicy<'a> {
                 form.into_signed(&[("policy", &text), ("x-oss-signature", &signature)])
             }
             None => {
-                let signature = v1::sign(credentials.secret(), &text);
+                let signature = sign_v1(credentials.secret(), &text);
                 let id = credentials.access_key_id();
                 form.into_signed(&[
                     ("OSSAccessKeyId", id),

@@ -97,9 +97,8 @@ pub struct OssPolicyService<A> {
 
 /// # Settings
 ///
-/// The order of the setters has no effect, with two exceptions. A setter that returns a `Result`
-/// checks the settings at that point, so set what it needs before, such as a region or a bucket.
-/// [`with_bucket`](Self::with_bucket) replaces the endpoint together with the bucket.
+/// The order of the setters has no effect on the tokens. A setter that returns a `Result` checks the
+/// settings at that point, and fails if it needs a region or bucket that is set only afterwards.
 impl<A: Authorize> OssPolicyService<A> {
     /// Creates a service that issues tokens for this bucket. They are signed for `region` with the
     /// credentials of the provider, and every upload has this callback.
@@ -126,12 +125,15 @@ impl<A: Authorize> OssPolicyService<A> {
         }
     }
 
-    /// Sets the host that receives forms; defaults to the public endpoint of the region. A
-    /// [`public_demo`](OssPolicyService::public_demo) has a complete URL, which this does not
-    /// change.
-    #[must_use]
-    pub fn endpoint(self, endpoint: Endpoint) -> Self {
-        self.with(|issuer| issuer.config.destination.set_endpoint(endpoint))
+    /// Sets the host that receives forms; defaults to the public endpoint of the region.
+    ///
+    /// # Errors
+    ///
+    /// Fails for a [`public_demo`](OssPolicyService::public_demo), whose URL contains the host.
+    pub fn endpoint(mut self, endpoint: Endpoint) -> Result<Self, PolicyError> {
+        let issuer = Arc::make_mut(&mut self.issuer);
+        issuer.config.destination.set_endpoint(endpoint)?;
+        Ok(self)
     }
 
     /// Sets the format of tokens; defaults to [`TokenFormat::Fields`].
@@ -200,9 +202,9 @@ impl<A: Authorize> OssPolicyService<A> {
     }
 
     /// Replaces the bucket, its region and its endpoint, which becomes the public endpoint of the
-    /// region.
-    #[must_use]
-    pub fn with_bucket(self, bucket: Bucket, region: Region) -> Self {
+    /// region. For [`OssUploads`](crate::OssUploads), which has no setter for the endpoint that
+    /// could come before or after.
+    pub(crate) fn with_bucket(self, bucket: Bucket, region: Region) -> Self {
         self.with(|issuer| {
             issuer.config.destination = Destination::bucket(bucket, &region);
             issuer.config.region = Some(region);

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     protocol::{Bucket, SizeRange, SystemVariable},
-    ticket::{Nonce, Terms, TicketKeys},
+    ticket::{TicketKeys, internal::Terms, store::Nonce},
 };
 
 /// Default time from the end of a policy to the callback: an upload may start just before the
@@ -94,12 +94,10 @@ impl TicketIssuer<'_> {
             terms = terms.content_types(types.list());
         }
         if let Some(claims) = request.claims {
-            terms = terms.claims(claims).map_err(PolicyError::Ticket)?;
+            terms = terms.claims(claims)?;
         }
         // A nonce per ticket, so that the store can count the uses of each.
         let nonce = Nonce::random().map_err(|_| PolicyError::Random)?;
-        self.keys
-            .issue(&terms, at, nonce)
-            .map_err(PolicyError::Ticket)
+        Ok(self.keys.issue(&terms, at, nonce)?)
     }
 }

@@ -9,7 +9,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::secret::{Secret, SecretIdentity};
+use super::{Secret, SecretIdentity};
 use crate::protocol::Region;
 
 /// The value of `x-oss-signature-version`.

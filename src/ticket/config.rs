@@ -28,7 +28,7 @@ type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 /// let keys = TicketKeys::new(1, TicketKey::generate()?);
 /// let tickets = Tickets::in_memory(keys);
 /// let layer = OssCallbackLayer::new().tickets(tickets.clone());
-/// # Ok::<(), tower_aliyun_oss::ticket::RandomError>(())
+/// # Ok::<(), tower_aliyun_oss::ticket::TicketKeyError>(())
 /// ```
 #[derive(Clone)]
 pub struct Tickets(Arc<Settings>);
@@ -125,7 +125,7 @@ impl Tickets {
         self.with(|settings| settings.without_store = true)
     }
 
-    /// Returns the keys, which also [issue](TicketKeys::issue) tickets.
+    /// Returns the keys, which issue and verify tickets.
     #[must_use]
     pub fn keys(&self) -> &TicketKeys {
         &self.0.keys
@@ -145,7 +145,12 @@ impl Tickets {
 
     /// Creates the first attempt to redeem `ticket` for a text, with the configured lease.
     #[must_use]
-    pub fn attempt(&self, ticket: &CheckedTicket, digest: TextDigest, now: SystemTime) -> Attempt {
+    pub(crate) fn attempt(
+        &self,
+        ticket: &CheckedTicket,
+        digest: TextDigest,
+        now: SystemTime,
+    ) -> Attempt {
         let lease = match self.0.on_failure {
             OnFailure::Retry => self.0.lease,
             // Exceeds the life of every ticket: the record expires before the lease does, so a

@@ -83,7 +83,7 @@ impl TicketKey {
     /// # Errors
     ///
     /// Fails if the operating system provides no random numbers.
-    pub fn generate() -> Result<Self, RandomError> {
+    pub fn generate() -> Result<Self, TicketKeyError> {
         let mut bytes = Zeroizing::new(vec![0; Self::MIN_LEN]);
         fill_random(&mut bytes)?;
         Ok(Self(Arc::new(bytes)))
@@ -213,6 +213,9 @@ pub enum TicketKeyError {
     /// There would be more than 16 keys.
     #[error("at most 16 ticket keys are supported; remove those whose tickets have all expired")]
     TooMany,
+    /// The operating system provided no random numbers, for a key or for a [`Nonce`].
+    #[error("the operating system provided no random numbers, which every ticket needs")]
+    Random,
 }
 
 /// 128 random bits that identify a ticket in a [`ReplayStore`](super::store::ReplayStore).
@@ -220,12 +223,12 @@ pub enum TicketKeyError {
 /// A nonce is not secret but must be unique: a store treats two tickets with the same nonce as one.
 ///
 /// ```
-/// use tower_aliyun_oss::ticket::Nonce;
+/// use tower_aliyun_oss::ticket::store::Nonce;
 ///
 /// let nonce = Nonce::random()?;
 /// assert_ne!(nonce, Nonce::random()?);
 /// assert_eq!(Nonce::from_bytes(*nonce.as_bytes()), nonce);
-/// # Ok::<(), tower_aliyun_oss::ticket::RandomError>(())
+/// # Ok::<(), tower_aliyun_oss::ticket::TicketKeyError>(())
 /// ```
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct Nonce([u8; 16]);
@@ -236,7 +239,7 @@ impl Nonce {
     /// # Errors
     ///
     /// Fails if the operating system provides no random numbers.
-    pub fn random() -> Result<Self, RandomError> {
+    pub fn random() -> Result<Self, TicketKeyError> {
         let mut bytes = [0; 16];
         fill_random(&mut bytes)?;
         Ok(Self(bytes))
@@ -261,12 +264,6 @@ impl fmt::Debug for Nonce {
     }
 }
 
-pub(super) fn fill_random(bytes: &mut [u8]) -> Result<(), RandomError> {
-    getrandom::fill(bytes).map_err(|_| RandomError)
+pub(super) fn fill_random(bytes: &mut [u8]) -> Result<(), TicketKeyError> {
+    getrandom::fill(bytes).map_err(|_| TicketKeyError::Random)
 }
-
-/// The operating system provided no random numbers.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the operating system provided no random numbers, which every ticket needs")]
-#[non_exhaustive]
-pub struct RandomError;

@@ -25,8 +25,9 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
-use super::key::Nonce;
 use crate::Lookup;
+
+pub use super::key::Nonce;
 
 /// Records which tickets were redeemed, and the replies.
 ///
@@ -121,7 +122,7 @@ impl Attempt {
     pub const DEFAULT_LEASE: Duration = Duration::from_secs(10);
 
     /// Creates the first attempt to redeem the ticket `nonce` for a text. The store keeps the
-    /// record until `until`; see [`CheckedTicket::until`](super::CheckedTicket::until).
+    /// record until `until`; the expiry of the ticket plus [`SKEW`](super::SKEW).
     #[must_use]
     pub const fn new(
         nonce: Nonce,

@@ -10,7 +10,8 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use proptest::prelude::*;
 
 use super::{
-    store::{Attempt, StoredReply, StoredReplyError, TextDigest, UseLimit},
+    internal::{CheckedTicket, Scope, Terms, TermsError},
+    store::{Attempt, Nonce, StoredReply, StoredReplyError, TextDigest, UseLimit},
     token, *,
 };
 use crate::protocol::{CallbackBodyType, CallbackTarget, ObjectPrefix, SizeRange};
@@ -512,7 +513,11 @@ fn a_ticket_is_for_as_many_targets_as_a_callback_has() {
 
 #[test]
 fn without_random_numbers_there_is_no_ticket() {
-    assert!(RandomError.to_string().contains("no random numbers"));
+    assert!(
+        TicketKeyError::Random
+            .to_string()
+            .contains("no random numbers")
+    );
 }
 
 #[test]

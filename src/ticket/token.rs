@@ -38,6 +38,7 @@ impl TicketKeys {
     ///
     /// Fails if the terms expire at or before `now`, if they expire later than [`MAX_LIFETIME`]
     /// from now, or if they exceed the limits of [`Terms`] or [`MAX_TICKET_LEN`].
+    #[doc(hidden)]
     pub fn issue(
         &self,
         terms: &Terms,
@@ -69,6 +70,7 @@ impl TicketKeys {
     /// # Errors
     ///
     /// Fails with the first check that does not hold.
+    #[doc(hidden)]
     pub fn check(
         &self,
         text: &str,

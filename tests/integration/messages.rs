@@ -19,10 +19,10 @@ use tower_aliyun_oss::{
         ObjectNameError, RegionError, SizeRangeError, SystemVariable, TargetError, UploadUrlError,
     },
     ticket::{
-        MemoryStore, Nonce, TermsError, TicketError, TicketKey, TicketKeyError, TicketKeys,
-        Tickets,
+        MemoryStore, TicketError, TicketKey, TicketKeyError, TicketKeys, Tickets,
+        internal::TermsError,
         store::{
-            Attempt, Begin, ReplayStore as _, StoreError, StoreErrorKind, StoredReply,
+            Attempt, Begin, Nonce, ReplayStore as _, StoreError, StoreErrorKind, StoredReply,
             StoredReplyError, TextDigest, UseLimit,
         },
     },
@@ -166,6 +166,7 @@ fn errors_of_tickets() {
         (Key::Uniform, "one byte repeated"),
         (Key::DuplicateId(7), "id 7"),
         (Key::TooMany, "at most 16"),
+        (Key::Random, "no random numbers"),
     ]);
     say([
         (Terms::ClaimsNotJson, "JSON"),

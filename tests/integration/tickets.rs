@@ -25,8 +25,9 @@ use tower_aliyun_oss::{
     protocol::{CallbackBodyType, TICKET_FIELD},
     testing::CallbackSigner,
     ticket::{
-        MemoryStore, Nonce, Scope, TicketError, TicketKeys, Tickets,
-        store::{Attempt, Begin, Lease, ReplayStore, StoreError, StoredReply},
+        MemoryStore, TicketError, TicketKeys, Tickets,
+        internal::Scope,
+        store::{Attempt, Begin, Lease, Nonce, ReplayStore, StoreError, StoredReply},
     },
 };
 

@@ -13,9 +13,9 @@ use crate::server::{DURABLE, FORGETFUL, Redis};
 use http::{HeaderValue, StatusCode};
 use tokio::{task::JoinSet, time::sleep};
 use tower_aliyun_oss::ticket::{
-    Nonce, RedisStore,
+    RedisStore,
     store::{
-        Attempt, Begin, Lease, ReplayStore as _, StoreError, StoreErrorKind, StoredReply,
+        Attempt, Begin, Lease, Nonce, ReplayStore as _, StoreError, StoreErrorKind, StoredReply,
         TextDigest, UseLimit,
     },
 };

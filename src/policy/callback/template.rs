@@ -5,9 +5,11 @@ use std::fmt;
 use percent_encoding::utf8_percent_encode;
 use serde_json::Value;
 
-use super::error::{CallbackFieldError, CallbackFieldErrorKind as Kind};
-use crate::protocol::{
-    CUSTOM_PREFIX, CallbackBodyType, SystemVariable, TICKET_FIELD, percent::UNRESERVED,
+use crate::{
+    policy::error::{CallbackDirectiveError, FieldProblem},
+    protocol::{
+        CUSTOM_PREFIX, CallbackBodyType, SystemVariable, TICKET_FIELD, percent::UNRESERVED,
+    },
 };
 
 /// Maximum length of a field name in bytes, including the `x:` of a custom variable.
@@ -15,6 +17,10 @@ const MAX_NAME_LEN: usize = 64;
 
 /// Start of a variable in a template.
 const PLACEHOLDER: &str = "${";
+
+/// A name under which a reader expects something else.
+const FOR_ANOTHER: FieldProblem =
+    FieldProblem::Reserved("it would be read as another variable; choose another name");
 
 /// Field names of Alibaba's sample application servers.
 const SAMPLE: [(&str, SystemVariable); 5] = [
@@ -42,7 +48,7 @@ const SAMPLE: [(&str, SystemVariable); 5] = [
 ///     body.template(),
 ///     r#"{"object":${object},"size":${size},"x:uid":${x:uid},"note":"50% \"off\" & free"}"#
 /// );
-/// # Ok::<(), tower_aliyun_oss::policy::CallbackFieldError>(())
+/// # Ok::<(), tower_aliyun_oss::policy::CallbackDirectiveError>(())
 /// ```
 ///
 /// # Names
@@ -126,7 +132,7 @@ impl CallbackTemplate {
         mut self,
         name: &str,
         variable: SystemVariable,
-    ) -> Result<Self, CallbackFieldError> {
+    ) -> Result<Self, CallbackDirectiveError> {
         self.check_free(name, Some(variable))?;
         self.push(name, &placeholder(variable.name()));
         Ok(self)
@@ -144,7 +150,7 @@ impl CallbackTemplate {
     /// Fails if the name is not `x:` followed by lower-case letters, digits, `-`, `_` or `.`, or is
     /// already used; if the value contains `${` or a control character (browsers change line
     /// breaks).
-    pub fn custom(mut self, name: &str, value: &str) -> Result<Self, CallbackFieldError> {
+    pub fn custom(mut self, name: &str, value: &str) -> Result<Self, CallbackDirectiveError> {
         let variable = CustomVariable::new(name, value)?;
         self.check_free(name, None)?;
         self.push(name, &placeholder(name));
@@ -163,7 +169,7 @@ impl CallbackTemplate {
     /// Fails if the [name](Self#names) is not valid, is already used, or belongs to a variable of
     /// OSS; if the value contains `${`. Any other value is read back unchanged, including a single
     /// `$`.
-    pub fn constant(mut self, name: &str, value: &str) -> Result<Self, CallbackFieldError> {
+    pub fn constant(mut self, name: &str, value: &str) -> Result<Self, CallbackDirectiveError> {
         self.check_free(name, None)?;
         check_text(name, value)?;
         let written = constant(self.body_type, value);
@@ -203,7 +209,7 @@ impl CallbackTemplate {
         &self,
         variables: &[(Box<str>, Box<str>)],
         ticket: Option<&str>,
-    ) -> Result<String, CallbackFieldError> {
+    ) -> Result<String, CallbackDirectiveError> {
         // A variable is written twice, with seven bytes around it; a ticket is not escaped.
         let names: usize = variables.iter().map(|(name, _)| 2 * name.len() + 10).sum();
         let ticket_len = ticket.map_or(0, |ticket| TICKET_FIELD.len() + ticket.len() + 10);
@@ -213,7 +219,7 @@ impl CallbackTemplate {
             check_custom(name, value)?;
             self.check_free(name, None)?;
             if variables.iter().take(at).any(|(other, _)| other == name) {
-                return Err(CallbackFieldError::new(Kind::Duplicate, name));
+                return Err(CallbackDirectiveError::field(name, FieldProblem::Repeated));
             }
             write_field(&mut template, self.body_type, name, &placeholder(name));
         }
@@ -239,16 +245,16 @@ impl CallbackTemplate {
         &self,
         name: &str,
         variable: Option<SystemVariable>,
-    ) -> Result<(), CallbackFieldError> {
+    ) -> Result<(), CallbackDirectiveError> {
         check_name(name)?;
         // A reader trusts a name of OSS: a constant `object` would look like the uploaded object.
         let owner = SystemVariable::from_name(name);
         let taken = owner.is_some() && owner != variable;
         if taken || (variable.is_some() && name.starts_with(CUSTOM_PREFIX)) {
-            return Err(CallbackFieldError::new(Kind::Reserved, name));
+            return Err(CallbackDirectiveError::field(name, FOR_ANOTHER));
         }
         if self.has(name) {
-            return Err(CallbackFieldError::new(Kind::Duplicate, name));
+            return Err(CallbackDirectiveError::field(name, FieldProblem::Repeated));
         }
         Ok(())
     }
@@ -278,7 +284,7 @@ pub(super) struct CustomVariable {
 }
 
 impl CustomVariable {
-    pub(super) fn new(name: &str, value: &str) -> Result<Self, CallbackFieldError> {
+    pub(super) fn new(name: &str, value: &str) -> Result<Self, CallbackDirectiveError> {
         check_custom(name, value)?;
         Ok(Self {
             name: name.into(),
@@ -323,21 +329,21 @@ fn constant(body_type: CallbackBodyType, value: &str) -> String {
 ///
 /// OSS copies a name into the body unchanged, so it contains nothing that a form or JSON would
 /// escape.
-fn check_name(name: &str) -> Result<(), CallbackFieldError> {
+fn check_name(name: &str) -> Result<(), CallbackDirectiveError> {
     let common =
         |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.');
     // OSS documents lower-case letters only for custom variables, although it accepts more.
-    let (kind, rest, valid) = match name.strip_prefix(CUSTOM_PREFIX) {
-        Some(rest) => (Kind::CustomName, rest, rest.bytes().all(common)),
+    let (problem, rest, valid) = match name.strip_prefix(CUSTOM_PREFIX) {
+        Some(rest) => (FieldProblem::CustomName, rest, rest.bytes().all(common)),
         None => (
-            Kind::Name,
+            FieldProblem::BodyName,
             name,
             name.bytes()
                 .all(|b| common(b) || b.is_ascii_uppercase() || b == b':'),
         ),
     };
     if !valid || rest.is_empty() || name.len() > MAX_NAME_LEN {
-        return Err(CallbackFieldError::new(kind, name));
+        return Err(CallbackDirectiveError::field(name, problem));
     }
     Ok(())
 }
@@ -345,22 +351,28 @@ fn check_name(name: &str) -> Result<(), CallbackFieldError> {
 /// Rejects the start of a variable in a value.
 ///
 /// Escaping it is not enough: a program that reads the value later may expand what OSS did not.
-fn check_text(name: &str, value: &str) -> Result<(), CallbackFieldError> {
+fn check_text(name: &str, value: &str) -> Result<(), CallbackDirectiveError> {
     if value.contains(PLACEHOLDER) {
-        return Err(CallbackFieldError::new(Kind::Placeholder, name));
+        return Err(CallbackDirectiveError::field(
+            name,
+            FieldProblem::Placeholder,
+        ));
     }
     Ok(())
 }
 
-fn check_custom(name: &str, value: &str) -> Result<(), CallbackFieldError> {
+fn check_custom(name: &str, value: &str) -> Result<(), CallbackDirectiveError> {
     if !name.starts_with(CUSTOM_PREFIX) {
-        return Err(CallbackFieldError::new(Kind::CustomName, name));
+        return Err(CallbackDirectiveError::field(
+            name,
+            FieldProblem::CustomName,
+        ));
     }
     check_name(name)?;
     check_text(name, value)?;
     // Browsers send every line break of a form field as CR LF, which the policy would then reject.
     if value.contains(|c: char| c.is_control()) {
-        return Err(CallbackFieldError::new(Kind::Control, name));
+        return Err(CallbackDirectiveError::field(name, FieldProblem::Control));
     }
     Ok(())
 }
@@ -368,6 +380,14 @@ fn check_custom(name: &str, value: &str) -> Result<(), CallbackFieldError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Returns the field and the problem of an error.
+    fn parts(error: CallbackDirectiveError) -> (Box<str>, FieldProblem) {
+        match error {
+            CallbackDirectiveError::Field { field, problem } => (field, problem),
+            other => panic!("{other}"),
+        }
+    }
 
     #[test]
     fn forms() {
@@ -427,31 +447,40 @@ mod tests {
                 .unwrap()
         };
         let kind =
-            |result: Result<CallbackTemplate, CallbackFieldError>| result.unwrap_err().kind();
-        assert_eq!(kind(body().variable("", SystemVariable::Size)), Kind::Name);
-        assert_eq!(kind(body().constant("a\"b", "")), Kind::Name);
-        assert_eq!(kind(body().constant("x:UID", "")), Kind::CustomName);
-        assert_eq!(kind(body().custom("uid", "")), Kind::CustomName);
+            |result: Result<CallbackTemplate, CallbackDirectiveError>| parts(result.unwrap_err()).1;
+        assert_eq!(
+            kind(body().variable("", SystemVariable::Size)),
+            FieldProblem::BodyName
+        );
+        assert_eq!(kind(body().constant("a\"b", "")), FieldProblem::BodyName);
+        assert_eq!(kind(body().constant("x:UID", "")), FieldProblem::CustomName);
+        assert_eq!(kind(body().custom("uid", "")), FieldProblem::CustomName);
         assert_eq!(
             kind(body().variable("size", SystemVariable::Size)),
-            Kind::Duplicate
+            FieldProblem::Repeated
         );
-        assert_eq!(kind(body().constant("x:uid", "8")), Kind::Duplicate);
-        assert_eq!(kind(body().custom("x:uid", "7")), Kind::Duplicate);
-        assert_eq!(kind(body().constant("a", "${object}")), Kind::Placeholder);
-        assert_eq!(kind(body().custom("x:a", "${object}")), Kind::Placeholder);
+        assert_eq!(kind(body().constant("x:uid", "8")), FieldProblem::Repeated);
+        assert_eq!(kind(body().custom("x:uid", "7")), FieldProblem::Repeated);
+        assert_eq!(
+            kind(body().constant("a", "${object}")),
+            FieldProblem::Placeholder
+        );
+        assert_eq!(
+            kind(body().custom("x:a", "${object}")),
+            FieldProblem::Placeholder
+        );
         // A reader would take these for something else.
         assert_eq!(
             kind(CallbackTemplate::json().variable("size", SystemVariable::Object)),
-            Kind::Reserved
+            FOR_ANOTHER
         );
         assert_eq!(
             kind(CallbackTemplate::json().constant("object", "a.txt")),
-            Kind::Reserved
+            FOR_ANOTHER
         );
         assert_eq!(
             kind(CallbackTemplate::json().variable("x:size", SystemVariable::Size)),
-            Kind::Reserved
+            FOR_ANOTHER
         );
     }
 
@@ -474,25 +503,25 @@ mod tests {
         let long = "a".repeat(65);
         let longer = format!("x:{}", "a".repeat(63));
         for (name, why) in [
-            ("", Kind::Name),
-            ("a b", Kind::Name),
-            ("a=b", Kind::Name),
-            ("a&b", Kind::Name),
-            ("a\"b", Kind::Name),
-            ("a+b", Kind::Name),
-            ("a%20b", Kind::Name),
-            ("$a", Kind::Name),
-            ("{a}", Kind::Name),
-            ("键", Kind::Name),
-            (&long, Kind::Name),
-            ("x:", Kind::CustomName),
-            ("x:Uid", Kind::CustomName),
-            ("x:a:b", Kind::CustomName),
-            ("x:键", Kind::CustomName),
-            ("x:a}", Kind::CustomName),
-            (&longer, Kind::CustomName),
+            ("", FieldProblem::BodyName),
+            ("a b", FieldProblem::BodyName),
+            ("a=b", FieldProblem::BodyName),
+            ("a&b", FieldProblem::BodyName),
+            ("a\"b", FieldProblem::BodyName),
+            ("a+b", FieldProblem::BodyName),
+            ("a%20b", FieldProblem::BodyName),
+            ("$a", FieldProblem::BodyName),
+            ("{a}", FieldProblem::BodyName),
+            ("键", FieldProblem::BodyName),
+            (&long, FieldProblem::BodyName),
+            ("x:", FieldProblem::CustomName),
+            ("x:Uid", FieldProblem::CustomName),
+            ("x:a:b", FieldProblem::CustomName),
+            ("x:键", FieldProblem::CustomName),
+            ("x:a}", FieldProblem::CustomName),
+            (&longer, FieldProblem::CustomName),
         ] {
-            assert_eq!(check_name(name).unwrap_err().kind(), why, "{name}");
+            assert_eq!(parts(check_name(name).unwrap_err()).1, why, "{name}");
         }
         for name in [
             "a",
@@ -511,18 +540,18 @@ mod tests {
     #[test]
     fn custom_variables() {
         for (name, value, why) in [
-            ("uid", "7", Kind::CustomName),
-            ("X:uid", "7", Kind::CustomName),
-            ("x:", "7", Kind::CustomName),
-            ("x:uid", "${object}", Kind::Placeholder),
-            ("x:uid", "a${", Kind::Placeholder),
-            ("x:uid", "a\n", Kind::Control),
-            ("x:uid", "a\r\nb", Kind::Control),
-            ("x:uid", "\0", Kind::Control),
-            ("x:uid", "\u{7f}", Kind::Control),
+            ("uid", "7", FieldProblem::CustomName),
+            ("X:uid", "7", FieldProblem::CustomName),
+            ("x:", "7", FieldProblem::CustomName),
+            ("x:uid", "${object}", FieldProblem::Placeholder),
+            ("x:uid", "a${", FieldProblem::Placeholder),
+            ("x:uid", "a\n", FieldProblem::Control),
+            ("x:uid", "a\r\nb", FieldProblem::Control),
+            ("x:uid", "\0", FieldProblem::Control),
+            ("x:uid", "\u{7f}", FieldProblem::Control),
         ] {
             let error = CustomVariable::new(name, value).map(drop).unwrap_err();
-            assert_eq!((error.kind(), error.field()), (why, name), "{value:?}");
+            assert_eq!(parts(error), (name.into(), why), "{value:?}");
         }
         for value in ["", "7", "a b", "$", "$ {", "值\"&=%+", "}"] {
             let variable = CustomVariable::new("x:uid", value).unwrap();

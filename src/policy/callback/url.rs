@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use http::uri::{Authority, Scheme};
 
-use super::error::CallbackDirectiveError;
-use crate::protocol::CallbackTarget;
+use crate::{policy::error::CallbackDirectiveError, protocol::CallbackTarget};
 
 /// Number of URLs that OSS accepts at most (EC 0007-00000005).
 const MAX_URLS: usize = 5;

@@ -140,8 +140,8 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Error of [`Credentials`].
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+/// Error of [`Credentials`]. Names variables of the environment, and never contains a value.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CredentialsError {
     /// The id is empty.
@@ -171,6 +171,17 @@ pub enum CredentialsError {
          with it?"
     )]
     TokenCharacter,
+    /// None of the variables that [`Credentials::from_env`] reads is set.
+    #[error(
+        "the environment contains no AccessKey; set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET"
+    )]
+    Unset,
+    /// This variable is not set, but others of its set are.
+    #[error("{0} is not set, but other variables of its set are; set it or unset the others")]
+    Missing(&'static str),
+    /// The value of this variable is not part of an AccessKey; contains the reason.
+    #[error("{0} has an invalid value")]
+    Variable(&'static str, #[source] Box<Self>),
 }
 
 #[cfg(test)]

@@ -23,11 +23,11 @@ impl Credentials {
     /// STS.
     ///
     /// ```
-    /// use tower_aliyun_oss::policy::{Credentials, EnvironmentError};
+    /// use tower_aliyun_oss::policy::{Credentials, CredentialsError};
     ///
     /// match Credentials::from_env() {
     ///     Ok(credentials) => println!("signing as {}", credentials.access_key_id()),
-    ///     Err(EnvironmentError::Unset) => println!("no AccessKey in the environment"),
+    ///     Err(CredentialsError::Unset) => println!("no AccessKey in the environment"),
     ///     Err(error) => println!("{error}"),
     /// }
     /// ```
@@ -36,7 +36,7 @@ impl Credentials {
     ///
     /// Fails if no variable is set, if the set is incomplete, or if [`Credentials::new`] rejects a
     /// value. The error names the variable and never contains its value.
-    pub fn from_env() -> Result<Self, EnvironmentError> {
+    pub fn from_env() -> Result<Self, CredentialsError> {
         Self::from_env_with(|name| env::var_os(name))
     }
 
@@ -52,7 +52,7 @@ impl Credentials {
     ///     _ => None,
     /// })?;
     /// assert_eq!(credentials.access_key_id(), "LTAI5tExample");
-    /// # Ok::<(), tower_aliyun_oss::policy::EnvironmentError>(())
+    /// # Ok::<(), tower_aliyun_oss::policy::CredentialsError>(())
     /// ```
     ///
     /// # Errors
@@ -60,18 +60,18 @@ impl Credentials {
     /// Fails as [`from_env`](Self::from_env) does.
     pub fn from_env_with(
         variable: impl Fn(&str) -> Option<OsString>,
-    ) -> Result<Self, EnvironmentError> {
+    ) -> Result<Self, CredentialsError> {
         for names in NAMES {
             // Container tools pass unset variables as empty ones.
             let read = |name| variable(name).map(text).filter(|text| !text.is_empty());
             match (read(names.id), read(names.secret), read(names.token)) {
                 (None, None, None) => {}
                 (Some(id), Some(secret), token) => return names.credentials(&id, &secret, token),
-                (None, ..) => return Err(EnvironmentError::Missing(names.id)),
-                (_, None, _) => return Err(EnvironmentError::Missing(names.secret)),
+                (None, ..) => return Err(CredentialsError::Missing(names.id)),
+                (_, None, _) => return Err(CredentialsError::Missing(names.secret)),
             }
         }
-        Err(EnvironmentError::Unset)
+        Err(CredentialsError::Unset)
     }
 }
 
@@ -103,7 +103,7 @@ impl Names {
         id: &str,
         secret: &str,
         token: Option<Zeroizing<String>>,
-    ) -> Result<Credentials, EnvironmentError> {
+    ) -> Result<Credentials, CredentialsError> {
         let pair = Credentials::new(id, secret).map_err(|error| self.invalid(error))?;
         match token {
             Some(token) => pair
@@ -113,13 +113,17 @@ impl Names {
         }
     }
 
-    fn invalid(&self, error: CredentialsError) -> EnvironmentError {
+    fn invalid(&self, error: CredentialsError) -> CredentialsError {
         let name = match error {
             CredentialsError::EmptyId | CredentialsError::IdCharacter => self.id,
             CredentialsError::EmptySecret | CredentialsError::SecretCharacter => self.secret,
             CredentialsError::EmptyToken | CredentialsError::TokenCharacter => self.token,
+            // Errors of the environment, not of a value.
+            CredentialsError::Unset
+            | CredentialsError::Missing(_)
+            | CredentialsError::Variable(..) => return error,
         };
-        EnvironmentError::Invalid(name, error)
+        CredentialsError::Variable(name, Box::new(error))
     }
 }
 
@@ -129,23 +133,6 @@ fn text(value: OsString) -> Zeroizing<String> {
         let bytes = Zeroizing::new(value.into_encoded_bytes());
         String::from_utf8_lossy(&bytes).into_owned()
     }))
-}
-
-/// Error of [`Credentials::from_env`]. Names variables, and never contains a value.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum EnvironmentError {
-    /// None of the variables is set.
-    #[error(
-        "the environment contains no AccessKey; set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET"
-    )]
-    Unset,
-    /// This variable is not set, but others of its set are.
-    #[error("{0} is not set, but other variables of its set are; set it or unset the others")]
-    Missing(&'static str),
-    /// The value of this variable is not part of an AccessKey.
-    #[error("{0} has an invalid value")]
-    Invalid(&'static str, #[source] CredentialsError),
 }
 
 #[cfg(test)]
@@ -162,7 +149,7 @@ mod tests {
     ];
 
     /// Each variable that is set contains its own name, which shows where a value came from.
-    fn named(set: impl Fn(&str) -> bool) -> Result<Credentials, EnvironmentError> {
+    fn named(set: impl Fn(&str) -> bool) -> Result<Credentials, CredentialsError> {
         Credentials::from_env_with(|name| set(name).then(|| name.into()))
     }
 
@@ -183,8 +170,8 @@ mod tests {
                     let token = set(own[2]).then_some(own[2]);
                     assert_eq!(credentials.security_token(), token);
                 }
-                Err(EnvironmentError::Unset) => assert_eq!(chosen, 0),
-                Err(EnvironmentError::Missing(name)) => {
+                Err(CredentialsError::Unset) => assert_eq!(chosen, 0),
+                Err(CredentialsError::Missing(name)) => {
                     assert!(name.starts_with(prefix) && !set(name), "{name}");
                 }
                 Err(other) => panic!("{other}"),
@@ -214,7 +201,10 @@ mod tests {
             for stray in ["canary\n", "\u{feff}canary", "canary\0"] {
                 let of = |n: &str| Some(if n == name { stray } else { "fine" }.into());
                 let refused = Credentials::from_env_with(of).unwrap_err();
-                assert_eq!(refused, EnvironmentError::Invalid(name, error));
+                assert_eq!(
+                    refused,
+                    CredentialsError::Variable(name, Box::new(error.clone()))
+                );
                 let source = std::error::Error::source(&refused).unwrap().to_string();
                 for shown in [refused.to_string(), source, format!("{refused:#?}")] {
                     assert!(!shown.contains("canary"), "{shown}");
@@ -231,7 +221,7 @@ mod tests {
         let bytes = |_: &str| Some(OsString::from_vec(vec![b's', 0xff]));
         assert_eq!(
             Credentials::from_env_with(bytes).unwrap_err(),
-            EnvironmentError::Invalid(ALL[0], CredentialsError::IdCharacter)
+            CredentialsError::Variable(ALL[0], Box::new(CredentialsError::IdCharacter))
         );
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::{
-    policy::{conditions::FieldSet, json, upload_token::UploadToken},
+    policy::{conditions::FieldSet, document::to_json, upload_token::UploadToken},
     sign::SignatureVersion,
 };
 
@@ -55,8 +55,8 @@ impl TokenFormat {
     pub(super) fn token(self, token: &UploadToken) -> Bytes {
         let field = |name| token.field(name).unwrap_or_default();
         let json = match self {
-            Self::Fields => json::to_vec(token),
-            Self::V4 => json::to_vec(&V4 {
+            Self::Fields => to_json(token),
+            Self::V4 => to_json(&V4 {
                 version: field("x-oss-signature-version"),
                 policy: field("policy"),
                 x_oss_credential: field("x-oss-credential"),
@@ -67,7 +67,7 @@ impl TokenFormat {
                 host: token.url().as_str(),
                 callback: field("callback"),
             }),
-            Self::Legacy => json::to_vec(&Legacy {
+            Self::Legacy => to_json(&Legacy {
                 accessid: field("OSSAccessKeyId"),
                 host: token.url().as_str(),
                 policy: field("policy"),
@@ -83,7 +83,7 @@ impl TokenFormat {
 
 /// Returns the response to a request for several files.
 pub(super) fn batch(uploads: &[UploadToken]) -> Bytes {
-    json::to_vec(&Batch { uploads }).into()
+    to_json(&Batch { uploads }).into()
 }
 
 /// The members have the order of the samples: some of their clients display the response as it is.

@@ -21,7 +21,8 @@ use http_body_util::Full;
 use serde::Serialize;
 
 use crate::policy::{
-    authorize::Refusal, error::PolicyError, grant::Denied, json, requested::RequestError,
+    authorize::Refusal, document::to_json, error::PolicyError, grant::Denied,
+    requested::RequestError,
 };
 
 /// Response body of [`OssPolicyService`](super::OssPolicyService).
@@ -122,7 +123,7 @@ impl TokenError {
 
     pub(super) fn response(&self, method: &Method) -> Response<PolicyBody> {
         let (status, code, message) = self.parts();
-        let body = json::to_vec(&ErrorBody { code, message });
+        let body = to_json(&ErrorBody { code, message });
         let mut response = json_response(status, body.into(), method);
         match self {
             Self::Method(allowed) => {

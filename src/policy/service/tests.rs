@@ -120,6 +120,13 @@ fn the_order_of_setters_has_no_effect() {
     }
 }
 
+/// The URL of a demo contains its host, with or without a bucket, so another one is no silent no-op.
+#[test]
+fn the_endpoint_of_a_demo_is_an_error() {
+    let error = demo().endpoint(Endpoint::accelerate()).unwrap_err();
+    assert_eq!(error, PolicyError::Endpoint);
+}
+
 #[test]
 fn a_chosen_format_outlasts_the_region() {
     let region = || "cn-hangzhou".parse().unwrap();

@@ -52,8 +52,8 @@ const SWEEP_WHEN_FULL_EVERY: Duration = Duration::from_secs(1);
 /// use std::time::{Duration, SystemTime};
 /// use http::StatusCode;
 /// use tower_aliyun_oss::ticket::{
-///     MemoryStore, Nonce,
-///     store::{Attempt, Begin, ReplayStore, StoredReply, TextDigest, UseLimit},
+///     MemoryStore,
+///     store::{Attempt, Begin, Nonce, ReplayStore, StoredReply, TextDigest, UseLimit},
 /// };
 ///
 /// # tokio_test::block_on(async {

@@ -25,7 +25,11 @@ use tower_aliyun_oss::{
         ServiceFetcher,
     },
     protocol::{SizeRange, TICKET_FIELD},
-    ticket::{MemoryStore, Nonce, Scope, Terms, TicketError, TicketKey, TicketKeys, Tickets},
+    ticket::{
+        MemoryStore, TicketError, TicketKey, TicketKeys, Tickets,
+        internal::{Scope, Terms},
+        store::Nonce,
+    },
 };
 
 use super::{

@@ -13,7 +13,7 @@ use std::{
 
 use crate::support::Log;
 use tower_aliyun_oss::policy::{
-    Credentials, CredentialsError, CredentialsProvider, CredentialsProviderError, EnvironmentError,
+    Credentials, CredentialsError, CredentialsProvider, CredentialsProviderError,
     RefreshingCredentials,
 };
 
@@ -79,7 +79,7 @@ fn errors() -> Vec<Box<dyn Error>> {
         Box::new(token().with_security_token("canary\0").unwrap_err()),
         Box::new(Credentials::from_env_with(missing).unwrap_err()),
         Box::new(Credentials::from_env_with(stray).unwrap_err()),
-        Box::new(EnvironmentError::Unset),
+        Box::new(CredentialsError::Unset),
         Box::new(CredentialsProviderError::Unavailable(Arc::new(Refused))),
         Box::new(CredentialsProviderError::TimedOut(Duration::from_secs(1))),
         Box::new(CredentialsProviderError::Expired),

@@ -784,7 +784,7 @@ async fn credentials_may_have_to_be_waited_for_and_may_fail() {
 #[tokio::test]
 async fn host_region_and_signature_are_settings_of_their_own() {
     let custom = Endpoint::custom("https://img.example.com".parse().unwrap());
-    let tokens = service(Always(grant())).endpoint(custom);
+    let tokens = service(Always(grant())).endpoint(custom).unwrap();
     let (_, token) = send(&tokens, get("/")).await;
     assert_eq!(token["url"], "https://img.example.com");
     let (_, token) = send(&tokens.signature(SignatureVersion::V1), get("/")).await;

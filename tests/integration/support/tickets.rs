@@ -25,8 +25,9 @@ use tower_aliyun_oss::{
     protocol::{SizeRange, TICKET_FIELD},
     testing::CallbackSigner,
     ticket::{
-        MemoryStore, Nonce, Scope, Terms, TicketError, TicketKey, TicketKeys, Tickets,
-        store::{Attempt, Begin, Lease, ReplayStore, StoreError, StoredReply},
+        MemoryStore, TicketError, TicketKey, TicketKeys, Tickets,
+        internal::{Scope, Terms},
+        store::{Attempt, Begin, Lease, Nonce, ReplayStore, StoreError, StoredReply},
     },
 };
 
