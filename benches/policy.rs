@@ -18,7 +18,9 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::Value;
 use sha2::Sha256;
 use tower_aliyun_oss::{
-    policy::{CallbackBody, CallbackDirective, Credentials, PostPolicy, UploadToken, unique_key},
+    policy::{
+        CallbackDirective, CallbackTemplate, Credentials, PostPolicy, UploadToken, unique_key,
+    },
     protocol::{CallbackBodyType, SizeRange},
 };
 
@@ -46,7 +48,7 @@ fn must(document: &Value, key: &Hmac<Sha256>) -> Option<(String, [u8; 32])> {
 
 fn bench(criterion: &mut Criterion) -> Result<(), Error> {
     let callback = CallbackDirective::new("https://app.example/oss/callback")?
-        .body(CallbackBody::standard(CallbackBodyType::Json))?;
+        .body(CallbackTemplate::standard(CallbackBodyType::Json))?;
     let credentials = Credentials::new("LTAI5tExample", "a-secret-of-thirty-letters-0123")?;
     let prefix = "user/7/".parse()?;
     let template = PostPolicy::builder(

@@ -102,7 +102,7 @@ impl Bench {
             .body_type(body_type)
             .content_types(["image/jpeg".parse()?])
             .claims(&("user", 7))?;
-        Ok(keys.mint(&terms, made, Nonce::random()?)?)
+        Ok(keys.issue(&terms, made, Nonce::random()?)?)
     }
 
     /// Builds a signed callback. Its size does not depend on the ticket.

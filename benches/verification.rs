@@ -29,7 +29,7 @@ use rsa::BoxedUint;
 use tower::{Layer as _, Service, service_fn};
 use tower_aliyun_oss::{
     Lookup, OssCallbackLayer,
-    callback::{Preflight, Rules},
+    callback::{CallbackVerifier, VerifierConfig},
     key::{KeyError, KeySource, KeyTable, KeyUrl, PinnedKeys, PublicKey},
 };
 
@@ -160,17 +160,17 @@ fn bench_callback(criterion: &mut Criterion, key: &rsa::PublicKey) {
             key.pkcs1v15_verify_prehash::<Md5>(&digest, &signature)
         });
     });
-    let rules = Rules::new();
+    let rules = VerifierConfig::new();
     let keys = PinnedKeys::official();
     group.bench_function("core", |bencher| {
         bencher.iter_batched(
             || genuine().into_parts().0,
             |parts| {
-                let mut preflight = Preflight::check(&parts, &rules)?;
+                let mut verifier = CallbackVerifier::check(&parts, &rules)?;
                 let body = Bytes::from_static(BODY.as_bytes());
-                preflight.update(body)?;
-                match keys.key(preflight.key_url()) {
-                    Lookup::Ready(Ok(key)) => preflight.verify(&key).map(drop),
+                verifier.update(body)?;
+                match keys.key(verifier.key_url()) {
+                    Lookup::Ready(Ok(key)) => verifier.verify(&key).map(drop),
                     _ => Ok(()),
                 }
             },

@@ -20,10 +20,10 @@ use tokio::{net::TcpListener, signal};
 use tower::{Layer as _, service_fn};
 use tower_aliyun_oss::{
     OssCallbackLayer,
-    callback::{CallbackBody, CallbackReply, VerifiedCallback},
+    callback::{CallbackReply, RequestBody, VerifiedCallback},
 };
 
-type Callback = Request<CallbackBody<Incoming>>;
+type Callback = Request<RequestBody<Incoming>>;
 
 /// How long a client may take to send the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,71 +1,78 @@
 //! Tower middleware for direct uploads to Alibaba Cloud OSS.
 //!
-//! Browsers and apps upload straight to OSS; your server hands out the permission and is called back afterwards:
+//! Browsers and apps upload straight to OSS. Your server issues the permission and is called back
+//! afterwards:
 //!
 //! ```text
-//!  browser ── ask for a token ──▶ OssPolicyService        (your server)
-//!  browser ── form + token ─────▶ OSS
-//!  OSS ────── POST callback ────▶ OssCallbackLayer ──▶ your handler
-//!  browser ◀─ your answer ─────── OSS
+//! client ── request a token ──▶ OssPolicyService      (your server)
+//! client ── form + token ─────▶ OSS
+//! OSS ───── POST callback ────▶ OssCallbackLayer ──▶ your handler
+//! client ◀─ your response ───── OSS
 //! ```
 //!
-//! * [`OssCallbackLayer`] verifies that a callback was signed by OSS before an inner service sees it. See
-//!   [`callback`].
-//! * [`OssPolicyService`] answers token requests. See [`policy`].
-//!
-//! Both are plain [`tower`](https://docs.rs/tower) and work in axum, tonic, hyper and everything else that takes a
-//! tower service.
+//! [`OssUploads`] is both halves from one configuration, bound by tickets: a callback reaches the
+//! handler only if this server granted the upload.
 //!
 //! ```
 //! # #[cfg(feature = "axum")]
-//! # fn app() -> Result<axum::Router, Box<dyn std::error::Error>> {
+//! # mod app {
 //! use axum::{Router, routing::post};
 //! use http::request::Parts;
-//! use tower_aliyun_oss::callback::{CallbackReply, OssCallbackLayer, VerifiedCallback};
-//! use tower_aliyun_oss::policy::{CallbackDirective, Credentials, Grant, OssPolicyService, Refusal};
-//! use tower_aliyun_oss::protocol::SizeRange;
+//! use tower_aliyun_oss::{
+//!     CallbackReply, Credentials, Grant, OssUploads, Refusal, SizeRange, TicketKey,
+//!     VerifiedCallback,
+//! };
+//!
+//! #[derive(Clone, Copy)]
+//! struct UserId(u64); // set by your session layer
 //!
 //! async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
-//!     // Whoever your session layer has put there.
-//!     let user: u64 = *parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
+//!     let UserId(user) = *parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
 //!     let prefix = format!("user/{user}/").parse().map_err(|_| Refusal::forbidden())?;
-//!     let size = SizeRange::new(1, 10 * 1024 * 1024).map_err(|_| Refusal::forbidden())?;
-//!     Ok(Grant::under(prefix, size))
+//!     let size = SizeRange::new(1, 10 << 20).map_err(|_| Refusal::forbidden())?;
+//!     let types = ["image/png", "image/jpeg"].map(|name| name.parse());
+//!     Ok(Grant::under(prefix, size).content_types(types.into_iter().flatten()).claims(&user))
 //! }
 //!
 //! async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
-//!     println!("oss says: {}", String::from_utf8_lossy(callback.body()));
+//!     println!("{:?} by user {:?}", callback.event(), callback.claims::<u64>());
 //!     CallbackReply::ok()
 //! }
 //!
-//! let tokens = OssPolicyService::new(
-//!     authorize,
-//!     Credentials::new("LTAI5tExample", "secret")?,
-//!     "examplebucket".parse()?,
-//!     "cn-hangzhou".parse()?,
-//!     CallbackDirective::new("https://app.example/oss/callback")?,
-//! )?;
-//! let app = Router::new()
-//!     .route_service("/oss/policy", tokens)
-//!     .route("/oss/callback", post(on_upload).route_layer(OssCallbackLayer::new()));
-//! # Ok(app)
+//! fn app() -> Result<Router, Box<dyn std::error::Error>> {
+//!     let uploads = OssUploads::builder("examplebucket".parse()?, Credentials::from_env()?)
+//!         .region("cn-hangzhou".parse()?)
+//!         .callback_url("https://app.example/oss/callback")
+//!         .ticket_key(TicketKey::from_env("OSS_TICKET_KEY")?) // openssl rand -base64 32
+//!         .build()?;
+//!     Ok(Router::new()
+//!         .route_service("/oss/policy", uploads.policy_service(authorize))
+//!         .route("/oss/callback", post(on_upload).route_layer(uploads.callback_layer())))
+//! }
 //! # }
 //! ```
 //!
+//! Each half also works alone: [`OssPolicyService`] answers token requests (see [`policy`]), and
+//! [`OssCallbackLayer`] verifies that OSS signed a callback (see [`callback`]). Both are plain
+//! [`tower`](https://docs.rs/tower) and work in axum, tonic, hyper and every other tower server.
+//!
 //! # What a verified callback means
 //!
-//! That OSS sent this body to this path, for somebody. One 512-bit RSA key signs the callbacks of all customers, over
-//! MD5, without a time: anybody can have OSS sign any body for your URL, and what was signed once can be sent again
-//! for ever. Read the section "Security" of the README before you rely on it.
+//! OSS sent this body to this target, for *somebody*. One 512-bit RSA key signs the callbacks of
+//! all customers of OSS, over MD5 and without a timestamp. Anyone can have OSS sign any body for
+//! your URL, and a signed callback can be replayed. Tickets close that gap. Read
+//! [what a verified callback proves](guide::security) before you rely on one.
 //!
 //! # Features
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `axum` | [`callback::VerifiedCallback`] as an extractor, [`callback::CallbackReply`] as a response, and axum's `OriginalUri` taken for the signed path without configuration |
-//! | `fetch` | [`key::FetchedKeys`]: keys that are not pinned, over https from the one host that has them |
-//! | `redis` | [`ticket::RedisStore`]: a ticket is used once, on however many machines |
-//! | `testing` | [`testing::CallbackSigner`]: callbacks as OSS sends them, signed with a key of your own |
+//! | `axum` | [`VerifiedCallback`] as an extractor, [`CallbackReply`] as a response, and axum's `OriginalUri` honoured as the signed path |
+//! | `fetch` | `key::FetchedKeys`: keys that are not pinned, over HTTPS from the one host that has them |
+//! | `redis` | `ticket::RedisStore`: single use of tickets across machines |
+//! | `testing` | `testing::CallbackSigner`: callbacks signed with your own key, for tests |
+//!
+//! The package `aliyun-oss-emulator` is OSS on one machine, for tests and development.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -80,12 +87,37 @@ pub mod testing;
 pub mod ticket;
 mod uploads;
 
-pub use callback::OssCallbackLayer;
+/// Guides: browser clients, Alibaba Cloud set-up, deployment, security, testing.
+pub mod guide {
+    #[doc = include_str!("../docs/alibaba-cloud.md")]
+    pub mod alibaba_cloud {}
+    #[doc = include_str!("../docs/browser.md")]
+    pub mod browser {}
+    #[doc = include_str!("../docs/checks.md")]
+    pub mod checks {}
+    #[doc = include_str!("../docs/deployment.md")]
+    pub mod deployment {}
+    #[doc = include_str!("../docs/sample-drop-in.md")]
+    pub mod sample_drop_in {}
+    #[doc = include_str!("../docs/security.md")]
+    pub mod security {}
+    #[doc = include_str!("../docs/testing.md")]
+    pub mod testing {}
+}
+
+// What an application of twenty lines imports. Everything else has one path, in its module.
+pub use callback::{CallbackReply, OssCallbackLayer, VerifiedCallback};
 pub use lookup::{Lookup, LookupFuture};
-pub use policy::OssPolicyService;
+pub use policy::{Credentials, Grant, OssPolicyService, Refusal};
+pub use protocol::SizeRange;
+pub use ticket::TicketKey;
 pub use uploads::{OssUploads, OssUploadsBuilder, OssUploadsError};
 
-/// The examples of the README compile.
+/// Compiles the examples of the README.
 #[cfg(all(doctest, feature = "axum"))]
-#[doc = include_str!("../README.md")]
-pub struct ReadmeDoctests;
+mod readme {
+    #[doc = include_str!("../README.md")]
+    struct English;
+    #[doc = include_str!("../README.zh-CN.md")]
+    struct Chinese;
+}

@@ -10,13 +10,13 @@
 //! use tower::{Layer, ServiceExt, service_fn};
 //! use tower_aliyun_oss::{
 //!     OssCallbackLayer,
-//!     callback::{CallbackBody, CallbackReply},
+//!     callback::{RequestBody, CallbackReply},
 //!     testing::CallbackSigner,
 //! };
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let handler = service_fn(|_: http::Request<CallbackBody<Full<Bytes>>>| async {
+//! let handler = service_fn(|_: http::Request<RequestBody<Full<Bytes>>>| async {
 //!     Ok::<http::Response<Full<Bytes>>, std::convert::Infallible>(CallbackReply::ok().into())
 //! });
 //! let signer = CallbackSigner::new();

@@ -26,7 +26,7 @@
 //! .body_type(CallbackBodyType::Json)
 //! .content_types(["image/jpeg".parse()?])
 //! .claims(&("user", 7))?;
-//! let text = keys.mint(&terms, now, Nonce::random()?)?;
+//! let text = keys.issue(&terms, now, Nonce::random()?)?;
 //!
 //! // When OSS sends the callback, before any expensive check:
 //! let ticket = keys.check(&text, &target, CallbackBodyType::Json, now)?;

@@ -7,8 +7,8 @@ use http::request::Parts;
 use crate::{
     callback::OssCallbackLayer,
     policy::{
-        Authorize, CallbackBody, CallbackDirective, CallbackDirectiveError, CredentialsProvider,
-        Grant, OssPolicyService, PolicyError, Refusal, TokenFormat,
+        Authorize, CallbackDirective, CallbackDirectiveError, CallbackTemplate,
+        CredentialsProvider, Grant, OssPolicyService, PolicyError, Refusal, TokenFormat,
     },
     protocol::{Bucket, CallbackBodyType, CallbackTarget, Endpoint, Region},
     ticket::{TicketKey, TicketKeys, Tickets},
@@ -110,7 +110,7 @@ impl OssUploads {
         // choosing how a signed body is read.
         let layer = OssCallbackLayer::new().content_types([self.callback.body_type()]);
         let layer = match &self.proxy_prefix {
-            Some(prefix) => layer.target_prefix(prefix),
+            Some(prefix) => layer.proxy_prefix(prefix),
             None => layer,
         };
         match &self.tickets {
@@ -197,7 +197,7 @@ impl OssUploads {
     #[must_use]
     pub fn with_bucket(&self, bucket: Bucket, region: Region) -> Self {
         let mut other = self.clone();
-        other.tokens = other.tokens.bucket_in(bucket, region);
+        other.tokens = other.tokens.with_bucket(bucket, region);
         other
     }
 }
@@ -330,7 +330,7 @@ impl OssUploadsBuilder {
 
     /// Sets the prefix that a proxy in front strips from the path. With `/gw`, OSS calls
     /// `/gw/oss/callback`, and the route of this server is `/oss/callback`. The layer uses it as
-    /// its [`target_prefix`](crate::OssCallbackLayer::target_prefix).
+    /// its [`proxy_prefix`](crate::OssCallbackLayer::proxy_prefix).
     pub fn proxy_prefix(mut self, prefix: &str) -> Self {
         self.proxy_prefix = Some(prefix.into());
         self
@@ -354,7 +354,7 @@ impl OssUploadsBuilder {
         let region = self.region.ok_or(OssUploadsError::NoRegion)?;
         let callback = match self.callback.ok_or(OssUploadsError::NoCallback)? {
             Callback::Urls(urls) => CallbackDirective::with_urls(urls)
-                .and_then(|callback| callback.body(CallbackBody::standard(self.body_type)))
+                .and_then(|callback| callback.body(CallbackTemplate::standard(self.body_type)))
                 .map_err(OssUploadsError::Callback)?,
             Callback::Directive(callback) => callback,
         };

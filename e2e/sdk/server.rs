@@ -40,7 +40,7 @@ use tokio::{net::TcpListener, sync::oneshot};
 use tower_aliyun_oss::{
     OssUploads,
     callback::{CallbackReply, VerifiedCallback},
-    policy::{CallbackBody, CallbackDirective, Credentials, CredentialsError, Grant, Refusal},
+    policy::{CallbackDirective, CallbackTemplate, Credentials, CredentialsError, Grant, Refusal},
     protocol::{CallbackBodyType, Endpoint, SizeRange},
     ticket::TicketKey,
 };
@@ -109,7 +109,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .allow_private_callbacks()
         .build()?;
 
-    let body = CallbackBody::standard(CallbackBodyType::Json).custom("x:note", "a note: +/=中")?;
+    let body =
+        CallbackTemplate::standard(CallbackBodyType::Json).custom("x:note", "a note: +/=中")?;
     let callback = CallbackDirective::new(&format!("{app_url}/oss/callback"))?.body(body)?;
     let uploads = OssUploads::builder(BUCKET.parse()?, session.credentials()?)
         .region(REGION.parse()?)

@@ -50,7 +50,7 @@ fn assume_role(context: Context, client: AssumeRoleCredentialProvider) -> Refres
             Ok::<_, BoxError>(credentials)
         }
     })
-    .renew_before(POLICY_LIFETIME)
+    .refresh_before(POLICY_LIFETIME)
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -57,7 +57,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let callbacks = Router::new().route(&path, post(on_upload));
     let around_server = Server::builder()
         .accept_http1(true)
-        .layer(OssCallbackLayer::new().only_path(&path))
+        .layer(OssCallbackLayer::new().only_path(&path)?)
         .add_routes(Routes::from(callbacks).add_service(health))
         .serve_with_incoming_shutdown(TcpIncoming::bind(around)?, interrupted());
 

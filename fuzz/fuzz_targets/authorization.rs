@@ -7,7 +7,7 @@ use http::Request;
 use libfuzzer_sys::fuzz_target;
 use tower_aliyun_oss::{
     Lookup,
-    callback::{Preflight, Rules},
+    callback::{CallbackVerifier, VerifierConfig},
     key::{KeySource, PinnedKeys},
 };
 
@@ -25,16 +25,16 @@ fuzz_target!(|data: &[u8]| {
         .body(());
     let Ok(request) = request else { return };
     let (parts, ()) = request.into_parts();
-    let Ok(mut preflight) = Preflight::check(&parts, &Rules::new()) else {
+    let Ok(mut verifier) = CallbackVerifier::check(&parts, &VerifierConfig::new()) else {
         return;
     };
-    if preflight.update(Bytes::copy_from_slice(body)).is_err() {
+    if verifier.update(Bytes::copy_from_slice(body)).is_err() {
         return;
     }
-    let Lookup::Ready(Ok(key)) = PinnedKeys::official().key(preflight.key_url()) else {
+    let Lookup::Ready(Ok(key)) = PinnedKeys::official().key(verifier.key_url()) else {
         return;
     };
-    if let Ok(callback) = preflight.verify(&key) {
+    if let Ok(callback) = verifier.verify(&key) {
         assert_eq!(callback.body(), GENUINE, "a forgery was verified");
     }
 });

@@ -9,7 +9,7 @@ use http::Request;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use tower_aliyun_oss::{
-    callback::{Preflight, Rules},
+    callback::{CallbackVerifier, VerifierConfig},
     testing::CallbackSigner,
 };
 
@@ -35,13 +35,13 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let (parts, _) = request.into_parts();
-    let Ok(mut preflight) = Preflight::check(&parts, &Rules::new()) else {
+    let Ok(mut verifier) = CallbackVerifier::check(&parts, &VerifierConfig::new()) else {
         return;
     };
-    if preflight.update(body).is_err() {
+    if verifier.update(body).is_err() {
         return;
     }
-    let verified = preflight
+    let verified = verifier
         .verify(SIGNER.public_key())
         .expect("a signature by the same key is valid");
     let event = verified.event();

@@ -1,4 +1,4 @@
-//! Fuzzes the text of a ticket: only a minted ticket is accepted.
+//! Fuzzes the text of a ticket: only an issued ticket is accepted.
 #![no_main]
 
 use std::{
@@ -41,11 +41,11 @@ fuzz_target!(|data: &[u8]| {
             return;
         };
         let nonce = Nonce::random().expect("the operating system provides random bytes");
-        let Ok(ticket) = KEYS.mint(&terms, now, nonce) else {
+        let Ok(ticket) = KEYS.issue(&terms, now, nonce) else {
             return;
         };
         let checked = KEYS.check(&ticket, &TARGET, CallbackBodyType::Form, now);
-        let checked = checked.expect("the ticket was just minted");
+        let checked = checked.expect("the ticket was just issued");
         let claims: String = checked.claims().expect("the claims are a string");
         assert_eq!(claims, text);
     }

@@ -1,4 +1,4 @@
-//! The extractor and the response of axum.
+//! The extractor and the response for axum.
 
 use axum::{
     body::Body,
@@ -19,23 +19,25 @@ impl<S: Sync> FromRequestParts<S> for VerifiedCallback {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, NotVerified> {
         parts.extensions.get().cloned().ok_or_else(|| {
             tracing::error!(
-                "a handler that takes a VerifiedCallback was reached by a request that OssCallbackLayer has not \
-                 verified: is the layer on this route? if it has only_path, is this its path, to the letter?"
+                "a request that OssCallbackLayer did not verify reached a handler that takes a \
+                 VerifiedCallback: is the layer on this route? if it has only_path, does that equal \
+                 this path byte for byte?"
             );
             NotVerified(())
         })
     }
 }
 
-/// The rejection of the [`VerifiedCallback`] extractor: the request has not been through
-/// [`OssCallbackLayer`](super::OssCallbackLayer). Answered with 500 and a constant text; the log says what to check.
+/// Rejection of the [`VerifiedCallback`] extractor: [`OssCallbackLayer`](super::OssCallbackLayer)
+/// did not verify the request. The response is 500 with a constant text, and an error in the log
+/// names what to check.
 #[derive(Debug)]
 pub struct NotVerified(());
 
 impl IntoResponse for NotVerified {
     fn into_response(self) -> Response {
         const BODY: &str =
-            r#"{"code":"NotVerified","message":"the request has not been verified as a callback"}"#;
+            r#"{"code":"NotVerified","message":"the request is not a verified callback"}"#;
         let mut response = Response::new(Body::from(BODY));
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         let headers = response.headers_mut();

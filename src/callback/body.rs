@@ -1,7 +1,7 @@
-//! The body types of the layer, and how a body is collected.
+//! The body types of the layer, and the buffer that collects a body.
 
 use std::{
-    fmt,
+    fmt, mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -12,39 +12,30 @@ use http_body_util::Full;
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The body that the inner service sees: the verified bytes, or the untouched body of a request that
-    /// [`only_path`](super::OssCallbackLayer::only_path) let through.
-    pub struct CallbackBody<B> {
+    /// The request body that the inner service receives: the verified bytes, or the untouched body
+    /// of a request that [`only_path`](super::OssCallbackLayer::only_path) lets pass.
+    pub struct RequestBody<B> {
         #[pin]
-        inner: Either<B>,
+        body: Either<B>,
     }
 }
 
-pin_project! {
-    #[project = EitherProj]
-    enum Either<B> {
-        Ours { #[pin] body: Full<Bytes> },
-        Theirs { #[pin] body: B },
-    }
-}
-
-impl<B> CallbackBody<B> {
+impl<B> RequestBody<B> {
     pub(super) fn verified(bytes: Bytes) -> Self {
+        let body = Full::new(bytes);
         Self {
-            inner: Either::Ours {
-                body: Full::new(bytes),
-            },
+            body: Either::Whole { body },
         }
     }
 
     pub(super) fn untouched(body: B) -> Self {
         Self {
-            inner: Either::Theirs { body },
+            body: Either::Inner { body },
         }
     }
 }
 
-impl<B: Body> Body for CallbackBody<B> {
+impl<B: Body> Body for RequestBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -52,63 +43,46 @@ impl<B: Body> Body for CallbackBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        match self.project().inner.project() {
-            EitherProj::Ours { body } => poll_infallible(body, cx),
-            EitherProj::Theirs { body } => {
-                let frame = ready!(body.poll_frame(cx));
-                // Bytes are handed on as they are, other buffers are copied into some.
-                Poll::Ready(frame.map(|frame| {
-                    frame.map(|frame| {
-                        frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
-                    })
-                }))
-            }
-        }
+        self.project().body.poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.inner {
-            Either::Ours { body } => body.is_end_stream(),
-            Either::Theirs { body } => body.is_end_stream(),
-        }
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.inner {
-            Either::Ours { body } => body.size_hint(),
-            Either::Theirs { body } => body.size_hint(),
-        }
+        self.body.size_hint()
     }
 }
 
-impl<B> fmt::Debug for CallbackBody<B> {
+impl<B> fmt::Debug for RequestBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.inner {
-            Either::Ours { .. } => "CallbackBody(verified)",
-            Either::Theirs { .. } => "CallbackBody(untouched)",
+        f.write_str(match self.body {
+            Either::Whole { .. } => "RequestBody(verified)",
+            Either::Inner { .. } => "RequestBody(untouched)",
         })
     }
 }
 
 pin_project! {
-    /// The body of an answer: that of the inner service, or bytes that the layer has in hand, with an exact length (a
-    /// rejection, or an answer that is kept with a ticket).
+    /// The response body: that of the inner service, or bytes of exact length for a rejection or a
+    /// response that is stored with a ticket.
     pub struct ResponseBody<B> {
         #[pin]
-        inner: Either<B>,
+        body: Either<B>,
     }
 }
 
 impl<B> ResponseBody<B> {
     pub(super) fn whole(body: Full<Bytes>) -> Self {
         Self {
-            inner: Either::Ours { body },
+            body: Either::Whole { body },
         }
     }
 
     pub(super) fn inner(body: B) -> Self {
         Self {
-            inner: Either::Theirs { body },
+            body: Either::Inner { body },
         }
     }
 }
@@ -121,28 +95,19 @@ impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        match self.project().inner.project() {
-            EitherProj::Ours { body } => poll_infallible(body, cx),
-            EitherProj::Theirs { body } => body.poll_frame(cx),
-        }
+        self.project().body.poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.inner {
-            Either::Ours { body } => body.is_end_stream(),
-            Either::Theirs { body } => body.is_end_stream(),
-        }
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.inner {
-            Either::Ours { body } => body.size_hint(),
-            Either::Theirs { body } => body.size_hint(),
-        }
+        self.body.size_hint()
     }
 }
 
-/// So that layers which answer by themselves, such as `CorsLayer`, can stand outside.
+/// Lets layers that create responses themselves, such as `CorsLayer`, wrap the service.
 impl<B: Default> Default for ResponseBody<B> {
     fn default() -> Self {
         Self::inner(B::default())
@@ -151,35 +116,67 @@ impl<B: Default> Default for ResponseBody<B> {
 
 impl<B> fmt::Debug for ResponseBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.inner {
-            Either::Ours { .. } => "ResponseBody(whole)",
-            Either::Theirs { .. } => "ResponseBody(inner)",
+        f.write_str(match self.body {
+            Either::Whole { .. } => "ResponseBody(whole)",
+            Either::Inner { .. } => "ResponseBody(inner)",
         })
     }
 }
 
-fn poll_infallible<E>(
-    body: Pin<&mut Full<Bytes>>,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<Frame<Bytes>, E>>> {
-    body.poll_frame(cx)
-        .map(|frame| frame.map(|frame| frame.map_err(|never| match never {})))
+pin_project! {
+    #[project = EitherProj]
+    enum Either<B> {
+        Whole { #[pin] body: Full<Bytes> },
+        Inner { #[pin] body: B },
+    }
 }
 
-/// The pieces of a body; a body that came in one piece is not copied.
+impl<B: Body> Body for Either<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        match self.project() {
+            EitherProj::Whole { body } => body
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(|never| match never {}))),
+            EitherProj::Inner { body } => {
+                let frame = ready!(body.poll_frame(cx));
+                // `Bytes` are passed on without a copy, other buffers are copied.
+                Poll::Ready(frame.map(|frame| {
+                    frame.map(|frame| {
+                        frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
+                    })
+                }))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole { body } => body.is_end_stream(),
+            Self::Inner { body } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole { body } => body.size_hint(),
+            Self::Inner { body } => body.size_hint(),
+        }
+    }
+}
+
+/// The chunks of a body. A body that consists of one chunk is not copied.
 #[derive(Default)]
 pub(super) enum Collected {
     #[default]
     Empty,
     One(Bytes),
     Many(BytesMut),
-}
-
-impl fmt::Debug for Collected {
-    /// The length alone: a body can hold what does not belong into a log.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes", self.len())
-    }
 }
 
 impl Collected {
@@ -207,14 +204,21 @@ impl Collected {
         }
     }
 
-    /// The whole, in one piece; it is kept.
+    /// Returns the whole body as one buffer, and keeps it.
     pub(super) fn bytes(&mut self) -> Bytes {
-        let bytes = match std::mem::take(self) {
+        let bytes = match mem::take(self) {
             Self::Empty => return Bytes::new(),
             Self::One(bytes) => bytes,
             Self::Many(all) => all.freeze(),
         };
         *self = Self::One(bytes.clone());
         bytes
+    }
+}
+
+impl fmt::Debug for Collected {
+    /// Prints the length only, because a body can contain data that must not be logged.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.len())
     }
 }

@@ -14,7 +14,7 @@ use md5::{Digest as _, Md5};
 pub use body::BodyCandidate;
 pub use target::{TargetCandidate, TargetChange, TargetOrigin};
 
-use super::{rules::Rules, verifier::signature};
+use super::{config::VerifierConfig, verifier::signature};
 use crate::key::PublicKey;
 
 /// The most texts that are hashed for one diagnosis.
@@ -27,16 +27,16 @@ const MAX_HASHED: usize = 4 * 1024 * 1024;
 /// common causes are a proxy that rewrites the path, and a body that was parsed and serialized
 /// before the layer received it.
 ///
-/// `key` is the key that the callback names, `rules` and `body` are those that the request was
+/// `key` is the key that the callback names, `config` and `body` are those that the request was
 /// verified with. A signature contains the MD5 of the signed text, so candidates can be compared
 /// without sending a request:
 ///
 /// * targets:
-///   * the target according to `rules`, the URI of the request, and axum's `OriginalUri`;
+///   * the target according to `config`, the URI of the request, and axum's `OriginalUri`;
 ///   * the values of `X-Forwarded-Uri`, `X-Original-URI`, `X-Original-URL`, `X-Rewrite-URL`,
 ///     `X-Envoy-Original-Path`, `X-Replaced-Path` and `X-Forwarded-Path`;
 ///   * the target after `X-Forwarded-Prefix`, after each prefix of
-///     [`diagnose_prefix`](Rules::diagnose_prefix), and without each of these prefixes;
+///     [`diagnose_proxy_prefix`](VerifierConfig::diagnose_proxy_prefix), and without each of these prefixes;
 ///   * each of them with the changes of [`TargetChange`];
 /// * bodies: those of [`BodyCandidate`].
 ///
@@ -56,7 +56,7 @@ const MAX_HASHED: usize = 4 * 1024 * 1024;
 ///
 /// ```
 /// use http::Request;
-/// use tower_aliyun_oss::callback::{Diagnosis, Rules, diagnose};
+/// use tower_aliyun_oss::callback::{Diagnosis, VerifierConfig, diagnose};
 /// use tower_aliyun_oss::key::PublicKey;
 ///
 /// // https://gosspublic.alicdn.com/callback_pub_key_v1.pem
@@ -72,20 +72,20 @@ const MAX_HASHED: usize = 4 * 1024 * 1024;
 ///     .body(())?;
 /// let (parts, ()) = request.into_parts();
 ///
-/// let diagnosis = diagnose(&parts, b"bucket=yonghu-test", &key, &Rules::new());
+/// let diagnosis = diagnose(&parts, b"bucket=yonghu-test", &key, &VerifierConfig::new());
 /// assert!(matches!(diagnosis, Diagnosis::WouldMatch { .. }));
 /// assert!(diagnosis.to_string().contains("x-original-uri"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use]
-pub fn diagnose(parts: &Parts, body: &[u8], key: &PublicKey, rules: &Rules) -> Diagnosis {
+pub fn diagnose(parts: &Parts, body: &[u8], key: &PublicKey, config: &VerifierConfig) -> Diagnosis {
     let Ok(signature) = signature(&parts.headers) else {
         return Diagnosis::NoSignature;
     };
     // The public key decrypts an RSA signature to the digest of the signed text. A forged signature
     // decrypts to garbage, so it costs one RSA operation and no search.
     match key.recover_md5(signature.as_bytes()) {
-        Some(digest) => Search::new(digest).run(parts, body, rules),
+        Some(digest) => Search::new(digest).run(parts, body, config),
         None => Diagnosis::OtherKey,
     }
 }
@@ -212,8 +212,8 @@ impl Search {
         }
     }
 
-    fn run(mut self, parts: &Parts, body: &[u8], rules: &Rules) -> Diagnosis {
-        let (targets, cut_targets) = target::candidates(parts, rules);
+    fn run(mut self, parts: &Parts, body: &[u8], config: &VerifierConfig) -> Diagnosis {
+        let (targets, cut_targets) = target::candidates(parts, config);
         // In most cases only one of the two was changed, and more often the target, so those texts
         // come first.
         for target in &targets {

@@ -1,14 +1,15 @@
-//! Why a request was not taken for a callback.
+//! Why a request was rejected, and why a path cannot be configured.
 
 use std::{error::Error, fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 
-/// A request that the layer did not let through.
+/// Why the layer rejected a request.
 ///
-/// It lies in the extensions of the rejection, so a layer outside can count it or render it anew. Its texts hold
-/// nothing that the sender wrote, unless a body or key source puts it into the [`source`](Error::source).
+/// The extensions of a rejection contain this error, so an outer layer can count rejections or
+/// render them. Its text contains nothing from the request, unless a body or a key source puts it
+/// into the [`source`](Error::source).
 #[derive(Clone, Debug)]
 pub struct CallbackError {
     kind: CallbackErrorKind,
@@ -17,19 +18,19 @@ pub struct CallbackError {
 }
 
 impl CallbackError {
-    /// What kind of error it is.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> CallbackErrorKind {
         self.kind
     }
 
-    /// The status the request is answered with.
+    /// Returns the status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.kind.status()
     }
 
-    /// The header that is missing, repeated or malformed, when the error is about one.
+    /// Returns the missing, repeated or malformed header, if the error is about a header.
     #[must_use]
     pub fn header(&self) -> Option<&HeaderName> {
         self.header.as_ref()
@@ -54,7 +55,7 @@ impl CallbackError {
         }
     }
 
-    /// The default answer: JSON of a constant text per kind.
+    /// The default response: JSON with a constant text per kind.
     pub(super) fn to_response(&self) -> Response<Bytes> {
         let body = self.kind.body();
         let mut response = Response::new(Bytes::from_static(body.as_bytes()));
@@ -84,15 +85,18 @@ impl fmt::Display for CallbackError {
     }
 }
 
+// Not derived: thiserror returns the `Arc` itself as the source, and callers could not downcast it.
 impl Error for CallbackError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
     }
 }
 
+// One table for status, text and body, so that no kind can lack one of them, and each body is a
+// constant.
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident, $status:ident, $text:literal;)*) => {
-        /// What is wrong with a request, and with it the status of the answer.
+        /// The kind of a [`CallbackError`]. It determines the status of the response.
         #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
         #[non_exhaustive]
         pub enum CallbackErrorKind {
@@ -100,7 +104,8 @@ macro_rules! kinds {
         }
 
         impl CallbackErrorKind {
-            /// The status a request with this error is answered with; never a success.
+            /// Returns the status of the response to a request with this error. It is never a
+            /// success.
             #[must_use]
             pub const fn status(self) -> StatusCode {
                 match self {
@@ -126,52 +131,77 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// Any method but `POST`.
-    MethodNotAllowed, METHOD_NOT_ALLOWED, "a callback is a post request";
+    /// The method is not `POST`.
+    MethodNotAllowed, METHOD_NOT_ALLOWED, "the method of a callback must be POST";
     /// `authorization` or `x-oss-pub-key-url` is absent.
     MissingHeader, BAD_REQUEST, "a header of the callback is missing";
-    /// A header that must stand once stands several times.
+    /// A header that must occur once is repeated.
     DuplicateHeader, BAD_REQUEST, "a header of the callback is repeated";
-    /// A header is malformed: not strict Base64, or a length that is no number.
+    /// A header is malformed: not strict Base64, or a length that is not a number.
     InvalidHeader, BAD_REQUEST, "a header of the callback is malformed";
     /// The key URL is not in the table of the key source.
-    KeyUrlRejected, FORBIDDEN, "the key url is not allowed";
-    /// `x-oss-signature-version` is another than `1.0`.
+    KeyUrlRejected, FORBIDDEN, "the URL of the public key is not allowed";
+    /// `x-oss-signature-version` is not `1.0`.
     UnsupportedSignatureVersion, BAD_REQUEST, "the signature version is not supported";
-    /// The path could be spelled in more than one way, or is not the configured one.
+    /// The path has several spellings and is not configured, or it is not the configured path.
     NonCanonicalTarget, BAD_REQUEST, "the request target is not canonical";
-    /// The body is larger than the limit.
+    /// The body exceeds the limit.
     BodyTooLarge, PAYLOAD_TOO_LARGE, "the body is too large";
-    /// The content type is absent, repeated, or not one of the allowed.
+    /// The content type is absent, repeated, or not allowed.
     UnsupportedContentType, UNSUPPORTED_MEDIA_TYPE, "the content type is not supported";
-    /// There is a `content-encoding`.
-    UnsupportedContentEncoding, UNSUPPORTED_MEDIA_TYPE, "a content encoding is not supported";
+    /// The request has a `content-encoding`.
+    UnsupportedContentEncoding, UNSUPPORTED_MEDIA_TYPE, "content encodings are not supported";
     /// The body did not arrive in time.
     BodyTimeout, REQUEST_TIMEOUT, "the body did not arrive in time";
-    /// The body broke off, or is not as long as announced.
+    /// The body failed, or its length differs from `content-length`.
     BodyIncomplete, BAD_REQUEST, "the body is incomplete";
-    /// There is no ticket in the body, and [tickets](super::OssCallbackLayer::tickets) are asked for.
+    /// The body contains no ticket, and [tickets](super::OssCallbackLayer::tickets) are required.
     TicketMissing, FORBIDDEN, "the callback has no ticket";
-    /// The ticket is not one of ours, has expired, or is for another target or body type; see the source.
+    /// The ticket is not authentic, expired, or issued for a different target or body type; see the
+    /// source.
     TicketInvalid, FORBIDDEN, "the ticket is not valid for this callback";
-    /// The key source has no key for this URL, or cannot get it now.
+    /// The key source does not have the key, or failed to fetch it; see the source.
     KeyUnavailable, SERVICE_UNAVAILABLE, "the public key is not available";
-    /// Body, key and store together took longer than the deadline.
+    /// Body, key and store together missed the deadline.
     DeadlineExceeded, SERVICE_UNAVAILABLE, "the verification took too long";
-    /// The signature does not belong to this target, body and key.
+    /// The signature does not verify for this target and body with this key.
     SignatureMismatch, FORBIDDEN, "the signature does not match";
-    /// The signature is right, and the callback is about something else than the ticket grants; see the source.
-    OutsideGrant, FORBIDDEN, "the callback is outside of what was granted";
-    /// The ticket was used for another text, or as often as it may.
-    TicketUsed, FORBIDDEN, "the ticket has been used";
-    /// The store of used tickets cannot be reached, or cannot say; see the source.
+    /// The signature verifies, and the body is outside of what the ticket grants; see the source.
+    OutsideGrant, FORBIDDEN, "the callback is outside of what the ticket grants";
+    /// The ticket was used for a different callback, or is used up.
+    TicketUsed, FORBIDDEN, "the ticket is already used";
+    /// The store of used tickets failed; see the source.
     StoreUnavailable, SERVICE_UNAVAILABLE, "the store of used tickets is not available";
-    /// The inner service gave no answer that could be kept: it was over 1 MiB, or broke off. Only with tickets.
+    /// With tickets: the response of the inner service cannot be stored, because it exceeds 1 MiB,
+    /// its body failed, or its content type is too long.
     UnusableAnswer, SERVICE_UNAVAILABLE, "the callback was not answered";
 }
 
 impl fmt::Display for CallbackErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text())
+    }
+}
+
+/// No request can have the path that was passed to
+/// [`only_path`](super::OssCallbackLayer::only_path).
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "no request can have the path {path:?}; use a raw path that starts with a slash and has no \
+     query, such as \"/oss/callback\""
+)]
+pub struct InvalidPathError {
+    path: Box<str>,
+}
+
+impl InvalidPathError {
+    pub(super) fn new(path: &str) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Returns the rejected path.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
     }
 }

@@ -1,4 +1,13 @@
-//! The future of an answer.
+//! The response future: one request from the first byte of its body to its response.
+//!
+//! ```text
+//! Reading ─▶ AwaitingKey ─▶ Redeeming ─▶ Handling ─▶ Collecting ─▶ Finishing ─▶ Done
+//! ```
+//!
+//! A state is skipped if there is nothing to wait for: `AwaitingKey` if the key is in memory, and
+//! `Redeeming`, `Collecting` and `Finishing` if no ticket is required. A failed check leads from
+//! any state to `Rejected`. `Untouched` takes the place of all of them for requests that are not
+//! verified.
 
 use std::{
     error::Error,
@@ -7,164 +16,403 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use bytes::Bytes;
-use http::{Request, Response, request::Parts};
+use bytes::{Buf as _, Bytes};
+use http::{
+    HeaderValue, Request, Response,
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
+    request, response,
+};
 use http_body::Body;
+use http_body_util::{Full, LengthLimitError};
 use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
 
 use super::{
-    body::{CallbackBody, ResponseBody},
-    claim::given_again,
-    claiming::{Claimed, Claiming},
+    body::{Collected, RequestBody, ResponseBody},
     config::Config,
-    error::CallbackError,
-    keeping::Keeping,
-    verifier::Preflight,
-    verifying::{Verified, Verifying},
+    diagnose::diagnose,
+    error::{CallbackError, CallbackErrorKind as Kind},
+    log,
+    redemption::{Decision, Redemption},
+    verifier::{CallbackVerifier, Verified},
+};
+use crate::{
+    Lookup,
+    key::{KeyError, KeyUrl, PublicKey},
+    ticket::store::{Attempt, StoredReply},
 };
 
 pin_project! {
-    /// The future of [`OssCallback`](super::OssCallback). `F` is the future of the inner service `S`, `ResBody` the body
-    /// of its answer.
+    /// Response future of [`OssCallback`](super::OssCallback).
+    ///
+    /// `F` is the future of the inner service `S`, and `ResBody` the body of its response.
     pub struct ResponseFuture<S, ReqBody, F, ResBody> {
+        config: Arc<Config>,
         #[pin]
         state: State<S, ReqBody, F, ResBody>,
     }
 }
 
+type PendingKey = Pin<Box<dyn Future<Output = Result<PublicKey, KeyError>> + Send>>;
+
 pin_project! {
+    // Timers live in the states that wait for something, not beside the state, so that they share
+    // their memory with the future of the inner service.
     #[project = StateProj]
+    #[project_replace = StateOwned]
     enum State<S, B, F, R> {
-        Rejected { config: Arc<Config>, error: Option<CallbackError> },
-        Verifying { config: Arc<Config>, #[pin] verifying: Verifying<S, B> },
-        Claiming { config: Arc<Config>, #[pin] claiming: Claiming<S, B> },
-        Keeping { config: Arc<Config>, #[pin] keeping: Keeping<F, R> },
-        // The config of a verified callback, whose answer goes to OSS.
-        Answering { config: Option<Arc<Config>>, #[pin] answer: F },
+        // `only_path` lets the request pass without verification.
+        Untouched { #[pin] response: F },
+        // A check failed; the response is rendered on the next poll.
+        Rejected { error: CallbackError, missing_key: Option<KeyUrl> },
+        // The body arrives.
+        Reading { #[pin] body: B, #[pin] timer: Timer, call: Call<S> },
+        // The key source looks up a key that it does not have in memory.
+        AwaitingKey { lookup: PendingKey, #[pin] timer: Timer, call: Call<S> },
+        // The callback is verified; the store decides whether the handler runs.
+        Redeeming {
+            attempt: Attempt,
+            redemption: Redemption,
+            #[pin]
+            timer: Timer,
+            inner: S,
+            request: Request<RequestBody<B>>,
+        },
+        // The inner service runs. Without tickets there is nothing to redeem.
+        Handling { #[pin] response: F, redemption: Option<Redemption> },
+        // The response is collected, to be stored for repetitions of the callback.
+        Collecting {
+            #[pin]
+            body: R,
+            collected: Collected,
+            parts: response::Parts,
+            redemption: Redemption,
+        },
+        // The store saves the response.
+        Finishing {
+            reply: StoredReply,
+            parts: response::Parts,
+            redemption: Redemption,
+            #[pin]
+            timer: Timer,
+        },
+        // The response was returned.
+        Done,
     }
+}
+
+/// What is needed to call the inner service once the callback is verified.
+struct Call<S> {
+    inner: S,
+    parts: request::Parts,
+    verifier: CallbackVerifier,
+}
+
+/// Ends the current state, and moves these fields out of it. The pinned fields are dropped in
+/// place.
+macro_rules! take {
+    ($state:expr, $variant:ident { $($field:ident),* }) => {
+        match $state.as_mut().project_replace(State::Done) {
+            StateOwned::$variant { $($field,)* .. } => ($($field),*),
+            _ => unreachable!("the state was matched by its projection"),
+        }
+    };
 }
 
 impl<S, B, F, R> ResponseFuture<S, B, F, R> {
     pub(super) fn rejected(config: Arc<Config>, error: CallbackError) -> Self {
-        Self {
-            state: State::rejected(config, error),
-        }
+        let state = State::rejected(error);
+        Self { config, state }
     }
 
-    pub(super) fn untouched(answer: F) -> Self {
-        Self {
-            state: State::Answering {
-                config: None,
-                answer,
-            },
-        }
+    pub(super) fn untouched(config: Arc<Config>, response: F) -> Self {
+        let state = State::Untouched { response };
+        Self { config, state }
     }
 
-    pub(super) fn verifying(
+    pub(super) fn reading(
         config: Arc<Config>,
         inner: S,
-        parts: Parts,
+        parts: request::Parts,
         body: B,
-        preflight: Preflight,
+        verifier: CallbackVerifier,
     ) -> Self {
-        let verifying = Verifying::new(inner, parts, body, preflight);
-        Self {
-            state: State::Verifying { config, verifying },
-        }
+        let state = State::Reading {
+            body,
+            timer: Timer::default(),
+            call: Call {
+                inner,
+                parts,
+                verifier,
+            },
+        };
+        Self { config, state }
     }
 }
 
 impl<S, B, ResBody> Future for ResponseFuture<S, B, S::Future, ResBody>
 where
-    S: Service<Request<CallbackBody<B>>, Response = Response<ResBody>>,
+    S: Service<Request<RequestBody<B>>, Response = Response<ResBody>>,
     B: Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
     ResBody: Body<Data = Bytes>,
 {
     type Output = Result<Response<ResponseBody<ResBody>>, S::Error>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let config = &**this.config;
+        let mut state = this.state;
         loop {
-            let mut this = self.as_mut().project();
-            let next = match this.state.as_mut().project() {
-                StateProj::Verifying { config, verifying } => {
-                    match ready!(verifying.poll(cx, config)) {
-                        Ok(verified) => State::verified(Arc::clone(config), verified),
-                        Err(error) => State::rejected(Arc::clone(config), error),
-                    }
+            let next = match state.as_mut().project() {
+                StateProj::Untouched { response } => {
+                    let response = ready!(response.poll(cx));
+                    state.set(State::Done);
+                    return Poll::Ready(response.map(|response| response.map(ResponseBody::inner)));
                 }
-                StateProj::Claiming { config, claiming } => {
-                    match ready!(claiming.poll(cx, config)) {
-                        Ok(Claimed::Run(mut inner, request, Some(claim))) => {
-                            // Called while the claim is held, so that a panic lets go of it.
-                            let keeping = Keeping::new(inner.call(request), claim);
-                            let config = Arc::clone(config);
-                            State::Keeping { config, keeping }
+                StateProj::Rejected { .. } => {
+                    let (error, missing_key) = take!(state, Rejected { error, missing_key });
+                    return Poll::Ready(Ok(config.reject(error, missing_key.as_ref())));
+                }
+                StateProj::Reading {
+                    body,
+                    mut timer,
+                    call,
+                } => {
+                    let read = match poll_body(body, &mut call.verifier, cx) {
+                        Poll::Ready(read) => read,
+                        Poll::Pending => {
+                            let (limit, kind) = config.body_deadline();
+                            ready!(timer.as_mut().poll_elapsed(limit, cx));
+                            Err(kind.into())
                         }
-                        Ok(Claimed::Run(mut inner, request, None)) => State::Answering {
-                            answer: inner.call(request),
-                            config: Some(Arc::clone(config)),
+                    };
+                    // The ticket comes first: a request without a valid one costs no key lookup.
+                    let lookup = read
+                        .and_then(|()| call.verifier.check_ticket_now())
+                        .map(|()| config.key_source.key(call.verifier.key_url()));
+                    let started = timer.started();
+                    let call = take!(state, Reading { call });
+                    match lookup {
+                        Ok(Lookup::Ready(key)) => State::verify(call, key, started, config),
+                        Ok(Lookup::Pending(lookup)) => State::AwaitingKey {
+                            lookup,
+                            timer: Timer::resume(started),
+                            call,
                         },
-                        Ok(Claimed::Again(reply)) => {
-                            return Poll::Ready(Ok(given_again(&reply)));
+                        Err(error) => State::rejected(error),
+                    }
+                }
+                StateProj::AwaitingKey {
+                    lookup, mut timer, ..
+                } => {
+                    let key = match lookup.as_mut().poll(cx) {
+                        Poll::Ready(key) => Some(key),
+                        Poll::Pending => {
+                            ready!(timer.as_mut().poll_elapsed(config.deadline, cx));
+                            None
                         }
-                        Err(error) => State::rejected(Arc::clone(config), error),
+                    };
+                    let started = timer.started();
+                    let call = take!(state, AwaitingKey { call });
+                    match key {
+                        Some(key) => State::verify(call, key, started, config),
+                        None => State::rejected(Kind::DeadlineExceeded.into()),
                     }
                 }
-                StateProj::Keeping { config, keeping } => return keeping.poll(cx, config),
-                StateProj::Rejected { config, error } => {
-                    #[expect(
-                        clippy::expect_used,
-                        reason = "polling a finished future is the caller's mistake"
-                    )]
-                    let error = error
-                        .take()
-                        .expect("ResponseFuture polled after completion");
-                    return Poll::Ready(Ok(config.reject(error)));
-                }
-                StateProj::Answering { config, answer } => {
-                    let response = ready!(answer.poll(cx))?;
-                    if let Some(config) = config {
-                        config.reporter.answer(&response);
+                StateProj::Redeeming {
+                    attempt,
+                    redemption,
+                    timer,
+                    ..
+                } => {
+                    let decision = match redemption.poll_begin(attempt, cx) {
+                        Poll::Ready(decision) => decision,
+                        Poll::Pending => {
+                            ready!(timer.poll_elapsed(config.deadline, cx));
+                            Err(Kind::DeadlineExceeded.into())
+                        }
+                    };
+                    let (inner, request, redemption) = take!(
+                        state,
+                        Redeeming {
+                            inner,
+                            request,
+                            redemption
+                        }
+                    );
+                    match decision {
+                        Ok(Decision::Run) => State::handle(inner, request, Some(redemption)),
+                        Ok(Decision::Replay(reply)) => return Poll::Ready(Ok(replay(&reply))),
+                        Err(error) => State::rejected(error),
                     }
-                    return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                 }
+                StateProj::Handling { response, .. } => {
+                    let response = match ready!(response.poll(cx)) {
+                        Ok(response) => response,
+                        Err(error) => {
+                            state.set(State::Done);
+                            return Poll::Ready(Err(error));
+                        }
+                    };
+                    match take!(state, Handling { redemption }) {
+                        Some(redemption) if redemption.stores(response.status()) => {
+                            let (parts, body) = response.into_parts();
+                            State::Collecting {
+                                body,
+                                collected: Collected::default(),
+                                parts,
+                                redemption,
+                            }
+                        }
+                        redemption => {
+                            drop(redemption);
+                            config.log.response(&response);
+                            return Poll::Ready(Ok(response.map(ResponseBody::inner)));
+                        }
+                    }
+                }
+                StateProj::Collecting {
+                    body, collected, ..
+                } => {
+                    let body = ready!(poll_collect(body, collected, cx));
+                    let (parts, redemption) = take!(state, Collecting { parts, redemption });
+                    let reply = body.and_then(|body| {
+                        let content_type = parts.headers.get(CONTENT_TYPE).cloned();
+                        StoredReply::new(parts.status, content_type, body).ok()
+                    });
+                    match reply {
+                        Some(reply) => State::Finishing {
+                            reply,
+                            parts,
+                            redemption,
+                            // The inner service had its time; the store has a deadline of its own.
+                            timer: Timer::default(),
+                        },
+                        None => State::rejected(Kind::UnusableAnswer.into()),
+                    }
+                }
+                StateProj::Finishing {
+                    reply,
+                    redemption,
+                    timer,
+                    ..
+                } => {
+                    let finished = match redemption.poll_finish(reply, cx) {
+                        Poll::Ready(finished) => finished,
+                        Poll::Pending => {
+                            ready!(timer.poll_elapsed(config.deadline, cx));
+                            Err(Kind::DeadlineExceeded.into())
+                        }
+                    };
+                    let (reply, parts, redemption) = take!(
+                        state,
+                        Finishing {
+                            reply,
+                            parts,
+                            redemption
+                        }
+                    );
+                    match finished {
+                        // The handler could run again for this callback, so it was not a success.
+                        Err(error) if !redemption.runs_without_store() => State::rejected(error),
+                        Ok(()) | Err(_) => {
+                            let body = Full::new(reply.body().clone());
+                            let response = Response::from_parts(parts, body);
+                            config.log.response(&response);
+                            return Poll::Ready(Ok(response.map(ResponseBody::whole)));
+                        }
+                    }
+                }
+                #[expect(
+                    clippy::panic,
+                    reason = "polling a finished future is a bug in the caller"
+                )]
+                StateProj::Done => panic!("ResponseFuture polled after completion"),
             };
-            this.state.set(next);
+            state.set(next);
         }
     }
 }
 
 impl<S, B, F, R> State<S, B, F, R> {
-    fn rejected(config: Arc<Config>, error: CallbackError) -> Self {
+    fn rejected(error: CallbackError) -> Self {
         Self::Rejected {
-            config,
-            error: Some(error),
+            error,
+            missing_key: None,
+        }
+    }
+}
+
+impl<S, B, R> State<S, B, S::Future, R>
+where
+    S: Service<Request<RequestBody<B>>>,
+{
+    /// Verifies the signature. `started` is the time from which the deadline runs.
+    fn verify(
+        call: Call<S>,
+        key: Result<PublicKey, KeyError>,
+        started: Option<Instant>,
+        config: &Config,
+    ) -> Self {
+        let Call {
+            inner,
+            mut parts,
+            mut verifier,
+        } = call;
+        let key_url = verifier.key_url().clone();
+        let key = match key {
+            Ok(key) => key,
+            Err(why) => {
+                return Self::Rejected {
+                    error: CallbackError::with_source(Kind::KeyUnavailable, why),
+                    missing_key: Some(key_url),
+                };
+            }
+        };
+        // `verify` consumes the body, so a diagnosis needs a second handle.
+        let body = log::diagnosis_enabled().then(|| verifier.body());
+        let Verified { callback, redeem } = match verifier.verify_redeemable(&key) {
+            Ok(verified) => verified,
+            Err(error) => {
+                if error.kind() == Kind::SignatureMismatch {
+                    config.key_source.signature_failed(&key_url);
+                    if let Some(body) = body {
+                        log::diagnosis(&diagnose(&parts, &body, &key, &config.verifier));
+                    }
+                }
+                return Self::rejected(error);
+            }
+        };
+        let body = RequestBody::verified(callback.body().clone());
+        parts.extensions.insert(callback);
+        let request = Request::from_parts(parts, body);
+        match redeem {
+            Some((tickets, granted)) => Self::Redeeming {
+                attempt: tickets.attempt(&granted.ticket, granted.digest, tickets.now()),
+                redemption: Redemption::new(tickets),
+                timer: Timer::resume(started),
+                inner,
+                request,
+            },
+            None => Self::handle(inner, request, None),
         }
     }
 
-    fn verified<E>(config: Arc<Config>, verified: Verified<S, B>) -> Self
-    where
-        S: Service<Request<CallbackBody<B>>, Response = Response<R>, Error = E, Future = F>,
-    {
-        let Verified {
-            mut inner,
-            request,
-            granted,
-            started,
-        } = verified;
-        match (granted, config.rules.required_tickets()) {
-            (Some(granted), Some(tickets)) => Self::Claiming {
-                claiming: Claiming::new(tickets, &granted, started, inner, request),
-                config,
-            },
-            _ => Self::Answering {
-                answer: inner.call(request),
-                config: Some(config),
-            },
+    /// Calls the inner service. The redemption is held meanwhile, so that a panic releases the
+    /// ticket.
+    fn handle(
+        mut inner: S,
+        request: Request<RequestBody<B>>,
+        redemption: Option<Redemption>,
+    ) -> Self {
+        Self::Handling {
+            response: inner.call(request),
+            redemption,
         }
     }
 }
@@ -172,11 +420,140 @@ impl<S, B, F, R> State<S, B, F, R> {
 impl<S, B, F, R> fmt::Debug for ResponseFuture<S, B, F, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.state {
+            State::Untouched { .. } => "ResponseFuture(untouched)",
             State::Rejected { .. } => "ResponseFuture(rejected)",
-            State::Verifying { .. } => "ResponseFuture(verifying)",
-            State::Claiming { .. } => "ResponseFuture(claiming)",
-            State::Keeping { .. } => "ResponseFuture(keeping)",
-            State::Answering { .. } => "ResponseFuture(answering)",
+            State::Reading { .. } => "ResponseFuture(reading)",
+            State::AwaitingKey { .. } => "ResponseFuture(awaiting key)",
+            State::Redeeming { .. } => "ResponseFuture(redeeming)",
+            State::Handling { .. } => "ResponseFuture(handling)",
+            State::Collecting { .. } => "ResponseFuture(collecting)",
+            State::Finishing { .. } => "ResponseFuture(finishing)",
+            State::Done => "ResponseFuture(done)",
         })
+    }
+}
+
+/// The most frames of a body that one poll reads. A body of endless empty frames must not keep the
+/// deadline from being checked, nor other tasks from running.
+const FRAMES_PER_POLL: usize = 64;
+
+/// Passes the request body to the verifier.
+fn poll_body<B>(
+    mut body: Pin<&mut B>,
+    verifier: &mut CallbackVerifier,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), CallbackError>>
+where
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    for _ in 0..FRAMES_PER_POLL {
+        match ready!(body.as_mut().poll_frame(cx)) {
+            Some(Ok(frame)) => {
+                // OSS does not sign trailers, so they are dropped.
+                let Ok(mut data) = frame.into_data() else {
+                    continue;
+                };
+                // The limit is checked before a buffer other than `Bytes` is copied.
+                verifier.make_room(data.remaining())?;
+                verifier.update(data.copy_to_bytes(data.remaining()))?;
+            }
+            Some(Err(error)) => return Poll::Ready(Err(body_error(error.into()))),
+            None => return Poll::Ready(verifier.end_of_body()),
+        }
+    }
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
+
+fn body_error(error: Box<dyn Error + Send + Sync>) -> CallbackError {
+    // An outer layer with a body limit may have wrapped the error.
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&*error);
+    while let Some(current) = cause {
+        if current.is::<LengthLimitError>() {
+            return CallbackError::with_source(Kind::BodyTooLarge, error);
+        }
+        cause = current.source();
+    }
+    CallbackError::with_source(Kind::BodyIncomplete, error)
+}
+
+/// Collects the response body. Returns `None` if it fails or exceeds the size that OSS accepts.
+fn poll_collect<R: Body<Data = Bytes>>(
+    mut body: Pin<&mut R>,
+    collected: &mut Collected,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Bytes>> {
+    for _ in 0..FRAMES_PER_POLL {
+        match ready!(body.as_mut().poll_frame(cx)) {
+            Some(Ok(frame)) => {
+                // OSS ignores trailers.
+                if let Ok(data) = frame.into_data() {
+                    if collected.len() + data.len() > StoredReply::MAX_BODY_LEN {
+                        return Poll::Ready(None);
+                    }
+                    collected.push(data);
+                }
+            }
+            Some(Err(_)) => return Poll::Ready(None),
+            None => return Poll::Ready(Some(collected.bytes())),
+        }
+    }
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
+
+/// The stored response to the first delivery of the same callback.
+fn replay<B>(reply: &StoredReply) -> Response<ResponseBody<B>> {
+    let body = reply.body().clone();
+    let mut response = Response::new(());
+    *response.status_mut() = reply.status();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    if let Some(content_type) = reply.content_type() {
+        headers.insert(CONTENT_TYPE, content_type.clone());
+    }
+    response.map(|()| ResponseBody::whole(Full::new(body)))
+}
+
+pin_project! {
+    /// A deadline that costs nothing until something has to be awaited.
+    #[derive(Default)]
+    struct Timer {
+        started: Option<Instant>,
+        #[pin]
+        sleep: Option<Sleep>,
+    }
+}
+
+impl Timer {
+    /// Continues a deadline that may run since `started`. A `Sleep` cannot be moved, so it is
+    /// created anew if the next state has to wait, too.
+    fn resume(started: Option<Instant>) -> Self {
+        Self {
+            started,
+            sleep: None,
+        }
+    }
+
+    /// When something had to be awaited for the first time.
+    fn started(&self) -> Option<Instant> {
+        self.started
+    }
+
+    /// Ready once `limit` has passed since the deadline started. The first poll starts it.
+    fn poll_elapsed(self: Pin<&mut Self>, limit: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let started = *this.started.get_or_insert_with(Instant::now);
+        // On overflow, no deadline applies; whatever is awaited wakes the task.
+        let Some(deadline) = started.checked_add(limit) else {
+            return Poll::Pending;
+        };
+        if this.sleep.is_none() {
+            this.sleep.set(Some(sleep_until(deadline)));
+        }
+        #[expect(clippy::expect_used, reason = "set above")]
+        let sleep = this.sleep.as_pin_mut().expect("the timer is set");
+        sleep.poll(cx)
     }
 }

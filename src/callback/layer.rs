@@ -1,4 +1,4 @@
-//! The layer.
+//! The layer and its settings.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,12 +6,16 @@ use bytes::Bytes;
 use http::{Response, Uri, request::Parts};
 use tower_layer::Layer;
 
-use super::{config::Config, error::CallbackError, service::OssCallback};
+use super::{
+    config::{Config, VerifierConfig},
+    error::{CallbackError, InvalidPathError},
+    service::OssCallback,
+};
 use crate::{key::KeySource, protocol::CallbackBodyType, ticket::Tickets};
 
-/// Verifies that the requests it wraps are callbacks signed by OSS, before the inner service sees them.
+/// Verifies that a request is a callback signed by OSS before the inner service receives it.
 ///
-/// See the [module docs](crate::callback) for what is checked and for examples.
+/// See the [module docs](crate::callback) for the checks and for examples.
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it wraps a service"]
 pub struct OssCallbackLayer {
@@ -19,102 +23,129 @@ pub struct OssCallbackLayer {
 }
 
 impl OssCallbackLayer {
-    /// Verifies every request it wraps, with the published key of OSS, and connects to nothing.
+    /// Creates a layer that verifies every request with the published key of OSS. It opens no
+    /// connections.
     pub fn new() -> Self {
         Self {
             config: Arc::new(Config::new()),
         }
     }
 
-    /// Verifies only the requests to this path, so that a whole application can wear the layer; can be called
-    /// several times.
+    /// Verifies only requests to this path, so that the layer can wrap a whole application. Call it
+    /// once per path.
     ///
-    /// The path is compared byte for byte with the raw path, without its query. Every other request (`/p/`, `//p` and
-    /// `/%70` are others than `/p`) goes to the inner service untouched and without a
-    /// [`VerifiedCallback`](super::VerifiedCallback), so a handler that takes one never runs for it. A request whose
-    /// own path is another is still verified when [`target_uri`](Self::target_uri) or axum's `OriginalUri` says that
-    /// this path was signed; one whose path this is, and which was signed for another, is refused.
+    /// The path is compared byte for byte with the raw path of a request, without its query. Any
+    /// other request (`/p/`, `//p` and `/%70` differ from `/p`) reaches the inner service untouched
+    /// and without a [`VerifiedCallback`](super::VerifiedCallback), so a handler that takes one
+    /// never runs for it.
     ///
-    /// A path that no request can have (no `/` in front, a query, a space) is logged as an error and the layer then
-    /// verifies every request.
-    pub fn only_path(self, path: &str) -> Self {
-        self.with_rules(|rules| rules.only_path(path))
-    }
-
-    /// Says which URI OSS has signed, when it is not the one the request has here: behind a proxy that strips a
-    /// prefix, say. `None` leaves it to the request.
+    /// If [`target_uri`](Self::target_uri) or axum's `OriginalUri` reports this path as the signed
+    /// one, the request is verified even if its own path differs. A request to this path that was
+    /// signed for a different one is rejected.
     ///
-    /// Only path and query matter. What a hook takes from a header, the sender of the request chooses: he then chooses
-    /// for which path a signature counts, so name the one path with [`only_path`](Self::only_path) as well.
+    /// # Errors
+    ///
+    /// Fails if no request can have this path: it does not start with `/`, or contains a query, a
+    /// fragment or a space.
     ///
     /// ```
     /// use tower_aliyun_oss::OssCallbackLayer;
     ///
-    /// // The proxy in front serves this application under /gw and strips that.
-    /// let layer = OssCallbackLayer::new().target_uri(|parts| format!("/gw{}", parts.uri.path_and_query()?).parse().ok());
+    /// let layer = OssCallbackLayer::new().only_path("/oss/callback")?;
+    /// # Ok::<(), tower_aliyun_oss::callback::InvalidPathError>(())
+    /// ```
+    pub fn only_path(mut self, path: &str) -> Result<Self, InvalidPathError> {
+        let config = Arc::make_mut(&mut self.config);
+        config.verifier = config.verifier.clone().only_path(path)?;
+        Ok(self)
+    }
+
+    /// Sets a hook that returns the URI that OSS signed, if it differs from the URI of the request:
+    /// for example behind a proxy that strips a prefix. If the hook returns `None`, the URI of the
+    /// request is used.
+    ///
+    /// Only path and query matter. If the hook reads a header, the sender of the request chooses
+    /// for which path a signature counts, so configure the path with [`only_path`](Self::only_path)
+    /// as well.
+    ///
+    /// ```
+    /// use tower_aliyun_oss::OssCallbackLayer;
+    ///
+    /// // The proxy serves this application under /gw and strips that prefix.
+    /// let layer = OssCallbackLayer::new()
+    ///     .target_uri(|parts| format!("/gw{}", parts.uri.path_and_query()?).parse().ok());
     /// ```
     pub fn target_uri<F>(self, target_uri: F) -> Self
     where
         F: Fn(&Parts) -> Option<Uri> + Send + Sync + 'static,
     {
-        self.with_rules(|rules| rules.target_uri(target_uri))
+        self.with_config(|verifier| verifier.target_uri(target_uri))
     }
 
-    /// What a proxy in front strips from the path before it hands a callback on: OSS has signed the path with it. A
-    /// [`target_uri`](Self::target_uri) says all by itself and leaves this aside.
+    /// Sets the prefix that a proxy strips from the path of a callback; OSS signed the path with
+    /// it. A URI returned by [`target_uri`](Self::target_uri) overrides it.
     ///
     /// ```
     /// # use tower_aliyun_oss::OssCallbackLayer;
     /// // OSS calls https://app.example/gw/oss/callback, and the route here is /oss/callback.
-    /// let layer = OssCallbackLayer::new().target_prefix("/gw");
+    /// let layer = OssCallbackLayer::new().proxy_prefix("/gw");
     /// ```
-    pub fn target_prefix(self, prefix: &str) -> Self {
-        self.with_rules(|rules| rules.target_prefix(prefix))
+    pub fn proxy_prefix(self, prefix: &str) -> Self {
+        self.with_config(|verifier| verifier.proxy_prefix(prefix))
     }
 
-    /// Names a prefix that a proxy in front may strip from the path, or add to it; can be called several times.
+    /// Adds a prefix that a proxy may strip from the path, or add to it, to the search for
+    /// mismatched signatures. Call it once per prefix.
     ///
-    /// It changes nothing in what is verified. When a signature does not match, and the log level of the target
-    /// `tower_aliyun_oss::diagnose` is `DEBUG`, then the log says whether it would match with the prefix (or without
-    /// it); see [`diagnose`](super::diagnose()). At most 16 are tried.
+    /// It does not change what is verified. If a signature does not match, and the log level of the
+    /// target `tower_aliyun_oss::diagnose` is `DEBUG`, the log reports whether it matches with or
+    /// without the prefix; see [`diagnose`](super::diagnose()). The search tries at most 16
+    /// prefixes.
     ///
     /// ```
     /// use tower_aliyun_oss::OssCallbackLayer;
     ///
-    /// let layer = OssCallbackLayer::new().diagnose_prefix("/gw").diagnose_prefix("/api/v1");
+    /// let layer = OssCallbackLayer::new().diagnose_proxy_prefix("/gw").diagnose_proxy_prefix("/api/v1");
     /// ```
-    pub fn diagnose_prefix(self, prefix: &str) -> Self {
-        self.with_rules(|rules| rules.diagnose_prefix(prefix))
+    pub fn diagnose_proxy_prefix(self, prefix: &str) -> Self {
+        self.with_config(|verifier| verifier.diagnose_proxy_prefix(prefix))
     }
 
-    /// The largest body taken, in bytes; 64 KiB by default. Larger ones are answered with 413.
+    /// Sets the largest accepted body in bytes; defaults to 64 KiB. A larger body is rejected with
+    /// 413.
     ///
-    /// It bounds the memory and the hashing that an unverified request can cost. A body that OSS makes of its 5 KiB
-    /// of callback parameters stays below 64 KiB.
+    /// The limit bounds the memory and the hashing that an unverified request can cost. OSS builds
+    /// the body from at most 5 KiB of callback parameters, and it stays below 64 KiB.
     pub fn body_limit(self, bytes: usize) -> Self {
-        self.with_rules(|rules| rules.body_limit(bytes))
+        self.with_config(|verifier| verifier.body_limit(bytes))
     }
 
-    /// How long the body may take to arrive; 3 s by default. Slower ones are answered with 408.
+    /// Sets how long the body may take to arrive; defaults to 3 s. A slower body is rejected with
+    /// 408.
+    ///
+    /// The [`deadline`](Self::deadline) applies as well.
     pub fn body_deadline(mut self, time: Duration) -> Self {
         Arc::make_mut(&mut self.config).body_deadline = time;
         self
     }
 
-    /// How long body, key and store of tickets together may take; 4 s by default. What takes longer is answered with
-    /// 503. So is a callback that waits for as long for another one of the same ticket to be answered. Keeping the answer
-    /// may take as long once more: the inner service has run by then.
+    /// Sets how long the body, the key and the store of used tickets may take together; defaults to
+    /// 4 s. If they take longer, the request is rejected with 503.
     ///
-    /// OSS waits 5 s for the answer and does not try again, so keep some of it for the handler.
+    /// This includes the wait for a concurrent callback with the same ticket. Storing the response
+    /// has a deadline of the same length of its own, because the inner service runs in between.
+    ///
+    /// OSS waits 5 s for a response and does not retry, so leave some of that time to the handler.
     pub fn deadline(mut self, time: Duration) -> Self {
         Arc::make_mut(&mut self.config).deadline = time;
         self
     }
 
-    /// The body types taken; both by default. Others are answered with 415.
+    /// Sets the accepted body types; defaults to both. Any other type is rejected with 415.
     ///
-    /// The content type is not signed: a body that was signed as JSON can be sent again as a form. Name the one that
-    /// your `callbackBodyType` has, and nobody can choose how your handler reads it.
+    /// OSS does not sign the content type: a body that was signed as JSON can be replayed as a
+    /// form. Accept only the type that your `callbackBodyType` sets, and no attacker can choose how
+    /// your handler parses the body.
     ///
     /// ```
     /// use tower_aliyun_oss::{OssCallbackLayer, protocol::CallbackBodyType};
@@ -122,31 +153,41 @@ impl OssCallbackLayer {
     /// let layer = OssCallbackLayer::new().content_types([CallbackBodyType::Json]);
     /// ```
     pub fn content_types(self, types: impl IntoIterator<Item = CallbackBodyType>) -> Self {
-        self.with_rules(|rules| rules.content_types(types))
+        self.with_config(|verifier| verifier.content_types(types))
     }
 
-    /// Where the public keys come from; [`PinnedKeys::official`](crate::key::PinnedKeys::official) by default.
+    /// Sets the source of public keys; defaults to
+    /// [`PinnedKeys::official`](crate::key::PinnedKeys::official). Its table replaces the table of
+    /// allowed key URLs.
     pub fn key_source(mut self, source: impl KeySource + 'static) -> Self {
         let config = Arc::make_mut(&mut self.config);
-        config.rules = config.rules.clone().key_table(source.table().clone());
+        config.verifier = config.verifier.clone().key_table(source.table().clone());
         config.key_source = Arc::new(source);
         self
     }
 
-    /// Takes only callbacks that bear a ticket of ours, and each only as often as the ticket says.
+    /// Accepts only callbacks with a valid ticket, and each ticket only as often as it allows.
     ///
-    /// The ticket is the field [`TICKET_FIELD`](crate::protocol::TICKET_FIELD) of the body. Without a valid one for this
-    /// target and body type a request costs no key, no signature check and no store (403). Once the signature is
-    /// verified, `bucket`, `object`, `size` and `mimeType` of the body must be within what was granted (403), and the
-    /// ticket must not have been used for another body (403) or too often (403). The same callback once more is given
-    /// the answer of the first time, without the inner service; while that is at work, it waits until the
-    /// [`deadline`](Self::deadline) (503).
+    /// The ticket is the field [`TICKET_FIELD`](crate::protocol::TICKET_FIELD) of the body. Without
+    /// a valid ticket for this target and body type, a request is rejected with 403 before it costs
+    /// a key lookup, a signature check or an access to the store. After the signature is verified,
+    /// the request is rejected with 403 if:
     ///
-    /// For that the answer is collected before it is given, up to 1 MiB; what is larger, or breaks off, is answered
-    /// with 503. What is kept of it is its status, its content type and its body.
+    /// * `bucket`, `object`, `size` or `mimeType` of the body are outside of what the ticket
+    ///   grants;
+    /// * the ticket was used for a different body;
+    /// * the ticket is used up.
     ///
-    /// See [`ticket`](crate::ticket) and, for what happens when the inner service fails,
-    /// [`OnFailure`](crate::ticket::OnFailure).
+    /// If the same callback arrives again, the layer sends the stored response and does not call
+    /// the inner service. While the first delivery is still being handled, the second one waits
+    /// until the [`deadline`](Self::deadline), and is then rejected with 503.
+    ///
+    /// To be stored, a response is collected before it is sent. A response that exceeds 1 MiB, or
+    /// whose body fails, is replaced by a rejection with 503. The store keeps the status, the
+    /// content type and the body.
+    ///
+    /// See [`ticket`](crate::ticket), and [`OnFailure`](crate::ticket::OnFailure) for failures of
+    /// the inner service.
     ///
     /// ```
     /// use tower_aliyun_oss::OssCallbackLayer;
@@ -158,13 +199,15 @@ impl OssCallbackLayer {
     /// # Ok::<(), tower_aliyun_oss::ticket::RandomError>(())
     /// ```
     pub fn tickets(self, tickets: Tickets) -> Self {
-        self.with_rules(|rules| rules.tickets(tickets))
+        self.with_config(|verifier| verifier.tickets(tickets))
     }
 
-    /// Renders the rejections, which are JSON with a constant text by default.
+    /// Sets a function that renders rejections; by default they are JSON with a constant text.
     ///
-    /// Whatever it makes, the length is set, the [`CallbackError`] lies in the extensions, a status that is neither 4xx
-    /// nor 5xx is replaced by the error's own, and a 405 says what is allowed. On anything but 200, OSS does not hand the body to the uploader.
+    /// The layer completes the response: it sets the length and puts the [`CallbackError`] into the
+    /// extensions. It replaces a status that is neither 4xx nor 5xx by the status of the error, and
+    /// adds `Allow` to a 405. OSS does not forward the body of a response with a status other than
+    /// 200 to the uploader.
     ///
     /// ```
     /// use bytes::Bytes;
@@ -185,9 +228,9 @@ impl OssCallbackLayer {
         self
     }
 
-    fn with_rules(mut self, change: impl FnOnce(super::Rules) -> super::Rules) -> Self {
+    fn with_config(mut self, change: impl FnOnce(VerifierConfig) -> VerifierConfig) -> Self {
         let config = Arc::make_mut(&mut self.config);
-        config.rules = change(config.rules.clone());
+        config.verifier = change(config.verifier.clone());
         self
     }
 }

@@ -1,6 +1,6 @@
-//! What a handler answers so that OSS takes it.
+//! Responses that OSS accepts.
 
-use std::{error::Error, fmt};
+use std::error::Error;
 
 use bytes::Bytes;
 use http::{
@@ -9,14 +9,14 @@ use http::{
 };
 use serde::{Serialize, de::IgnoredAny};
 
-/// The largest answer OSS takes: 1 MiB.
+/// The largest response that OSS accepts: 1 MiB.
 pub(super) const MAX_REPLY_LEN: u64 = 1024 * 1024;
 
-/// An answer that OSS accepts and hands to the uploader: status 200, JSON or XML, an exact length, no byte-order mark,
-/// at most 1 MiB.
+/// A response that OSS accepts and forwards to the uploader: status 200, JSON or XML, an exact
+/// length, no byte-order mark, at most 1 MiB.
 ///
-/// Anything else makes OSS tell the uploader `203 CallbackFailed`, although the object is stored
-/// ([status 203](https://www.alibabacloud.com/help/en/oss/support/http-status-code-203)).
+/// For any other response, OSS reports `203 CallbackFailed` to the uploader, although the object is
+/// stored ([status 203](https://www.alibabacloud.com/help/en/oss/support/http-status-code-203)).
 ///
 /// ```
 /// use http::Response;
@@ -39,7 +39,7 @@ const JSON: &str = "application/json";
 const XML: &str = "application/xml";
 
 impl CallbackReply {
-    /// `{"Status":"OK"}`, what Alibaba's sample servers answer.
+    /// Creates the reply `{"Status":"OK"}` of Alibaba's sample servers.
     #[must_use]
     pub fn ok() -> Self {
         Self {
@@ -48,34 +48,38 @@ impl CallbackReply {
         }
     }
 
-    /// A value as JSON. It must make an object or an array: whether OSS takes a bare number or string is not
-    /// documented.
+    /// Serializes a value to JSON. It must be an object or an array: whether OSS accepts a bare
+    /// number or string is not documented.
     ///
     /// # Errors
     ///
-    /// When serde cannot write the value, it is neither object nor array, or the text is over 1 MiB.
+    /// Fails if the value does not serialize, if it is neither an object nor an array, or if the
+    /// text exceeds 1 MiB.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, ReplyError> {
-        let text = serde_json::to_vec(value).map_err(ReplyError::Serialize)?;
+        let text = serde_json::to_vec(value).map_err(|why| ReplyError::Serialize(why.into()))?;
         Self::checked(JSON, text.into(), b"{[")
     }
 
-    /// A text that is JSON already.
+    /// Creates a reply from a text that is already JSON.
     ///
     /// # Errors
     ///
-    /// When it is not JSON (a byte-order mark makes it none), neither object nor array, or over 1 MiB.
+    /// Fails if the text is not JSON (JSON has no byte-order mark), if it is neither an object nor
+    /// an array, or if it exceeds 1 MiB.
     pub fn json_text(text: impl Into<Bytes>) -> Result<Self, ReplyError> {
         let text = text.into();
-        serde_json::from_slice::<IgnoredAny>(&text).map_err(ReplyError::NotJson)?;
+        serde_json::from_slice::<IgnoredAny>(&text)
+            .map_err(|why| ReplyError::NotJson(why.into()))?;
         Self::checked(JSON, text, b"{[")
     }
 
-    /// An XML document, which OSS takes with the type `application/xml`. Only its beginning is looked at, not whether
-    /// it is well-formed.
+    /// Creates a reply from an XML document, which OSS accepts with the type `application/xml`.
+    /// Only the first character is checked, not whether the document is well-formed.
     ///
     /// # Errors
     ///
-    /// When it does not start with `<` (a byte-order mark before it counts), or is over 1 MiB.
+    /// Fails if the document does not start with `<` (after a byte-order mark it does not), or if
+    /// it exceeds 1 MiB.
     pub fn xml(document: impl Into<Bytes>) -> Result<Self, ReplyError> {
         Self::checked(XML, document.into(), b"<")
     }
@@ -102,42 +106,24 @@ impl<B: From<Bytes>> From<CallbackReply> for Response<B> {
     }
 }
 
-/// Why a value cannot be the answer to a callback.
-#[derive(Debug)]
+/// Why a value cannot be the response to a callback.
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplyError {
-    /// Serde could not write the value.
-    Serialize(serde_json::Error),
+    /// The value does not serialize to JSON.
+    #[error("failed to serialize the value to JSON")]
+    Serialize(#[source] Box<dyn Error + Send + Sync>),
     /// The text is not JSON.
-    NotJson(serde_json::Error),
-    /// Neither a JSON object or array, nor something that starts like XML.
+    #[error("the text is not JSON; OSS rejects it with EC 0007-00000205")]
+    NotJson(#[source] Box<dyn Error + Send + Sync>),
+    /// The text is neither a JSON object or array, nor does it start like XML.
+    #[error(
+        "the response must be a JSON object or array, or an XML document, without a byte-order mark"
+    )]
     NotADocument,
-    /// Over 1 MiB; holds the length.
+    /// The text exceeds 1 MiB; contains its length in bytes.
+    #[error("the response has {0} bytes, and OSS accepts at most 1048576")]
     TooLarge(usize),
-}
-
-impl fmt::Display for ReplyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Serialize(_) => f.write_str("the value cannot be written as json"),
-            Self::NotJson(_) => f.write_str("the text is not json, which oss would refuse (EC 0007-00000205)"),
-            Self::NotADocument => f.write_str(
-                "the answer must be a json object or array, or an xml document, without a byte-order mark",
-            ),
-            Self::TooLarge(length) => {
-                write!(f, "the answer has {length} bytes, and oss takes at most 1048576")
-            }
-        }
-    }
-}
-
-impl Error for ReplyError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Serialize(source) | Self::NotJson(source) => Some(source),
-            Self::NotADocument | Self::TooLarge(_) => None,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -13,17 +13,18 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    body::{CallbackBody, ResponseBody},
+    body::{RequestBody, ResponseBody},
     config::Config,
     future::ResponseFuture,
     verified::VerifiedCallback,
-    verifier::Preflight,
+    verifier::CallbackVerifier,
 };
 
-/// The service that [`OssCallbackLayer`](super::OssCallbackLayer) makes.
+/// Service created by [`OssCallbackLayer`](super::OssCallbackLayer).
 ///
-/// The inner service is the very instance that was polled ready, and it is ready while the body of a request that may
-/// turn out to be no callback is still arriving: put a `ConcurrencyLimit` outside rather than inside.
+/// It calls the instance of the inner service that was polled ready. That instance stays reserved
+/// while the body arrives, although the request may turn out not to be a callback: put a
+/// `ConcurrencyLimit` outside rather than inside of the layer.
 #[derive(Clone, Debug)]
 pub struct OssCallback<S> {
     inner: S,
@@ -35,17 +36,17 @@ impl<S> OssCallback<S> {
         Self { inner, config }
     }
 
-    /// The inner service.
+    /// Returns a reference to the inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The inner service, to change it.
+    /// Returns a mutable reference to the inner service.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Gives the inner service back.
+    /// Consumes `self` and returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -53,7 +54,7 @@ impl<S> OssCallback<S> {
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for OssCallback<S>
 where
-    S: Service<Request<CallbackBody<ReqBody>>, Response = Response<ResBody>> + Clone,
+    S: Service<Request<RequestBody<ReqBody>>, Response = Response<ResBody>> + Clone,
     ReqBody: Body,
     ReqBody::Error: Into<Box<dyn Error + Send + Sync>>,
     ResBody: Body<Data = Bytes>,
@@ -67,25 +68,24 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let config = Arc::clone(&self.config);
         let (mut parts, body) = request.into_parts();
-        // Only this layer says what is verified, whatever a server or a layer outside has put there.
+        // Only this layer may mark a request as verified. An outer layer may have copied the
+        // extensions of a verified request to this one.
         parts.extensions.remove::<VerifiedCallback>();
-        if !self.config.rules.apply_to(&parts) {
-            let request = Request::from_parts(parts, CallbackBody::untouched(body));
-            return ResponseFuture::untouched(self.inner.call(request));
+        if !config.verifier.apply_to(&parts) {
+            let request = Request::from_parts(parts, RequestBody::untouched(body));
+            return ResponseFuture::untouched(config, self.inner.call(request));
         }
-        match Preflight::check(&parts, &self.config.rules) {
-            Ok(preflight) => {
-                // The instance that was polled ready goes along, a fresh clone stays: see the section on cloning
-                // inner services in the docs of tower::Service.
+        match CallbackVerifier::check(&parts, &config.verifier) {
+            Ok(verifier) => {
+                // The future takes the instance that was polled ready and leaves a fresh clone: see
+                // "Be careful when cloning inner services" in the docs of `tower::Service`.
                 let clone = self.inner.clone();
                 let inner = mem::replace(&mut self.inner, clone);
-                ResponseFuture::verifying(Arc::clone(&self.config), inner, parts, body, preflight)
+                ResponseFuture::reading(config, inner, parts, body, verifier)
             }
-            Err(error) => {
-                self.config.reporter.rejection(&error, None);
-                ResponseFuture::rejected(Arc::clone(&self.config), error)
-            }
+            Err(error) => ResponseFuture::rejected(config, error),
         }
     }
 }

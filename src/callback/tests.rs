@@ -1,10 +1,15 @@
-//! Every way to be refused, and what each answer looks like.
+//! Every kind of rejection and its response, and what the response future guarantees.
 
 use std::{
     convert::Infallible,
-    future::ready,
-    pin::Pin,
-    task::{Context, Poll},
+    future::{Future, ready},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
     time::{Duration, SystemTime},
 };
 
@@ -15,10 +20,10 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt as _, Full};
 use md5::Md5;
 use rsa::{pkcs1::DecodeRsaPrivateKey as _, pkcs8::EncodePublicKey as _};
-use tower::{Layer as _, ServiceExt as _, service_fn};
+use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
 
 use super::{
-    CallbackError, CallbackErrorKind as Kind, CallbackReply, OssCallbackLayer, body::CallbackBody,
+    CallbackError, CallbackErrorKind as Kind, CallbackReply, OssCallbackLayer, body::RequestBody,
 };
 use crate::{
     Lookup,
@@ -30,7 +35,7 @@ use crate::{
     },
 };
 
-/// A kind is added here when it is added to the enum, or this does not compile.
+/// Does not compile if a kind is missing.
 fn all_kinds() -> Vec<Kind> {
     let mut kinds = vec![Kind::MethodNotAllowed];
     while let Some(next) = match kinds.last().unwrap() {
@@ -61,7 +66,7 @@ fn all_kinds() -> Vec<Kind> {
     kinds
 }
 
-/// A body in one piece, or one that never comes.
+/// A body of one chunk, or one that never arrives.
 enum TestBody {
     Whole(Full<Bytes>),
     Never,
@@ -82,11 +87,11 @@ impl Body for TestBody {
     }
 }
 
-/// A layer and a request to it that is refused in this way.
+/// A layer, and a request that it rejects with this kind.
 fn refused(kind: Kind) -> (OssCallbackLayer, Request<TestBody>) {
     let mut layer = OssCallbackLayer::new();
     let body = Full::from("bucket=yonghu-test");
-    // The example of the Callback page of the OSS API reference, genuine.
+    // The example of the Callback page of the OSS API reference, with its genuine signature.
     let mut request = Request::post("/index.php?id=1&index=2")
         .header("authorization", "kKQeGTRccDKyHB3H9vF+xYMSrmhMZjzzl2/kdD1ktNVgbWEfYTQG0G2SU/RaHBovRCE8OkQDjC3uG33esH2txA==")
         .header("x-oss-pub-key-url", "aHR0cDovL2dvc3NwdWJsaWMuYWxpY2RuLmNvbS9jYWxsYmFja19wdWJfa2V5X3YxLnBlbQ==")
@@ -156,8 +161,12 @@ fn ticket_keys() -> TicketKeys {
     )
 }
 
-/// A callback for an upload of `a` to `yonghu-test`, whose body says this about it; signed, with its ticket.
-fn granted(says: &str, store: impl ReplayStore + 'static) -> (OssCallbackLayer, Request<TestBody>) {
+/// A signed callback with a ticket for `a` in `yonghu-test`. `report` is what the body reports about
+/// the upload.
+fn granted(
+    report: &str,
+    store: impl ReplayStore + 'static,
+) -> (OssCallbackLayer, Request<TestBody>) {
     let target = "/index.php?id=1&index=2";
     let expires = SystemTime::now() + Duration::from_secs(3600);
     let grant = Scope::Exact("a".parse().unwrap());
@@ -169,9 +178,9 @@ fn granted(says: &str, store: impl ReplayStore + 'static) -> (OssCallbackLayer, 
         expires,
     );
     let ticket = ticket_keys()
-        .mint(&terms, SystemTime::now(), Nonce::random().unwrap())
+        .issue(&terms, SystemTime::now(), Nonce::random().unwrap())
         .unwrap();
-    let body = format!("bucket=yonghu-test&{says}&{TICKET_FIELD}={ticket}");
+    let body = format!("bucket=yonghu-test&{report}&{TICKET_FIELD}={ticket}");
 
     let key = include_str!("../../tests/keys/rsa_1024.pem");
     let key = rsa::PrivateKey::from_pkcs1_pem(key).unwrap();
@@ -193,7 +202,7 @@ fn granted(says: &str, store: impl ReplayStore + 'static) -> (OssCallbackLayer, 
     (layer, request)
 }
 
-/// Stores that have nothing good to say.
+/// Stores that never grant a lease.
 enum Store {
     Down,
     UsedUp,
@@ -208,16 +217,16 @@ impl ReplayStore for Store {
     }
 
     fn finish(&self, _: &Lease, _: &StoredReply) -> Lookup<(), StoreError> {
-        panic!("nothing was begun")
+        panic!("no lease was granted")
     }
 
     fn abandon(&self, _: &Lease) -> Lookup<(), StoreError> {
-        panic!("nothing was begun")
+        panic!("no lease was granted")
     }
 }
 
 async fn answer(layer: OssCallbackLayer, request: Request<TestBody>) -> Response<Bytes> {
-    let inner = service_fn(|request: Request<CallbackBody<TestBody>>| {
+    let inner = service_fn(|request: Request<RequestBody<TestBody>>| {
         let answer: Response<Full<Bytes>> = CallbackReply::ok().into();
         ready(Ok::<_, Infallible>(answer.map(|body| {
             if request.extensions().get::<TooLarge>().is_some() {
@@ -246,7 +255,7 @@ async fn df_30_no_error_is_answered_with_success() {
             .get()
             .expect("the error is in the extensions");
         assert_eq!((error.kind(), response.status()), (kind, kind.status()));
-        // Not even when it is rendered as one.
+        // Not even if the rejection is rendered as a success.
         for status in [200, 201, 204, 299] {
             let (layer, request) = refused(kind);
             let layer = layer.rejection(move |_| {
@@ -296,7 +305,7 @@ async fn errors_say_what_is_wrong_in_one_clause() {
             text.starts_with(|c: char| c.is_ascii_lowercase()) && !text.ends_with('.'),
             "{text}"
         );
-        // Nothing the sender wrote: not the target, not the key url, not the body.
+        // Nothing from the request: neither its target, its key URL nor its body.
         let all = format!(
             "{error:?} {text} {}",
             std::error::Error::source(error).map_or(String::new(), ToString::to_string)
@@ -315,8 +324,71 @@ fn the_types_can_be_used_where_servers_want_them() {
     shared::<super::OssCallback<()>>();
     shared::<super::VerifiedCallback>();
     shared::<CallbackError>();
-    shared::<super::Rules>();
-    sent::<CallbackBody<Full<Bytes>>>();
+    shared::<super::VerifierConfig>();
+    sent::<RequestBody<Full<Bytes>>>();
     sent::<super::ResponseBody<Full<Bytes>>>();
     sent::<super::ResponseFuture<(), Full<Bytes>, std::future::Ready<()>, Full<Bytes>>>();
+}
+
+#[test]
+fn a_finished_future_panics_when_it_is_polled_again() {
+    let mut service = OssCallbackLayer::new()
+        .only_path("/index.php")
+        .unwrap()
+        .layer(service_fn(|_: Request<RequestBody<TestBody>>| {
+            ready(Ok::<Response<Full<Bytes>>, Infallible>(
+                CallbackReply::ok().into(),
+            ))
+        }));
+    let mut untouched = refused(Kind::BodyTooLarge).1;
+    *untouched.uri_mut() = "/other".parse().unwrap();
+    let verified = refused(Kind::BodyTooLarge).1;
+    let rejected = refused(Kind::MethodNotAllowed).1;
+    for request in [untouched, verified, rejected] {
+        let mut call = pin!(service.call(request));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(call.as_mut().poll(&mut cx).is_ready());
+        assert_eq!(format!("{call:?}"), "ResponseFuture(done)");
+        let again = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(&mut cx).is_ready()));
+        let message = again.unwrap_err();
+        assert_eq!(
+            message.downcast_ref(),
+            Some(&"ResponseFuture polled after completion")
+        );
+    }
+}
+
+/// Panics when it saves a response, and counts the abandoned leases.
+struct PanicsInFinish(Arc<AtomicUsize>);
+
+impl ReplayStore for PanicsInFinish {
+    fn begin(&self, attempt: &Attempt) -> Lookup<Begin, StoreError> {
+        Lookup::Ready(Ok(Begin::Fresh(Lease::new(attempt, 1))))
+    }
+
+    fn finish(&self, _: &Lease, _: &StoredReply) -> Lookup<(), StoreError> {
+        panic!("on purpose")
+    }
+
+    fn abandon(&self, _: &Lease) -> Lookup<(), StoreError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Lookup::Ready(Ok(()))
+    }
+}
+
+/// The handler ran, so it must not run again.
+#[test]
+fn a_panic_while_the_response_is_stored_does_not_free_the_ticket() {
+    let abandoned = Arc::new(AtomicUsize::new(0));
+    let (layer, request) = granted("object=a&size=5", PanicsInFinish(Arc::clone(&abandoned)));
+    let mut call = Box::pin(answer(layer, request));
+    let mut cx = Context::from_waker(Waker::noop());
+    let polled = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(&mut cx).is_ready()));
+    assert_eq!(
+        polled.unwrap_err().downcast_ref(),
+        Some(&"on purpose"),
+        "the store panicked"
+    );
+    drop(call);
+    assert_eq!(abandoned.load(Ordering::SeqCst), 0);
 }

@@ -1,4 +1,4 @@
-//! What is known of a callback once its signature has been verified.
+//! A verified callback, as the handler receives it.
 
 use std::{fmt, sync::Arc};
 
@@ -6,10 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use serde::de::DeserializeOwned;
 
-use super::{
-    bond::Granted,
-    event::{self, EventError, UploadEvent},
-};
+use super::event::{self, EventError, UploadEvent};
 use crate::{
     key::{KeyUrl, PublicKey},
     protocol::{
@@ -19,14 +16,15 @@ use crate::{
     ticket::{CheckedTicket, TicketError, store::TextDigest},
 };
 
-/// A callback that OSS has signed, as the layer puts it into the extensions of the request.
+/// A callback that OSS signed. The layer puts it into the extensions of the request.
 ///
-/// It proves that OSS sent this body to this target for somebody. It does **not** prove that your bucket received
-/// anything, or that you asked for it: one key signs for every customer of OSS, anybody can have OSS send any body to
-/// any URL, and a signed callback can be sent again at any time. That it was granted, and is handled once, is proved by
-/// its [`ticket`](Self::ticket), when the layer [asks for one](super::OssCallbackLayer::tickets).
+/// It proves that OSS sent this body to this target for somebody. It does **not** prove that your
+/// bucket received an object, or that you asked for the callback: one key signs for all customers
+/// of OSS, anyone can have OSS send any body to any URL, and a signed callback can be replayed at
+/// any time. Its [`ticket`](Self::ticket) proves that you granted the upload and that the callback
+/// is handled once, if the layer [requires tickets](super::OssCallbackLayer::tickets).
 ///
-/// Only a verification makes one. With feature `axum` it is an extractor:
+/// Only a successful verification creates this type. With feature `axum` it is an extractor:
 ///
 /// ```
 /// # #[cfg(feature = "axum")]
@@ -44,51 +42,44 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct VerifiedCallback {
-    body: Bytes,
-    body_type: CallbackBodyType,
-    target: CallbackTarget,
-    key_url: KeyUrl,
-    key: PublicKey,
-    unauthenticated: Unauthenticated,
-    granted: Option<Arc<Granted>>,
+    pub(super) body: Bytes,
+    pub(super) body_type: CallbackBodyType,
+    pub(super) target: CallbackTarget,
+    pub(super) key_url: KeyUrl,
+    pub(super) key: PublicKey,
+    pub(super) unauthenticated: Unauthenticated,
+    pub(super) granted: Option<Arc<Granted>>,
+}
+
+/// The ticket of a callback that is within the grant.
+#[derive(Debug)]
+pub(super) struct Granted {
+    pub(super) ticket: CheckedTicket,
+    pub(super) digest: TextDigest,
+    /// Already parsed for the check of the grant.
+    pub(super) event: UploadEvent,
 }
 
 impl VerifiedCallback {
-    pub(super) fn new(
-        body: Bytes,
-        body_type: CallbackBodyType,
-        target: CallbackTarget,
-        key_url: KeyUrl,
-        key: PublicKey,
-        unauthenticated: Unauthenticated,
-        granted: Option<Arc<Granted>>,
-    ) -> Self {
-        Self {
-            body,
-            body_type,
-            target,
-            key_url,
-            key,
-            unauthenticated,
-            granted,
-        }
-    }
-
-    /// The signed body, byte for byte; it need not be UTF-8, and need not be what the content type says.
+    /// Returns the signed body, byte for byte. It may be invalid UTF-8, and may not match its
+    /// content type.
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.body
     }
 
-    /// How the body is to be read. The content type itself is not signed: the layer takes only the two that OSS
-    /// sends, and [`content_types`](super::OssCallbackLayer::content_types) narrows it to the one you asked for.
+    /// Returns how to parse the body.
+    ///
+    /// OSS does not sign the content type. The layer accepts only the two types that OSS sends, and
+    /// [`content_types`](super::OssCallbackLayer::content_types) restricts it to the one that you
+    /// configured.
     #[must_use]
     pub fn body_type(&self) -> CallbackBodyType {
         self.body_type
     }
 
-    /// What the body says, by the names that OSS gives its variables. See the
-    /// [module](super#reading-the-body) for what is read how.
+    /// Reads the variables of OSS from the body, under the names that OSS uses. See the
+    /// [module docs](super#reading-the-body) for the rules.
     ///
     /// ```
     /// use tower_aliyun_oss::callback::{EventError, VerifiedCallback};
@@ -102,8 +93,9 @@ impl VerifiedCallback {
     ///
     /// # Errors
     ///
-    /// When the body is not UTF-8, is not JSON although its content type says so, gives a name twice at the top
-    /// level, or when a variable is not of its kind: a number of OSS that is none, an `x:` variable that is no string.
+    /// Fails if the body is not UTF-8, if its content type is JSON and the body is not, or if a
+    /// name at the top level is repeated. Fails if a variable has the wrong type: a numeric
+    /// variable that is not a number, or an `x:` variable that is not a string.
     pub fn event(&self) -> Result<UploadEvent, EventError> {
         match &self.granted {
             Some(granted) => Ok(granted.event.clone()),
@@ -111,7 +103,8 @@ impl VerifiedCallback {
         }
     }
 
-    /// The body as a type of yours. See the [module](super#reading-the-body) for what is read how.
+    /// Deserializes the body into your own type. See the [module docs](super#reading-the-body) for
+    /// the rules.
     ///
     /// ```
     /// use serde::Deserialize;
@@ -132,14 +125,15 @@ impl VerifiedCallback {
     ///
     /// # Errors
     ///
-    /// When the body is not UTF-8, is not JSON although its content type says so, gives a name twice at the top
-    /// level (also one that `T` has no use for), or does not fit `T`.
+    /// Fails if the body is not UTF-8, if its content type is JSON and the body is not, if a name
+    /// at the top level is repeated (even one that `T` does not have), or if the body does not
+    /// match `T`.
     pub fn event_as<T: DeserializeOwned>(&self) -> Result<T, EventError> {
         event::read(self.body_type, &self.body)
     }
 
-    /// What was said about the grant when it was given, such as whose upload it is. Authentic, and readable by the
-    /// uploader.
+    /// Deserializes the claims of the ticket: what you attached to the grant, such as the user who
+    /// uploads. Claims are authentic, and the uploader can read them.
     ///
     /// ```
     /// use serde::Deserialize;
@@ -150,57 +144,57 @@ impl VerifiedCallback {
     ///     user: u64,
     /// }
     ///
-    /// fn whose(callback: &VerifiedCallback) -> Result<u64, TicketError> {
+    /// fn uploader(callback: &VerifiedCallback) -> Result<u64, TicketError> {
     ///     callback.claims::<Claims>().map(|claims| claims.user)
     /// }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`TicketError::Absent`] when the callback has no [ticket](Self::ticket), [`TicketError::Claims`] when the claims
-    /// do not fit `T`; a ticket without claims has JSON's `null`.
+    /// Fails with [`TicketError::Absent`] if the callback has no [ticket](Self::ticket), and with
+    /// [`TicketError::Claims`] if the claims do not match `T`. A ticket without claims contains
+    /// JSON `null`.
     pub fn claims<T: DeserializeOwned>(&self) -> Result<T, TicketError> {
         self.ticket().ok_or(TicketError::Absent)?.claims()
     }
 
-    /// The ticket, which is one of ours, has not expired, and grants what the body says. `None` when the layer does not
-    /// ask for tickets, or took this callback [without one](crate::ticket::Tickets::dangerous_accept_without_ticket_until).
+    /// Returns the ticket. It is authentic, has not expired, and grants what the body reports.
+    ///
+    /// `None` if the layer does not require tickets, or accepted this callback
+    /// [without one](crate::ticket::Tickets::dangerous_accept_without_ticket_until).
     #[must_use]
     pub fn ticket(&self) -> Option<&CheckedTicket> {
         self.granted.as_deref().map(|granted| &granted.ticket)
     }
 
-    pub(super) fn granted(&self) -> Option<&Arc<Granted>> {
-        self.granted.as_ref()
-    }
-
-    /// By what a store of used tickets tells this callback from others of the same ticket: the SHA-256 of what OSS
-    /// signed. There is one when there is a ticket. The layer has seen to it already that it is handled once.
+    /// Returns the SHA-256 of the signed text, by which a store distinguishes callbacks with the
+    /// same ticket. `None` if the callback has no ticket. The layer already ensured that this
+    /// callback is handled once.
     #[must_use]
     pub fn text_digest(&self) -> Option<TextDigest> {
         self.granted.as_deref().map(|granted| granted.digest)
     }
 
-    /// The signed target: the path and query that OSS called.
+    /// Returns the signed target: the path and query that OSS called.
     #[must_use]
     pub fn target(&self) -> &CallbackTarget {
         &self.target
     }
 
-    /// The URL under which the key is known.
+    /// Returns the URL of the key.
     #[must_use]
     pub fn key_url(&self) -> &KeyUrl {
         &self.key_url
     }
 
-    /// The key that verified the signature.
+    /// Returns the key that verified the signature.
     #[must_use]
     pub fn key(&self) -> &PublicKey {
         &self.key
     }
 
-    /// What OSS says in headers. **Nothing of it is signed**: whoever sent the request could have written it. Use it
-    /// in logs, never to decide anything.
+    /// Returns what OSS reports in headers. **OSS does not sign them**: the sender of the request
+    /// can choose their values. Use them in logs, never for a decision.
     #[must_use]
     pub fn unauthenticated(&self) -> &Unauthenticated {
         &self.unauthenticated
@@ -208,7 +202,7 @@ impl VerifiedCallback {
 }
 
 impl fmt::Debug for VerifiedCallback {
-    /// Leaves body and query out: they can hold what does not belong into a log.
+    /// Omits the body and the query: they can contain data that must not be logged.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VerifiedCallback")
             .field("path", &self.target.path())
@@ -220,9 +214,9 @@ impl fmt::Debug for VerifiedCallback {
     }
 }
 
-/// The headers of a callback that the signature does not cover.
+/// Headers of a callback that the signature does not cover.
 ///
-/// A header that is repeated, or that holds anything but visible ASCII, counts as absent.
+/// A header that is repeated, or contains characters other than visible ASCII, counts as absent.
 #[derive(Clone, Debug, Default)]
 pub struct Unauthenticated {
     bucket: Option<HeaderValue>,
@@ -245,25 +239,26 @@ impl Unauthenticated {
         }
     }
 
-    /// `x-oss-bucket`: the bucket the object is said to be in.
+    /// Returns `x-oss-bucket`: the alleged bucket of the object.
     #[must_use]
     pub fn bucket(&self) -> Option<&str> {
         text(self.bucket.as_ref())
     }
 
-    /// `x-oss-owner`: the account that is said to own the bucket.
+    /// Returns `x-oss-owner`: the account that allegedly owns the bucket.
     #[must_use]
     pub fn owner(&self) -> Option<&str> {
         text(self.owner.as_ref())
     }
 
-    /// `x-oss-requester`: the account that is said to have uploaded the object.
+    /// Returns `x-oss-requester`: the account that allegedly uploaded the object.
     #[must_use]
     pub fn requester(&self) -> Option<&str> {
         text(self.requester.as_ref())
     }
 
-    /// `x-oss-request-id`: the id the upload is said to have had; what Alibaba's support asks for.
+    /// Returns `x-oss-request-id`: the alleged id of the upload request. Alibaba's support asks for
+    /// it.
     #[must_use]
     pub fn request_id(&self) -> Option<&str> {
         text(self.request_id.as_ref())

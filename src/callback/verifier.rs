@@ -1,7 +1,8 @@
-//! The verification itself, without any input or output.
+//! Verification without I/O.
 
 use std::{str, sync::Arc, time::SystemTime};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
@@ -9,14 +10,14 @@ use http::{
     request::Parts,
 };
 use md5::{Digest, Md5};
+use sha2::Sha256;
 
 use super::{
     body::Collected,
-    bond::Bond,
+    config::VerifierConfig,
     error::{CallbackError, CallbackErrorKind as Kind},
-    rules::Rules,
-    signature::Signature,
-    verified::{Unauthenticated, VerifiedCallback},
+    event::{UploadEvent, find_ticket, read_event},
+    verified::{Granted, Unauthenticated, VerifiedCallback},
 };
 use crate::{
     key::{KeyUrl, KeyUrlError, PublicKey},
@@ -24,19 +25,25 @@ use crate::{
         CallbackBodyType, CallbackTarget,
         header::{X_OSS_PUB_KEY_URL, X_OSS_SIGNATURE_VERSION},
     },
+    ticket::{CheckedTicket, TicketError, Tickets, store::TextDigest},
 };
 
-/// A callback whose head is in order: the first stage of a verification, waiting for the body and the key.
+/// Verifies one callback. It performs no I/O, so it works in any server.
 ///
-/// The stages do no input or output, so they work in any server. What was hashed is what is handed on:
+/// 1. [`check`](Self::check) validates the request head.
+/// 2. [`update`](Self::update) receives the body.
+/// 3. [`check_ticket`](Self::check_ticket) validates the ticket, if the [`VerifierConfig`] require one.
+/// 4. [`verify`](Self::verify) verifies the signature with the key from [`key_url`](Self::key_url).
+///
+/// The bytes that were hashed are the body of the [`VerifiedCallback`]:
 ///
 /// ```
 /// use bytes::Bytes;
 /// use http::Request;
-/// use tower_aliyun_oss::callback::{Preflight, Rules};
+/// use tower_aliyun_oss::callback::{CallbackVerifier, VerifierConfig};
 /// use tower_aliyun_oss::{Lookup, key::{KeySource, PinnedKeys}};
 ///
-/// // The example of the Callback page of the OSS API reference, as it was printed until 2021.
+/// // The example of the Callback page of the OSS API reference, as printed until 2021.
 /// let request = Request::post("/index.php?id=1&index=2")
 ///     .header("authorization", "kKQeGTRccDKyHB3H9vF+xYMSrmhMZjzzl2/kdD1ktNVgbWEfYTQG0G2SU/RaHBovRCE8OkQDjC3uG33esH2txA==")
 ///     .header("x-oss-pub-key-url", "aHR0cDovL2dvc3NwdWJsaWMuYWxpY2RuLmNvbS9jYWxsYmFja19wdWJfa2V5X3YxLnBlbQ==")
@@ -45,15 +52,17 @@ use crate::{
 /// let body = Bytes::from_static(b"bucket=yonghu-test");
 /// let (parts, ()) = request.into_parts();
 ///
-/// let mut preflight = Preflight::check(&parts, &Rules::new())?;
-/// preflight.update(body)?;
-/// let Lookup::Ready(key) = PinnedKeys::official().key(preflight.key_url()) else { unreachable!() };
-/// let callback = preflight.verify(&key?)?;
+/// let mut verifier = CallbackVerifier::check(&parts, &VerifierConfig::new())?;
+/// verifier.update(body)?;
+/// let Lookup::Ready(key) = PinnedKeys::official().key(verifier.key_url()) else {
+///     unreachable!("pinned keys are in memory")
+/// };
+/// let callback = verifier.verify(&key?)?;
 /// assert_eq!(callback.target().as_str(), "/index.php?id=1&index=2");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct Preflight {
+pub struct CallbackVerifier {
     signature: Signature,
     key_url: KeyUrl,
     target: CallbackTarget,
@@ -61,33 +70,62 @@ pub struct Preflight {
     unauthenticated: Unauthenticated,
     announced: Option<u64>,
     limit: usize,
-    received: usize,
     body: Collected,
-    text: Md5,
-    bond: Bond,
+    state: VerifierState,
 }
 
-impl Preflight {
-    /// Checks everything that is known before the body: method, headers, signature version, target, announced
-    /// length, content type, in this order.
+/// Whether a ticket is required is decided when the state is created. It is a state of its own, so
+/// that `verify` cannot succeed while the check of a required ticket is missing.
+#[derive(Debug)]
+enum VerifierState {
+    /// The signature suffices: no ticket is required, or this callback may lack one.
+    SignatureOnly { text: Md5 },
+    /// A ticket is required and not checked yet. There is no hash: a body without a valid ticket is
+    /// not worth hashing, and without a hash nothing can be verified.
+    TicketUnchecked { tickets: Tickets },
+    /// The ticket is valid for this target and body type.
+    TicketChecked {
+        text: Md5,
+        tickets: Tickets,
+        ticket: Box<CheckedTicket>,
+    },
+}
+
+/// A verified callback, and how to redeem its ticket.
+pub(super) struct Verified {
+    pub(super) callback: VerifiedCallback,
+    /// `None` if the signature suffices.
+    pub(super) redeem: Option<(Tickets, Arc<Granted>)>,
+}
+
+impl CallbackVerifier {
+    /// Validates everything that is known before the body, in this order: method, signature
+    /// headers, signature version, target, `content-length`, content type.
     ///
     /// # Errors
     ///
-    /// When one of them is not as the rules want it.
-    pub fn check(parts: &Parts, rules: &Rules) -> Result<Self, CallbackError> {
+    /// Fails with the first check that does not pass.
+    pub fn check(parts: &Parts, config: &VerifierConfig) -> Result<Self, CallbackError> {
+        // None of these checks needs the body, a key or the network, so that a request with a bad head
+        // costs as little as possible.
         if parts.method != Method::POST {
             return Err(Kind::MethodNotAllowed.into());
         }
         let headers = &parts.headers;
         let signature = signature(headers)?;
-        let key_url = key_url(required(headers, X_OSS_PUB_KEY_URL)?, rules)?;
+        let key_url = key_url(required(headers, X_OSS_PUB_KEY_URL)?, config)?;
         check_version(headers)?;
-        let target = rules.target(parts)?;
-        let announced = announced_length(headers, rules.limit())?;
-        let body_type = body_type(headers, rules)?;
-
-        let mut text = Md5::new();
-        start_text(&mut text, &target);
+        let target = config.target(parts)?;
+        let announced = announced_length(headers, config.limit())?;
+        let body_type = body_type(headers, config)?;
+        let state = match config.required_tickets() {
+            Some(tickets) => VerifierState::TicketUnchecked {
+                tickets: tickets.clone(),
+            },
+            None => VerifierState::SignatureOnly {
+                text: start_text(&target),
+            },
+        };
         Ok(Self {
             signature,
             key_url,
@@ -95,118 +133,240 @@ impl Preflight {
             body_type,
             unauthenticated: Unauthenticated::from_headers(headers),
             announced,
-            limit: rules.limit(),
-            received: 0,
+            limit: config.limit(),
             body: Collected::default(),
-            text,
-            bond: Bond::new(rules),
+            state,
         })
     }
 
-    /// Takes the next piece of the body. A body that comes in one piece is not copied.
+    /// Adds a chunk of the body. A body that consists of one chunk is not copied.
     ///
     /// # Errors
     ///
-    /// When the body is now larger than the limit.
+    /// Fails if the body exceeds the limit.
     pub fn update(&mut self, chunk: Bytes) -> Result<(), CallbackError> {
         self.make_room(chunk.len())?;
-        self.received += chunk.len();
-        // A body that bears no ticket is not worth hashing.
-        if !self.bond.is_open() {
-            self.text.update(&chunk);
+        match &mut self.state {
+            VerifierState::SignatureOnly { text } | VerifierState::TicketChecked { text, .. } => {
+                text.update(&chunk);
+            }
+            VerifierState::TicketUnchecked { .. } => {}
         }
         self.body.push(chunk);
         Ok(())
     }
 
-    /// Whether so many more bytes are within the limit.
+    /// Fails if `more` bytes would exceed the limit.
     pub(super) fn make_room(&self, more: usize) -> Result<(), CallbackError> {
-        match self.received.checked_add(more) {
-            Some(received) if received <= self.limit => Ok(()),
+        match self.body.len().checked_add(more) {
+            Some(length) if length <= self.limit => Ok(()),
             _ => Err(Kind::BodyTooLarge.into()),
         }
     }
 
-    /// What has arrived of the body.
+    /// The body as received so far.
     pub(super) fn body(&mut self) -> Bytes {
         self.body.bytes()
     }
 
-    /// Says that the body has ended.
+    /// Checks at the end of the body that its length equals `content-length`, if that header is
+    /// present.
     ///
     /// # Errors
     ///
-    /// When it is not as long as `content-length` announced.
+    /// Fails if the lengths differ.
     pub fn end_of_body(&self) -> Result<(), CallbackError> {
         match self.announced {
-            Some(announced) if u64::try_from(self.received) != Ok(announced) => {
+            Some(announced) if u64::try_from(self.body.len()) != Ok(announced) => {
                 Err(Kind::BodyIncomplete.into())
             }
             _ => Ok(()),
         }
     }
 
-    /// Checks the ticket in the body, when the [rules](Rules::tickets) ask for tickets; else it does nothing. To be called
-    /// when the body has ended, and before the key is got: what fails here has cost no more than the sender paid.
+    /// Checks the ticket in the body, if the [configuration](VerifierConfig::tickets) require one, and does nothing
+    /// otherwise.
+    ///
+    /// Call it after the last chunk and before you look up the key, so that a request without a
+    /// valid ticket costs neither a key lookup nor a signature check.
     ///
     /// # Errors
     ///
-    /// When there is no ticket, it is not one of ours, has expired `now`, or is for another target or body type; or when
-    /// the body is not as long as announced.
+    /// Fails if the ticket is absent, not authentic, expired at the time `now`, or issued for a
+    /// different target or body type. Fails if the length of the body differs from
+    /// `content-length`.
     pub fn check_ticket(&mut self, now: SystemTime) -> Result<(), CallbackError> {
-        if !self.bond.is_open() {
+        let VerifierState::TicketUnchecked { tickets } = &self.state else {
             return Ok(());
-        }
+        };
         self.end_of_body()?;
         let body = self.body.bytes();
-        self.bond
-            .check_ticket(&body, self.body_type, &self.target, now)?;
-        self.text.update(&body);
+        let checked = find_ticket(self.body_type, &body).and_then(|text| {
+            tickets
+                .keys()
+                .check(&text, &self.target, self.body_type, now)
+        });
+        let ticket = match checked {
+            Ok(ticket) => Some(Box::new(ticket)),
+            Err(TicketError::Absent) if tickets.can_be_absent(now) => None,
+            Err(TicketError::Absent) => return Err(Kind::TicketMissing.into()),
+            Err(why) => return Err(CallbackError::with_source(Kind::TicketInvalid, why)),
+        };
+        // Hashing starts only now that the ticket is valid.
+        let mut text: Md5 = start_text(&self.target);
+        text.update(&body);
+        self.state = match ticket {
+            Some(ticket) => VerifierState::TicketChecked {
+                text,
+                tickets: tickets.clone(),
+                ticket,
+            },
+            None => VerifierState::SignatureOnly { text },
+        };
         Ok(())
     }
 
-    /// The key the callback says it was signed with.
+    /// [`check_ticket`](Self::check_ticket) with the clock of the [`Tickets`].
+    pub(super) fn check_ticket_now(&mut self) -> Result<(), CallbackError> {
+        match &self.state {
+            VerifierState::TicketUnchecked { tickets } => {
+                let now = tickets.now();
+                self.check_ticket(now)
+            }
+            VerifierState::SignatureOnly { .. } | VerifierState::TicketChecked { .. } => Ok(()),
+        }
+    }
+
+    /// The URL of the key that the callback claims to be signed with.
     #[must_use]
     pub fn key_url(&self) -> &KeyUrl {
         &self.key_url
     }
 
-    /// Checks the signature over the target and all that [`update`](Self::update) was given, which is handed on as the
-    /// body of the callback.
+    /// Verifies the signature over the target and the body, and returns the callback with that
+    /// body.
     ///
     /// # Errors
     ///
-    /// When the signature was not made for them with this key, or the body is not as long as announced. When tickets
-    /// are asked for: when [`check_ticket`](Self::check_ticket) has not found one, or the body says something else than
-    /// the ticket grants.
-    pub fn verify(mut self, key: &PublicKey) -> Result<VerifiedCallback, CallbackError> {
+    /// Fails if the signature does not verify with `key`, or if the length of the body differs from
+    /// `content-length`. If a ticket is required, fails if [`check_ticket`](Self::check_ticket) did
+    /// not succeed, or if the body is outside of what the ticket grants.
+    pub fn verify(self, key: &PublicKey) -> Result<VerifiedCallback, CallbackError> {
+        self.verify_redeemable(key)
+            .map(|verified| verified.callback)
+    }
+
+    pub(super) fn verify_redeemable(mut self, key: &PublicKey) -> Result<Verified, CallbackError> {
         self.end_of_body()?;
-        if !key.verify_md5(&self.text.finalize().into(), self.signature.as_bytes()) {
+        let (text, ticket) = match self.state {
+            VerifierState::SignatureOnly { text } => (text, None),
+            // Fails closed if the ticket check was skipped.
+            VerifierState::TicketUnchecked { .. } => return Err(Kind::TicketMissing.into()),
+            VerifierState::TicketChecked {
+                text,
+                tickets,
+                ticket,
+            } => (text, Some((tickets, ticket))),
+        };
+        if !key.verify_md5(&text.finalize().into(), self.signature.as_bytes()) {
             return Err(Kind::SignatureMismatch.into());
         }
         let body = self.body.bytes();
-        let granted = self.bond.settle(self.body_type, &body, |text| {
-            start_text(text, &self.target);
-            text.update(&body);
-        })?;
-        Ok(VerifiedCallback::new(
+        let redeem = match ticket {
+            Some((tickets, ticket)) => {
+                let event = within_grant(&ticket, self.body_type, &body)
+                    .map_err(|why| CallbackError::with_source(Kind::OutsideGrant, why))?;
+                // Not the MD5 of the signature: two bodies with the same MD5 take seconds to find, and
+                // the store would take the second one for a repetition of the first.
+                let mut text: Sha256 = start_text(&self.target);
+                text.update(&body);
+                let granted = Granted {
+                    ticket: *ticket,
+                    digest: TextDigest::from_bytes(text.finalize().into()),
+                    event,
+                };
+                Some((tickets, Arc::new(granted)))
+            }
+            None => None,
+        };
+        let callback = VerifiedCallback {
             body,
-            self.body_type,
-            self.target,
-            self.key_url,
-            key.clone(),
-            self.unauthenticated,
-            granted.map(Arc::new),
-        ))
+            body_type: self.body_type,
+            target: self.target,
+            key_url: self.key_url,
+            key: key.clone(),
+            unauthenticated: self.unauthenticated,
+            granted: redeem.as_ref().map(|(_, granted)| Arc::clone(granted)),
+        };
+        Ok(Verified { callback, redeem })
     }
 }
 
-/// What stands before the body in the signed text.
-fn start_text(text: &mut impl Digest, target: &CallbackTarget) {
+/// Hashes the part of the signed text that precedes the body.
+fn start_text<D: Digest>(target: &CallbackTarget) -> D {
     let (path, query) = target.signed_parts();
+    let mut text = D::new();
     text.update(path);
     text.update(query);
     text.update(b"\n");
+    text
+}
+
+/// Checks the signed body against the ticket, and returns what the body reports about the upload.
+fn within_grant(
+    ticket: &CheckedTicket,
+    body_type: CallbackBodyType,
+    body: &[u8],
+) -> Result<UploadEvent, TicketError> {
+    let event = read_event(body_type, body).map_err(|_| TicketError::Unreadable)?;
+    let bucket = event.bucket().ok_or(TicketError::Bucket)?;
+    let object = event.object().ok_or(TicketError::Object)?;
+    let size = event.size().ok_or(TicketError::Size)?;
+    // A missing type matches only an unrestricted grant.
+    ticket.permits(bucket, object, size, event.mime_type().unwrap_or_default())?;
+    Ok(event)
+}
+
+/// The longest `authorization` that is decoded, in bytes: a signature of 4,096 bits has 684.
+const MAX_SIGNATURE_LEN: usize = 1024;
+
+/// A decoded signature. One of the published key has 64 bytes and needs no allocation.
+#[derive(Debug)]
+pub(super) enum Signature {
+    Short([u8; 64]),
+    Long(Box<[u8]>),
+}
+
+impl Signature {
+    fn from_header(value: &HeaderValue) -> Result<Self, CallbackError> {
+        // Too long for any key, so it cannot match, whether it is Base64 or not.
+        if value.len() > MAX_SIGNATURE_LEN {
+            return Err(Kind::SignatureMismatch.into());
+        }
+        let malformed = || CallbackError::with_header(Kind::InvalidHeader, AUTHORIZATION);
+        let mut buffer = [0; MAX_SIGNATURE_LEN / 4 * 3];
+        let len = STANDARD
+            .decode_slice(value.as_bytes(), &mut buffer)
+            .map_err(|_| malformed())?;
+        match buffer.get(..len) {
+            Some([]) | None => Err(malformed()),
+            Some(bytes) => Ok(bytes
+                .try_into()
+                .map_or_else(|_| Self::Long(bytes.into()), Self::Short)),
+        }
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Short(bytes) => bytes,
+            Self::Long(bytes) => bytes,
+        }
+    }
+}
+
+/// Reads the signature of a request by the rules of [`CallbackVerifier::check`].
+pub(super) fn signature(headers: &HeaderMap) -> Result<Signature, CallbackError> {
+    Signature::from_header(required(headers, AUTHORIZATION)?)
 }
 
 fn required(headers: &HeaderMap, name: HeaderName) -> Result<&HeaderValue, CallbackError> {
@@ -216,6 +376,7 @@ fn required(headers: &HeaderMap, name: HeaderName) -> Result<&HeaderValue, Callb
     }
 }
 
+/// Rejects repeated headers: a proxy may act on one value and this verifier on the other.
 fn at_most_one<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,
@@ -231,13 +392,8 @@ fn at_most_one<'h>(
     }
 }
 
-/// The signature of a request, by the rules that [`Preflight`] has for it.
-pub(super) fn signature(headers: &HeaderMap) -> Result<Signature, CallbackError> {
-    Signature::from_header(required(headers, AUTHORIZATION)?)
-}
-
-fn key_url(value: &HeaderValue, rules: &Rules) -> Result<KeyUrl, CallbackError> {
-    KeyUrl::from_header(value.as_bytes(), rules.table()).map_err(|why| match why {
+fn key_url(value: &HeaderValue, config: &VerifierConfig) -> Result<KeyUrl, CallbackError> {
+    KeyUrl::from_header(value.as_bytes(), config.table()).map_err(|why| match why {
         KeyUrlError::NotBase64 => {
             CallbackError::with_header(Kind::InvalidHeader, X_OSS_PUB_KEY_URL)
         }
@@ -259,7 +415,7 @@ fn announced_length(headers: &HeaderMap, limit: usize) -> Result<Option<u64>, Ca
         return Ok(None);
     };
     let malformed = || CallbackError::with_header(Kind::InvalidHeader, CONTENT_LENGTH);
-    // `parse` alone would take a leading plus sign.
+    // `parse` alone accepts a leading plus sign, which RFC 9110 does not allow.
     let digits = value.as_bytes();
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(malformed());
@@ -274,14 +430,20 @@ fn announced_length(headers: &HeaderMap, limit: usize) -> Result<Option<u64>, Ca
     }
 }
 
-fn body_type(headers: &HeaderMap, rules: &Rules) -> Result<CallbackBodyType, CallbackError> {
+fn body_type(
+    headers: &HeaderMap,
+    config: &VerifierConfig,
+) -> Result<CallbackBodyType, CallbackError> {
+    // A repeated content type is as unusable as an absent one: 415 rather than 400.
     let body_type = match at_most_one(headers, &CONTENT_TYPE) {
         Ok(Some(value)) => CallbackBodyType::from_header(value.as_bytes()),
         Ok(None) | Err(_) => None,
     };
     let body_type = body_type
-        .filter(|&body_type| rules.allows(body_type))
+        .filter(|&body_type| config.allows(body_type))
         .ok_or_else(|| CallbackError::from(Kind::UnsupportedContentType))?;
+    // OSS signs the bytes that it sends. Decoding them would be needed to read them, and would let
+    // the handler see other bytes than those that were verified.
     if headers.contains_key(CONTENT_ENCODING) {
         return Err(Kind::UnsupportedContentEncoding.into());
     }

@@ -1,48 +1,61 @@
-//! Why no policy can be issued.
+//! Errors of policies.
 
-use std::{error::Error, fmt};
+use thiserror::Error;
 
-use super::directive::CallbackDirectiveError;
+use super::callback::CallbackDirectiveError;
 use crate::{protocol::ObjectNameError, ticket::TermsError};
 
-/// Why no policy can be issued.
+/// The error returned when a policy cannot be issued.
 ///
-/// Where OSS has a code of its own for the mistake, the message names it (`EC …`), so that its error pages can be
-/// found. No message holds a value, only names of fields.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// Where OSS has an error code for the mistake, the message contains it (`EC …`), so that you can
+/// look it up in the documentation of OSS. No message contains a value, only names of fields.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum PolicyError {
-    /// A lifetime under one second or over seven days.
+    /// The lifetime is shorter than one second or longer than seven days.
+    #[error(
+        "the lifetime of a policy must be one second to seven days (EC 0006-00000213: policy \
+        expired)"
+    )]
     Lifetime,
-    /// The clock says a time that no policy can carry (before 1970 or after 9999).
+    /// The time is before 1970 or after 9999, which a policy cannot express.
+    #[error("the time is before 1970 or after 9999; correct the clock")]
     Clock,
-    /// The credentials have ended, or end within the second.
+    /// The credentials have expired, or expire within the current second.
+    #[error(
+        "the credentials have expired; get new ones from STS (OSS would answer \
+        SecurityTokenExpired)"
+    )]
     CredentialsExpired,
-    /// A field of the form, or a condition on it, that cannot be.
+    /// A form field, or a condition on it, is not valid.
+    #[error("the field {field:?} {problem}")]
     Field {
         /// The name of the field.
         field: Box<str>,
         /// What is wrong with it.
         problem: FieldProblem,
     },
-    /// No object can be named like this; holds why.
-    Key(ObjectNameError),
-    /// A ticket is for one bucket, and none was named.
+    /// The object name is not valid; contains the reason.
+    #[error("the object name is not valid; shorten the prefix")]
+    Key(#[source] ObjectNameError),
+    /// Tickets need the name of the bucket, and it is not set.
+    #[error("tickets are issued for one bucket; set its name")]
     Bucket,
-    /// The callback cannot be written; holds why.
-    Callback(CallbackDirectiveError),
-    /// The claims cannot be written as JSON, or there is no ticket that could carry them.
+    /// The callback cannot be encoded; contains the reason.
+    #[error("the callback cannot be encoded")]
+    Callback(#[source] CallbackDirectiveError),
+    /// The claims have no JSON form, or the service issues no tickets that could carry them.
+    #[error("claims must serialise to JSON, and the service must issue tickets to carry them")]
     Claims,
-    /// No ticket can be made; holds why.
-    Ticket(TermsError),
-    /// Signature version 4 without the region it is made for.
+    /// The ticket cannot be issued; contains the reason.
+    #[error("the ticket cannot be issued")]
+    Ticket(#[source] TermsError),
+    /// Signature version 4 needs the region, and it is not set.
+    #[error("signature version 4 needs the region; set it, for example to cn-hangzhou")]
     Region,
-    /// The operating system gave no random bytes to name an object with.
+    /// The operating system returned no random bytes for an object name or a ticket.
+    #[error("the operating system returned no random bytes")]
     Random,
-    /// The policy could not be written as JSON.
-    Serialize,
-    /// The policy could not be signed.
-    Sign,
 }
 
 impl PolicyError {
@@ -52,103 +65,58 @@ impl PolicyError {
     }
 }
 
-impl fmt::Display for PolicyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Lifetime => f.write_str(
-                "a policy lives between one second and seven days (EC 0006-00000213: policy expired)",
-            ),
-            Self::Clock => {
-                f.write_str("the clock says a time before 1970 or after 9999; set it right")
-            }
-            Self::CredentialsExpired => f.write_str(
-                "the credentials have expired; get new ones from sts (oss would answer SecurityTokenExpired)",
-            ),
-            Self::Key(_) => f.write_str("the object cannot be named like this; shorten the prefix"),
-            Self::Bucket => f.write_str("a ticket is for one bucket, name it"),
-            Self::Callback(_) => f.write_str("the callback cannot be written"),
-            Self::Claims => {
-                f.write_str("claims must be json, and need a service with tickets to carry them")
-            }
-            Self::Ticket(_) => f.write_str("no ticket can be made"),
-            Self::Region => {
-                f.write_str("signature version 4 is made for a region, name it (such as cn-hangzhou)")
-            }
-            Self::Random => f.write_str("the operating system gave no random bytes"),
-            Self::Field { field, problem } => write!(f, "the field {field:?} {problem}"),
-            Self::Serialize => f.write_str("the policy could not be written as json"),
-            Self::Sign => f.write_str("the policy could not be signed"),
-        }
-    }
-}
-
-impl Error for PolicyError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Key(why) => Some(why),
-            Self::Callback(why) => Some(why),
-            Self::Ticket(why) => Some(why),
-            _ => None,
-        }
-    }
-}
-
-/// What is wrong with a field of the form, or with a condition on it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// What is wrong with a form field, or with a condition on it.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum FieldProblem {
-    /// The name is empty, over 128 bytes, or holds something other than letters, digits, `-`, `_` and `.`.
+    /// The name is empty, longer than 128 bytes, or contains characters other than letters, digits,
+    /// `-`, `_` and `.`.
+    #[error(
+        "needs a name of 1 to 128 letters, digits, hyphens, underscores and dots \
+        (EC 0006-00000110 if it is too long)"
+    )]
     Name,
-    /// The field has a setting of its own; holds what to use instead.
+    /// The field has its own setter; contains what to use instead.
+    #[error("cannot be added by name: {0}")]
     Reserved(&'static str),
-    /// The field is set or conditioned twice; names are compared without regard to case.
+    /// The field is set or conditioned twice. Names are compared case-insensitively.
+    #[error(
+        "is set twice; different conditions on one field can never both hold (EC 0006-00000227)"
+    )]
     Repeated,
-    /// The value holds a control character, such as a line feed.
+    /// The value contains a control character, such as a line feed.
+    #[error(
+        "contains a control character, which browsers send differently from what was signed \
+        (EC 0006-00000227)"
+    )]
     Control,
-    /// The value holds a `$`, with which OSS starts a variable.
+    /// The value contains a `$`, which starts a variable in OSS.
+    #[error(
+        "contains a \"$\", which starts a variable in OSS, so the value would not match \
+        (EC 0006-00000227)"
+    )]
     Dollar,
-    /// The value is over 2 MiB.
+    /// The value exceeds 2 MiB.
+    #[error("exceeds the 2 MiB that OSS accepts for one value (EC 0006-00000112)")]
     TooLong,
-    /// A list of allowed values without a value.
+    /// The list of allowed values is empty.
+    #[error("allows no value, so every upload would fail (EC 0006-00000227)")]
     EmptyList,
-    /// A content type that browsers run as a page of yours.
+    /// The content type is one that browsers execute as a page of the bucket's domain.
+    #[error(
+        "allows a type that browsers execute as a page of your domain; remove it, or call \
+        allow_active_content"
+    )]
     ActiveContent,
-    /// A status other than 200, 201 and 204.
+    /// The status is not 200, 201 or 204.
+    #[error("must be 200, 201 or 204; OSS answers 204 for any other value")]
     Status,
-    /// The clients of this token format name the object themselves.
+    /// Clients of this token format choose the object name.
+    #[error("must be any name under a prefix: clients of this token format append the file name")]
     NotPrefix,
-    /// The clients of this token format do not send the field, so no policy can ask for it.
+    /// Clients of this token format do not send the field, so a policy cannot require it.
+    #[error(
+        "is not sent by clients of this token format, so every upload would fail (EC 0006-00000227)"
+    )]
     NotInFormat,
-}
-
-impl fmt::Display for FieldProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Name => {
-                "needs a name of 1 to 128 letters, digits, hyphens, underscores and dots (EC 0006-00000110 when too long)"
-            }
-            Self::Reserved(instead) => return write!(f, "cannot be given like this: {instead}"),
-            Self::Repeated => {
-                "stands twice; conditions that differ can never both hold (EC 0006-00000227)"
-            }
-            Self::Control => {
-                "holds a control character, which browsers send differently than it was signed (EC 0006-00000227)"
-            }
-            Self::Dollar => {
-                "holds a \"$\", with which oss starts a variable, so it would not compare as written (EC 0006-00000227)"
-            }
-            Self::TooLong => "is over the 2 mib that oss takes for one value (EC 0006-00000112)",
-            Self::EmptyList => "allows no value at all, so every upload would fail (EC 0006-00000227)",
-            Self::ActiveContent => {
-                "allows a type that browsers run as a page of your domain; leave it out, or call allow_active_content"
-            }
-            Self::Status => "must be 200, 201 or 204; for anything else oss answers 204",
-            Self::NotPrefix => {
-                "must be any name under a prefix: the clients of this token format append the name of the file"
-            }
-            Self::NotInFormat => {
-                "is not sent by the clients of this token format, so every upload would fail (EC 0006-00000227)"
-            }
-        })
-    }
 }

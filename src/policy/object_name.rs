@@ -1,21 +1,90 @@
-//! Names that nobody can guess or take twice.
+//! Names of uploaded objects.
 
-use std::time::SystemTime;
+use std::{borrow::Cow, num::NonZeroU16, time::SystemTime};
 
 use uuid::Builder;
 
-use super::error::PolicyError;
-use crate::protocol::{ObjectKey, ObjectPrefix};
+use super::{document::Clause, error::PolicyError};
+use crate::{
+    protocol::{ObjectKey, ObjectPrefix},
+    ticket::Scope,
+};
 
-/// The longest extension that is kept, in characters.
+/// The variable that OSS replaces with the name of the file.
+const FILENAME: &str = "${filename}";
+
+/// Maximum length of a file extension that is kept, in characters.
 const MAX_EXTENSION_LEN: usize = 10;
 
-/// A key under the prefix that is taken only once: `prefix/UUID.extension`, the UUID of version 7, so that a listing is
-/// in the order of time.
+/// The name of an upload: one key that the server chose, or any key under a prefix.
 ///
-/// Of the name of the file only the extension is kept, in lower case, if it is 1 to 10 ASCII letters and digits. It
-/// says nothing about what the bytes are. Those of pages and scripts (`html`, `svg`, `js` …) are left out, because a
-/// content delivery network may serve by extension.
+/// Prefer a key that the server creates for every upload, as [`unique_key`] does. Under a prefix
+/// the uploader chooses the name, and can write to every key there.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum UploadKey {
+    /// Exactly this object.
+    Exact(ObjectKey),
+    /// Any object under this prefix. The form carries `prefix/${filename}`: OSS replaces the
+    /// variable with the name of the file after it has checked the policy. The name may be
+    /// anything, including `../`.
+    Under(ObjectPrefix),
+}
+
+impl UploadKey {
+    /// Returns the value of the form field `key`.
+    pub(super) fn form_value(&self) -> Cow<'_, str> {
+        match self {
+            Self::Exact(key) => key.as_str().into(),
+            Self::Under(prefix) => format!("{prefix}{FILENAME}").into(),
+        }
+    }
+
+    /// Returns the prefix that a form value starts with; the whole value if it is one key.
+    pub(super) fn prefix_of(form_value: &str) -> &str {
+        form_value.strip_suffix(FILENAME).unwrap_or(form_value)
+    }
+
+    /// Returns the condition on the form field `key`.
+    pub(super) fn clause(&self) -> Clause<'_> {
+        match self {
+            Self::Exact(key) => Clause::Equals("key", key.as_str()),
+            Self::Under(prefix) => Clause::StartsWith("key", prefix.as_str()),
+        }
+    }
+
+    /// Returns the objects that a ticket for this upload covers. `max_uses` applies to a prefix
+    /// only.
+    pub(super) fn ticket_scope(&self, max_uses: NonZeroU16) -> Scope {
+        match self {
+            Self::Exact(key) => Scope::Exact(key.clone()),
+            Self::Under(prefix) => Scope::Prefix {
+                prefix: prefix.clone(),
+                max_uses,
+            },
+        }
+    }
+}
+
+impl From<ObjectKey> for UploadKey {
+    fn from(key: ObjectKey) -> Self {
+        Self::Exact(key)
+    }
+}
+
+impl From<ObjectPrefix> for UploadKey {
+    fn from(prefix: ObjectPrefix) -> Self {
+        Self::Under(prefix)
+    }
+}
+
+/// Creates a unique key under the prefix: `prefix/UUID.extension`. The UUID has version 7, so a
+/// listing is sorted by time.
+///
+/// Only the extension of the file name is kept, in lower case, if it consists of 1 to 10 ASCII
+/// letters and digits. It does not describe what the bytes are. Extensions of pages and scripts
+/// (`html`, `svg`, `js` …) are dropped, because a content delivery network may choose the content
+/// type by extension.
 ///
 /// ```
 /// use std::time::SystemTime;
@@ -28,7 +97,8 @@ const MAX_EXTENSION_LEN: usize = 10;
 ///
 /// # Errors
 ///
-/// When the prefix leaves no room for the name, the time is before 1970, or the operating system gives no random bytes.
+/// Fails if the prefix is too long, the time is before 1970, or the operating system returns no
+/// random bytes.
 ///
 /// Source: RFC 9562 section 5.7.
 pub fn unique_key(
@@ -36,12 +106,13 @@ pub fn unique_key(
     filename: Option<&str>,
     at: SystemTime,
 ) -> Result<ObjectKey, PolicyError> {
+    // 74 of the 80 bits enter the UUID, enough that names neither collide nor can be guessed.
     let mut random = [0; 10];
     getrandom::fill(&mut random).map_err(|_| PolicyError::Random)?;
-    named(prefix, filename, at, &random)
+    name_object(prefix, filename, at, &random)
 }
 
-fn named(
+fn name_object(
     prefix: &ObjectPrefix,
     filename: Option<&str>,
     at: SystemTime,
@@ -59,7 +130,7 @@ fn named(
     key.parse().map_err(PolicyError::Key)
 }
 
-/// Extensions for which servers say a type that browsers run.
+/// Extensions for which servers choose a content type that browsers execute.
 const ACTIVE: [&str; 16] = [
     "htm", "html", "shtml", "xht", "xhtml", "mht", "mhtml", "xml", "xsl", "xslt", "svg", "svgz",
     "js", "mjs", "cjs", "swf",
@@ -67,6 +138,7 @@ const ACTIVE: [&str; 16] = [
 
 fn extension(filename: &str) -> Option<String> {
     let (stem, extension) = filename.rsplit_once('.')?;
+    // Without a stem, as in `.htaccess`, the text after the dot is the name.
     let good = (1..=MAX_EXTENSION_LEN).contains(&extension.len())
         && extension.bytes().all(|b| b.is_ascii_alphanumeric())
         && !stem.is_empty();
@@ -115,22 +187,22 @@ mod tests {
     fn the_name_is_a_uuid_of_version_7() {
         let at = SystemTime::UNIX_EPOCH + Duration::from_millis(0x0190_0000_0001);
         let prefix: ObjectPrefix = "a/".parse().unwrap();
-        let key = named(&prefix, Some("x.PNG"), at, &[0xff; 10]).unwrap();
+        let key = name_object(&prefix, Some("x.PNG"), at, &[0xff; 10]).unwrap();
         assert_eq!(key.as_str(), "a/01900000-0001-7fff-bfff-ffffffffffff.png");
         let before = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
         assert_eq!(
-            named(&prefix, None, before, &[0; 10]),
+            name_object(&prefix, None, before, &[0; 10]),
             Err(PolicyError::Clock)
         );
         let long: ObjectPrefix = format!("{}/", "a".repeat(1000)).parse().unwrap();
         assert_eq!(
-            named(&long, None, at, &[0; 10]),
+            name_object(&long, None, at, &[0; 10]),
             Err(PolicyError::Key(ObjectNameError::TooLong(1037)))
         );
     }
 
     #[test]
-    #[ignore = "a process of the test below"]
+    #[ignore = "started as a process by the test below"]
     fn pl_29_in_a_process() {
         let count = env::var("NAMES_TO_PRINT").unwrap();
         let mut out = String::new();
@@ -163,7 +235,7 @@ mod tests {
                 .output()
                 .unwrap();
             let text = String::from_utf8(process.stdout).unwrap();
-            // The runner prints the name of the test in front of the first line.
+            // The test runner prints the name of the test before the first line.
             seen.extend(
                 text.lines()
                     .filter_map(|line| line.rsplit_once("name a/").map(|(_, key)| key.to_owned())),

@@ -1,37 +1,42 @@
-//! A policy that can be signed.
+//! A policy for one upload: its settings, its checks, and its signature.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use super::{
-    builder::PostPolicyBuilder,
-    content_types::ContentTypes,
+    callback::CallbackDirective,
+    conditions::{
+        CONTENT_TYPE_FIELD, Condition, ContentTypes, FieldSet, UploadConditions, check_value,
+    },
     credentials::Credentials,
-    directive::CallbackDirective,
-    document::{self, Clause},
+    document::{self, Clause, Form, Validity},
     error::{FieldProblem, PolicyError},
-    form::Form,
-    moment::Moment,
-    template::Template,
-    terms::{Profile, Terms},
-    upload_key::UploadKey,
+    object_name::UploadKey,
     upload_token::UploadToken,
 };
 use crate::{
-    protocol::{Bucket, Region, SizeRange},
-    sign::{SignatureVersion, v1, v4},
+    protocol::{Bucket, ContentType, Endpoint, ObjectAcl, Region, SizeRange, UploadUrl},
+    sign::{
+        SignatureVersion, v1,
+        v4::{self, DayKeys},
+    },
 };
 
-/// What one upload may be, checked and ready to be signed.
+/// A validated policy for one upload, ready to be signed.
 ///
-/// OSS does not check a form field that the policy leaves out. So this one names every field of the form: the bucket,
-/// the key, the size, the callback and each of its `x:` variables, `success_action_status`, `x-oss-content-type`,
-/// `x-oss-object-acl` and `x-oss-forbid-overwrite`, those of the signature, and every [field you
-/// add](PostPolicyBuilder::field). There is no policy without a callback, and none with one that the uploader could
-/// change.
+/// OSS does not check a form field that the policy does not mention. This policy therefore has a
+/// condition on every field of the form: the bucket, the key, the size, the callback and each of
+/// its `x:` variables, `success_action_status`, `x-oss-content-type`, `x-oss-object-acl`,
+/// `x-oss-forbid-overwrite`, the fields of the signature, and every [field you
+/// add](PostPolicyBuilder::field). There is no policy without a callback, and the uploader cannot
+/// change the callback of one.
 ///
-/// Fields that no policy names are let through by OSS, so an uploader can add `Cache-Control`, `Content-Disposition`,
-/// `Content-Encoding`, `Expires`, `x-oss-meta-*`, `x-oss-storage-class` or `x-oss-server-side-encryption`. Name those
-/// that matter to you, with a [field](PostPolicyBuilder::field) or a [condition](PostPolicyBuilder::condition).
+/// OSS accepts fields without a condition, so an uploader can add `Cache-Control`,
+/// `Content-Disposition`, `Content-Encoding`, `Expires`, `x-oss-meta-*`, `x-oss-storage-class` or
+/// `x-oss-server-side-encryption`. Restrict those that matter to you with a
+/// [field](PostPolicyBuilder::field) or a [condition](PostPolicyBuilder::condition).
 ///
 /// ```
 /// use std::time::SystemTime;
@@ -66,11 +71,11 @@ use crate::{
 pub struct PostPolicy(PostPolicyBuilder);
 
 impl PostPolicy {
-    /// Begins a policy with what has no default: where the object goes, what it may be called and how large it may
-    /// be, and what OSS calls afterwards.
+    /// Creates a builder from the settings that have no default: where the object is stored, its
+    /// permitted name and size, and the callback.
     ///
-    /// The region is the one the signature is made for; the host that forms are posted to is
-    /// [another setting](PostPolicyBuilder::endpoint).
+    /// The policy is signed for `region`. The host that receives the form is a
+    /// [separate setting](PostPolicyBuilder::endpoint).
     pub fn builder(
         bucket: Bucket,
         region: Region,
@@ -78,110 +83,457 @@ impl PostPolicy {
         size: SizeRange,
         callback: CallbackDirective,
     ) -> PostPolicyBuilder {
-        let template = Arc::new(Template::new(bucket, region, callback));
-        PostPolicyBuilder::of(template, key.into(), Terms::new(size))
+        PostPolicyBuilder {
+            config: Arc::new(PolicyConfig::for_bucket(bucket, region)),
+            callback: Arc::new(callback),
+            key: key.into(),
+            conditions: UploadConditions::new(size),
+        }
     }
 
-    pub(super) fn new(checked: PostPolicyBuilder) -> Self {
-        Self(checked)
-    }
-
-    /// Signs the policy, as of `at`.
+    /// Signs the policy at the time `at`.
     ///
-    /// Every date comes from `at`, a reading of the clock in UTC. The policy ends after its lifetime, or when the
-    /// credentials do.
+    /// `at` is the current time; every date of the policy derives from it. The policy expires after
+    /// its lifetime, or with the credentials if that is earlier.
     ///
     /// # Errors
     ///
-    /// When the credentials have ended by then, or no policy can carry the time (before 1970 or after 9999).
+    /// Fails if the credentials have expired at that time, or if a policy cannot express the time
+    /// (before 1970 or after 9999).
     pub fn sign(
         &self,
         credentials: &Credentials,
         at: SystemTime,
     ) -> Result<UploadToken, PolicyError> {
         let Self(policy) = self;
-        let template = &policy.template;
-        let moment = Moment::new(at, policy.terms.lifetime, credentials.expires_at())?;
-        let (day, date) = (moment.day(), moment.day_and_time());
-        let key = policy.key.form_value();
-        let region = match template.signature {
-            SignatureVersion::V4 => Some(template.region.as_ref().ok_or(PolicyError::Region)?),
+        let conditions = &policy.conditions;
+        let validity = Validity::new(at, conditions.lifetime, credentials.expires_at())?;
+        let unsigned = UnsignedPolicy {
+            config: &policy.config,
+            key: &policy.key,
+            size: conditions.size,
+            content_types: &conditions.content_types,
+            conditions,
+            callback: policy.callback.encoded(),
+        };
+        unsigned.sign(policy.callback.variables(), credentials, &validity)
+    }
+}
+
+/// The settings of a [`PostPolicy`].
+///
+/// Keep one builder and clone it for every policy: the clones share the signing key of the day, so
+/// it is derived only once.
+///
+/// ```
+/// use tower_aliyun_oss::{
+///     policy::{CallbackDirective, FieldProblem, PolicyError, PostPolicy},
+///     protocol::{ObjectKey, SizeRange},
+/// };
+///
+/// let template = PostPolicy::builder(
+///     "examplebucket".parse()?,
+///     "cn-hangzhou".parse()?,
+///     "user/1/a.png".parse::<ObjectKey>()?,
+///     SizeRange::new(1, 1024)?,
+///     CallbackDirective::new("https://app.example/oss/callback")?,
+/// )
+/// .field("Cache-Control", "no-cache");
+/// let other = template.clone().key("user/1/b.png".parse::<ObjectKey>()?).build()?;
+/// # let _ = other;
+///
+/// // A field that the uploader could circumvent, or that OSS would reject, is an error.
+/// let error = template.field("Content-Type", "image/png").build().unwrap_err();
+/// assert!(matches!(error, PolicyError::Field { problem: FieldProblem::Reserved(_), .. }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct PostPolicyBuilder {
+    config: Arc<PolicyConfig>,
+    callback: Arc<CallbackDirective>,
+    key: UploadKey,
+    conditions: UploadConditions,
+}
+
+impl PostPolicyBuilder {
+    /// Replaces the key or prefix.
+    pub fn key(mut self, key: impl Into<UploadKey>) -> Self {
+        self.key = key.into();
+        self
+    }
+
+    /// Replaces the permitted sizes.
+    pub fn size(mut self, size: SizeRange) -> Self {
+        self.conditions.size = size;
+        self
+    }
+
+    /// Replaces the callback.
+    pub fn callback(mut self, callback: CallbackDirective) -> Self {
+        self.callback = Arc::new(callback);
+        self
+    }
+
+    /// Sets the host that receives the form; defaults to the public endpoint of the region.
+    pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
+        self.config_mut().destination.set_endpoint(endpoint);
+        self
+    }
+
+    /// Sets how long the policy is valid, from one second to seven days; defaults to 15 minutes.
+    ///
+    /// The policy must outlive the upload: it is not documented whether OSS checks it at the start
+    /// or at the end of an upload (EC 0006-00000213).
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.conditions.lifetime = lifetime;
+        self
+    }
+
+    /// Sets the version of the signature; defaults to version 4.
+    pub fn signature(mut self, version: SignatureVersion) -> Self {
+        self.config_mut().version = version;
+        self
+    }
+
+    /// Sets the content type of the object, whatever the client sends; defaults to
+    /// `application/octet-stream`.
+    ///
+    /// The form carries it as `x-oss-content-type`, which overrides the type of the file part and
+    /// the field `Content-Type`, and the policy requires it. It does not describe what the bytes
+    /// are.
+    pub fn content_type(mut self, content_type: ContentType) -> Self {
+        self.conditions.content_types = ContentTypes::One(content_type);
+        self
+    }
+
+    /// Sets the content types from which the client chooses one. Unless there is only one, the
+    /// **client must add the field `x-oss-content-type`** with its choice.
+    pub fn content_types(mut self, types: impl IntoIterator<Item = ContentType>) -> Self {
+        self.conditions.content_types = ContentTypes::from_list(types);
+        self
+    }
+
+    /// Lets the client set any content type. It can then store pages with scripts on your domain
+    /// (stored cross-site scripting). Only for buckets whose objects are never opened in a browser.
+    pub fn any_content_type(mut self) -> Self {
+        self.conditions.content_types = ContentTypes::Any;
+        self
+    }
+
+    /// Allows content types that browsers execute as a page of the domain that serves them: HTML,
+    /// XML (including SVG) and scripts. By default they are rejected.
+    pub fn allow_active_content(mut self) -> Self {
+        self.conditions.allow_active = true;
+        self
+    }
+
+    /// Sets the ACL of the object; defaults to [`ObjectAcl::Private`]. To set an ACL, the AccessKey
+    /// needs the permission `oss:PutObjectAcl` in addition to `oss:PutObject`.
+    pub fn object_acl(mut self, acl: ObjectAcl) -> Self {
+        self.conditions.acl = Some(acl);
+        self
+    }
+
+    /// Lets the upload replace an existing object of the same name. By default OSS rejects it
+    /// (`x-oss-forbid-overwrite`, which has no effect in buckets with versioning). The token
+    /// formats of the samples have no such protection, because their clients do not send the field.
+    pub fn allow_overwrite(mut self) -> Self {
+        self.conditions.overwrite = true;
+        self
+    }
+
+    /// Sets the status of a successful upload: 200 (the default), 201 or 204.
+    pub fn success_action_status(mut self, status: u16) -> Self {
+        self.conditions.status = status;
+        self
+    }
+
+    /// Adds a form field with exactly this value, such as `Cache-Control` or `x-oss-meta-user`.
+    pub fn field(mut self, name: &str, value: &str) -> Self {
+        self.conditions.fields.push((name.into(), value.into()));
+        self
+    }
+
+    /// Adds a condition on a field that the client adds itself.
+    pub fn condition(mut self, condition: Condition) -> Self {
+        self.conditions.conditions.push(condition);
+        self
+    }
+
+    /// Validates the settings.
+    ///
+    /// # Errors
+    ///
+    /// Fails if OSS would reject the policy or every upload with it, or would not compare a value
+    /// as written. The error names the field.
+    pub fn build(self) -> Result<PostPolicy, PolicyError> {
+        self.config.check_region()?;
+        self.config.check_variables(self.callback.variables())?;
+        self.conditions.check(self.config.fields)?;
+        self.config.check_key(&self.key)?;
+        Ok(PostPolicy(self))
+    }
+
+    fn config_mut(&mut self) -> &mut PolicyConfig {
+        Arc::make_mut(&mut self.config)
+    }
+}
+
+/// Settings that all policies of a builder or a service have in common. Clones share the signing
+/// key of the day.
+#[derive(Clone, Debug)]
+pub(super) struct PolicyConfig {
+    pub(super) destination: Destination,
+    pub(super) region: Option<Region>,
+    pub(super) version: SignatureVersion,
+    pub(super) fields: FieldSet,
+    day_keys: Arc<DayKeys>,
+}
+
+impl PolicyConfig {
+    pub(super) fn for_bucket(bucket: Bucket, region: Region) -> Self {
+        Self::new(Destination::bucket(bucket, &region), Some(region))
+    }
+
+    pub(super) fn new(destination: Destination, region: Option<Region>) -> Self {
+        Self {
+            destination,
+            region,
+            version: SignatureVersion::V4,
+            fields: FieldSet::Full,
+            day_keys: Arc::default(),
+        }
+    }
+
+    pub(super) fn check_region(&self) -> Result<(), PolicyError> {
+        match self.version {
+            SignatureVersion::V4 => self.require_region().map(|_| ()),
+            SignatureVersion::V1 => Ok(()),
+        }
+    }
+
+    fn require_region(&self) -> Result<&Region, PolicyError> {
+        self.region.as_ref().ok_or(PolicyError::Region)
+    }
+
+    /// Checks that a form can carry these custom variables. [`CallbackDirective`] has made sure
+    /// that no name is used twice.
+    pub(super) fn check_variables<'a>(
+        &self,
+        variables: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Result<(), PolicyError> {
+        for (name, value) in variables {
+            // These clients know nothing of the field, and the condition on it would always fail.
+            if self.fields == FieldSet::Reduced {
+                return Err(PolicyError::field(name, FieldProblem::NotInFormat));
+            }
+            check_value(name, value)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_key(&self, key: &UploadKey) -> Result<(), PolicyError> {
+        match (self.fields, key) {
+            // The clients append the name of the file to the key.
+            (FieldSet::Reduced, UploadKey::Exact(_)) => {
+                Err(PolicyError::field("key", FieldProblem::NotPrefix))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Where a form is sent, and for which bucket. A URL does not determine the bucket, so the two are
+/// separate.
+#[derive(Clone, Debug)]
+pub(super) enum Destination {
+    Bucket {
+        bucket: Bucket,
+        endpoint: Endpoint,
+    },
+    /// The configuration of the sample servers: they know the URL, and possibly not the bucket.
+    Url {
+        url: UploadUrl,
+        bucket: Option<Bucket>,
+    },
+}
+
+impl Destination {
+    pub(super) fn bucket(bucket: Bucket, region: &Region) -> Self {
+        let endpoint = Endpoint::public(region);
+        Self::Bucket { bucket, endpoint }
+    }
+
+    pub(super) fn url(url: UploadUrl) -> Self {
+        Self::Url { url, bucket: None }
+    }
+
+    pub(super) fn set_bucket(&mut self, name: Bucket) {
+        match self {
+            Self::Bucket { bucket, .. } => *bucket = name,
+            Self::Url { bucket, .. } => *bucket = Some(name),
+        }
+    }
+
+    pub(super) fn set_endpoint(&mut self, new: Endpoint) {
+        match self {
+            Self::Bucket { endpoint, .. } => *endpoint = new,
+            // The URL already contains the host.
+            Self::Url { .. } => {}
+        }
+    }
+
+    pub(super) fn bucket_name(&self) -> Option<&Bucket> {
+        match self {
+            Self::Bucket { bucket, .. } => Some(bucket),
+            Self::Url { bucket, .. } => bucket.as_ref(),
+        }
+    }
+
+    fn upload_url(&self) -> UploadUrl {
+        match self {
+            Self::Bucket { bucket, endpoint } => endpoint.upload_url(bucket),
+            Self::Url { url, .. } => url.clone(),
+        }
+    }
+}
+
+/// Everything that becomes one signed policy, validated by the caller.
+///
+/// A service creates one for every token, so it borrows everything. `size` and `content_types`
+/// replace those of `conditions`.
+pub(super) struct UnsignedPolicy<'a> {
+    pub(super) config: &'a PolicyConfig,
+    pub(super) key: &'a UploadKey,
+    pub(super) size: SizeRange,
+    pub(super) content_types: &'a ContentTypes,
+    pub(super) conditions: &'a UploadConditions,
+    /// The value of the form field `callback`.
+    pub(super) callback: &'a str,
+}
+
+/// What a version 4 signature adds to the form.
+struct V4Fields<'a> {
+    region: &'a Region,
+    day: String,
+    date: String,
+    credential: String,
+}
+
+/// Number of fields of a form with an STS token and a few custom ones, to size buffers.
+const USUAL_FIELDS: usize = 16;
+
+impl<'a> UnsignedPolicy<'a> {
+    pub(super) fn sign(
+        &self,
+        variables: impl Iterator<Item = (&'a str, &'a str)>,
+        credentials: &Credentials,
+        validity: &Validity,
+    ) -> Result<UploadToken, PolicyError> {
+        let config = self.config;
+        let key = self.key.form_value();
+        let v4 = match config.version {
+            SignatureVersion::V4 => Some(self.v4_fields(credentials, validity)?),
             SignatureVersion::V1 => None,
         };
-        let credential =
-            region.map(|region| v4::credential(credentials.access_key_id(), &day, region));
 
-        let mut form = Form::default();
-        form.conditioned("key", &key, policy.key.clause());
-        if let Some(bucket) = template.destination.bucket_known() {
+        // The order of the fields is that of Alibaba's samples; OSS does not depend on it.
+        let mut form = Form::with_capacity(USUAL_FIELDS);
+        form.require_by("key", &key, self.key.clause());
+        // Without this condition, the token is valid for every bucket of the AccessKey.
+        if let Some(bucket) = config.destination.bucket_name() {
             form.condition(Clause::Is("bucket", bucket.as_str()));
         }
-        if let Some(credential) = &credential {
-            form.pin("x-oss-signature-version", v4::ALGORITHM);
-            form.pin("x-oss-credential", credential);
+        if let Some(v4) = &v4 {
+            form.require("x-oss-signature-version", v4::ALGORITHM);
+            form.require("x-oss-credential", &v4.credential);
         }
         if let Some(token) = credentials.security_token() {
-            let unsent = template.profile == Profile::Reduced && credential.is_none();
-            if unsent {
+            // Clients of the first samples send no STS token, so OSS would reject every form.
+            if config.fields == FieldSet::Reduced && v4.is_none() {
                 let field = "x-oss-security-token";
                 return Err(PolicyError::field(field, FieldProblem::NotInFormat));
             }
-            form.pin("x-oss-security-token", token);
+            form.require("x-oss-security-token", token);
         }
-        if credential.is_some() {
-            form.pin("x-oss-date", &date);
+        if let Some(v4) = &v4 {
+            form.require("x-oss-date", &v4.date);
         }
-        form.condition(Clause::ContentLengthRange(policy.terms.size));
-        self.object(&mut form);
-        form.pin("callback", template.callback.encoded());
-        for (name, value) in template.callback.variables() {
-            form.pin_eq(name, value);
+        form.condition(Clause::ContentLengthRange(self.size));
+        form.require_eq("success_action_status", self.conditions.status_text());
+        if config.fields == FieldSet::Full {
+            self.add_object_fields(&mut form);
+        }
+        form.require("callback", self.callback);
+        for (name, value) in variables {
+            form.require_eq(name, value);
         }
 
-        let text = document::encode(moment.expires(), form.clauses())?;
-        let fields = match region {
-            Some(region) => {
-                let keys = &template.day_keys;
-                let signature = v4::sign(keys, credentials.secret(), &day, region, &text);
-                form.signed(&[("policy", &text), ("x-oss-signature", &signature)])
+        let text = document::encode(validity.expires(), form.clauses());
+        let fields = match &v4 {
+            Some(v4) => {
+                let keys = &config.day_keys;
+                let signature = v4::sign(keys, credentials.secret(), &v4.day, v4.region, &text);
+                form.into_signed(&[("policy", &text), ("x-oss-signature", &signature)])
             }
             None => {
                 let signature = v1::sign(credentials.secret(), &text);
                 let id = credentials.access_key_id();
-                form.signed(&[
+                form.into_signed(&[
                     ("OSSAccessKeyId", id),
                     ("policy", &text),
                     ("Signature", &signature),
                 ])
             }
         };
-        let url = template.destination.upload_url();
-        Ok(UploadToken::new(url, &key, fields, moment.expires()))
+        let url = config.destination.upload_url();
+        Ok(UploadToken::new(url, &key, fields, validity.expires()))
     }
 
-    /// What the object becomes.
-    fn object<'a>(&'a self, form: &mut Form<'a>) {
-        let Self(policy) = self;
-        let terms = &policy.terms;
-        form.pin_eq("success_action_status", terms.status_text());
-        if policy.template.profile != Profile::Full {
-            return;
-        }
-        form.pin_eq("x-oss-object-acl", terms.acl.unwrap_or_default().as_str());
-        let forbid = if terms.overwrite { "false" } else { "true" };
-        form.pin_eq("x-oss-forbid-overwrite", forbid);
-        match &terms.content_types {
-            ContentTypes::Binary => form.pin_eq("x-oss-content-type", ContentTypes::BINARY),
-            ContentTypes::One(one) => form.pin_eq("x-oss-content-type", one.as_str()),
+    fn v4_fields(
+        &self,
+        credentials: &Credentials,
+        validity: &Validity,
+    ) -> Result<V4Fields<'a>, PolicyError> {
+        let region = self.config.require_region()?;
+        let day = validity.day();
+        Ok(V4Fields {
+            region,
+            date: validity.date_time(),
+            credential: v4::credential(credentials.access_key_id(), &day, region),
+            day,
+        })
+    }
+
+    /// Adds what only clients of [`FieldSet::Full`] send.
+    fn add_object_fields<'f>(&self, form: &mut Form<'f>)
+    where
+        'a: 'f,
+    {
+        let conditions = self.conditions;
+        // Defaults get a condition too; otherwise the uploader could send other values.
+        let acl = conditions.acl.unwrap_or_default();
+        form.require_eq("x-oss-object-acl", acl.as_str());
+        let forbid = if conditions.overwrite {
+            "false"
+        } else {
+            "true"
+        };
+        form.require_eq("x-oss-forbid-overwrite", forbid);
+        match self.content_types {
+            ContentTypes::Binary => form.require_eq(CONTENT_TYPE_FIELD, ContentTypes::BINARY),
+            ContentTypes::One(one) => form.require_eq(CONTENT_TYPE_FIELD, one.as_str()),
+            // The client adds the field with its choice.
             ContentTypes::Several(several) => {
-                form.condition(Clause::In("x-oss-content-type", several));
+                form.condition(Clause::In(CONTENT_TYPE_FIELD, several));
             }
             ContentTypes::Any => {}
         }
-        for (name, value) in &terms.fields {
-            form.pin_eq(name, value);
+        for (name, value) in &conditions.fields {
+            form.require_eq(name, value);
         }
-        for condition in &terms.conditions {
+        for condition in &conditions.conditions {
             form.condition(condition.clause());
         }
     }
@@ -193,24 +545,23 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{
-        policy::condition::Condition,
-        protocol::{ObjectAcl, ObjectPrefix},
-    };
+    use crate::protocol::ObjectPrefix;
 
     fn reduced() -> PostPolicyBuilder {
-        let mut template = Template::new(
+        let prefix: ObjectPrefix = "a/".parse().unwrap();
+        let mut builder = PostPolicy::builder(
             "examplebucket".parse().unwrap(),
             "cn-hangzhou".parse().unwrap(),
+            prefix,
+            SizeRange::new(1, 10).unwrap(),
             CallbackDirective::new("https://app.example/cb").unwrap(),
         );
-        template.profile = Profile::Reduced;
-        let prefix: ObjectPrefix = "a/".parse().unwrap();
-        let terms = Terms::new(SizeRange::new(1, 10).unwrap());
-        PostPolicyBuilder::of(Arc::new(template), prefix.into(), terms)
+        builder.config_mut().fields = FieldSet::Reduced;
+        builder
     }
 
-    /// The clients of these formats send `success_action_status=200`, the callback and the signature, nothing else.
+    /// The clients of these formats send `success_action_status=200`, the callback and the
+    /// signature, nothing else.
     #[test]
     fn a_reduced_policy_names_only_what_the_samples_send() {
         let pair = Credentials::new("id", "secret").unwrap();
@@ -237,7 +588,7 @@ mod tests {
             expected.extend([
                 json!(["content-length-range", 1, 10]),
                 json!(["eq", "$success_action_status", "200"]),
-                json!({ "callback": policy.0.template.callback.encoded() }),
+                json!({ "callback": policy.0.callback.encoded() }),
             ]);
             assert_eq!(document["conditions"], Value::from(expected.clone()));
         }

@@ -1,22 +1,23 @@
-//! What a client is handed.
+//! The signed form that a client posts to OSS.
 
 use std::{fmt, time::SystemTime};
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
-use super::{moment::system_time, upload_key::FILENAME};
+use super::{document::system_time, object_name::UploadKey};
 use crate::protocol::UploadUrl;
 
-/// A signed form: all that a client needs to post one file to OSS.
+/// A signed form: everything that a client needs to post one file to OSS.
 ///
-/// Serialised it is `{"method","url","fields","key","expires"}`, with `expires` in Unix seconds and `fields` an object
-/// whose members are in the order of [`fields`](Self::fields). A client appends each field to a `FormData`, then the
-/// file as `file`, and posts it to `url`. What the policy asks for with a
-/// [`Condition`](super::Condition), or with several content types, it adds in between.
+/// It serialises to `{"method","url","fields","key","expires"}`. `expires` is in Unix seconds, and
+/// `fields` is an object whose members have the order of [`fields`](Self::fields). A client appends
+/// each field to a `FormData`, then the file as `file`, and posts the form to `url`. Before the
+/// file, it also appends the fields that a [`Condition`](super::Condition), or a choice of content
+/// types, requires.
 ///
-/// It is a bearer credential until it expires: send it over TLS, and let nobody store it. `Debug` shows no value of a
-/// field.
+/// A token is a bearer credential until it expires: send it over TLS, and prevent caching. `Debug`
+/// omits the values of fields.
 #[derive(Clone, Eq, PartialEq)]
 pub struct UploadToken {
     url: UploadUrl,
@@ -41,25 +42,26 @@ impl UploadToken {
         }
     }
 
-    /// `POST`.
+    /// Returns `POST`.
     #[must_use]
     pub fn method(&self) -> &'static str {
         "POST"
     }
 
-    /// Where the form is posted to.
+    /// Returns the URL that receives the form.
     #[must_use]
     pub fn url(&self) -> &UploadUrl {
         &self.url
     }
 
-    /// The fields to send before the file, names and values, each name once and `key` first.
+    /// Returns names and values of the fields to send before the file. Names are unique, and `key`
+    /// is the first.
     #[must_use]
     pub fn fields(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.fields.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// The value of a field; names are compared without regard to case, as OSS does.
+    /// Returns the value of a field; names are compared case-insensitively, as OSS does.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&str> {
         self.fields()
@@ -67,24 +69,24 @@ impl UploadToken {
             .map(|(_, value)| value)
     }
 
-    /// The name the object gets; `prefix/${filename}` when any name under a prefix is allowed.
+    /// Returns the key of the object; `prefix/${filename}` if the uploader chooses the name.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// The prefix of the key, for clients that append the name of the file themselves.
+    /// Returns the prefix of the key, for clients that append the file name themselves.
     pub(super) fn dir(&self) -> &str {
-        self.key.strip_suffix(FILENAME).unwrap_or(&self.key)
+        UploadKey::prefix_of(&self.key)
     }
 
-    /// The instant OSS stops taking the form, a whole second; the one in the policy.
+    /// Returns when the policy expires, a whole second. OSS rejects the form afterwards.
     #[must_use]
     pub fn expires(&self) -> SystemTime {
         system_time(self.expires)
     }
 
-    /// The same instant in Unix seconds.
+    /// Returns when the policy expires, in Unix seconds.
     #[must_use]
     pub fn expires_unix(&self) -> i64 {
         self.expires.as_second()
@@ -103,7 +105,7 @@ impl Serialize for UploadToken {
     }
 }
 
-/// An object, so that JavaScript can go through it; the names are distinct.
+/// Serialises the fields as an object, which JavaScript can iterate. The names are unique.
 struct Fields<'a>(&'a [(Box<str>, Box<str>)]);
 
 impl Serialize for Fields<'_> {

@@ -125,7 +125,7 @@ impl Tickets {
         self.with(|settings| settings.without_store = true)
     }
 
-    /// Returns the keys, which also [issue](TicketKeys::mint) tickets.
+    /// Returns the keys, which also [issue](TicketKeys::issue) tickets.
     #[must_use]
     pub fn keys(&self) -> &TicketKeys {
         &self.0.keys

@@ -459,7 +459,7 @@ impl fmt::Display for StoreError {
                 "the handler exceeded its lease, and another caller holds the text; extend the \
                  lease"
             }
-            StoreErrorKind::AnswerNotKept => {
+            StoreErrorKind::ReplyNotKept => {
                 "the handler has run for this text, but its reply could not be stored; increase \
                  the room for replies"
             }
@@ -492,7 +492,7 @@ pub enum StoreErrorKind {
     /// The lease expired, and another caller holds the text.
     LeaseLost,
     /// The handler has run, but its reply could not be stored.
-    AnswerNotKept,
+    ReplyNotKept,
     /// The store contains unreadable data.
     Unreadable,
     /// The URL of the store is invalid.

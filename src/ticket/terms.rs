@@ -197,7 +197,7 @@ impl fmt::Debug for Terms {
     }
 }
 
-/// Error of [`Terms::claims`] and [`TicketKeys::mint`](super::TicketKeys::mint): no ticket can be
+/// Error of [`Terms::claims`] and [`TicketKeys::issue`](super::TicketKeys::issue): no ticket can be
 /// issued for these terms.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]

@@ -60,7 +60,7 @@ fn terms() -> Terms {
 }
 
 fn text() -> String {
-    keys().mint(&terms(), at(NOW), nonce()).unwrap()
+    keys().issue(&terms(), at(NOW), nonce()).unwrap()
 }
 
 fn check(text: &str) -> Result<CheckedTicket, TicketError> {
@@ -137,7 +137,7 @@ fn rp_01_absent_malformed_unknown_key_or_version() {
     let key_id = with_bytes(|bytes| bytes[2] = 8);
     assert_eq!(check(&key_id).unwrap_err(), TicketError::UnknownKey);
     let another = TicketKeys::new(7, key(2));
-    let forged = another.mint(&terms(), at(NOW), nonce()).unwrap();
+    let forged = another.issue(&terms(), at(NOW), nonce()).unwrap();
     assert_eq!(check(&forged).unwrap_err(), TicketError::Mac);
     // Authentic, but not a ticket: another layout under the same version.
     assert_eq!(
@@ -175,7 +175,7 @@ fn rp_02_a_ticket_has_one_spelling() {
     // One ticket for each length of the last Base64 group.
     for claims in ["a", "ab", "abc"] {
         let terms = terms().claims(claims).unwrap();
-        let text = keys().mint(&terms, at(NOW), nonce()).unwrap();
+        let text = keys().issue(&terms, at(NOW), nonce()).unwrap();
         assert!(check(&text).is_ok());
         let last = text.chars().last().unwrap();
         for other in ('A'..='Z')
@@ -293,7 +293,7 @@ fn a_prefix_grants_what_lies_under_it() {
             scope: grant,
             ..exact("examplebucket", "unused")
         };
-        let ticket = check(&keys().mint(&terms, at(NOW), nonce()).unwrap()).unwrap();
+        let ticket = check(&keys().issue(&terms, at(NOW), nonce()).unwrap()).unwrap();
         assert!(!ticket.is_exact());
         assert_eq!(
             ticket.use_limit(),
@@ -324,7 +324,7 @@ fn several_targets_are_each_accepted() {
     let terms = terms()
         .also_target(&target("/b"))
         .also_target(&target("/a?x=1"));
-    let text = keys().mint(&terms, at(NOW), nonce()).unwrap();
+    let text = keys().issue(&terms, at(NOW), nonce()).unwrap();
     for known in ["/oss/callback", "/b", "/a?x=1"] {
         assert!(keys().check(&text, &target(known), FORM, at(NOW)).is_ok());
     }
@@ -334,7 +334,7 @@ fn several_targets_are_each_accepted() {
         terms.also_target(&target(&format!("/{i}")))
     });
     assert_eq!(
-        keys().mint(&many, at(NOW), nonce()),
+        keys().issue(&many, at(NOW), nonce()),
         Err(TermsError::TooManyTargets)
     );
 }
@@ -369,7 +369,7 @@ fn rp_03_the_edges_of_expiry() {
 
     let minted = |expires, now| {
         let terms = Terms { expires, ..terms() };
-        keys().mint(&terms, now, nonce()).map(drop)
+        keys().issue(&terms, now, nonce()).map(drop)
     };
     assert_eq!(minted(at(NOW), at(NOW)), Err(TermsError::Expired));
     assert_eq!(minted(at(NOW - 1), at(NOW)), Err(TermsError::Expired));
@@ -403,7 +403,7 @@ fn rp_03_the_edges_of_expiry() {
 #[test]
 fn rp_10_an_old_key_is_accepted_until_its_last_ticket_has_expired() {
     let old = TicketKeys::new(1, key(1));
-    let text = old.mint(&terms(), at(NOW), nonce()).unwrap();
+    let text = old.issue(&terms(), at(NOW), nonce()).unwrap();
     let rotated = TicketKeys::new(2, key(2)).with_previous(1, key(1)).unwrap();
     let check =
         |keys: &TicketKeys, text: &str, now| keys.check(text, &target("/oss/callback"), FORM, now);
@@ -413,7 +413,7 @@ fn rp_10_an_old_key_is_accepted_until_its_last_ticket_has_expired() {
         check(&rotated, &text, at(EXPIRES + 61)).unwrap_err(),
         TicketError::Expired
     );
-    let new = rotated.mint(&terms(), at(NOW), nonce()).unwrap();
+    let new = rotated.issue(&terms(), at(NOW), nonce()).unwrap();
     assert!(check(&rotated, &new, at(NOW)).is_ok());
     assert_eq!(
         check(&old, &new, at(NOW)).unwrap_err(),
@@ -459,19 +459,19 @@ fn the_longest_ticket_leaves_room_in_a_callback() {
         .unwrap()
         .also_target(&target("/1"));
     let longest = longest.content_types(["image/png".parse().unwrap()]);
-    let text = keys().mint(&longest, at(NOW), nonce()).unwrap();
+    let text = keys().issue(&longest, at(NOW), nonce()).unwrap();
     assert!(text.len() <= MAX_TICKET_LEN, "{}", text.len());
     assert!(check(&text).is_ok());
 
     let types = (0..64).map(|i| format!("application/x-{i:050}").parse().unwrap());
     let longer = longest.clone().content_types(types);
     assert!(matches!(
-        keys().mint(&longer, at(NOW), nonce()),
+        keys().issue(&longer, at(NOW), nonce()),
         Err(TermsError::TooLong(n)) if n > MAX_TICKET_LEN
     ));
     let types = (0..65).map(|i| format!("a/{i}").parse().unwrap());
     assert_eq!(
-        keys().mint(&longest.clone().content_types(types), at(NOW), nonce()),
+        keys().issue(&longest.clone().content_types(types), at(NOW), nonce()),
         Err(TermsError::TooManyContentTypes)
     );
     assert_eq!(
@@ -487,7 +487,7 @@ fn the_longest_ticket_is_taken() {
         let terms = exact(&"b".repeat(63), &"k".repeat(1023))
             .content_types(types)
             .claims(&"c".repeat(claims));
-        keys().mint(&terms.unwrap(), at(NOW), nonce())
+        keys().issue(&terms.unwrap(), at(NOW), nonce())
     };
     let without = URL_SAFE_NO_PAD.decode(mint(0).unwrap()).unwrap().len();
     let room = token::MAX_BYTES - without;
@@ -504,9 +504,9 @@ fn a_ticket_is_for_as_many_targets_as_a_callback_has() {
     for n in 1..Terms::MAX_TARGETS {
         terms = terms.also_target(&target(&format!("/{n}")));
     }
-    assert!(keys().mint(&terms, at(NOW), nonce()).is_ok());
+    assert!(keys().issue(&terms, at(NOW), nonce()).is_ok());
     let more = terms.also_target(&target("/more"));
-    let refused = keys().mint(&more, at(NOW), nonce()).unwrap_err();
+    let refused = keys().issue(&more, at(NOW), nonce()).unwrap_err();
     assert_eq!(refused, TermsError::TooManyTargets);
 }
 
@@ -600,7 +600,7 @@ fn keys_are_long_random_and_not_shown() {
 #[test]
 fn claims_and_answers_are_not_shown() {
     let terms = terms().claims("canary").unwrap();
-    let ticket = check(&keys().mint(&terms, at(NOW), nonce()).unwrap()).unwrap();
+    let ticket = check(&keys().issue(&terms, at(NOW), nonce()).unwrap()).unwrap();
     assert!(!format!("{terms:?} {ticket:?}").contains("canary"));
     assert!(format!("{terms:?}").starts_with("Terms { bucket: Bucket"));
     assert!(format!("{ticket:?}").starts_with("CheckedTicket { nonce: Nonce"));
@@ -728,7 +728,7 @@ proptest! {
     #[test]
     fn what_is_minted_is_read_back(terms in any_terms(), nonce in any::<[u8; 16]>()) {
         let nonce = Nonce::from_bytes(nonce);
-        let text = keys().mint(&terms, at(NOW), nonce).unwrap();
+        let text = keys().issue(&terms, at(NOW), nonce).unwrap();
         let bytes = URL_SAFE_NO_PAD.decode(&text).unwrap();
         let read = token::read(&bytes[..bytes.len() - 32]).unwrap();
         prop_assert!(read.terms == terms);
@@ -752,7 +752,7 @@ proptest! {
         other in 3_usize..7,
     ) {
         let split = |at: usize| exact(&text[..at], &text[at..]);
-        let minted = |at| keys().mint(&split(at), at_now(), nonce()).unwrap();
+        let minted = |at| keys().issue(&split(at), at_now(), nonce()).unwrap();
         prop_assert_eq!(cut == other, minted(cut) == minted(other));
     }
 

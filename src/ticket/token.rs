@@ -38,7 +38,12 @@ impl TicketKeys {
     ///
     /// Fails if the terms expire at or before `now`, if they expire later than [`MAX_LIFETIME`]
     /// from now, or if they exceed the limits of [`Terms`] or [`MAX_TICKET_LEN`].
-    pub fn mint(&self, terms: &Terms, now: SystemTime, nonce: Nonce) -> Result<String, TermsError> {
+    pub fn issue(
+        &self,
+        terms: &Terms,
+        now: SystemTime,
+        nonce: Nonce,
+    ) -> Result<String, TermsError> {
         // The layout has whole seconds. Compared like this, `check` sees the same time.
         let expires = since_epoch(terms.expires).as_secs();
         let mut bytes = write(self.newest_id(), expires, &nonce, terms)?;

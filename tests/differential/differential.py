@@ -1,9 +1,10 @@
-"""Holds the verifier to others: its RSA to OpenSSL, and the text it checks to an independent model.
+"""Compares the verifier with OpenSSL (RSA) and with an independent model (the signed text).
 
     python3 tests/differential/differential.py JUDGE [CASES]
 
-JUDGE is the example `judge`, built; CASES is how many of each (1,000,000 without it). Every case comes from a seed, so
-a failure can be had again. Needs nothing but Python and libcrypto.
+JUDGE is the path of the built example `judge`. CASES is the number of cases of each kind, 1,000,000
+by default. All cases come from a fixed seed, so failures are reproducible. Requires only Python and
+libcrypto.
 """
 
 import base64
@@ -28,7 +29,7 @@ def der(pem):
 
 
 def integers(data):
-    """The numbers of a PKCS #1 private key: version, n, e, d, ..."""
+    """Yields the integers of a PKCS #1 private key: version, n, e, d, ..."""
 
     def element(data):
         length, at = data[1], 2
@@ -67,7 +68,7 @@ def public_pem():
 
 
 class OpenSsl:
-    """RSASSA-PKCS1-v1_5 with MD5, by libcrypto."""
+    """RSASSA-PKCS1-v1_5 with MD5, computed by libcrypto."""
 
     def __init__(self, pem):
         c = self.c = ctypes.CDLL(ctypes.util.find_library("crypto"))
@@ -75,7 +76,7 @@ class OpenSsl:
             getattr(c, name).restype = ctypes.c_void_p
         bio = ctypes.c_void_p(c.BIO_new_mem_buf(pem.encode(), -1))
         key = ctypes.c_void_p(c.PEM_read_bio_PUBKEY(bio, None, None, None))
-        assert key, "openssl does not read the key"
+        assert key, "OpenSSL cannot read the key"
         self.context = ctypes.c_void_p(c.EVP_PKEY_CTX_new(key, None))
         assert c.EVP_PKEY_verify_init(self.context) == 1
         # EVP_PKEY_CTX_set_rsa_padding and EVP_PKEY_CTX_set_signature_md are functions since OpenSSL 3.
@@ -93,7 +94,7 @@ class OpenSsl:
 def judged(judge, key, cases):
     lines = "".join(f"{authorization}\t{target}\t{body.hex()}\n" for authorization, target, body in cases)
     answer = subprocess.run([judge, key], input=lines, capture_output=True, text=True, check=True)
-    assert len(answer.stdout) == len(cases), "one letter a case"
+    assert len(answer.stdout) == len(cases), "one letter per case"
     return answer.stdout
 
 
@@ -111,7 +112,7 @@ def sign(text):
 
 
 def mutations(rng, signature, text):
-    """Signatures that are almost good, and the text each goes with."""
+    """Yields a valid signature and damaged variants, each with its text."""
     digest = hashlib.md5(text).digest()
     number = int.from_bytes(signature, "big")
 
@@ -160,14 +161,14 @@ def against_openssl(judge, key, openssl, count):
                 cases.append((base64.b64encode(signature).decode(), "/cb", text[4:]))
                 expected.append(openssl.verifies(signature, text))
         for case, theirs, ours in zip(cases, expected, judged(judge, key, cases)):
-            assert theirs == (ours == "y"), f"openssl says {theirs}, we say {ours}: {case}"
+            assert theirs == (ours == "y"), f"OpenSSL: {theirs}, judge: {ours}: {case}"
             good += theirs
         done += len(cases)
-    # OpenSSL takes a DigestInfo without its NULL; OSS never sends one, and we refuse it.
+    # OpenSSL accepts a DigestInfo without NULL. OSS never sends one, and the verifier rejects it.
     text = b"/cb\nx"
     bare = rsa(padded(MD5_WITHOUT_NULL, hashlib.md5(text).digest()))
     assert judged(judge, key, [(base64.b64encode(bare).decode(), "/cb", b"x")]) == "n"
-    print(f"openssl: {done} signatures, {good} of them good, every verdict the same")
+    print(f"OpenSSL: {done} signatures, {good} of them valid, all verdicts equal")
 
 
 PIECES = (
@@ -180,7 +181,7 @@ UNRESERVED = re.compile(rb"[A-Za-z0-9._~!$&'()*,;=:@/-]|%[0-9A-F]{2}")
 
 
 def signed(target):
-    """What OSS signs for a target that is spelled in its one way; nothing for every other."""
+    """Returns the text that OSS signs for a canonical target, or None for any other target."""
     path, mark, query = target.partition("?")
     raw = path.encode()
     if not raw.startswith(b"/") or UNRESERVED.sub(b"", raw):
@@ -195,13 +196,14 @@ def signed(target):
     segments = path.split("/")[1:]
     if "." in segments or ".." in segments or "" in segments[:-1]:
         return None
-    # What `http` does not let into a query at all.
+    # The `http` crate rejects these in a query.
     if any(letter in query for letter in '"<>'):
         return None
     return decoded + (mark + query).encode() + b"\n"
 
 
-# A proxy's form of a target. `http` decides which authorities there are; what is signed is the rest.
+# Absolute form, as sent to a proxy. The `http` crate decides which authorities are valid; OSS signs
+# only the rest.
 ABSOLUTE = re.compile("[^/?]*://[^/?]*")
 
 
@@ -215,20 +217,20 @@ def against_model(judge, key, count):
             target = ("/" if rng.random() < 0.7 else "") + "".join(pieces)
             body = rng.randbytes(3)
             authority = ABSOLUTE.match(target)
-            # No path at all is the root.
+            # An absent path means the root.
             rest = target[authority.end() :] or "/" if authority else target
             text = signed(rest)
-            # Of a target that is refused, the naive text is signed: nobody may verify that.
+            # For a rejected target, sign the naively decoded text, which must not verify.
             path, mark, query = rest.partition("?")
             naive = urllib.parse.unquote_to_bytes(path) + (mark + query).encode() + b"\n"
             signature = sign((naive if text is None else text) + body)
             cases.append((base64.b64encode(signature).decode(), target, body))
             expected.append("r" if text is None else "yr" if authority else "y")
         for case, theirs, ours in zip(cases, expected, judged(judge, key, cases)):
-            assert ours in theirs, f"the model says {theirs}, we say {ours}: {case}"
+            assert ours in theirs, f"model: {theirs}, judge: {ours}: {case}"
             taken += ours == "y"
         done += len(cases)
-    print(f"model: {done} targets, {taken} of them canonical, every verdict the same")
+    print(f"model: {done} targets, {taken} of them canonical, all verdicts equal")
 
 
 def main():

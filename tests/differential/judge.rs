@@ -1,7 +1,9 @@
-//! Says of each callback on its standard input whether it verifies; `differential.py` asks it and others.
+//! Verifies each callback on standard input. `differential.py` compares the verdicts with OpenSSL
+//! and a model.
 //!
-//! A line is `authorization`, `target` and the body in hex, parted by tabs. The answer is one letter: `y` for verified, `n`
-//! for a signature that does not fit, `r` for a request that is refused before.
+//! An input line contains `authorization`, `target` and the body in hex, separated by tabs. The
+//! output is one letter per line of input: `y` for verified, `n` for a signature that does not
+//! match, `r` for a request that is rejected before its signature is checked.
 
 use std::{
     env,
@@ -13,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Uri};
 use tower_aliyun_oss::{
-    callback::{CallbackErrorKind, Preflight, Rules},
+    callback::{CallbackErrorKind, CallbackVerifier, VerifierConfig},
     key::PublicKey,
 };
 
@@ -21,9 +23,9 @@ use tower_aliyun_oss::{
 const KEY_URL: &str = "aHR0cHM6Ly9nb3NzcHVibGljLmFsaWNkbi5jb20vY2FsbGJhY2tfcHViX2tleV92MS5wZW0=";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let path = env::args().nth(1).ok_or("give the file of a public key")?;
+    let path = env::args().nth(1).ok_or("usage: judge PUBLIC_KEY_FILE")?;
     let key = PublicKey::from_pem(&fs::read(path)?)?;
-    let rules = Rules::new();
+    let rules = VerifierConfig::new();
     let mut out = BufWriter::new(io::stdout().lock());
     for line in io::stdin().lock().lines() {
         let line = line?;
@@ -36,10 +38,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(out.flush()?)
 }
 
-/// Nothing when the request is refused before its signature is looked at.
+/// Returns `None` if the request is rejected before its signature is checked.
 fn judge(
     key: &PublicKey,
-    rules: &Rules,
+    rules: &VerifierConfig,
     authorization: &str,
     target: &str,
     body: &str,
@@ -56,9 +58,9 @@ fn judge(
         .body(())
         .ok()?;
     let (parts, ()) = request.into_parts();
-    let mut preflight = Preflight::check(&parts, rules).ok()?;
-    preflight.update(body).ok()?;
-    match preflight.verify(key) {
+    let mut verifier = CallbackVerifier::check(&parts, rules).ok()?;
+    verifier.update(body).ok()?;
+    match verifier.verify(key) {
         Ok(_) => Some('y'),
         Err(error) if error.kind() == CallbackErrorKind::SignatureMismatch => Some('n'),
         Err(_) => None,

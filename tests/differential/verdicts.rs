@@ -1,7 +1,7 @@
-//! Prints what the layer answers to every case in `tests/cases`, one line per case.
+//! Prints the verdict of the layer for every case in `tests/cases`, one line each.
 //!
-//! `.ci/run verdicts` builds it once for each feature and compares the lines. Only lines that start with `nested` may
-//! differ, and only with feature `axum`: its documentation names them.
+//! `.ci/run verdicts` builds it once for each feature and compares the lines. Only lines that start
+//! with `nested` may differ, and only with feature `axum`, as its documentation states.
 
 use std::{convert::Infallible, error::Error};
 
@@ -14,7 +14,7 @@ use serde_json::Value;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_aliyun_oss::{
     OssCallbackLayer,
-    callback::{CallbackBody, CallbackError, CallbackReply},
+    callback::{CallbackError, CallbackReply, RequestBody},
 };
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -25,7 +25,7 @@ const COLLISION: &str = include_str!("../cases/md5_collision.json");
 /// Base64 of `https://gosspublic.alicdn.com/callback_pub_key_v1.pem`.
 const KEY_URL: &str = "aHR0cHM6Ly9nb3NzcHVibGljLmFsaWNkbi5jb20vY2FsbGJhY2tfcHViX2tleV92MS5wZW0=";
 
-/// A request before anything has routed it.
+/// A request before routing.
 #[derive(Clone)]
 struct Case {
     name: String,
@@ -45,7 +45,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             ..case.clone()
         };
         println!("changed {} {}", case.name, answer(&changed, None).await);
-        // What a handler behind `Router::nest("/outer", ..)` sees of a request for the signed path.
+        // As a handler behind `Router::nest("/outer", ..)` sees a request for the signed path.
         println!(
             "nested {} {}",
             case.name,
@@ -109,7 +109,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// The status and the error kind, or why the request cannot be sent at all.
+/// Returns the status and the error kind, or why the request cannot be built.
 async fn answer(case: &Case, routed_as: Option<&str>) -> String {
     let Ok(uri) = case.target.parse::<Uri>() else {
         return "no URI".to_owned();
@@ -145,8 +145,6 @@ async fn answer(case: &Case, routed_as: Option<&str>) -> String {
     )
 }
 
-async fn accept(
-    _: Request<CallbackBody<Full<Bytes>>>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn accept(_: Request<RequestBody<Full<Bytes>>>) -> Result<Response<Full<Bytes>>, Infallible> {
     Ok(CallbackReply::ok().into())
 }

@@ -1,4 +1,4 @@
-//! The example server, run as it is.
+//! Runs the example `appserver` as a process.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -25,10 +25,10 @@ impl Server {
             .envs(settings.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("cargo builds examples along with the tests");
+            .expect("the example is built together with the tests");
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
-        // The log goes to the same place; the first line says where it listens.
+        // Stdout carries the log as well; the first line contains the address.
         stdout.read_line(&mut line).unwrap();
         let address = line
             .trim()
@@ -73,7 +73,7 @@ impl Drop for Server {
     }
 }
 
-/// Next to the folder this test was built into.
+/// Cargo builds examples into `examples/`, beside the `deps/` directory of this test binary.
 fn example() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     test.parent()
@@ -174,7 +174,7 @@ fn with_a_region_it_issues_version_4() {
     );
 }
 
-/// The callback that OSS would send cannot be signed here, but what it would say can be seen.
+/// The test cannot sign as OSS, so it checks the callback parameters of the token.
 #[test]
 fn with_a_ticket_key_every_callback_is_asked_for_with_a_ticket() {
     let server = Server::start(&[
@@ -196,7 +196,7 @@ fn with_a_ticket_key_every_callback_is_asked_for_with_a_ticket() {
     for field in ["filename=${object}", "&bucket=${bucket}", "&x:ticket="] {
         assert!(body.contains(field), "{body}");
     }
-    // What others have OSS sign is genuine, and still not ours.
+    // Callbacks of other customers verify, but contain no ticket.
     for case in Case::genuine() {
         let answer = server.post(&case);
         assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");

@@ -1,4 +1,4 @@
-//! Callbacks: the verifier, the layer around real services, and what a handler reads.
+//! Callbacks: the verifier, the layer around real services, and the events that handlers read.
 
 mod allocations;
 #[cfg(feature = "axum")]

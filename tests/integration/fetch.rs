@@ -1,4 +1,4 @@
-//! Keys over the network.
+//! Feature `fetch`: keys over HTTPS, and the cache in front of them.
 
 mod fake;
 mod faults;

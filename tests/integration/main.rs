@@ -1,6 +1,6 @@
-//! Integration tests of the crate, in one binary: it links once, and its support code compiles once.
+//! Integration tests of the crate, in one binary: linking and support code cost time only once.
 //!
-//! Tests of the catalogue carry the name of their case; `docs/testing.md` explains them.
+//! Tests of the catalogue start with the name of their case; see `docs/testing.md`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,6 +14,7 @@ mod support;
 #[cfg(feature = "axum")]
 mod appserver;
 mod callback;
+mod documented;
 #[cfg(feature = "fetch")]
 mod fetch;
 mod messages;

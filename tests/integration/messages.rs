@@ -1,4 +1,4 @@
-//! What errors say, and what values show of themselves.
+//! `Display` of errors, and `Debug` of values.
 
 use std::{
     collections::BTreeSet,
@@ -28,7 +28,7 @@ use tower_aliyun_oss::{
     },
 };
 
-/// Each error says something of its own: one clause that begins in lower case and has no full stop.
+/// Asserts that each error has a distinct text: lower-case start, one clause, no full stop.
 #[track_caller]
 fn say<E: Error>(errors: impl IntoIterator<Item = (E, &'static str)>) {
     let mut texts = BTreeSet::new();
@@ -38,7 +38,10 @@ fn say<E: Error>(errors: impl IntoIterator<Item = (E, &'static str)>) {
         assert!(text.len() <= 200, "{text}");
         assert!(text.starts_with(|c: char| c.is_ascii_lowercase()), "{text}");
         assert!(!text.ends_with('.') && !text.contains('\n'), "{text}");
-        assert!(texts.insert(text), "{error:?} says what another one says");
+        assert!(
+            texts.insert(text),
+            "{error:?} has the same text as another error"
+        );
     }
 }
 
@@ -183,7 +186,7 @@ fn errors_of_tickets() {
         (Store::TimedOut, "in time"),
         (Store::Full, "full"),
         (Store::LeaseLost, "lease"),
-        (Store::AnswerNotKept, "room for replies"),
+        (Store::ReplyNotKept, "room for replies"),
         (Store::Unreadable, "unreadable"),
         (Store::Url, "URL"),
     ];

@@ -1,4 +1,4 @@
-//! Tokens: policies, credentials, the service that issues them, and where servers mount it.
+//! Tokens: policies, credentials, and the service that issues tokens.
 
 mod credentials;
 mod credentials_secrecy;

@@ -1,4 +1,4 @@
-//! Callbacks that must prove they were granted, at the level of the layer.
+//! Tickets at the level of the layer.
 
 mod failures;
 mod once;
@@ -20,7 +20,7 @@ use http_body_util::{BodyExt as _, Full};
 use tower::{Layer as _, Service, ServiceExt as _, service_fn};
 use tower_aliyun_oss::{
     Lookup, OssCallbackLayer,
-    callback::{CallbackBody, CallbackErrorKind, VerifiedCallback},
+    callback::{CallbackErrorKind, RequestBody, VerifiedCallback},
     key::KeySource,
     protocol::{CallbackBodyType, TICKET_FIELD},
     testing::CallbackSigner,

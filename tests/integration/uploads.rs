@@ -1,4 +1,4 @@
-//! Both halves out of one configuration: what one grants, the other takes, and nothing else.
+//! `OssUploads`: the callback layer accepts exactly what the policy service granted.
 
 use std::{
     collections::HashMap,
@@ -22,8 +22,8 @@ use tower_aliyun_oss::{
     OssUploads, OssUploadsBuilder, OssUploadsError,
     callback::{CallbackReply, VerifiedCallback},
     policy::{
-        CallbackBody, CallbackDirective, CallbackDirectiveError, Credentials, Grant, PolicyError,
-        Refusal, TokenFormat,
+        CallbackDirective, CallbackDirectiveError, CallbackTemplate, Credentials, Grant,
+        PolicyError, Refusal, TokenFormat,
     },
     protocol::{CallbackBodyType, Endpoint, SizeRange, SystemVariable, TICKET_FIELD},
     testing::CallbackSigner,
@@ -82,7 +82,7 @@ async fn on_upload(Extension(runs): Extension<Runs>, callback: VerifiedCallback)
     CallbackReply::json(&reply).unwrap()
 }
 
-/// Both halves as an application mounts them.
+/// Mounts the policy service and the callback layer, as an application does.
 fn app(uploads: &OssUploads, route: &str) -> (Router, Runs) {
     let layer = uploads
         .callback_layer()
@@ -106,16 +106,16 @@ async fn token(app: &Router, ask: &str) -> Value {
     token
 }
 
-/// An upload to OSS, as far as the callback goes.
+/// The properties of an upload that affect its callback.
 #[derive(Clone)]
 struct Upload<'a> {
     bucket: &'a str,
     object: &'a str,
     size: &'a str,
     content_type: &'a str,
-    /// In place of the path that the callback names.
+    /// Replaces the target of the callback URL.
     target: Option<&'a str>,
-    /// Which of the URLs is called.
+    /// Index of the callback URL to use.
     url: usize,
 }
 
@@ -131,7 +131,7 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// The request OSS sends, signed.
+    /// Returns the signed request that OSS would send.
     fn callback(&self, callback: &Value) -> Request<Full<Bytes>> {
         let parameters = STANDARD.decode(callback.as_str().unwrap()).unwrap();
         let parameters: Value = serde_json::from_slice(&parameters).unwrap();
@@ -169,7 +169,7 @@ impl<'a> Upload<'a> {
 }
 
 async fn call(app: &Router, mut request: Request<Full<Bytes>>) -> (StatusCode, Value) {
-    // OSS calls a URL; a server sees its path.
+    // OSS requests an absolute URL; a server receives only path and query.
     let target = request.uri().path_and_query().unwrap().as_str().to_owned();
     *request.uri_mut() = target.parse().unwrap();
     let request = request.map(axum::body::Body::new);
@@ -199,7 +199,7 @@ async fn what_is_granted_comes_back_with_its_claims_and_runs_once() {
             reply,
             json!({ "run": 1, "object": key, "claims": claims() })
         );
-        // SG-42: whoever kept it and sends it again gets the same answer, and nothing runs.
+        // SG-42: a replay gets the same response, and the handler does not run.
         let (status, again) = call(&app, upload.callback(callback)).await;
         assert_eq!((status, &again), (StatusCode::OK, &reply));
         assert_eq!(runs.load(Ordering::SeqCst), 1);
@@ -280,7 +280,7 @@ async fn the_body_has_what_a_ticket_is_checked_against() {
             assert!(body.contains(&format!("&{name}=${{{name}}}")), "{body}");
         }
         assert!(body.contains(&format!("&{TICKET_FIELD}=")));
-        // The policy pins it all.
+        // The policy pins the callback and its variables.
         let policy = token
             .get("policy")
             .unwrap_or_else(|| &token["fields"]["policy"]);
@@ -310,7 +310,7 @@ async fn without_tickets_everything_signed_is_taken_and_nothing_claimed() {
     let request = Request::get("/oss/policy?type=image/png");
     let request = request.body(axum::body::Body::empty()).unwrap();
     let response = app.clone().oneshot(request).await.unwrap();
-    assert_eq!(response.status(), 500, "nothing could carry the claims");
+    assert_eq!(response.status(), 500, "claims need a ticket");
     let token = token(&app, "/oss/any").await;
     let (status, _) = call(
         &app,
@@ -320,7 +320,7 @@ async fn without_tickets_everything_signed_is_taken_and_nothing_claimed() {
     assert_eq!((status.as_u16(), runs.load(Ordering::SeqCst)), (200, 1));
 }
 
-/// Without a form and its policy, the ticket says all that is granted.
+/// An upload by the server has no policy, so only the ticket limits it.
 #[tokio::test]
 async fn an_upload_of_ones_own_is_held_to_its_grant() {
     let size = SizeRange::new(1, 5).unwrap();
@@ -356,7 +356,7 @@ async fn an_upload_of_ones_own_is_held_to_its_grant() {
             assert_eq!((status, &reply), (StatusCode::OK, &expected));
         }
 
-        // One object of whatever name, but one.
+        // A prefix grant without a count permits one object, with any name under the prefix.
         let one = callback(png(Grant::under("user/7/".parse().unwrap(), size)));
         for (object, expected) in [("user/8/a", 403), ("user/7/c", 200), ("user/7/d", 403)] {
             let (status, _) = call(&app, Upload::of(object).callback(&one)).await;
@@ -391,7 +391,7 @@ fn an_upload_of_ones_own_is_granted_no_more_than_a_policy_could() {
             .content_type("text/html".parse().unwrap())
             .allow_active_content();
         let callback = uploads.callback_for(&allowed).unwrap();
-        // Who logs a request logs no ticket.
+        // Sensitive headers keep the ticket out of request logs.
         for (name, value) in callback.headers() {
             assert!(value.is_sensitive(), "{name}");
         }
@@ -415,7 +415,7 @@ async fn several_urls_are_all_in_the_ticket() {
         ..upload.clone()
     };
     assert_eq!(call(&second, other.callback(callback)).await.0, 200);
-    // Another text for the same object: one of them counts.
+    // Two different callbacks for one ticket: only the first is accepted.
     assert_eq!(call(&first, upload.callback(callback)).await.0, 403);
 }
 
@@ -431,7 +431,7 @@ async fn routes_and_buckets_share_their_tickets_and_keep_apart() {
     let avatar = token_of(&avatars_app).await;
     let upload = Upload::of(avatar["key"].as_str().unwrap());
     let callback = &avatar["fields"]["callback"];
-    // A ticket for an avatar is refused where documents are called back, whoever has signed that.
+    // The documents route rejects a ticket for the avatar route, even with a valid signature.
     let astray = Upload {
         target: Some(URL),
         ..upload.clone()
@@ -452,7 +452,7 @@ async fn routes_and_buckets_share_their_tickets_and_keep_apart() {
         bucket: "other",
         ..Upload::of(key)
     };
-    // One route serves both buckets.
+    // One route can serve both buckets.
     assert_eq!(call(&documents_app, right.callback(callback)).await.0, 200);
 }
 
@@ -538,8 +538,10 @@ fn settings_that_cannot_be() {
         builder().callback_urls([URL; 6]).build().unwrap_err(),
         OssUploadsError::Callback(CallbackDirectiveError::TooManyUrls)
     ));
-    // The name of the ticket is taken.
-    let taken = CallbackBody::form().constant(TICKET_FIELD, "mine").unwrap();
+    // The template already uses the name of the ticket field.
+    let taken = CallbackTemplate::form()
+        .constant(TICKET_FIELD, "mine")
+        .unwrap();
     let taken = CallbackDirective::new(URL).and_then(|callback| callback.body(taken));
     let error = builder().callback(taken.unwrap()).build().unwrap_err();
     assert!(

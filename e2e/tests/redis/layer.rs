@@ -15,7 +15,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use tower::{Layer as _, Service, service_fn};
 use tower_aliyun_oss::{
     OssCallbackLayer,
-    callback::{CallbackBody, CallbackErrorKind, CallbackReply, VerifiedCallback},
+    callback::{CallbackErrorKind, CallbackReply, RequestBody, VerifiedCallback},
     ticket::{OnFailure, Tickets},
 };
 
@@ -74,7 +74,7 @@ async fn rp_05_what_fails_is_free_again_on_another_instance() {
     let request = signed(form("a.png", &mint(&exact("a.png"))));
     let fails = {
         let handler = handler.clone();
-        service_fn(move |_: Request<CallbackBody<Full<Bytes>>>| {
+        service_fn(move |_: Request<RequestBody<Full<Bytes>>>| {
             let mut answer = handler.run();
             *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
             ready(Ok::<_, Infallible>(answer))
@@ -90,7 +90,7 @@ async fn rp_05_what_fails_is_free_again_on_another_instance() {
 #[derive(Clone, Default)]
 struct Runs(Arc<Mutex<std::collections::HashMap<String, usize>>>);
 
-impl<B> Service<Request<CallbackBody<B>>> for Runs {
+impl<B> Service<Request<RequestBody<B>>> for Runs {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
@@ -99,7 +99,7 @@ impl<B> Service<Request<CallbackBody<B>>> for Runs {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<CallbackBody<B>>) -> Self::Future {
+    fn call(&mut self, request: Request<RequestBody<B>>) -> Self::Future {
         let callback: &VerifiedCallback = request.extensions().get().unwrap();
         let object = callback.event().unwrap().object().unwrap().to_owned();
         let mut runs = self.0.lock().unwrap();

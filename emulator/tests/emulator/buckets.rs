@@ -1,4 +1,4 @@
-//! Listings, and the rules of CORS.
+//! Object listings and CORS rules.
 
 use aliyun_oss_emulator::Emulator;
 use http::Method;
@@ -13,7 +13,7 @@ async fn list(emulator: &Emulator, query: &str) -> Answer {
     ask(emulator, Method::GET, &target, &[], b"").await
 }
 
-/// The texts of an element, wherever it stands.
+/// Returns the texts of all elements with this name.
 fn all(answer: &Answer, name: &str) -> Vec<String> {
     let open = format!("<{name}>");
     let rest = answer.text().split(&*open).skip(1);
@@ -138,14 +138,14 @@ async fn rules_are_put_and_count_at_once() {
     let answer = put(&emulator, "/a", &headers, b"x").await;
     assert_eq!(answer.header("access-control-expose-headers"), Some("ETag"));
 
-    // What is read can be put as it is.
+    // A response of GET is a valid request for PUT.
     let read = cors(Method::GET, "").await;
     assert_eq!(all(&read, "AllowedOrigin"), ["http://*.example", "*"]);
     assert_eq!(all(&read, "AllowedMethod"), ["PUT", "POST", "GET"]);
     assert_eq!(cors(Method::PUT, read.text()).await.status, 200);
     assert_eq!(cors(Method::GET, "").await.text(), read.text());
 
-    // The order of elements says nothing.
+    // The order of elements does not matter.
     let mixed = "<CORSConfiguration><CORSRule><AllowedOrigin>a</AllowedOrigin><AllowedMethod>GET</AllowedMethod>\
         <AllowedOrigin>b</AllowedOrigin></CORSRule><ResponseVary>true</ResponseVary><CORSRule>\
         <AllowedMethod>PUT</AllowedMethod><AllowedOrigin>c</AllowedOrigin></CORSRule></CORSConfiguration>";

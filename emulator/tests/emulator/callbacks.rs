@@ -1,4 +1,4 @@
-//! Callbacks: what is sent, what the layer makes of it, and what the uploader sees.
+//! Callbacks: the request that is sent, its verification, and the response to the uploader.
 
 use std::sync::{
     Arc, Mutex,
@@ -33,7 +33,7 @@ const PNG: &[u8] = &[
     0x2a, 0, 0, 2, 0x1b, 8, 6, 0, 0, 0, 0, 0, 0, 0,
 ];
 
-/// Token, form, emulator, callback, layer, handler, and all the way back, over real sockets.
+/// The whole path over real sockets: token, form, emulator, callback, layer, handler, and back.
 #[tokio::test]
 async fn a_token_becomes_a_verified_callback() {
     let seen: Arc<Mutex<Vec<VerifiedCallback>>> = Arc::default();
@@ -119,7 +119,7 @@ async fn over_tcp(address: std::net::SocketAddr, form: &Form) -> Answer {
 
 type Requests = Arc<Mutex<Vec<(http::request::Parts, Bytes)>>>;
 
-/// A server that keeps what it is asked, and answers well.
+/// A server that records its requests and responds with success.
 fn keeper() -> (OneServer, Requests) {
     let requests = Requests::default();
     let kept = requests.clone();
@@ -245,7 +245,7 @@ async fn every_variable_is_filled_in() {
     );
 }
 
-/// Section 4.
+/// Section 4 of the reference.
 #[tokio::test]
 async fn the_request_is_that_of_oss() {
     let (server, requests) = keeper();
@@ -307,7 +307,8 @@ async fn the_request_is_that_of_oss() {
     assert_eq!(connected[0].address().to_string(), "93.184.215.14:8080");
 }
 
-/// Section 6: the object is kept, and the uploader sees why the callback failed.
+/// Section 6 of the reference: the object is kept, and the uploader gets the reason for the
+/// failure.
 #[tokio::test(start_paused = true)]
 async fn failures_are_relayed_with_203() {
     let long = "1".repeat(1024 * 1024 + 1);
@@ -423,7 +424,7 @@ async fn failures_are_relayed_with_203() {
         let emulator = builder().network(server).build().unwrap();
         assert_failed(&emulator, "http://app.example/cb", message, ec).await;
     }
-    let never = || OneServer::raw(|_| panic!("nothing is called"));
+    let never = || OneServer::raw(|_| panic!("no callback may be sent"));
     let emulator = builder().network(never()).build().unwrap();
     let message = "Error status : -1.OSS can not connect to your callbackUrl, please check it.";
     assert_failed(&emulator, "http://down.example/cb", message, "203").await;
@@ -458,10 +459,10 @@ async fn assert_failed(emulator: &Emulator, url: &str, message: &str, ec: &str) 
         .list(&BUCKET.parse().unwrap())
         .await
         .unwrap();
-    assert_eq!(list.len(), 1, "the object is kept");
+    assert_eq!(list.len(), 1, "the object must be kept");
 }
 
-/// The Chinese page about callbacks allows XML too.
+/// The Chinese documentation of callbacks also allows XML.
 #[tokio::test]
 async fn an_answer_in_xml_is_relayed_as_such() {
     let server = OneServer::http(|_: Request<Incoming>| async {
@@ -543,10 +544,10 @@ async fn no_callback_for_what_is_not_stored() {
     assert_eq!(count.load(Ordering::Relaxed), 1);
 }
 
-/// A public host that also has a private address could be either.
+/// A host with a public and a private address could lead to either.
 #[tokio::test]
 async fn one_private_address_is_enough_to_refuse() {
-    let mut server = OneServer::raw(|_| panic!("nothing is called"));
+    let mut server = OneServer::raw(|_| panic!("no callback may be sent"));
     server.addresses = vec![
         "93.184.215.14:80".parse().unwrap(),
         "10.0.0.1:80".parse().unwrap(),

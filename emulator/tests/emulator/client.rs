@@ -1,4 +1,4 @@
-//! A client that signs with `reqsign-aliyun-oss`, which knows nothing of this crate.
+//! A client that signs with `reqsign-aliyun-oss`, which is independent of this crate.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +13,7 @@ use super::support::{Answer, BUCKET, HOST, ID, SECRET, builder, send};
 
 pub const TEMPORARY: (&str, &str, &str) = ("STS.temporary", "temporary-secret", "token+/=");
 
-/// An emulator of today, for the signer takes no other time.
+/// An emulator with the system clock, because the signer uses no other.
 pub fn today() -> EmulatorBuilder {
     let hour = Duration::from_secs(3600);
     let temporary = AccessKey::new(TEMPORARY.0, TEMPORARY.1)
@@ -21,7 +21,7 @@ pub fn today() -> EmulatorBuilder {
     builder().clock(SystemTime::now).access_key(temporary)
 }
 
-/// How a request is signed.
+/// A way to sign a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Way {
     pub version: SigningVersion,
@@ -55,7 +55,7 @@ impl Way {
         self.sign_in("cn-hangzhou", life, request).await
     }
 
-    /// For a region, in the headers or for so long in the URL.
+    /// Signs for a region, in the headers or with this lifetime in the URL.
     pub async fn sign_in(
         self,
         region: &str,
@@ -85,7 +85,7 @@ impl Way {
     }
 }
 
-/// A request to the bucket, not yet signed.
+/// Builds an unsigned request to the bucket.
 pub fn to(method: Method, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Request<Bytes> {
     let mut request = Request::builder()
         .method(method)

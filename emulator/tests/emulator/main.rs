@@ -1,4 +1,4 @@
-//! The emulator, held to the reference.
+//! Tests of the emulator against the reference.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! Objects: how they are answered for, read, and talked about by pages of other origins.
+//! Objects: responses to uploads, reading, and CORS.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ async fn ask(
     send(emulator, request).await
 }
 
-/// Section 8.2.
+/// Section 8.2 of the reference.
 #[tokio::test]
 async fn the_forms_of_success() {
     let emulator = emulator();
@@ -88,7 +88,7 @@ async fn the_forms_of_success() {
     let location = "http://examplebucket.localhost:9000/a%20b/%3C%E4%B8%AD%3E.txt";
     assert_eq!(answer.element("Location").unwrap(), location);
 
-    // A redirect comes before a status, and only after a success.
+    // A redirect takes precedence over a status, and applies only to a success.
     let fields = [
         ("success_action_redirect", "http://app.example/done?x=1"),
         ("success_action_status", "201"),
@@ -119,7 +119,8 @@ async fn the_forms_of_success() {
     }
 }
 
-/// Section 8: the field `x-oss-content-type`, then the type of the file, then the field `Content-Type`.
+/// Section 8 of the reference: the field `x-oss-content-type` takes precedence over the type of the
+/// file, and that over the field `Content-Type`.
 #[tokio::test]
 async fn the_type_of_an_object() {
     let emulator = public();
@@ -176,7 +177,7 @@ async fn what_is_public_can_be_read() {
 
         let answer = ask(&emulator, Method::GET, "/d/%C3%A4.bin", &[]).await;
         assert_eq!(answer.status, 200);
-        assert!(answer.body == content, "the bytes come back");
+        assert!(answer.body == content, "the content must be unchanged");
         for (name, value) in [
             ("content-length", "600000"),
             ("content-type", "image/x"),
@@ -218,14 +219,14 @@ async fn what_is_public_can_be_read() {
         let answer = ask(&emulator, Method::HEAD, "/none", &[]).await;
         assert_eq!((answer.status.as_u16(), answer.body.len()), (404, 0));
 
-        // An empty object is one too.
+        // An empty object exists too.
         assert_eq!(store(&emulator, &[("key", "empty")], b"").await.status, 204);
         let answer = ask(&emulator, Method::GET, "/empty", &[]).await;
         assert_eq!(
             (answer.status.as_u16(), answer.header("content-length")),
             (200, Some("0"))
         );
-        // One of its own ACL.
+        // An object with its own ACL.
         let fields = [("key", "hidden"), ("x-oss-object-acl", "private")];
         assert_eq!(store(&emulator, &fields, b"x").await.status, 204);
         let answer = ask(&emulator, Method::GET, "/hidden", &[]).await;
@@ -236,13 +237,13 @@ async fn what_is_public_can_be_read() {
     get(&emulator, "/a.txt")
         .await
         .assert_refused(403, "AccessDenied", "0003-00000001");
-    // Whether something is there is nobody's business either.
+    // The response does not reveal whether an object exists.
     get(&emulator, "/none")
         .await
         .assert_refused(403, "AccessDenied", "0003-00000001");
 }
 
-/// Section 13.
+/// Section 13 of the reference.
 #[tokio::test]
 async fn pages_of_other_origins() {
     let rule = CorsRule::new()
@@ -307,7 +308,8 @@ async fn pages_of_other_origins() {
         .await
         .assert_refused(403, "AccessForbidden", "0003-00000601");
 
-    // Whatever a form is answered with, the page may read it; another page's form is processed all the same.
+    // An allowed page may read every response. Forms of other pages are processed too, as CORS only
+    // hides the response.
     let upload = async |origin: &str, fields: &[(&str, &str)]| {
         let conditions = json!([{ "bucket": "pictures" }]);
         let mut request = super::support::under(&conditions, fields)
@@ -359,7 +361,7 @@ async fn memory_has_a_limit() {
         .await
         .assert_refused(500, "InternalError", "");
     assert_eq!(upload("b", 400).await.status, 204);
-    // What was replaced, and what was refused, takes no room.
+    // Replaced objects and rejected uploads do not count towards the limit.
     upload("a", 1)
         .await
         .assert_refused(500, "InternalError", "");
@@ -390,7 +392,7 @@ async fn a_folder_keeps_objects_and_drops_what_is_unfinished() {
             "{key}"
         );
     }
-    // A refused upload leaves nothing behind.
+    // A rejected upload leaves no files.
     let cut = good(&[("key", "cut")]).file(&vec![1; 2_000_000]).bytes();
     let answer = send(
         &emulator,
@@ -440,7 +442,7 @@ fn settings_that_cannot_be() {
     assert!(matches!(many.unwrap_err(), EmulatorError::CorsRules(_)));
 }
 
-/// It goes wherever a tower service goes.
+/// The emulator is a tower service, so axum can mount it.
 #[tokio::test]
 async fn the_emulator_is_a_service_for_axum() {
     let app: axum::Router = axum::Router::new().fallback_service(emulator());

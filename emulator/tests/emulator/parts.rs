@@ -1,4 +1,4 @@
-//! Uploads in parts.
+//! Uploads in parts (multipart uploads).
 
 use std::{
     path::Path,
@@ -59,7 +59,7 @@ fn temporary_files(folder: &Path) -> usize {
     std::fs::read_dir(folder.join("temporary")).unwrap().count()
 }
 
-/// Both stores.
+/// Returns a builder for each kind of store.
 fn builders(folder: &Path) -> [EmulatorBuilder; 2] {
     let store = ObjectStore::folder(folder).unwrap();
     [today(), today().store(store)]
@@ -92,7 +92,7 @@ async fn parts_become_an_object_when_all_are_there() {
         let emulator = builder.build().unwrap();
         let headers = [("content-type", "text/plain"), ("x-oss-meta-a", "b")];
         let id = initiate(&emulator, "/a%20b", &headers).await;
-        // In any order, and one of them twice.
+        // Parts may arrive in any order and be replaced.
         let second = part(&emulator, "/a%20b", &id, 7, b"end").await;
         part(&emulator, "/a%20b", &id, 2, b"not this").await;
         let first = part(&emulator, "/a%20b", &id, 2, &vec![b'x'; PART]).await;
@@ -118,7 +118,7 @@ async fn parts_become_an_object_when_all_are_there() {
         }
         assert_eq!(answer.header("content-md5"), None);
         assert_eq!(answer.header("x-oss-object-type"), Some("Multipart"));
-        // The sum of the whole is that of the same bytes in one.
+        // The checksum equals that of the same bytes in one upload.
         let whole = put(&emulator, "/whole", &[], &answer.body).await;
         assert_eq!(whole.header("x-oss-hash-crc64ecma"), Some(&*crc64));
         let again = complete(&emulator, "/a%20b", &id, &[], &xml).await;
@@ -164,7 +164,7 @@ async fn lists_that_do_not_fit_leave_the_upload_as_it_is() {
     let wrong = [("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==")];
     let answer = complete(&emulator, "/a", &id, &wrong, &xml).await;
     answer.assert_refused(400, "InvalidDigest", "");
-    // Another name or another id is another upload.
+    // A different name or id does not match the upload.
     for (target, id) in [("/b", &*id), ("/a", "0"), ("/a", "")] {
         let answer = complete(&emulator, target, id, &[], &xml).await;
         answer.assert_refused(404, "NoSuchUpload", "");
@@ -260,7 +260,7 @@ async fn what_is_aborted_leaves_nothing() {
     assert_eq!(temporary_files(folder.path()), 0);
 }
 
-/// Uploads in parts end with the process; what they left is swept.
+/// Uploads in parts end with the process. The next start removes their files.
 #[tokio::test]
 async fn a_folder_that_is_opened_again_has_no_parts() {
     let folder = tempfile::tempdir().unwrap();
@@ -277,7 +277,8 @@ async fn a_folder_that_is_opened_again_has_no_parts() {
     answer.assert_refused(404, "NoSuchUpload", "");
 }
 
-/// Parts count towards the limit, an object that is made of them not again, and what is gone no longer.
+/// Parts count towards the limit. The completed object does not count twice, and removed data no
+/// longer counts.
 #[tokio::test]
 async fn parts_take_room_in_memory() {
     let limit = 3 * PART as u64;
@@ -293,7 +294,7 @@ async fn parts_take_room_in_memory() {
     let xml = list(&[(1, &first), (2, &second)]);
     let answer = complete(&emulator, "/a", &id, &[], &xml).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
-    // The part that was not listed is gone.
+    // The unlisted part was removed.
     assert_eq!(put(&emulator, "/b", &[], &data).await.status, 200);
     let full = put(&emulator, "/c", &[], b"x").await;
     full.assert_refused(500, "InternalError", "");
@@ -331,7 +332,7 @@ async fn overwriting_can_be_forbidden_from_the_beginning_or_at_the_end() {
         let answer = complete(&emulator, "/a", &id, end, &xml).await;
         answer.assert_refused(409, "FileAlreadyExists", "");
         assert_eq!(read(&emulator, "/a").await.text(), "there");
-        // It is still under way, and may be completed otherwise.
+        // The upload continues, and can still be completed.
         let answer = ask(
             &emulator,
             Method::GET,
@@ -365,7 +366,7 @@ async fn a_callback_comes_after_the_last_part() {
         callback(&json!({ "callbackUrl": "http://app.example", "callbackBody": template }));
     let id = initiate(&emulator, "/a", &[]).await;
     let etag = part(&emulator, "/a", &id, 1, b"x").await;
-    // Only the last request can carry one.
+    // Only the request that completes the upload can have a callback.
     let target = format!("/a?partNumber=2&uploadId={id}");
     put(&emulator, &target, &[("x-oss-callback", &callback)], b"y").await;
     assert!(bodies.lock().unwrap().is_empty());
@@ -378,7 +379,7 @@ async fn a_callback_comes_after_the_last_part() {
     let etag = answer.header("etag").unwrap().replace('"', "");
     let body = bodies.lock().unwrap().pop().unwrap();
     assert_eq!(body, format!("CompleteMultipartUpload 1 {etag} []"));
-    // One that cannot be made leaves the upload as it is.
+    // An invalid callback leaves the upload unchanged.
     let id = initiate(&emulator, "/b", &[]).await;
     let etag = part(&emulator, "/b", &id, 1, b"x").await;
     let headers = [("x-oss-callback", "!")];

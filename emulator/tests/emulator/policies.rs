@@ -1,4 +1,4 @@
-//! Policies as they are made, against the emulator, which shares no code with what makes them.
+//! Policies of the crate against the emulator, which shares no code with the policy builder.
 
 use aliyun_oss_emulator::{AccessKey, Emulator, HostedBucket};
 use http::Request;
@@ -21,7 +21,7 @@ use super::support::{
 const STS: &str = "STS.AKIDEXAMPLE";
 const TOKEN: &str = "CAIStokenExample";
 
-/// An emulator whose callbacks are all answered well.
+/// An emulator whose callbacks all succeed.
 fn emulator() -> Emulator {
     let answer = |_| async { http::Response::new(Full::from("{\"Status\":\"OK\"}")) };
     builder()
@@ -73,7 +73,8 @@ fn assert_stored(answer: &Answer) {
     assert_eq!(answer.text(), "{\"Status\":\"OK\"}");
 }
 
-/// Every kind of token is taken as it is, and by no other day, bucket or signature.
+/// Every kind of token is accepted unchanged, but not on another day, for another bucket or with
+/// another signature.
 #[tokio::test]
 async fn pl_31_tokens_are_taken_as_they_are() {
     let emulator = emulator();
@@ -111,7 +112,7 @@ async fn pl_31_tokens_are_taken_as_they_are() {
     }
 }
 
-/// A golden policy: an upload inside passes, one outside of each condition does not.
+/// A golden policy: an upload inside of it passes, uploads outside of each condition fail.
 #[tokio::test]
 async fn pl_31_each_condition_holds() {
     let emulator = emulator();
@@ -184,7 +185,7 @@ async fn pl_31_each_condition_holds() {
             "{field}: {message}"
         );
     }
-    // A field that a condition is on must be there, the date of another second is another date.
+    // A field with a condition is required, and the date must match to the second.
     for field in [
         "callback",
         "x:ticket",
@@ -208,7 +209,7 @@ async fn pl_31_each_condition_holds() {
         let answer = inside().file(content).post(&emulator).await;
         answer.assert_refused(400, code, ec);
     }
-    // The same form, for another bucket.
+    // The same form, sent to another bucket.
     let two = builder()
         .bucket(HostedBucket::new("other".parse().unwrap()))
         .build()
@@ -241,12 +242,12 @@ async fn pl_17_what_an_uploader_alters_is_refused() {
         ("key", "user/2/a.png"),
     ] {
         denied(form(&token).with(field, value)).await;
-        // A second field beside the right one, before or after it, and in capitals.
+        // A second field with the same name, before or after the first, or in capitals.
         denied(form(&token).field(field, value)).await;
         denied(Form::new().field(field, value).fields(token.fields())).await;
         denied(form(&token).field(&field.to_ascii_uppercase(), value)).await;
     }
-    // Capitals alone change nothing, but for custom variables, which are compared as they are.
+    // Field names ignore case, except those of custom variables.
     let capitals = token.fields().map(|(name, value)| {
         let name = if name.starts_with("x:") {
             name.to_owned()
@@ -258,7 +259,7 @@ async fn pl_17_what_an_uploader_alters_is_refused() {
     let shouted = capitals.fold(Form::new(), |form, (name, value)| form.field(&name, value));
     assert_stored(&shouted.file(b"12345").post(&emulator).await);
 
-    // The form says who may read the object, whatever the header says.
+    // The ACL field overrides the header.
     let mut request = form(&token).file(b"12345").request();
     request
         .headers_mut()
@@ -278,7 +279,7 @@ async fn pl_17_what_an_uploader_alters_is_refused() {
         .await
         .assert_refused(403, "AccessDenied", "0003-00000001");
 
-    // Without a field, the header counts.
+    // Without a field, the header applies.
     let mut request = good(&[("key", "b")]).file(b"x").request();
     request
         .headers_mut()
@@ -304,7 +305,7 @@ struct Vector {
     expected_signature: String,
 }
 
-/// The signed policies of others, each with a form that fits it and one that does not.
+/// Published signed policies, each with a matching form and one that does not match.
 #[tokio::test]
 async fn vectors() {
     let vectors: Vec<Vector> =
@@ -336,7 +337,7 @@ async fn vectors() {
             }
             "derived-v1-johnsmith" => (1_417_435_200, "johnsmith", &[("key", "user/eric/a")], 204),
             "derived-v4-aksk" | "derived-v4-sts" => (NOW, BUCKET, v4_fields, 201),
-            other => panic!("{other} has no form"),
+            other => panic!("no form for vector {other}"),
         };
         let mut key = AccessKey::new(&vector.access_key_id, &vector.access_key_secret);
         let mut form = Form::new()
@@ -386,7 +387,7 @@ async fn vectors() {
     assert_eq!(seen, 5);
 }
 
-/// Section 10, version 4.
+/// Section 10 of the reference, version 4.
 #[tokio::test]
 async fn version_4_says_when_and_where_it_is_good_for() {
     let week = 7 * 24 * 3600;
@@ -410,7 +411,7 @@ async fn version_4_says_when_and_where_it_is_good_for() {
     answer_at(NOW - 901)
         .await
         .assert_refused(403, "RequestTimeTooSkewed", "0002-00000504");
-    // The policy ends with the signature at the latest.
+    // The policy expires with the signature at the latest.
     answer_at(NOW + week + 1)
         .await
         .assert_refused(403, "AccessDenied", "0006-00000213");
@@ -454,7 +455,7 @@ async fn version_4_says_when_and_where_it_is_good_for() {
     );
     assert_stored(&form(&sts).file(b"12345").post(&emulator).await);
 
-    // The policy must pin what the signature is made with.
+    // The policy must have conditions for the inputs of the signature.
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     use hmac::{Hmac, KeyInit as _, Mac as _};
     let mac = |key: &[u8], text: &str| {
@@ -479,7 +480,7 @@ async fn version_4_says_when_and_where_it_is_good_for() {
     let answer = unpinned_form.file(b"12345").post(&emulator).await;
     answer.assert_refused(400, "InvalidPolicyDocument", "0006-00000201");
 
-    // A policy that outlives its signature does not keep it alive.
+    // A policy that expires later does not extend the signature.
     let date = token.field("x-oss-date").unwrap();
     let outlives = STANDARD.encode(
         json!({ "expiration": "2024-12-03T13:00:00Z", "conditions": [
@@ -511,7 +512,7 @@ async fn version_4_says_when_and_where_it_is_good_for() {
     }
 }
 
-/// Policies are checked before `${filename}` is filled in, and a dollar may be escaped.
+/// Conditions are checked before `${filename}` is expanded, and may contain an escaped dollar sign.
 #[tokio::test]
 async fn file_names_are_filled_in_after_the_policy() {
     let emulator = emulator();

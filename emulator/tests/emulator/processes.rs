@@ -1,4 +1,4 @@
-//! The emulator as a process of its own: how much memory it takes, and what is left when it is killed.
+//! The emulator in a separate process: memory use, and objects that survive a kill.
 
 use std::{
     collections::HashSet,
@@ -18,10 +18,10 @@ use super::support::{BOUNDARY, Form, builder, under};
 
 const FOLDER: &str = "EMULATOR_TEST_FOLDER";
 const MIB: u64 = 1024 * 1024;
-/// The size of an object that is killed.
+/// Size of the objects that are uploaded during a kill.
 const SIZE: usize = 700_000;
 
-/// Not a test: what the others start, with a folder in the environment.
+/// Child process of the other tests: serves the folder named in the environment.
 #[test]
 #[ignore = "started by the other tests of this file"]
 fn a_process_that_serves_a_folder() {
@@ -75,7 +75,7 @@ impl Process {
         stream
     }
 
-    /// The most memory it ever had, in bytes.
+    /// Returns the peak memory in bytes.
     #[cfg(target_os = "linux")]
     fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
@@ -90,13 +90,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // SIGKILL where there are signals.
+        // SIGKILL on Unix.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// What comes before and after the content of a file.
+/// Returns the form data before and after the file content.
 fn around(key: &str) -> (Vec<u8>, Vec<u8>) {
     let conditions = json!([["content-length-range", 0, 5_u64 << 30]]);
     let form: Form = under(&conditions, &[("key", key)]).file(b"CONTENT");
@@ -128,7 +128,7 @@ fn upload_in_little_memory(size: u64) {
         .write_all(head(before.len() as u64 + size + after.len() as u64).as_bytes())
         .unwrap();
     stream.write_all(&before).unwrap();
-    // Nothing that looks like a boundary, and no two pieces alike to the parser.
+    // Avoid data that looks like a boundary, and vary its position relative to the parser's buffer.
     let mut piece: Vec<u8> = (0..MIB).map(|at| (at % 253) as u8).collect();
     let mut expected = Md5::new();
     for number in 0..size / MIB {
@@ -204,7 +204,7 @@ mod soak {
     }
 }
 
-/// Uploads four parts of `part` bytes and joins them, with at most 64 MiB of memory.
+/// Uploads and joins four parts of `part` bytes, and asserts that memory stays below 64 MiB.
 #[cfg(target_os = "linux")]
 fn parts_in_little_memory(part: u64) {
     let folder = tempfile::tempdir().unwrap();
@@ -262,8 +262,9 @@ fn parts_in_little_memory(part: u64) {
     assert!(peak < 64 * MIB, "{peak}");
 }
 
-/// Kills the process `rounds` times: in the middle of a file, with only the end missing, with the answer on its way, and
-/// with several uploads at once. No object is ever half there, and every acknowledged one is whole.
+/// Kills the process `rounds` times: in the middle of a file, just before its end, before the
+/// response arrives, and during several uploads. No object is ever partial, and every acknowledged
+/// one is complete.
 fn killed(rounds: usize) {
     let folder = tempfile::tempdir().unwrap();
     let bucket = "public".parse().unwrap();
@@ -294,7 +295,7 @@ fn killed(rounds: usize) {
         let open = match round % 4 {
             0 => vec![send(&format!("part-{round}"), round)],
             1 => vec![send(&format!("part-{round}"), 99)],
-            // Everything is sent, and nobody waits: it is there, or it is not.
+            // Everything is sent, but the response is not awaited, so either outcome is correct.
             2 => vec![send(&format!("race-{round}"), 100)],
             _ => (0..4)
                 .map(|at| {
@@ -316,7 +317,7 @@ fn killed(rounds: usize) {
                 .await
         });
         let list = list.unwrap();
-        // What has been looked at is not written to again.
+        // Each object is checked once, as it is not written again.
         for object in list
             .iter()
             .filter(|object| checked.insert(object.key().to_owned()))
@@ -331,7 +332,7 @@ fn killed(rounds: usize) {
             assert!(list.iter().any(|object| object.key() == key), "{key}");
         }
     }
-    // The files hold what the listing says, and a restart serves them.
+    // After a restart, the acknowledged objects are still served.
     let process = Process::start(folder.path());
     for key in acknowledged.iter().step_by(7) {
         let mut stream = process.connect();

@@ -1,4 +1,4 @@
-//! `PutObject` and `DeleteObject`, and the callbacks that headers and queries ask for.
+//! `PutObject`, `DeleteObject`, and callbacks requested in headers or the query.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tower_aliyun_oss::{
-    policy::{CallbackBody, CallbackDirective},
+    policy::{CallbackDirective, CallbackTemplate},
     protocol::CallbackBodyType,
 };
 
@@ -19,7 +19,7 @@ use super::{
     support::{BUCKET, OneServer, callback, send},
 };
 
-/// An application server that keeps what it is sent, and the emulator in front of it.
+/// An emulator, and the callback bodies that its application server received.
 fn called() -> (Emulator, Arc<Mutex<Vec<String>>>) {
     let bodies: Arc<Mutex<Vec<String>>> = Arc::default();
     let keep = bodies.clone();
@@ -69,7 +69,7 @@ async fn what_the_headers_say_is_kept() {
     for (name, value) in headers {
         assert_eq!(answer.header(name), Some(value));
     }
-    // Without a type it is anything.
+    // Without a type, the default applies.
     put(&emulator, "/b", &[], b"").await;
     let answer = ask(&emulator, Method::HEAD, "/b?objectMeta", &[], b"").await;
     assert_eq!(
@@ -115,7 +115,7 @@ async fn what_cannot_be_kept_is_refused() {
             "{target} {headers:?}"
         );
     }
-    // Whoever asks: there is nothing to be signed.
+    // Rejected before authentication, because such a target cannot be signed.
     let request = to(Method::PUT, "/%FF", &[], b"x").map(Full::new);
     let answer = send(&emulator, request).await;
     answer.assert_refused(400, "InvalidObjectName", "");
@@ -184,7 +184,7 @@ async fn delete_answers_the_same_whether_there_was_one() {
         answer.assert_refused(404, "NoSuchKey", "0026-00000001");
         let head = ask(&emulator, Method::HEAD, "/a", &[], b"").await;
         assert!(head.body.is_empty());
-        // A client of HEAD reads the refusal here.
+        // A response to HEAD has no body, so clients read the error from this header.
         let error = STANDARD.decode(head.header("x-oss-err").unwrap()).unwrap();
         let error = String::from_utf8(error).unwrap();
         assert!(error.contains("<Code>NoSuchKey</Code>"), "{error}");
@@ -192,7 +192,7 @@ async fn delete_answers_the_same_whether_there_was_one() {
 }
 
 fn directive() -> CallbackDirective {
-    let body = CallbackBody::form()
+    let body = CallbackTemplate::form()
         .custom("x:uid", "7 ü&=")
         .and_then(|body| {
             body.variable(
@@ -212,7 +212,7 @@ fn encoded(pairs: impl Iterator<Item = (&'static str, String)>) -> String {
     query.finish()
 }
 
-/// An upload that is refused before it begins is one that its developer wants to see.
+/// Uploads that are rejected before they begin are reported too: a developer wants to see them.
 #[tokio::test]
 async fn the_observer_sees_uploads_that_nobody_signed() {
     let reports: Arc<Mutex<Vec<UploadReport>>> = Arc::default();
@@ -246,7 +246,7 @@ async fn the_observer_sees_uploads_that_nobody_signed() {
     );
 }
 
-/// What [`CallbackDirective`] gives, in both places, signed in every way.
+/// Callbacks of a [`CallbackDirective`] in headers and query, with every kind of signature.
 #[tokio::test]
 async fn callbacks_of_headers_and_queries() {
     let (emulator, bodies) = called();
@@ -357,12 +357,12 @@ async fn callbacks_that_are_refused() {
         answer.assert_refused(400, "InvalidArgument", ec);
         assert_eq!(answer.element("Message").unwrap(), message);
     }
-    // Nothing was stored, nobody was called.
+    // No object was stored, and no callback was sent.
     assert!(names(&emulator).await.is_empty());
     assert!(bodies.lock().unwrap().is_empty());
 }
 
-/// The callback comes after the object, and takes nothing back.
+/// The callback follows after the object is stored, and its failure does not remove the object.
 #[tokio::test]
 async fn a_callback_that_fails() {
     let reports: Arc<Mutex<Vec<UploadReport>>> = Arc::default();

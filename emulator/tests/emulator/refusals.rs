@@ -1,4 +1,4 @@
-//! Every EC of the reference with a documented trigger.
+//! Every error code (EC) of the reference with a documented trigger.
 
 use aliyun_oss_emulator::{AccessKey, Acl, HostedBucket};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -12,7 +12,7 @@ use super::support::{
     good, request, send, signed, under,
 };
 
-/// Section 9.3.
+/// Section 9.3 of the reference: policies that do not parse.
 #[tokio::test]
 async fn policies_that_are_none() {
     let expiration = "2023-12-03T13:00:00.000Z";
@@ -123,7 +123,7 @@ async fn policies_that_do_not_hold() {
         assert_eq!(answer.element("Message").unwrap(), message);
     };
     failed(json!({ "bucket": "x" }), &[], r#"["eq", "$bucket", "x"]"#).await;
-    // What the form says about the bucket counts for nothing.
+    // The form field does not determine the bucket.
     failed(
         json!({ "bucket": "x" }),
         &[("bucket", "x")],
@@ -151,7 +151,7 @@ async fn policies_that_do_not_hold() {
     )
     .await;
 
-    // The instant of the expiration still counts.
+    // The policy is still valid at the instant of its expiration.
     let late = |seconds| builder().clock(move || at(NOW + seconds)).build().unwrap();
     assert_eq!(good(&[]).file(b"x").post(&late(2868)).await.status, 204);
     let answer = good(&[]).file(b"x").post(&late(2869)).await;
@@ -178,7 +178,7 @@ async fn policies_that_do_not_hold() {
     assert_eq!(answer.element("Message").unwrap(), message);
 }
 
-/// Sections 8 and 8.3.
+/// Sections 8 and 8.3 of the reference.
 #[tokio::test]
 async fn forms_that_are_none() {
     let emulator = emulator();
@@ -306,7 +306,7 @@ async fn forms_that_are_none() {
         eprintln!("{what}");
         answer.assert_refused(400, code, ec);
     }
-    // The submit button of the samples may follow.
+    // A field for the submit button of the samples may follow the file.
     let with_submit = good(&[]).file(b"x").field("submit", "Upload to OSS");
     assert_eq!(with_submit.post(&emulator).await.status, 204);
 
@@ -333,7 +333,7 @@ async fn forms_that_are_none() {
     let message = "Bucket POST must be of the enclosure-type multipart/form-data.";
     assert_eq!(answer.element("Message").unwrap(), message);
 
-    // What SDKs work around is taken, unless asked not to.
+    // Multipart variants that SDKs avoid are accepted, unless the emulator is strict.
     let strict = builder().strict_multipart().build().unwrap();
     let quoted = || with_type(&format!("multipart/form-data; boundary=\"{BOUNDARY}\""));
     assert_eq!(send(&emulator, quoted()).await.status, 204);
@@ -387,7 +387,11 @@ async fn forms_that_are_none() {
         .list(&BUCKET.parse().unwrap())
         .await
         .unwrap();
-    assert_eq!(names.len(), 1, "what was refused is not stored: {names:?}");
+    assert_eq!(
+        names.len(),
+        1,
+        "rejected uploads must not be stored: {names:?}"
+    );
 }
 
 #[tokio::test]
@@ -449,7 +453,7 @@ async fn requests_that_go_nowhere() {
         .assert_refused(400, "NotImplemented", "");
 }
 
-/// Section 8.1.
+/// Section 8.1 of the reference.
 #[tokio::test]
 async fn signatures_that_are_none() {
     let public = builder()
@@ -477,7 +481,7 @@ async fn signatures_that_are_none() {
         .await
         .assert_refused(403, "AccessDenied", "0003-00000001");
 
-    // One of the three asks for the other two, whatever the bucket.
+    // Each of the three fields requires the other two, even in a public bucket.
     let form = || under(&json!([{ "bucket": "open" }]), &[]);
     for (missing, ec) in [
         ("policy", "0002-00000702"),
@@ -543,10 +547,10 @@ async fn signatures_that_are_none() {
     answer.assert_refused(403, "SecurityTokenExpired", "0002-00000007");
 }
 
-/// Section 7.
+/// Section 7 of the reference.
 #[tokio::test]
 async fn callbacks_that_cannot_be() {
-    let network = OneServer::raw(|_| panic!("nothing is called"));
+    let network = OneServer::raw(|_| panic!("no callback may be sent"));
     let emulator = builder().network(network).build().unwrap();
     let url = "http://app.example/cb";
     let with = |extra: Value| {
@@ -667,7 +671,7 @@ async fn callbacks_that_cannot_be() {
     );
 }
 
-/// What is altered is refused by the policy, before anybody looks at what it was altered to.
+/// The policy rejects an altered callback before it is parsed.
 #[tokio::test]
 async fn an_altered_callback_is_denied_and_not_explained() {
     let emulator = emulator();
@@ -688,7 +692,7 @@ async fn an_altered_callback_is_denied_and_not_explained() {
     answer.assert_refused(403, "AccessDenied", "0006-00000227");
 }
 
-/// A client that is still sending gets to see why it was refused.
+/// A client that is still sending receives the rejection.
 #[tokio::test]
 async fn a_refusal_waits_for_a_client_that_is_sending() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -707,13 +711,14 @@ async fn a_refusal_waits_for_a_client_that_is_sending() {
         body.len()
     );
     stream.write_all(head.as_bytes()).await.unwrap();
-    // Had the connection been closed at the refusal, this could not all be written, or the answer not be read.
+    // If the emulator closed the connection at the rejection, writing this or reading the response
+    // would fail.
     stream.write_all(&body).await.unwrap();
     let mut answer = vec![0; 4096];
     let length = stream.read(&mut answer).await.unwrap();
     let answer = String::from_utf8_lossy(&answer[..length]);
     assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
-    // And the connection is still good for a better form.
+    // The connection can be reused.
     stream
         .write_all(head.replace(&body.len().to_string(), "0").as_bytes())
         .await
@@ -732,7 +737,7 @@ async fn a_server_stops_when_it_is_told_to() {
     let server = tokio::spawn(emulator().serve_until(listener, async {
         let _ = stopped.await;
     }));
-    // A connection that asks nothing does not hold it up.
+    // An idle connection does not delay the shutdown.
     let _idle = tokio::net::TcpStream::connect(address).await.unwrap();
     stop.send(()).unwrap();
     server.await.unwrap().unwrap();
@@ -740,7 +745,7 @@ async fn a_server_stops_when_it_is_told_to() {
 }
 
 proptest::proptest! {
-    /// Whatever is done to a form, it is stored or refused, and nothing panics.
+    /// A damaged form is stored or rejected, without a panic.
     #[test]
     fn damaged_forms_are_stored_or_refused(
         at in 0..1000_usize,
@@ -761,7 +766,7 @@ proptest::proptest! {
         proptest::prop_assert!(status == 204 || answer.element("Code").is_some());
     }
 
-    /// A policy may hold any text; it is read or refused.
+    /// A policy with any text is accepted or rejected, without a panic.
     #[test]
     fn any_text_may_be_signed_as_a_policy(text in "[\\[\\]{}\":,$\\\\a-z0-9\u{e9} -]{0,60}", head in proptest::prelude::any::<bool>()) {
         let text = if head {

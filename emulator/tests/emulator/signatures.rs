@@ -1,4 +1,4 @@
-//! Signatures of requests: the vectors of the SDKs, another signer, and what is refused.
+//! Request signatures: vectors of the SDKs, an independent signer, and rejections.
 
 use std::time::Duration;
 
@@ -12,17 +12,17 @@ use super::{
     support::{Answer, BUCKET, ID, at, builder, send},
 };
 
-/// A request whose signature somebody else has published.
+/// A request with a published signature.
 #[derive(Clone, Copy)]
 struct Vector {
     name: &'static str,
-    /// The time the signature was made at, or is good until.
+    /// Time at which the signature was made, or expires.
     at: u64,
     method: &'static str,
     host: &'static str,
     target: &'static str,
     headers: &'static [(&'static str, &'static str)],
-    /// What a signature that fits is answered with.
+    /// Expected error code when the signature is valid.
     code: &'static str,
 }
 
@@ -39,8 +39,9 @@ const ZABC: (&str, &str) = ("ZAbc", "value");
 const PLAIN: (&str, &str) = ("content-type", "text/plain");
 const BINARY: (&str, &str) = ("content-type", "application/octet-stream");
 
-/// `…python-sdk-v2` is aliyun/alibabacloud-oss-python-sdk-v2, tests/unit/signer/test_v1.py and test_v4.py, whose
-/// vectors the other SDKs of that generation share. The first is that of the page about version 1.
+/// The vectors named `…python-sdk-v2` come from aliyun/alibabacloud-oss-python-sdk-v2,
+/// tests/unit/signer/test_v1.py and test_v4.py. The other SDKs of that generation share them. The
+/// first vector is from the documentation of version 1.
 const VECTORS: &[Vector] = &[
     Vector {
         name: "official-v1-page",
@@ -281,7 +282,7 @@ async fn the_vectors_of_the_sdks() {
     }
 }
 
-/// Every part of what is signed counts.
+/// A change to any signed part invalidates the signature.
 #[tokio::test]
 async fn a_vector_that_was_altered_is_refused() {
     for vector in VECTORS {
@@ -319,7 +320,7 @@ async fn a_vector_that_was_altered_is_refused() {
     }
 }
 
-/// Written by others, and sharing no line with this crate.
+/// Signed by an implementation that shares no code with this crate.
 #[tokio::test]
 async fn requests_of_another_signer() {
     for way in ways() {
@@ -334,7 +335,7 @@ async fn requests_of_another_signer() {
             assert_eq!((answer.status.as_u16(), answer.text()), (200, "hello"));
             assert_eq!(answer.header("x-oss-meta-a"), Some("b"));
         }
-        // Without the signature, nothing of it.
+        // Without a signature, access is denied.
         let answer = send(
             &emulator,
             to(Method::GET, "/a.txt", &[], b"").map(Full::new),
@@ -344,7 +345,7 @@ async fn requests_of_another_signer() {
     }
 }
 
-/// Takes a parameter out of a request, from its headers or its query.
+/// Removes a parameter from the headers or the query of a request.
 fn without(request: &mut Request<Full<Bytes>>, name: &str) {
     request.headers_mut().remove(name);
     let query = request.uri().query().unwrap_or_default();
@@ -410,7 +411,7 @@ async fn what_is_missing_is_named() {
     }
 }
 
-/// With version 4 the scope of a signature is part of what is signed, so it must be that of the request.
+/// Version 4 signs the scope, so the scope must match the request.
 #[tokio::test]
 async fn scopes_and_lives_are_those_of_the_request() {
     let emulator = today().build().unwrap();
@@ -435,7 +436,7 @@ async fn scopes_and_lives_are_those_of_the_request() {
         let found = (found.0, found.1.as_deref());
         assert_eq!(found, expected, "{region} {life:?} {}", answer.text());
     }
-    // The day of the scope is that of the date.
+    // The day of the scope must match the date.
     let mut vectors = VECTORS.iter();
     let vector = vectors
         .find(|vector| vector.name.ends_with("v4 test_auth_query"))
@@ -481,7 +482,8 @@ async fn one_signature_a_request() {
     answer.assert_refused(400, "NotImplemented", "");
 }
 
-/// A header is of now, give or take 15 minutes; a URL of as long as it says.
+/// A signature in headers is valid for 15 minutes around its date; in a URL, for the lifetime that
+/// the URL states.
 #[tokio::test]
 async fn signatures_end() {
     for vector in VECTORS {

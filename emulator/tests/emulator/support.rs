@@ -1,4 +1,4 @@
-//! Forms, an emulator to post them to, and what it answers.
+//! Forms, an emulator that receives them, and its responses.
 
 use std::{
     io,
@@ -36,10 +36,10 @@ pub fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-/// 2023-12-03T12:12:12Z, that of the vectors.
+/// 2023-12-03T12:12:12Z, the time of the vectors.
 pub const NOW: u64 = 1_701_605_532;
 
-/// An emulator at [`NOW`] with one private bucket and one key, whose callbacks go nowhere.
+/// An emulator at [`NOW`] with one private bucket, one key, and no network for callbacks.
 pub fn builder() -> EmulatorBuilder {
     let ids = AtomicU64::new(1);
     Emulator::builder()
@@ -54,7 +54,7 @@ pub fn emulator() -> Emulator {
     builder().build().unwrap()
 }
 
-/// A form in the making.
+/// Builds a multipart form.
 #[derive(Clone, Debug, Default)]
 pub struct Form(Vec<(String, Vec<u8>)>);
 
@@ -93,7 +93,7 @@ impl Form {
         self
     }
 
-    /// Replaces a field, wherever it stands.
+    /// Replaces the value of a field, and keeps its position.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         let head = format!("Content-Disposition: form-data; name=\"{name}\"\r\n");
         let part = self.0.iter_mut().find(|(known, _)| *known == head);
@@ -141,7 +141,7 @@ pub fn request(body: Bytes) -> Request<Full<Bytes>> {
         .unwrap()
 }
 
-/// A policy over these conditions, signed with version 1.
+/// Builds a policy with these conditions, signed with version 1.
 pub fn policy(conditions: &Value) -> Vec<(&'static str, String)> {
     let document = json!({ "expiration": "2023-12-03T13:00:00.000Z", "conditions": conditions });
     signed(document.to_string().as_bytes())
@@ -159,7 +159,7 @@ pub fn signed(document: &[u8]) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// A form that is good: key, policy, signature, and more fields of one's own.
+/// Builds a valid form with key, policy, signature and these fields.
 pub fn good(more: &[(&str, &str)]) -> Form {
     under(&json!([{ "bucket": BUCKET }]), more)
 }
@@ -189,7 +189,7 @@ impl Answer {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    /// The text of an element.
+    /// Returns the text of an XML element.
     pub fn element(&self, name: &str) -> Option<String> {
         let text = self.text();
         let (_, rest) = text.split_once(&format!("<{name}>"))?;
@@ -243,7 +243,7 @@ pub async fn get(emulator: &Emulator, path: &str) -> Answer {
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// No name is known, and nothing can be connected to.
+/// A network without hosts.
 pub struct Nowhere;
 
 impl CallbackNetwork for Nowhere {
@@ -256,7 +256,7 @@ impl CallbackNetwork for Nowhere {
     }
 }
 
-/// One application server in memory, which every name leads to.
+/// An application server in memory. Every host name resolves to it.
 #[derive(Clone)]
 pub struct OneServer {
     serve: Arc<dyn Fn(Connection) + Send + Sync>,
@@ -265,7 +265,7 @@ pub struct OneServer {
 }
 
 impl OneServer {
-    /// A server that speaks HTTP.
+    /// Creates an HTTP server.
     pub fn http<F, R>(handler: F) -> Self
     where
         F: Fn(Request<Incoming>) -> R + Clone + Send + Sync + 'static,
@@ -286,7 +286,7 @@ impl OneServer {
         })
     }
 
-    /// A server that does whatever it likes with a connection.
+    /// Creates a server that handles raw connections.
     pub fn raw(serve: impl Fn(Connection) + Send + Sync + 'static) -> Self {
         Self {
             serve: Arc::new(serve),
@@ -327,7 +327,7 @@ impl CallbackNetwork for OneServer {
     }
 }
 
-/// The parameters of a callback.
+/// Encodes callback parameters as Base64.
 pub fn callback(parameters: &Value) -> String {
     STANDARD.encode(parameters.to_string())
 }

@@ -144,7 +144,7 @@ async fn the_layer_around_the_whole_server() {
     tokio::spawn(
         Server::builder()
             .accept_http1(true)
-            .layer(OssCallbackLayer::new().only_path(EXAMPLE_PATH))
+            .layer(OssCallbackLayer::new().only_path(EXAMPLE_PATH).unwrap())
             .add_routes(routes)
             .serve_with_incoming(incoming),
     );
@@ -156,7 +156,7 @@ async fn with_an_interceptor_inside() {
     let (_, health) = tonic_health::server::health_reporter();
     let routes = Routes::from(callbacks()).add_service(health);
     let layers = ServiceBuilder::new()
-        .layer(OssCallbackLayer::new().only_path(EXAMPLE_PATH))
+        .layer(OssCallbackLayer::new().only_path(EXAMPLE_PATH).unwrap())
         .layer(InterceptorLayer::new(
             |request: tonic::Request<()>| -> Result<_, tonic::Status> { Ok(request) },
         ))

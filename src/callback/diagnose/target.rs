@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, request::Parts};
 use percent_encoding::{AsciiSet, percent_decode, percent_encode};
 
 use crate::{
-    callback::rules::Rules,
+    callback::config::VerifierConfig,
     protocol::percent::{self, UNRESERVED},
 };
 
@@ -93,10 +93,10 @@ pub enum TargetOrigin {
     /// The target of the request after the prefix in `x-forwarded-prefix`.
     ForwardedPrefix,
     /// The target of the request after this prefix of
-    /// [`diagnose_prefix`](crate::OssCallbackLayer::diagnose_prefix).
+    /// [`diagnose_proxy_prefix`](crate::OssCallbackLayer::diagnose_proxy_prefix).
     PrefixAdded(Box<str>),
     /// The target of the request without this prefix of
-    /// [`diagnose_prefix`](crate::OssCallbackLayer::diagnose_prefix).
+    /// [`diagnose_proxy_prefix`](crate::OssCallbackLayer::diagnose_proxy_prefix).
     PrefixStripped(Box<str>),
 }
 
@@ -204,7 +204,7 @@ impl fmt::Display for Escaped<'_> {
 /// The most targets that are tried.
 const MAX_TARGETS: usize = 64;
 
-/// The most prefixes of [`Rules::diagnose_prefix`] that are tried.
+/// The most prefixes of [`VerifierConfig::diagnose_proxy_prefix`] that are tried.
 const MAX_PREFIXES: usize = 16;
 
 /// The longest header value that is tried, in bytes.
@@ -236,16 +236,16 @@ const QUERY: &AsciiSet = &UNRESERVED
 
 /// Returns the targets that OSS may have signed, the most likely first, and whether a limit omitted
 /// some.
-pub(super) fn candidates(parts: &Parts, rules: &Rules) -> (Vec<TargetCandidate>, bool) {
-    let own = own(parts, rules);
+pub(super) fn candidates(parts: &Parts, config: &VerifierConfig) -> (Vec<TargetCandidate>, bool) {
+    let own = own(parts, config);
     let mut bases = own.clone();
     for (_, target) in &own {
         from_headers(&parts.headers, target, &mut bases);
-        from_prefixes(&parts.headers, target, rules, &mut bases);
+        from_prefixes(&parts.headers, target, config, &mut bases);
     }
     let mut all = Candidates {
         list: Vec::new(),
-        cut: rules.diagnose_prefixes().len() > MAX_PREFIXES,
+        cut: config.diagnose_proxy_prefixes().len() > MAX_PREFIXES,
     };
     // Unchanged targets come before changed ones, so that the simplest explanation is found first.
     for (origin, target) in &bases {
@@ -367,8 +367,8 @@ impl Target {
 
 /// Returns the targets that come from the request itself. The verified target, if there is
 /// one, comes first.
-fn own(parts: &Parts, rules: &Rules) -> Vec<(TargetOrigin, Target)> {
-    let verified = rules.signed_target(parts);
+fn own(parts: &Parts, config: &VerifierConfig) -> Vec<(TargetOrigin, Target)> {
+    let verified = config.signed_target(parts);
     #[cfg(feature = "axum")]
     let original = parts.extensions.get::<axum::extract::OriginalUri>();
     let all = [
@@ -413,7 +413,7 @@ fn from_headers(headers: &HeaderMap, own: &Target, bases: &mut Vec<(TargetOrigin
 fn from_prefixes(
     headers: &HeaderMap,
     own: &Target,
-    rules: &Rules,
+    config: &VerifierConfig,
     bases: &mut Vec<(TargetOrigin, Target)>,
 ) {
     if let Some(prefixes) = text(headers, &X_FORWARDED_PREFIX) {
@@ -434,7 +434,7 @@ fn from_prefixes(
             Target::new(path, &*own.query),
         ));
     }
-    for prefix in rules.diagnose_prefixes().iter().take(MAX_PREFIXES) {
+    for prefix in config.diagnose_proxy_prefixes().iter().take(MAX_PREFIXES) {
         let added = Target::new(format!("{prefix}{}", own.path), &*own.query);
         bases.push((TargetOrigin::PrefixAdded(prefix.clone()), added));
         // Only whole segments are stripped: `/g` is not a prefix of `/gway`.

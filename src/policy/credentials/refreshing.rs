@@ -46,7 +46,7 @@ type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 ///   later callers do not wait while the current credentials are valid.
 /// * **Refreshed ahead**: when less than 5 minutes or less than a fifth of their life is left,
 ///   whichever comes first, but not in the first half of it; see
-///   [`renew_before`](Self::renew_before). A caller after that moment receives the current
+///   [`refresh_before`](Self::refresh_before). A caller after that moment receives the current
 ///   credentials and triggers the refresh.
 /// * **One fetch at a time**, shared by all waiting callers. It runs in its own tokio task, so a
 ///   caller that goes away does not cancel it. It is canceled after the
@@ -129,7 +129,7 @@ impl RefreshingCredentials {
     /// A policy does not outlive the credentials that sign it. If this equals the lifetime of your
     /// policies, all of them get their whole lifetime as long as refreshes succeed.
     #[must_use]
-    pub fn renew_before(self, end: Duration) -> Self {
+    pub fn refresh_before(self, end: Duration) -> Self {
         lock(&self.refresh).before = Some(end);
         self
     }

@@ -1,20 +1,24 @@
-//! Tokens for everybody.
+//! A service that issues tokens to everybody, as the sample servers do.
 
 use std::{sync::Arc, time::Duration};
 
 use http::request::Parts;
 
-use super::{OssPolicyService, TokenFormat};
+use super::{OssPolicyService, TokenFormat, issuer::Issuer};
 use crate::{
     policy::{
-        authorize::Authorize, credentials::CredentialsProvider, destination::Destination,
-        directive::CallbackDirective, error::PolicyError, grant::Grant, refusal::Refusal,
-        template::Template, terms::check_lifetime,
+        authorize::{Authorize, Refusal},
+        callback::CallbackDirective,
+        conditions::check_lifetime,
+        credentials::CredentialsProvider,
+        error::PolicyError,
+        grant::Grant,
+        post_policy::{Destination, PolicyConfig},
     },
     protocol::{Bucket, ObjectPrefix, Region, SizeRange, UploadUrl},
 };
 
-/// Grants everybody the same; see [`OssPolicyService::public_demo`].
+/// Returns the same grant for every request; see [`OssPolicyService::public_demo`].
 #[derive(Clone, Debug)]
 pub struct PublicDemo(Grant);
 
@@ -25,14 +29,16 @@ impl Authorize for PublicDemo {
 }
 
 impl OssPolicyService<PublicDemo> {
-    /// Gives a token to **everybody who asks**, as the sample servers do.
+    /// Creates a service that issues a token to **every client that asks**, as the sample servers
+    /// do.
     ///
-    /// Whoever reaches the route can upload anything under the prefix, again and again, at your expense. Put your own
-    /// session check in front of it, or keep it to demonstrations. Unless you name the [bucket](Self::bucket), the
-    /// token holds for every bucket that the AccessKey can write to.
+    /// Every client that reaches the route can upload anything under the prefix, any number of
+    /// times, at your expense. Check the session in front of it, or use it for demonstrations only.
+    /// Unless you set the [bucket](Self::bucket), a token is valid for every bucket that the
+    /// AccessKey can write to.
     ///
-    /// The answer is that of the first samples ([`TokenFormat::Legacy`]): uploads of up to 1,048,576,000 bytes, for 15
-    /// minutes.
+    /// The token has the format of the first samples ([`TokenFormat::Legacy`]), and permits uploads
+    /// of up to 1,048,576,000 bytes for 15 minutes.
     ///
     /// ```
     /// use std::time::Duration;
@@ -51,60 +57,54 @@ impl OssPolicyService<PublicDemo> {
     ///
     /// # Errors
     ///
-    /// When the callback has custom variables: the clients of the samples send none.
+    /// Fails if the callback has custom variables, which the clients of the samples do not send.
     pub fn public_demo(
         credentials: impl CredentialsProvider + 'static,
         host: UploadUrl,
         prefix: ObjectPrefix,
         callback: CallbackDirective,
     ) -> Result<Self, PolicyError> {
-        #[expect(
-            clippy::expect_used,
-            reason = "both numbers are constants in the right order"
-        )]
-        let size = SizeRange::new(0, 1_048_576_000).expect("a constant range");
+        #[expect(clippy::expect_used, reason = "both numbers are constants")]
+        let size = SizeRange::new(0, 1_048_576_000).expect("0 is below the maximum");
         let grant = Grant::any_name_under(prefix, size);
-        let template = Template::to(Destination::url(host), None, callback);
-        Self::issuing(
-            PublicDemo(grant),
-            credentials,
-            template,
-            TokenFormat::Legacy,
-        )
+        let config = PolicyConfig::new(Destination::url(host), None);
+        let issuer = Issuer::new(config, callback, credentials, TokenFormat::Legacy)?;
+        Ok(Self::from_parts(PublicDemo(grant), issuer))
     }
 
-    /// How long a token can be used.
+    /// Sets how long a token is valid; defaults to 15 minutes.
     ///
     /// # Errors
     ///
-    /// When it is under a second or over seven days.
+    /// Fails if the lifetime is shorter than one second or longer than seven days.
     pub fn lifetime(self, lifetime: Duration) -> Result<Self, PolicyError> {
         check_lifetime(lifetime)?;
-        Ok(self.granting(|grant| grant.lifetime(lifetime)))
+        Ok(self.with_grant(|grant| grant.lifetime(lifetime)))
     }
 
-    /// The sizes an upload may have.
+    /// Sets the permitted sizes.
     #[must_use]
     pub fn size(self, size: SizeRange) -> Self {
-        self.granting(|grant| grant.size(size))
+        self.with_grant(|grant| grant.size(size))
     }
 
-    /// Holds the tokens to this bucket.
+    /// Restricts the tokens to this bucket.
     #[must_use]
-    pub fn bucket(mut self, bucket: Bucket) -> Self {
-        self.template().destination.name_bucket(bucket);
-        self
+    pub fn bucket(self, bucket: Bucket) -> Self {
+        self.with(|issuer| issuer.config.destination.set_bucket(bucket))
     }
 
-    /// Signs with version 4 for this region, and answers as the current samples do ([`TokenFormat::V4`]).
+    /// Signs with version 4 for this region, in the format of the current samples
+    /// ([`TokenFormat::V4`]) unless another [format](Self::format) is set.
     #[must_use]
-    pub fn region(mut self, region: Region) -> Self {
-        self.template().region = Some(region);
-        self.shape(TokenFormat::V4);
-        self
+    pub fn region(self, region: Region) -> Self {
+        self.with(|issuer| {
+            issuer.config.region = Some(region);
+            issuer.default_format = TokenFormat::V4;
+        })
     }
 
-    fn granting(self, change: impl FnOnce(Grant) -> Grant) -> Self {
+    fn with_grant(self, change: impl FnOnce(Grant) -> Grant) -> Self {
         let PublicDemo(grant) = &*self.authorize;
         Self {
             authorize: Arc::new(PublicDemo(change(grant.clone()))),

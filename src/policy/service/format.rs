@@ -1,51 +1,62 @@
-//! How a token is written.
+//! Token formats: the JSON that clients receive.
 
 use bytes::Bytes;
 use serde::Serialize;
 
 use crate::{
-    policy::{error::PolicyError, template::Template, terms::Profile, upload_token::UploadToken},
+    policy::{conditions::FieldSet, json, upload_token::UploadToken},
     sign::SignatureVersion,
 };
 
-/// How a token is written.
+/// The JSON format of a token.
 ///
-/// The clients of [`V4`](Self::V4) and [`Legacy`](Self::Legacy) know the fields they send, so their policies name only
-/// bucket, key, size, `success_action_status` (200) and callback, and for version 4 the `x-oss-*` of the signature and
-/// of STS. What a client asks for as `type` counts for nothing there, and an uploader chooses type and ACL and can replace
-/// objects. Under these two a grant must be [one for any name under a prefix](super::super::Grant::any_name_under), and
-/// one that asks for more is an error: the uploads would fail.
+/// The clients of [`V4`](Self::V4) and [`Legacy`](Self::Legacy) send a fixed set of fields.
+/// Policies in these formats therefore only have conditions on bucket, key, size,
+/// `success_action_status` (200) and callback, and for version 4 on the `x-oss-*` fields of the
+/// signature and of STS. A requested `type` is ignored, and an uploader can choose content type and
+/// ACL, and replace objects. These formats require a grant for [any name under a
+/// prefix](crate::policy::Grant::any_name_under). A grant with further conditions is an error,
+/// because every upload would fail.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum TokenFormat {
-    /// `{"method","url","fields","key","expires"}`, see [`UploadToken`]: for a `FormData`, uppy, and every client that
-    /// knows the posts of S3. Signed with version 4.
+    /// `{"method","url","fields","key","expires"}`, see [`UploadToken`]: for a `FormData`, uppy,
+    /// and every client of S3 form uploads. Signed with version 4.
     #[default]
     Fields,
-    /// `{"version","policy","x_oss_credential","x_oss_date","signature","security_token","dir","host","callback"}`, as
-    /// Alibaba's current samples have it. Signed with version 4; without STS, `security_token` is empty.
+    /// `{"version","policy","x_oss_credential","x_oss_date","signature","security_token","dir","host","callback"}`,
+    /// the format of Alibaba's current samples. Signed with version 4. Without STS,
+    /// `security_token` is empty.
     V4,
-    /// `{"accessid","host","policy","signature","expire","dir","callback"}`, as the first samples have it. Signed with
-    /// version 1; its clients send no token of STS, so with one it is an error.
+    /// `{"accessid","host","policy","signature","expire","dir","callback"}`, the format of the
+    /// first samples. Signed with version 1. Its clients do not send an STS token, so credentials
+    /// with one are an error.
     Legacy,
 }
 
 impl TokenFormat {
-    pub(super) fn shape(self, template: &mut Template) {
-        let (profile, version) = match self {
-            Self::Fields => (Profile::Full, SignatureVersion::V4),
-            Self::V4 => (Profile::Reduced, SignatureVersion::V4),
-            Self::Legacy => (Profile::Reduced, SignatureVersion::V1),
-        };
-        template.profile = profile;
-        template.signature = version;
+    pub(super) fn field_set(self) -> FieldSet {
+        match self {
+            Self::Fields => FieldSet::Full,
+            Self::V4 | Self::Legacy => FieldSet::Reduced,
+        }
     }
 
-    pub(super) fn token(self, token: &UploadToken) -> Result<Bytes, PolicyError> {
+    /// Returns the signature version of the format, or the chosen one if the format permits a
+    /// choice.
+    pub(super) fn signature_version(self, chosen: SignatureVersion) -> SignatureVersion {
+        match self {
+            Self::Fields => chosen,
+            Self::V4 => SignatureVersion::V4,
+            Self::Legacy => SignatureVersion::V1,
+        }
+    }
+
+    pub(super) fn token(self, token: &UploadToken) -> Bytes {
         let field = |name| token.field(name).unwrap_or_default();
         let json = match self {
-            Self::Fields => serde_json::to_vec(token),
-            Self::V4 => serde_json::to_vec(&V4 {
+            Self::Fields => json::to_vec(token),
+            Self::V4 => json::to_vec(&V4 {
                 version: field("x-oss-signature-version"),
                 policy: field("policy"),
                 x_oss_credential: field("x-oss-credential"),
@@ -56,7 +67,7 @@ impl TokenFormat {
                 host: token.url().as_str(),
                 callback: field("callback"),
             }),
-            Self::Legacy => serde_json::to_vec(&Legacy {
+            Self::Legacy => json::to_vec(&Legacy {
                 accessid: field("OSSAccessKeyId"),
                 host: token.url().as_str(),
                 policy: field("policy"),
@@ -66,16 +77,16 @@ impl TokenFormat {
                 callback: field("callback"),
             }),
         };
-        json.map(Bytes::from).map_err(|_| PolicyError::Serialize)
-    }
-
-    pub(super) fn batch(self, uploads: &[UploadToken]) -> Result<Bytes, PolicyError> {
-        let json = serde_json::to_vec(&Batch { uploads });
-        json.map(Bytes::from).map_err(|_| PolicyError::Serialize)
+        json.into()
     }
 }
 
-/// In the order of the samples: some of their clients have been seen to print it.
+/// Returns the response to a request for several files.
+pub(super) fn batch(uploads: &[UploadToken]) -> Bytes {
+    json::to_vec(&Batch { uploads }).into()
+}
+
+/// The members have the order of the samples: some of their clients display the response as it is.
 #[derive(Serialize)]
 struct V4<'a> {
     version: &'a str,

@@ -1,4 +1,4 @@
-//! The future of the service.
+//! Response future of the service.
 
 use std::{
     convert::Infallible,
@@ -7,13 +7,14 @@ use std::{
     future::Future,
     iter,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::{
-    Method, Response, StatusCode,
+    Method, Request, Response, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_TYPE},
     request::Parts,
 };
@@ -23,29 +24,28 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
 use super::{
-    OssPolicyService,
-    answer::{PolicyBody, json},
-    problem::Problem,
+    issuer::Issuer,
+    response::{PolicyBody, TokenError, json_response},
 };
 use crate::policy::{
     authorize::Authorize,
-    requested::{AskError, RequestedFiles, asks, from_json, from_query},
+    requested::{RequestError, RequestedFiles, names_file},
 };
 
-/// The longest ask, in bytes.
-const MAX_ASK_LEN: usize = 64 * 1024;
+/// Maximum length of a request body in bytes.
+const MAX_BODY_LEN: usize = 64 * 1024;
 
-/// How long an ask may take to arrive once it has been waited for.
-const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum time for a request body to arrive, measured from the first wait for it.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Frames taken in one go before others get their turn, the timer among them: a body of endless empty frames must meet
-/// it.
+/// Number of body frames that one poll reads at most. A body of endless empty frames would
+/// otherwise never let the timer, or other tasks, run.
 const FRAMES_PER_POLL: usize = 64;
 
-type Answer = Pin<Box<dyn Future<Output = Response<PolicyBody>> + Send>>;
+type IssueFuture = Pin<Box<dyn Future<Output = Response<PolicyBody>> + Send>>;
 
 pin_project! {
-    /// The future of [`OssPolicyService`].
+    /// Response future of [`OssPolicyService`](super::OssPolicyService).
     #[must_use = "futures do nothing unless polled"]
     pub struct PolicyFuture<A, B>
     where
@@ -68,27 +68,21 @@ pin_project! {
             #[pin]
             body: Limited<B>,
             read: BytesMut,
-            // Only a body that is waited for has one.
+            // Set on the first wait, so that a body in memory needs no runtime.
             #[pin]
             timer: Option<Sleep>,
-            request: Option<(OssPolicyService<A>, Parts)>,
+            exchange: Option<Exchange<A>>,
         },
-        Answering { answer: Answer },
+        Issuing { future: IssueFuture },
         Ready { response: Option<Response<PolicyBody>> },
     }
 }
 
-impl<A, B> PolicyFuture<A, B>
-where
-    B: Body,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    pub(super) fn ready(response: Response<PolicyBody>) -> Self {
-        let response = Some(response);
-        Self {
-            state: State::Ready { response },
-        }
-    }
+/// A request without its body, and what answers it.
+struct Exchange<A> {
+    authorize: Arc<A>,
+    issuer: Arc<Issuer>,
+    parts: Parts,
 }
 
 impl<A, B> PolicyFuture<A, B>
@@ -97,106 +91,78 @@ where
     B: Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    /// The answer to a `POST`, whose body may ask.
-    pub(super) fn reading(service: OssPolicyService<A>, parts: Parts, body: B) -> Self {
-        let length = parts.headers.get(CONTENT_LENGTH);
-        let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        let lower = body.size_hint().lower();
-        if length.unwrap_or(lower).max(lower) > MAX_ASK_LEN as u64 {
-            return Self::ready(Problem::TooLarge.response(&parts.method));
-        }
-        Self {
-            state: State::Reading {
-                body: Limited::new(body, MAX_ASK_LEN),
-                read: BytesMut::new(),
-                timer: None,
-                request: Some((service, parts)),
-            },
-        }
-    }
-
-    /// The answer once the body is there.
-    pub(super) fn asked(service: OssPolicyService<A>, parts: Parts, body: &Bytes) -> Self {
-        match ask(&parts, body) {
-            Ok(asked) => Self {
-                state: State::Answering {
-                    answer: Box::pin(answer(service, parts, asked)),
-                },
-            },
-            Err(problem) => Self::ready(problem.response(&parts.method)),
-        }
+    pub(super) fn new(authorize: Arc<A>, issuer: Arc<Issuer>, request: Request<B>) -> Self {
+        let (parts, body) = request.into_parts();
+        let state = match issuer.check_method(&parts.method) {
+            Err(error) => State::failed(&error, &parts),
+            Ok(()) => {
+                let exchange = Exchange {
+                    authorize,
+                    issuer,
+                    parts,
+                };
+                match exchange.parts.method {
+                    Method::POST => State::reading(exchange, body),
+                    // The body of a GET has no meaning (RFC 9110 section 9.3.1).
+                    _ => State::issuing(exchange, &Bytes::new()),
+                }
+            }
+        };
+        Self { state }
     }
 }
 
-/// Into one buffer, whatever pieces it comes in.
-fn poll_to_end<B>(
-    mut body: Pin<&mut Limited<B>>,
-    read: &mut BytesMut,
-    cx: &mut Context<'_>,
-) -> Poll<Result<(), Problem>>
+impl<A, B> State<A, B>
 where
+    A: Authorize,
     B: Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    for _ in 0..FRAMES_PER_POLL {
-        let Some(frame) = ready!(body.as_mut().poll_frame(cx)) else {
-            return Poll::Ready(Ok(()));
-        };
-        match frame.map(Frame::into_data) {
-            Ok(Ok(mut data)) => read.extend_from_slice(&data.copy_to_bytes(data.remaining())),
-            Ok(Err(_trailers)) => {}
-            Err(error) if is_limit(&*error) => return Poll::Ready(Err(Problem::TooLarge)),
-            Err(_) => return Poll::Ready(Err(Problem::CutShort)),
+    fn reading(exchange: Exchange<A>, body: B) -> Self {
+        let length = exchange.parts.headers.get(CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        let lower = body.size_hint().lower();
+        // Rejects a declared length before reading; `Limited` enforces the actual one.
+        if length.unwrap_or(lower).max(lower) > MAX_BODY_LEN as u64 {
+            return Self::failed(&TokenError::TooLarge, &exchange.parts);
+        }
+        Self::Reading {
+            body: Limited::new(body, MAX_BODY_LEN),
+            read: BytesMut::new(),
+            timer: None,
+            exchange: Some(exchange),
         }
     }
-    cx.waker().wake_by_ref();
-    Poll::Pending
-}
 
-/// Whether it is a limit that was passed, ours or that of a layer outside, which a framework may have wrapped.
-fn is_limit(error: &(dyn Error + 'static)) -> bool {
-    iter::successors(Some(error), |error| (*error).source())
-        .any(|error| error.is::<LengthLimitError>())
-}
-
-/// In the query or in the body, not in both.
-fn ask(parts: &Parts, body: &Bytes) -> Result<RequestedFiles, Problem> {
-    let query = parts.uri.query();
-    // What a GET says of a body that it has not is nobody's business.
-    if parts.method != Method::POST {
-        return from_query(query).map_err(Problem::Ask);
+    fn issuing(exchange: Exchange<A>, body: &Bytes) -> Self {
+        match parse_request(&exchange.parts, body) {
+            Ok(requested) => Self::Issuing {
+                future: Box::pin(exchange.issue(requested)),
+            },
+            Err(error) => Self::failed(&error, &exchange.parts),
+        }
     }
-    let asked = match parts.headers.get(CONTENT_TYPE) {
-        // A page of another origin can send a form or text unasked, but not this type.
-        Some(other) if !is_json(other.as_bytes()) => return Err(Problem::MediaType),
-        None if !body.is_empty() => return Err(Problem::MediaType),
-        _ if body.is_empty() => from_query(query),
-        _ if asks(query) => Err(AskError::Both),
-        _ => from_json(body),
-    };
-    asked.map_err(Problem::Ask)
+
+    fn failed(error: &TokenError, parts: &Parts) -> Self {
+        Self::Ready {
+            response: Some(error.response(&parts.method)),
+        }
+    }
 }
 
-/// `application/json`, with a charset or without: what is not UTF-8 is found out anyway.
-fn is_json(content_type: &[u8]) -> bool {
-    let essence = content_type.split(|b| *b == b';').next();
-    essence.is_some_and(|essence| {
-        essence
-            .trim_ascii()
-            .eq_ignore_ascii_case(b"application/json")
-    })
-}
-
-async fn answer<A: Authorize>(
-    service: OssPolicyService<A>,
-    mut parts: Parts,
-    asked: RequestedFiles,
-) -> Response<PolicyBody> {
-    parts.extensions.insert(asked.clone());
-    let token = service.issuer.token(&*service.authorize, &parts, &asked);
-    match token.await {
-        Ok(token) => json(StatusCode::OK, token, &parts.method),
-        Err(problem) => problem.response(&parts.method),
+impl<A: Authorize> Exchange<A> {
+    async fn issue(self, requested: RequestedFiles) -> Response<PolicyBody> {
+        let Self {
+            authorize,
+            issuer,
+            mut parts,
+        } = self;
+        // The files are shared, not copied.
+        parts.extensions.insert(requested.clone());
+        match issuer.issue(&*authorize, &parts, &requested).await {
+            Ok(body) => json_response(StatusCode::OK, body, &parts.method),
+            Err(error) => error.response(&parts.method),
+        }
     }
 }
 
@@ -216,34 +182,32 @@ where
                     body,
                     read,
                     mut timer,
-                    request,
+                    exchange,
                 } => {
                     let body = match poll_to_end(body, read, cx) {
                         Poll::Ready(end) => end.map(|()| read.split().freeze()),
                         Poll::Pending => {
                             if timer.is_none() {
-                                timer.set(Some(sleep(ASK_TIMEOUT)));
+                                timer.set(Some(sleep(BODY_TIMEOUT)));
                             }
                             if let Some(timer) = timer.as_pin_mut() {
                                 ready!(timer.poll(cx));
                             }
-                            Err(Problem::TooSlow)
+                            Err(TokenError::TooSlow)
                         }
                     };
-                    #[expect(clippy::expect_used, reason = "the state is left with it")]
-                    let (service, parts) = request.take().expect("polled after completion");
+                    #[expect(clippy::expect_used, reason = "taking it leaves this state")]
+                    let exchange = exchange.take().expect("polled after completion");
                     match body {
-                        Ok(body) => Self::asked(service, parts, &body).state,
-                        Err(problem) => State::Ready {
-                            response: Some(problem.response(&parts.method)),
-                        },
+                        Ok(body) => State::issuing(exchange, &body),
+                        Err(error) => State::failed(&error, &exchange.parts),
                     }
                 }
-                StateProject::Answering { answer } => {
-                    return answer.as_mut().poll(cx).map(Ok);
+                StateProject::Issuing { future } => {
+                    return future.as_mut().poll(cx).map(Ok);
                 }
                 StateProject::Ready { response } => {
-                    #[expect(clippy::expect_used, reason = "as every future")]
+                    #[expect(clippy::expect_used, reason = "the contract of `Future::poll`")]
                     let response = response.take().expect("polled after completion");
                     return Poll::Ready(Ok(response));
                 }
@@ -261,4 +225,66 @@ where
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PolicyFuture").finish_non_exhaustive()
     }
+}
+
+/// Reads the body into one buffer.
+fn poll_to_end<B>(
+    mut body: Pin<&mut Limited<B>>,
+    read: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), TokenError>>
+where
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    for _ in 0..FRAMES_PER_POLL {
+        let Some(frame) = ready!(body.as_mut().poll_frame(cx)) else {
+            return Poll::Ready(Ok(()));
+        };
+        match frame.map(Frame::into_data) {
+            Ok(Ok(mut data)) => read.extend_from_slice(&data.copy_to_bytes(data.remaining())),
+            Ok(Err(_trailers)) => {}
+            Err(error) if is_limit(&*error) => return Poll::Ready(Err(TokenError::TooLarge)),
+            Err(_) => return Poll::Ready(Err(TokenError::CutShort)),
+        }
+    }
+    // The body may be ready for more, so nothing else would wake this task.
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
+
+/// Returns whether the body exceeded a limit: the one above, or that of an outer layer, whose error
+/// a framework may have wrapped.
+fn is_limit(error: &(dyn Error + 'static)) -> bool {
+    iter::successors(Some(error), |error| (*error).source())
+        .any(|error| error.is::<LengthLimitError>())
+}
+
+/// Reads the requested files from the query or from the body, but not from both.
+fn parse_request(parts: &Parts, body: &Bytes) -> Result<RequestedFiles, TokenError> {
+    let query = parts.uri.query();
+    if parts.method != Method::POST {
+        return RequestedFiles::from_query(query).map_err(TokenError::Request);
+    }
+    let requested = match parts.headers.get(CONTENT_TYPE) {
+        // A page of another origin can send a form or plain text without a CORS preflight, but not
+        // JSON.
+        Some(other) if !is_json(other.as_bytes()) => return Err(TokenError::MediaType),
+        None if !body.is_empty() => return Err(TokenError::MediaType),
+        _ if body.is_empty() => RequestedFiles::from_query(query),
+        _ if names_file(query) => Err(RequestError::Both),
+        _ => RequestedFiles::from_json(body),
+    };
+    requested.map_err(TokenError::Request)
+}
+
+/// Accepts `application/json` with or without parameters. The JSON parser rejects other charsets
+/// than UTF-8.
+fn is_json(content_type: &[u8]) -> bool {
+    let essence = content_type.split(|b| *b == b';').next();
+    essence.is_some_and(|essence| {
+        essence
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"application/json")
+    })
 }

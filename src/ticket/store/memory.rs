@@ -98,19 +98,19 @@ impl MemoryStore {
     pub const DEFAULT_CAPACITY: usize = 1_000_000;
 
     /// The default room for stored replies: 64 MiB.
-    pub const DEFAULT_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+    pub const DEFAULT_REPLY_BYTES: usize = 64 * 1024 * 1024;
 
     /// Creates an empty store with default limits.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_capacity(Self::DEFAULT_CAPACITY, Self::DEFAULT_ANSWER_BYTES)
+        Self::with_capacity(Self::DEFAULT_CAPACITY, Self::DEFAULT_REPLY_BYTES)
     }
 
     /// Creates an empty store with room for `texts` texts and `answer_bytes` bytes of replies.
     ///
     /// A ticket for a prefix uses one text per callback. A reply that does not fit is not stored:
     /// its text still never runs again, and repeated callbacks fail with
-    /// [`StoreErrorKind::AnswerNotKept`].
+    /// [`StoreErrorKind::ReplyNotKept`].
     #[must_use]
     pub fn with_capacity(texts: usize, answer_bytes: usize) -> Self {
         Self {
@@ -177,7 +177,7 @@ impl MemoryStore {
         if let Some(known) = entry.find(attempt.digest()) {
             return match known.status(self.start, now) {
                 Status::Finished(Some(reply)) => Ok(Begin::Stored(reply)),
-                Status::Finished(None) => Err(StoreErrorKind::AnswerNotKept.into()),
+                Status::Finished(None) => Err(StoreErrorKind::ReplyNotKept.into()),
                 Status::Running(wait) => Ok(Begin::Running(wait)),
                 // From now on the fence of the previous holder does not match: it cannot finish.
                 Status::Lapsed => {

@@ -1,6 +1,6 @@
-//! What the layer allocates for a callback, beyond what `rsa` needs to verify its signature.
+//! Allocations of the layer per callback, beyond those of `rsa` for the signature.
 //!
-//! One test: the counts are of this thread alone.
+//! Only one test, because the counter covers only the current thread.
 
 use std::{
     convert::Infallible,
@@ -18,7 +18,7 @@ use rsa::BoxedUint;
 use tower::{Layer as _, Service, service_fn};
 use tower_aliyun_oss::OssCallbackLayer;
 
-/// The bar: extensions for the verified callback, and the headers kept for it.
+/// Upper bound: the extensions for the verified callback, and the headers kept in it.
 const MOST: u64 = 5;
 
 fn allocations(run: impl FnOnce()) -> u64 {
@@ -38,11 +38,12 @@ where
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     match call.as_mut().poll(&mut context) {
         Poll::Ready(response) => response.unwrap().status(),
-        Poll::Pending => panic!("a body that is at hand is not waited for"),
+        Poll::Pending => panic!("the layer must not wait for a ready body"),
     }
 }
 
-/// The callback with every header OSS sets, all of them parts of one buffer, as a server has read them.
+/// Builds the callback with every header of OSS. All values are slices of one buffer, as in a
+/// server.
 fn as_received(case: &Case) -> Request<Full<Bytes>> {
     let mut request = case
         .builder()
@@ -60,7 +61,7 @@ fn as_received(case: &Case) -> Request<Full<Bytes>> {
     request
 }
 
-/// The published key, as `rsa` has it.
+/// Returns the published key as a type of `rsa`.
 fn official_key() -> rsa::PublicKey {
     let pem = include_str!("../../../src/key/callback_pub_key_v1.pem");
     let (_, document) = rsa::pkcs8::Document::from_pem(pem).unwrap();
@@ -81,7 +82,7 @@ fn a_verified_callback_costs_at_most_five_allocations_more_than_rsa() {
             case.signature(),
             signed_text(&case.path_and_query, case.body.as_bytes()),
         );
-        // What is set up once, such as the registration of log lines, does not count.
+        // Warm up, so that one-time set-up such as the registration of log events is not counted.
         call(&mut verified, as_received(&case));
 
         let request = as_received(&case);
@@ -100,7 +101,7 @@ fn a_verified_callback_costs_at_most_five_allocations_more_than_rsa() {
             "{}: {with} with the layer, {without} without, {rsa} for rsa and md5",
             case.name
         );
-        assert!(rsa > 0, "the counter counts");
+        assert!(rsa > 0, "the allocation counter must work");
         assert!(with <= without + rsa + MOST, "{}", case.name);
     }
 }

@@ -1,4 +1,4 @@
-//! The layer in axum, in every place it can be put.
+//! The layer in axum, at every place where it can be mounted.
 
 use std::sync::{
     Arc,
@@ -33,7 +33,11 @@ use tower_http::{
 const EXAMPLE: &str = "/index.php?id=1&index=2";
 
 async fn on_upload(callback: VerifiedCallback, body: Bytes) -> CallbackReply {
-    assert_eq!(callback.body(), &body, "the handler sees what was verified");
+    assert_eq!(
+        callback.body(),
+        &body,
+        "the handler must receive the verified body"
+    );
     CallbackReply::ok()
 }
 
@@ -59,7 +63,8 @@ where
     app.oneshot(request).await.unwrap().status().as_u16()
 }
 
-/// Genuine callbacks come through, forged ones do not; then what other paths and methods are answered with.
+/// Asserts that genuine callbacks pass, that forged ones are rejected, and the statuses of unknown
+/// paths and wrong methods.
 async fn check<S, B>(name: &str, app: S, unknown_path: u16, wrong_method: u16)
 where
     S: Service<Request<Body>, Response = Response<B>> + Clone,
@@ -154,7 +159,7 @@ async fn a_router_with_state() {
     assert_eq!(
         count.load(Ordering::Relaxed),
         1,
-        "forged ones never reach it"
+        "forged callbacks must not reach the handler"
     );
 }
 
@@ -266,7 +271,7 @@ async fn cn_042_nested_routers_verify_the_path_that_was_signed() {
         ),
     ] {
         assert_eq!(status(app.clone(), signed()).await, 200, "{name}");
-        // A signature over the path without its prefix is none over this one.
+        // A signature over the path without the prefix does not verify.
         let mut other = unnested().map(Body::new);
         *other.uri_mut() = Uri::from_static("/api/v1/cb?a=%20b");
         assert_eq!(status(app, other).await, 403, "{name}");
@@ -283,8 +288,8 @@ async fn cn_043_a_layer_outside_of_the_nesting_verifies_the_whole_path() {
         status(nested().route_layer(signer.layer()), signed()).await,
         200
     );
-    // Around the whole application, with the path to the letter.
-    let app = signer.layer().only_path("/api/cb").layer(nested());
+    // Around the whole application, with the exact path.
+    let app = signer.layer().only_path("/api/cb").unwrap().layer(nested());
     assert_eq!(status(app, signed()).await, 200);
     let service = Router::new().fallback_service(signer.layer().layer(nested()));
     assert_eq!(status(service, signed()).await, 200);
@@ -297,7 +302,7 @@ async fn a_nested_layer_can_name_either_path() {
         let inner = Router::new()
             .route("/cb", post(on_upload))
             .route("/free", get(|| async { "free" }))
-            .layer(signer.layer().only_path(path));
+            .layer(signer.layer().only_path(path).unwrap());
         let app = Router::new().nest("/api", inner);
         let signed = signer.request("/api/cb", FORM, b"a=b").map(Body::new);
         assert_eq!(status(app.clone(), signed).await, 200, "{path}");
@@ -315,7 +320,7 @@ async fn only_path_lets_everything_else_through_unverified() {
     let app = Router::new()
         .route("/p", any(who))
         .fallback(any(who))
-        .layer(signer.layer().only_path("/p"));
+        .layer(signer.layer().only_path("/p").unwrap());
     let text = async |request: Request<Body>| {
         let response = app.clone().oneshot(request).await.unwrap();
         let status = response.status().as_u16();
@@ -331,7 +336,7 @@ async fn only_path_lets_everything_else_through_unverified() {
             (200, "false 3".into()),
             "{other}"
         );
-        // Whatever the body: it is not touched.
+        // The layer does not limit or read the bodies of other paths.
         let large = Request::post(other)
             .body(Body::from(vec![0; 100_000]))
             .unwrap();
@@ -349,14 +354,14 @@ async fn only_path_lets_everything_else_through_unverified() {
 
 #[tokio::test]
 async fn a_stray_verified_callback_is_removed() {
-    // Somebody verified another request and left the mark on this one.
+    // A `VerifiedCallback` of another request is already in the extensions.
     let signer = Signer::with_512_bits();
     let stray = crate::support::send(&signer.layer(), signer.request("/q", FORM, b"a=b")).await;
     let stray = stray.assert_accepted().verified.clone().unwrap();
     let app = Router::new()
         .route("/p", post(on_upload))
         .route("/other", post(on_upload))
-        .layer(signer.layer().only_path("/p"));
+        .layer(signer.layer().only_path("/p").unwrap());
     let mut request = Request::post("/other").body(Body::from("a=b")).unwrap();
     request.extensions_mut().insert(stray);
     assert_eq!(status(app, request).await, 500);
@@ -392,7 +397,7 @@ async fn a_proxy_that_strips_a_prefix_needs_a_hook() {
         .layer()
         .target_uri(|parts| format!("/gw{}", parts.uri.path_and_query()?).parse().ok());
     assert_eq!(status(app(hook), request()).await, 200);
-    // The hook stands above what axum says, and can use it.
+    // The hook overrides `OriginalUri`, and can read it.
     let hook = signer.layer().target_uri(|parts| {
         let original = parts.extensions.get::<OriginalUri>()?;
         format!("/gw{}", original.0).parse().ok()
@@ -421,7 +426,7 @@ async fn the_whole_application_over_a_socket() {
     let app = Router::new()
         .route("/free", get(|| async { "free" }))
         .route("/index.php", post(on_upload))
-        .layer(layer().only_path("/index.php"));
+        .layer(layer().only_path("/index.php").unwrap());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await });

@@ -1,4 +1,4 @@
-//! The catalogue of attacks and faults, each test named after its case.
+//! The catalogue of attacks and faults. Each test is named after its case.
 
 mod bodies;
 mod collisions;

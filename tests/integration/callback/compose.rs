@@ -1,4 +1,4 @@
-//! The layer among the layers of tower and tower-http, without a framework.
+//! The layer combined with layers of tower and tower-http, without a framework.
 
 use std::{convert::Infallible, error::Error, io, time::Duration};
 
@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt as _, service_fn, util::BoxCloneService};
 use tower_aliyun_oss::{
     OssCallbackLayer,
-    callback::{CallbackBody, CallbackReply, VerifiedCallback},
+    callback::{CallbackReply, RequestBody, VerifiedCallback},
 };
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -26,7 +26,7 @@ use tower_http::{
     trace::TraceLayer,
 };
 
-/// Answers what `VerifiedCallback` says the body is, and that it got just that.
+/// Asserts that the received body is the verified one.
 async fn on_upload<B>(request: Request<B>) -> Result<Response<Full<Bytes>>, Infallible>
 where
     B: Body,
@@ -112,7 +112,7 @@ async fn inside() {
         CorsLayer::permissive(),
         RequestBodyLimitLayer::new(64 * 1024),
         RequestDecompressionLayer::new(),
-        MapRequestBodyLayer::new(|body: CallbackBody<Full<Bytes>>| body.boxed()),
+        MapRequestBodyLayer::new(|body: RequestBody<Full<Bytes>>| body.boxed()),
         a_minute(),
         tower::limit::ConcurrencyLimitLayer::new(1),
         tower::load_shed::LoadShedLayer::new(),
@@ -123,7 +123,7 @@ async fn inside() {
 
 #[tokio::test]
 async fn boxed_inside_and_outside() {
-    let inner: BoxCloneService<Request<CallbackBody<Full<Bytes>>>, _, Infallible> =
+    let inner: BoxCloneService<Request<RequestBody<Full<Bytes>>>, _, Infallible> =
         BoxCloneService::new(service_fn(on_upload));
     let app = OssCallbackLayer::new().layer(inner);
     check("BoxCloneService inside", app.clone()).await;
@@ -132,7 +132,7 @@ async fn boxed_inside_and_outside() {
 
 #[tokio::test]
 async fn an_option_of_the_layer_needs_one_body_type() {
-    // With and without the layer the bodies differ, so both are brought to one.
+    // The layer changes the body types, so both branches are boxed to the same type.
     for layer in [None, Some(OssCallbackLayer::new())] {
         let on = layer.is_some();
         let app = match layer {
@@ -159,7 +159,7 @@ async fn an_option_of_the_layer_needs_one_body_type() {
 async fn an_error_of_the_inner_service_passes_through_untouched() {
     #[derive(Debug, PartialEq)]
     struct Mine(u8);
-    let inner = service_fn(|_: Request<CallbackBody<Full<Bytes>>>| async {
+    let inner = service_fn(|_: Request<RequestBody<Full<Bytes>>>| async {
         Err::<Response<Full<Bytes>>, _>(Mine(7))
     });
     let app = OssCallbackLayer::new().layer(inner);
@@ -195,7 +195,7 @@ async fn a_body_error_of_any_type_will_do() {
             std::task::Poll::Ready(Some(Err("gone".into())))
         }
     }
-    let app = OssCallbackLayer::new().layer(service_fn(|_: Request<CallbackBody<Breaks>>| async {
+    let app = OssCallbackLayer::new().layer(service_fn(|_: Request<RequestBody<Breaks>>| async {
         Ok::<Response<Full<Bytes>>, Infallible>(CallbackReply::ok().into())
     }));
     let request = Signer::with_512_bits()

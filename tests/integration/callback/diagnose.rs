@@ -1,4 +1,4 @@
-//! Why a signature does not match: what a diagnosis finds, what it costs, and that it changes nothing.
+//! `diagnose`: findings, cost, and the absence of side effects.
 
 use std::{
     io,
@@ -13,19 +13,19 @@ use http::{HeaderValue, Request, request::Parts};
 use proptest::{collection::vec, prelude::any, strategy::Strategy as _};
 use tower_aliyun_oss::{
     callback::{
-        BodyCandidate as Body, CallbackErrorKind, Diagnosis, Rules, TargetChange as Change,
-        TargetOrigin as Origin, diagnose,
+        BodyCandidate as Body, CallbackErrorKind, Diagnosis, TargetChange as Change,
+        TargetOrigin as Origin, VerifierConfig, diagnose,
     },
     key::PublicKey,
 };
 use tracing::Level;
 
-/// A request that OSS signed as one thing, and that arrives as another.
+/// A request that changes between OSS and the layer.
 struct Changed {
     signer: Signer,
     parts: Parts,
     body: Vec<u8>,
-    rules: Rules,
+    rules: VerifierConfig,
 }
 
 impl Changed {
@@ -40,7 +40,7 @@ impl Changed {
             signer,
             parts,
             body: received.1.into(),
-            rules: Rules::new(),
+            rules: VerifierConfig::new(),
         }
     }
 
@@ -59,7 +59,7 @@ impl Changed {
     }
 
     fn prefix(mut self, prefix: &str) -> Self {
-        self.rules = self.rules.diagnose_prefix(prefix);
+        self.rules = self.rules.diagnose_proxy_prefix(prefix);
         self
     }
 
@@ -92,7 +92,12 @@ fn what_matches_as_it_is_matches() {
     assert_eq!(same.diagnose(), Diagnosis::Matches);
     for case in Case::genuine() {
         let (parts, _) = case.request().into_parts();
-        let diagnosis = diagnose(&parts, case.body.as_bytes(), &official(), &Rules::new());
+        let diagnosis = diagnose(
+            &parts,
+            case.body.as_bytes(),
+            &official(),
+            &VerifierConfig::new(),
+        );
         assert_eq!(diagnosis, Diagnosis::Matches, "{}", case.name);
     }
 }
@@ -174,7 +179,7 @@ fn a_listed_prefix_is_found_on_both_sides() {
 #[test]
 fn a_wrong_hook_is_found() {
     let mut changed = Changed::target("/cb", "/cb");
-    changed.rules = Rules::new().target_uri(|_| Some(http::Uri::from_static("/other")));
+    changed.rules = VerifierConfig::new().target_uri(|_| Some(http::Uri::from_static("/other")));
     changed.assert(&Origin::RequestUri, None, Body::AsReceived);
 }
 
@@ -185,7 +190,7 @@ fn original_uri_is_found_behind_a_hook() {
     let original = axum::extract::OriginalUri("/api/cb?a=1".parse().unwrap());
     changed.parts.extensions.insert(original);
     assert_eq!(changed.diagnose(), Diagnosis::Matches);
-    changed.rules = Rules::new().target_uri(|parts| Some(parts.uri.clone()));
+    changed.rules = VerifierConfig::new().target_uri(|parts| Some(parts.uri.clone()));
     changed.assert(&Origin::OriginalUri, None, Body::AsReceived);
 }
 
@@ -198,7 +203,7 @@ fn a_query_that_got_lost_added_or_rewritten_is_found() {
             None,
             Body::AsReceived,
         );
-    // A header with a path alone says nothing of the query.
+    // A header that contains only a path implies nothing about the query.
     Changed::target("/cb", "/cb?added=1")
         .header("x-original-uri", "/other")
         .assert(
@@ -243,7 +248,7 @@ fn a_path_written_in_another_way_is_found() {
     ] {
         Changed::target(signed, received).assert(&Origin::Verified, Some(change), Body::AsReceived);
     }
-    // Both at once.
+    // Both changes at once.
     Changed::target("/gw/cb/", "/cb").prefix("/gw").assert(
         &Origin::PrefixAdded("/gw".into()),
         Some(Change::SlashAdded),
@@ -298,7 +303,7 @@ fn a_body_written_anew_is_found() {
     ] {
         Changed::body(signed, received).assert(&Origin::Verified, None, body);
     }
-    // With a prefix stripped as well.
+    // The same with a stripped prefix.
     Changed::new(("/gw/cb", r#"{"a": 1}"#), ("/cb", r#"{"a":1}"#))
         .header("x-forwarded-prefix", "/gw")
         .assert(&Origin::ForwardedPrefix, None, Body::JsonSpaced);
@@ -352,16 +357,26 @@ fn genuine_callbacks_behind_a_proxy() {
         "x-original-uri",
         HeaderValue::from_str(&case.path_and_query).unwrap(),
     );
-    let diagnosis = diagnose(&parts, case.body.as_bytes(), &official(), &Rules::new());
+    let diagnosis = diagnose(
+        &parts,
+        case.body.as_bytes(),
+        &official(),
+        &VerifierConfig::new(),
+    );
     assert!(diagnosis.to_string().starts_with(
         "the signature was made over the target \"/index.php?id=1&index=2\", which is the target in the header \
          x-original-uri, and the received body; a proxy rewrites the target"
     ));
-    // One that a body parser has written again, in the way of Python.
+    // A body that Python parsed and serialized again.
     let case = Case::named("cloudreve-v3-json");
     let (parts, _) = case.request().into_parts();
     let spaced = case.body.replace("\":", "\": ").replace(",\"", ", \"");
-    let diagnosis = diagnose(&parts, spaced.as_bytes(), &official(), &Rules::new());
+    let diagnosis = diagnose(
+        &parts,
+        spaced.as_bytes(),
+        &official(),
+        &VerifierConfig::new(),
+    );
     assert!(
         matches!(
             &diagnosis,
@@ -372,18 +387,28 @@ fn genuine_callbacks_behind_a_proxy() {
         ),
         "{diagnosis}"
     );
-    // And one whose body was anonymised: signed by OSS, but over something else.
+    // A callback whose body was anonymized after OSS signed it.
     let case = Case::named("current-doc-rewritten");
     let (parts, _) = case.request().into_parts();
-    let diagnosis = diagnose(&parts, case.body.as_bytes(), &official(), &Rules::new());
+    let diagnosis = diagnose(
+        &parts,
+        case.body.as_bytes(),
+        &official(),
+        &VerifierConfig::new(),
+    );
     assert!(
         matches!(diagnosis, Diagnosis::NoCandidate { .. }),
         "{diagnosis}"
     );
-    // A letter of the signature changed.
+    // One changed letter in the signature.
     let case = Case::named("cloudreve-negative");
     let (parts, _) = case.request().into_parts();
-    let diagnosis = diagnose(&parts, case.body.as_bytes(), &official(), &Rules::new());
+    let diagnosis = diagnose(
+        &parts,
+        case.body.as_bytes(),
+        &official(),
+        &VerifierConfig::new(),
+    );
     assert_eq!(diagnosis, Diagnosis::OtherKey);
 }
 
@@ -396,7 +421,7 @@ fn hostile_headers_stay_bounded_and_escaped() {
     let mut changed = Changed::target("/signed", "/cb");
     for at in 0..10_000 {
         changed = changed.header("x-forwarded-prefix", &format!("/p{at}"));
-        changed.rules = changed.rules.diagnose_prefix(&format!("/q{at}"));
+        changed.rules = changed.rules.diagnose_proxy_prefix(&format!("/q{at}"));
     }
     changed = changed.header("x-original-uri", &format!("/{}", "a,/%25".repeat(1 << 18)));
     changed = changed.header("x-forwarded-uri", &"/a".repeat(4 * 1024));
@@ -407,13 +432,14 @@ fn hostile_headers_stay_bounded_and_escaped() {
     assert!(changed.body.len() < 16 * 1024);
     let (tried, cut) = texts(&changed);
     assert!((64..=256).contains(&tried) && cut, "{tried}");
-    // Many small texts meet the other bound.
+    // Small texts run into the limit on their number.
     changed.body = b"{\"b\": \"\\/\", \"a\": 1}\n".to_vec();
     assert_eq!(texts(&changed), (256, true));
-    // The longest body that the layer takes by default.
+    // The longest body that the layer accepts by default.
     changed.body = vec![b'a'; 64 * 1024];
     assert_eq!(texts(&changed), (63, true));
-    // A body that is already too much is hashed for what was verified, and at most a few times more.
+    // A body above the byte budget is hashed once for the verified text, and at most a few more
+    // times.
     changed.body = vec![b'a'; 5 << 20];
     assert_eq!(texts(&changed), (1, true));
     changed.body = vec![b'a'; 1 << 20];
@@ -422,7 +448,7 @@ fn hostile_headers_stay_bounded_and_escaped() {
 
 #[test]
 fn what_is_shown_of_a_request_is_escaped_and_cut() {
-    // Anybody with a bucket can have OSS sign this, query and all.
+    // Anyone with a bucket can have OSS sign this text.
     let signed = "/%0A%1B[31mWARN\u{202e}%22?\u{4e2d}";
     let diagnosis = Changed::target(signed, "/cb")
         .header("x-original-uri", signed)
@@ -466,7 +492,7 @@ async fn the_answer_is_the_same_with_and_without_a_log() {
         request
     };
     let silent = {
-        // Other tests of this binary may have installed a subscriber for the process.
+        // Other tests of this binary may have installed a global subscriber.
         let _guard = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::new());
         send(&layer, request()).await
     };
@@ -487,7 +513,7 @@ async fn the_answer_is_the_same_with_and_without_a_log() {
             line.contains("DEBUG")
                 && line.contains("a proxy strips the prefix: put it back with target_uri")
         }));
-        // The hook tells whether anything was searched at all.
+        // The hook counts how often it was called, which reveals whether a search ran.
         assert_eq!(asked.swap(0, Relaxed), asked_silently + lines);
     }
 }
@@ -505,7 +531,7 @@ async fn only_mismatches_are_diagnosed() {
         .await
         .assert_refused(405, CallbackErrorKind::MethodNotAllowed);
     assert_eq!(log.lines("tower_aliyun_oss::diagnose").len(), 0);
-    // Not made with the key at all.
+    // A signature that no key made.
     let request = crate::support::builder("/cb", FORM, &[7; 64])
         .body(full("a=b"))
         .unwrap();
@@ -518,7 +544,7 @@ async fn only_mismatches_are_diagnosed() {
 }
 
 proptest::proptest! {
-    /// Whatever a request is, with a signature of OSS or without.
+    /// Any request, with or without a valid signature.
     #[test]
     fn no_request_makes_it_panic(
         target in "/[a-z/%0-9A-F+\u{4e2d}]{0,20}(\\?[a-z=&%0-9A-F+?]{0,20})?",
@@ -542,7 +568,7 @@ proptest::proptest! {
             if let Ok(value) = HeaderValue::from_bytes(value) {
                 parts.headers.insert(name, value);
             }
-            let rules = Rules::new().diagnose_prefix(&path);
+            let rules = VerifierConfig::new().diagnose_proxy_prefix(&path);
             let diagnosis = diagnose(&parts, &body, &signer.public(), &rules);
             proptest::prop_assert!(!diagnosis.to_string().contains(char::is_control));
         }
@@ -559,7 +585,7 @@ fn official() -> PublicKey {
     .unwrap()
 }
 
-/// What was logged on this thread.
+/// Captures the log of the current thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

@@ -1,4 +1,4 @@
-//! Reading verified bodies.
+//! Reading verified bodies as events.
 
 use std::{collections::BTreeMap, error::Error as _, sync::LazyLock};
 
@@ -10,7 +10,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tower_aliyun_oss::{
     Lookup,
-    callback::{EventError, EventErrorKind, Preflight, Rules, UploadEvent, VerifiedCallback},
+    callback::{
+        CallbackVerifier, EventError, EventErrorKind, UploadEvent, VerifiedCallback, VerifierConfig,
+    },
     key::{KeySource as _, KeyUrl, PinnedKeys, PublicKey},
     protocol::{SystemVariable, TICKET_FIELD},
 };
@@ -19,19 +21,19 @@ use crate::support::{Case, FORM, JSON, Signer};
 
 fn verify(request: http::request::Builder, key: &PublicKey, body: Bytes) -> VerifiedCallback {
     let (parts, ()) = request.body(()).unwrap().into_parts();
-    // Some bodies here are larger than the default lets through.
-    let rules = Rules::new().body_limit(1 << 20);
-    let mut preflight = Preflight::check(&parts, &rules).unwrap();
-    preflight.update(body).unwrap();
-    preflight.verify(key).unwrap()
+    // Some bodies exceed the default limit.
+    let rules = VerifierConfig::new().body_limit(1 << 20);
+    let mut verifier = CallbackVerifier::check(&parts, &rules).unwrap();
+    verifier.update(body).unwrap();
+    verifier.verify(key).unwrap()
 }
 
-/// A genuine callback of the catalogue.
+/// Verifies a genuine callback of the catalogue.
 fn genuine(case: &Case) -> VerifiedCallback {
     genuine_as(case, case.content_type())
 }
 
-/// The content type is not signed, so a genuine callback can come with the other.
+/// Verifies it with another content type, which the signature does not cover.
 fn genuine_as(case: &Case, content_type: &str) -> VerifiedCallback {
     let mut request = Request::post(&*case.path_and_query).header("content-type", content_type);
     for (name, value) in &case.headers {
@@ -42,7 +44,7 @@ fn genuine_as(case: &Case, content_type: &str) -> VerifiedCallback {
     let url = request.headers_ref().unwrap()["x-oss-pub-key-url"].clone();
     let url = KeyUrl::from_header(url.as_bytes(), PinnedKeys::official().table()).unwrap();
     let Lookup::Ready(key) = PinnedKeys::official().key(&url) else {
-        panic!("pinned keys are at hand");
+        panic!("pinned keys are ready");
     };
     verify(request, &key.unwrap(), Bytes::from(case.body.clone()))
 }
@@ -53,7 +55,7 @@ static SIGNER: LazyLock<(Signer, PublicKey)> = LazyLock::new(|| {
     (signer, public)
 });
 
-/// A callback of our own.
+/// Signs and verifies a callback with the test key.
 fn signed(content_type: &str, body: impl Into<Vec<u8>>) -> VerifiedCallback {
     let body = body.into();
     let (signer, public) = &*SIGNER;
@@ -65,7 +67,7 @@ fn event(content_type: &str, body: &str) -> UploadEvent {
     signed(content_type, body).event().unwrap()
 }
 
-/// What is wrong, for both ways to read it.
+/// Returns the error of `event`, and asserts that `event_as` returns the same.
 #[track_caller]
 fn refused(content_type: &str, body: impl Into<Vec<u8>>) -> EventError {
     let callback = signed(content_type, body);
@@ -130,7 +132,7 @@ mod genuine_callbacks {
         assert_eq!(callback.event().unwrap().size(), Some(114_020));
     }
 
-    /// A template for forms that was sent with the body type of JSON, so OSS put quotes around the strings.
+    /// A form template that was sent with the JSON body type: OSS quoted the strings.
     #[test]
     fn a_form_with_the_quotes_of_json() {
         let case = Case::named("iosoon-literal-quotes-form");
@@ -165,7 +167,7 @@ mod genuine_callbacks {
     }
 }
 
-/// Both body types of the same template, with a value for everything.
+/// The same template as form and JSON, with a value for every variable.
 #[test]
 fn every_variable_in_both_body_types() {
     let values = |variable| match variable {
@@ -216,7 +218,7 @@ fn every_variable_in_both_body_types() {
     assert_eq!(json.operation(), Some("PostObject"));
     assert_eq!(json.custom("uid"), Some("7"));
 
-    // Not documented is whether this one is a number.
+    // The documentation does not state whether `crc64` is a number, so both forms are accepted.
     assert_eq!(event(JSON, r#"{"crc64":7}"#).crc64(), Some(7));
 }
 
@@ -242,7 +244,8 @@ fn everything_empty_in_both_body_types() {
     }
 }
 
-/// The shape of a capture that is not in the catalogue: a whole `imageInfo` of something that is no image.
+/// As in a capture outside of the catalogue: `imageInfo` as one variable, for an object that is not
+/// an image.
 #[test]
 fn null_for_what_is_no_image() {
     let body = r#"{"bucket":"post-test","object":"a.txt","size":12,"imageInfo":null,"x:uid":"7"}"#;
@@ -282,7 +285,7 @@ fn numbers_that_oss_leaves_out() {
             nested: Nested { size: None },
         }
     );
-    // Only members: elements of arrays would be lost one by one.
+    // The repair of missing values applies only to members. In arrays it would hide lost elements.
     for body in ["[,]", "[1,]", "{\"a\":[,]}", "{,}", "{\"a\":", "{\"a\":1,}"] {
         let error = signed(JSON, body).event_as::<Value>().unwrap_err();
         assert_eq!(error.kind(), EventErrorKind::NotJson, "{body}");
@@ -490,7 +493,7 @@ mod names_that_stand_twice {
         );
     }
 
-    /// Another name, and deeper in JSON.
+    /// Names that differ, and nested JSON, do not count as repeated.
     #[test]
     fn unless_they_differ_or_lie_deeper() {
         for (content_type, body) in [
@@ -523,15 +526,15 @@ mod errors {
     #[test]
     fn bytes_that_are_not_utf_8() {
         let kind = EventErrorKind::NotUtf8;
-        // As GBK writes the two characters of "photo".
+        // Two characters in GBK ("photo").
         let error = refused(FORM, "size=1&object=%D5%D5%C6%AC&x:a=1");
         assert_error(&error, kind, Some("object"), 7);
         assert_error(&refused(FORM, b"a=1&b=\xff"), kind, Some("b"), 4);
         assert_error(&refused(FORM, "%ff=1"), kind, Some("\u{fffd}"), 0);
-        // Two halves do not make a whole.
+        // A character split between name and value.
         assert_error(&refused(FORM, "%C3=%A9"), kind, Some("\u{fffd}"), 0);
         assert_error(&refused(JSON, b"{\"a\":\"\xd5\"}"), kind, None, 6);
-        // The replacement character itself is a character.
+        // The replacement character itself is valid.
         assert_eq!(event(FORM, "object=%EF%BF%BD").object(), Some("\u{fffd}"));
     }
 
@@ -632,7 +635,7 @@ mod errors {
         assert_error(&error.unwrap_err(), kind, Some("a.b[1]"), 16);
     }
 
-    /// What a body holds must not forge a line of a log, nor fill it.
+    /// Body content must neither forge nor flood log lines.
     #[test]
     fn what_they_repeat_is_escaped_and_cut() {
         #[derive(Debug, Deserialize)]
@@ -690,7 +693,7 @@ fn encoded(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
-/// Texts full of what reading could trip over.
+/// Generates texts that contain the syntax of forms and JSON.
 fn text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         prop::sample::select(vec![
@@ -704,7 +707,7 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// OSS's own way to write JSON: numbers bare or nothing at all, strings quoted.
+    /// The JSON that OSS produces: bare or missing numbers, and quoted strings.
     #[test]
     fn an_object_broken_at_empty_numbers_reads_back(
         members in prop::collection::btree_map(text(), (any::<Option<u64>>(), text()), 0..8),
@@ -733,7 +736,7 @@ proptest! {
         }
     }
 
-    /// The same fields say the same in both body types.
+    /// The same fields read as equal events in both body types.
     #[test]
     fn form_and_json_agree(
         object in text(),

@@ -1,4 +1,4 @@
-//! The layer under hyper, over connections in memory.
+//! The layer under hyper, over in-memory connections.
 
 use std::{convert::Infallible, rc::Rc};
 
@@ -16,10 +16,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tower::{Layer as _, service_fn};
 use tower_aliyun_oss::{
     OssCallbackLayer,
-    callback::{CallbackBody, CallbackReply},
+    callback::{CallbackReply, RequestBody},
 };
 
-/// A server that speaks HTTP/1 and HTTP/2; it ends with its connection.
+/// Serves HTTP/1 or HTTP/2 on one in-memory connection.
 fn serve(layer: &OssCallbackLayer) -> (DuplexStream, Handler) {
     let handler = Handler::default();
     let service = TowerToHyperService::new(layer.layer(handler.clone()));
@@ -33,7 +33,7 @@ fn serve(layer: &OssCallbackLayer) -> (DuplexStream, Handler) {
     (client, handler)
 }
 
-/// Writes these bytes and reads the answer until the server closes.
+/// Sends these bytes, and reads until the server closes the connection.
 async fn exchange(layer: &OssCallbackLayer, request: &[u8]) -> (String, Handler) {
     let (mut stream, handler) = serve(layer);
     stream.write_all(request).await.unwrap();
@@ -107,7 +107,7 @@ async fn sg_22_expect_100_continue() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert_eq!(handler.seen()[0].body, case.body);
 
-    // A request that is refused by its head is not asked for its body.
+    // A request rejected by its head gets no `100 Continue`.
     let more = more.replace("content-length: 18", "content-length: 99999999");
     let (answer, _) = exchange(
         &OssCallbackLayer::new(),
@@ -138,7 +138,8 @@ async fn sg_22_http_2() {
     assert_eq!(handler.seen()[0].body, "bucket=b&object=o");
 }
 
-/// What the transport makes of two lengths is its business; what is verified is what the handler sees, or nothing.
+/// The transport decides how to read ambiguous lengths. Either the request is rejected, or the
+/// layer verifies exactly the body that the handler sees.
 #[tokio::test]
 async fn sg_25_heads_that_two_readers_could_read_differently() {
     let case = Case::named("official-doc-index-php");
@@ -146,7 +147,7 @@ async fn sg_25_heads_that_two_readers_could_read_differently() {
     let chunked = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
     let length = body.len();
     for (more, sent, accepted) in [
-        // Length twice: refused, the same or another.
+        // Two lengths, equal or different: rejected.
         (
             format!("content-length: {length}\r\ncontent-length: 3\r\n"),
             body,
@@ -160,9 +161,9 @@ async fn sg_25_heads_that_two_readers_could_read_differently() {
         ("content-length: +18\r\n".into(), body, false),
         ("content-length: 0x12\r\n".into(), body, false),
         ("content-length: -18\r\n".into(), body, false),
-        // A shorter length is another body.
+        // A shorter length truncates the body.
         ("content-length: 3\r\n".into(), body, false),
-        // Both: the coding wins, so the length would be a lie.
+        // With both, the transfer coding overrides the length.
         (
             format!("content-length: {length}\r\ntransfer-encoding: chunked\r\n"),
             &chunked,
@@ -179,7 +180,7 @@ async fn sg_25_heads_that_two_readers_could_read_differently() {
             false,
         ),
         ("transfer-encoding: xchunked\r\n".into(), &chunked, false),
-        // A folded line is no line of ours.
+        // Folded header lines.
         (
             format!("x-a: b\r\n content-length: 3\r\ncontent-length: {length}\r\n"),
             body,
@@ -254,13 +255,13 @@ async fn one_connection_takes_callback_after_callback() {
     assert_eq!(handler.seen().len(), 9);
 }
 
-/// Nothing in the layer asks for `Send`: a service that lives on one thread is fine.
+/// The layer does not require `Send`, so it accepts a single-threaded service.
 #[tokio::test]
 async fn a_service_that_is_not_send_is_fine() {
     let count = Rc::new(std::cell::Cell::new(0));
     let counted = Rc::clone(&count);
     let service =
-        OssCallbackLayer::new().layer(service_fn(move |_: Request<CallbackBody<Incoming>>| {
+        OssCallbackLayer::new().layer(service_fn(move |_: Request<RequestBody<Incoming>>| {
             counted.set(counted.get() + 1);
             async { Ok::<Response<Full<Bytes>>, Infallible>(CallbackReply::ok().into()) }
         }));

@@ -1,4 +1,4 @@
-//! The contract of tower: who is polled ready, and who is called.
+//! The tower contract: readiness, clones, cancellation and panics.
 
 use std::{
     convert::Infallible,
@@ -19,7 +19,7 @@ use tower::{
 };
 use tower_aliyun_oss::{
     Lookup, OssCallbackLayer,
-    callback::{CallbackBody, CallbackReply, ResponseBody},
+    callback::{CallbackReply, RequestBody, ResponseBody},
     key::{KeyError, KeySource, KeyTable, KeyUrl, PinnedKeys, PublicKey},
 };
 use tower_http::catch_panic::CatchPanicLayer;
@@ -27,7 +27,7 @@ use tower_test::mock;
 
 type Answer = Response<Full<Bytes>>;
 
-/// Panics when it is called without having been polled ready; a clone starts unready.
+/// Panics if it is called before `poll_ready` returned ready. A clone starts unready.
 struct Strict {
     ready: bool,
     calls: usize,
@@ -42,7 +42,7 @@ impl Clone for Strict {
     }
 }
 
-impl<B> Service<Request<CallbackBody<B>>> for Strict {
+impl<B> Service<Request<RequestBody<B>>> for Strict {
     type Response = Answer;
     type Error = Infallible;
     type Future = Ready<Result<Answer, Infallible>>;
@@ -52,11 +52,8 @@ impl<B> Service<Request<CallbackBody<B>>> for Strict {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<CallbackBody<B>>) -> Self::Future {
-        assert!(
-            std::mem::take(&mut self.ready),
-            "called without being ready"
-        );
+    fn call(&mut self, _: Request<RequestBody<B>>) -> Self::Future {
+        assert!(std::mem::take(&mut self.ready), "called before poll_ready");
         self.calls += 1;
         ready(Ok(CallbackReply::ok().into()))
     }
@@ -91,7 +88,7 @@ async fn df_21_the_ready_instance_is_the_one_called() {
     for _ in 0..3 {
         assert_eq!(call(&mut service, genuine()).await, 200);
     }
-    // Several at once, from clones.
+    // Concurrent calls of clones.
     let calls = (0..4).map(|_| {
         let mut service = service.clone();
         tokio::spawn(async move { call(&mut service, genuine()).await })
@@ -99,9 +96,10 @@ async fn df_21_the_ready_instance_is_the_one_called() {
     for call in calls.collect::<Vec<_>>() {
         assert_eq!(call.await.unwrap(), 200);
     }
-    // The same with a path of its own, verified and let through.
+    // The same with `only_path`, for a verified path and for another one.
     let mut service = OssCallbackLayer::new()
         .only_path("/index.php")
+        .unwrap()
         .layer(Strict {
             ready: false,
             calls: 0,
@@ -126,14 +124,14 @@ async fn df_21_a_refusal_leaves_the_ready_instance_where_it_is() {
         .unwrap();
     let refused = service.call(Request::new(full(""))).await.unwrap();
     assert_eq!(refused.status(), 405);
-    assert!(service.get_ref().ready, "still ready for the next call");
+    assert!(service.get_ref().ready, "must stay ready for the next call");
     assert_eq!(service.get_ref().calls, 0);
     assert_eq!(service.call(genuine()).await.unwrap().status(), 200);
 }
 
 #[tokio::test]
 async fn df_21_readiness_and_its_errors_are_those_of_the_inner_service() {
-    type Inner = Request<CallbackBody<Full<Bytes>>>;
+    type Inner = Request<RequestBody<Full<Bytes>>>;
     let (inner, mut handle) = mock::pair::<Inner, Answer>();
     let mut service = OssCallbackLayer::new().layer(inner);
     handle.allow(0);
@@ -151,7 +149,7 @@ async fn df_21_readiness_and_its_errors_are_those_of_the_inner_service() {
     assert_eq!(request.uri(), "/index.php?id=1&index=2");
     send.send_response(CallbackReply::ok().into());
     assert_eq!(answer.await.unwrap().unwrap().status(), 200);
-    // An error of the call is passed through as it is.
+    // Errors of the call pass through unchanged.
     handle.allow(1);
     let answer = tokio::spawn(
         ServiceExt::<Request<Full<Bytes>>>::ready(&mut service)
@@ -165,7 +163,7 @@ async fn df_21_readiness_and_its_errors_are_those_of_the_inner_service() {
         answer.await.unwrap().unwrap_err().to_string(),
         "of the inner service"
     );
-    // And one of readiness.
+    // Errors of `poll_ready` too.
     handle.send_error("not ready");
     let error = ServiceExt::<Request<Full<Bytes>>>::ready(&mut service)
         .await
@@ -187,17 +185,17 @@ async fn df_21_limits_and_buffers_inside_work() {
         assert_eq!(call(&mut limited, genuine()).await, 200);
         assert_eq!(call(&mut buffered, genuine()).await, 200);
         assert_eq!(call(&mut shed, genuine()).await, 200);
-        // A refusal gives nothing away that is not given back.
+        // A rejection releases its permit and its slot.
         assert_eq!(call(&mut limited, Request::new(full(""))).await, 405);
         assert_eq!(call(&mut shed, Request::new(full(""))).await, 405);
     }
 }
 
-/// Answers when it is told to, or never.
+/// Responds with the future that the closure creates.
 #[derive(Clone)]
 struct Answers(fn() -> Pin<Box<dyn Future<Output = Answer> + Send>>);
 
-impl<B> Service<Request<CallbackBody<B>>> for Answers {
+impl<B> Service<Request<RequestBody<B>>> for Answers {
     type Response = Answer;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
@@ -206,13 +204,13 @@ impl<B> Service<Request<CallbackBody<B>>> for Answers {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<CallbackBody<B>>) -> Self::Future {
+    fn call(&mut self, _: Request<RequestBody<B>>) -> Self::Future {
         let answer = (self.0)();
         Box::pin(async move { Ok(answer.await) })
     }
 }
 
-/// A key source that is never done.
+/// A key source whose lookups never complete.
 struct NoKeyYet(PinnedKeys);
 
 impl KeySource for NoKeyYet {
@@ -257,26 +255,29 @@ async fn df_21_a_call_can_be_dropped_at_every_await() {
         let mut ready = tokio_test::task::spawn(ServiceExt::<Request<Frames>>::ready(&mut other));
         assert!(
             ready.poll().is_pending(),
-            "{waits_for}: the permit is taken"
+            "{waits_for}: the permit must be taken"
         );
         drop(call);
         assert!(
             ready.is_woken() && ready.poll().is_ready(),
-            "{waits_for}: the permit is back"
+            "{waits_for}: the permit must be released"
         );
     }
 }
 
 #[tokio::test]
 async fn df_21_an_inner_panic_is_the_callers_and_gives_its_permit_back() {
-    let inner = ConcurrencyLimit::new(Answers(|| Box::pin(async { panic!("by the handler") })), 1);
+    let inner = ConcurrencyLimit::new(
+        Answers(|| Box::pin(async { panic!("panic in the handler") })),
+        1,
+    );
     let mut service = OssCallbackLayer::new().layer(inner);
     for _ in 0..3 {
         let mut called = service.clone();
         let call = tokio::spawn(async move { call(&mut called, genuine()).await });
         assert!(call.await.unwrap_err().is_panic());
     }
-    // With catch-panic outside it is an answer, and not a success.
+    // With `CatchPanicLayer` outside, a panic becomes a response, but not a success.
     let caught = ServiceBuilder::new()
         .layer(CatchPanicLayer::new())
         .service(service.clone());
@@ -290,7 +291,7 @@ async fn df_21_an_inner_panic_is_the_callers_and_gives_its_permit_back() {
 async fn df_21_an_answer_is_passed_on_frame_by_frame() {
     let (frames, answer) = tokio::sync::mpsc::channel::<Bytes>(1);
     let answer = Arc::new(Mutex::new(Some(Channel(answer))));
-    let inner = service_fn(move |_: Request<CallbackBody<Full<Bytes>>>| {
+    let inner = service_fn(move |_: Request<RequestBody<Full<Bytes>>>| {
         let body = answer.lock().unwrap().take().unwrap();
         ready(Ok::<_, Infallible>(Response::new(body)))
     });
@@ -301,11 +302,11 @@ async fn df_21_an_answer_is_passed_on_frame_by_frame() {
     let mut body = tokio_test::task::spawn(response.unwrap().into_body());
     for piece in ["{", "}"] {
         let pending = body.enter(|cx, body| body.poll_frame(cx).is_pending());
-        assert!(pending, "nothing is held back, nothing is made up");
+        assert!(pending, "frames must pass through one by one");
         frames.send(piece.into()).await.unwrap();
         assert!(body.is_woken());
         let Poll::Ready(Some(Ok(frame))) = body.enter(|cx, body| body.poll_frame(cx)) else {
-            panic!("the frame is there");
+            panic!("the frame must be ready");
         };
         assert_eq!(frame.into_data().unwrap(), piece);
     }

@@ -1,4 +1,4 @@
-//! `CallbackSigner` makes what OSS sends.
+//! `CallbackSigner` creates requests as OSS sends them.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,7 +21,7 @@ fn layer(signer: &CallbackSigner) -> OssCallbackLayer {
 
 #[test]
 fn every_header_that_oss_sets() {
-    // The request id of a published capture is 5CF3E782…, sent at this second.
+    // A published capture with this time has the request id 5CF3E782….
     let time = UNIX_EPOCH + Duration::from_secs(0x5CF3_E782);
     let signer = CallbackSigner::new();
     let request: Request<Bytes> = signer
@@ -59,7 +59,7 @@ fn every_header_that_oss_sets() {
         "x-oss-tag",
     ];
     assert_eq!(names, expected);
-    assert_eq!(headers.len(), expected.len(), "each once");
+    assert_eq!(headers.len(), expected.len(), "each header must occur once");
     for (name, value) in [
         ("connection", "close"),
         ("content-length", "8"),
@@ -114,7 +114,7 @@ async fn a_layer_with_its_key_takes_it_and_no_other() {
         let outcome = send(&OssCallbackLayer::new(), request(url)).await;
         outcome.assert_refused(403, CallbackErrorKind::SignatureMismatch);
     }
-    // What OSS would send for a URL that nobody should register: signed all the same, and refused.
+    // OSS would sign this unwise callback URL too. The layer rejects it.
     let outcome = send(&layer(&signer), request("/a%2Fb")).await;
     outcome.assert_refused(400, CallbackErrorKind::NonCanonicalTarget);
 }

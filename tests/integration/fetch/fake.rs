@@ -1,4 +1,4 @@
-//! A key host in memory, for tests with a clock that stands still.
+//! A key host in memory, for tests with a paused clock.
 
 use std::{
     collections::HashMap,
@@ -27,7 +27,8 @@ pub(crate) fn pem(signer: &Signer) -> Bytes {
     public.to_public_key_pem(LineEnding::LF).unwrap().into()
 }
 
-/// For tests that need several, or to be no task themselves: its clock stands still as that of `start_paused`.
+/// Builds a runtime with a paused clock, for tests that need several runtimes or run outside of a
+/// task.
 pub(crate) fn runtime_at_rest() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -44,7 +45,7 @@ pub(crate) fn unavailable(result: Result<PublicKey, KeyError>) -> FetchErrorKind
     }
 }
 
-/// What the host does when it is asked.
+/// Reaction of the host to a request.
 #[derive(Clone)]
 pub(crate) enum Does {
     Say(Bytes),
@@ -73,7 +74,7 @@ struct State {
 }
 
 impl Host {
-    /// One that does the same whatever it is asked for.
+    /// Creates a host with the same reaction to every request.
     pub(crate) fn that(does: Does) -> Self {
         let host = Self::default();
         host.does(does);
@@ -98,7 +99,7 @@ impl Host {
         self.0.lock().unwrap().fetches.len()
     }
 
-    /// When a version was asked for.
+    /// Returns the times at which this version was requested.
     pub(crate) fn fetches_of(&self, version: u16) -> Vec<Instant> {
         let path = super::site::official(version).path();
         let state = self.0.lock().unwrap();
@@ -124,7 +125,7 @@ impl Host {
     }
 }
 
-/// Counts what is under way, however it ends.
+/// Counts running fetches, also those that panic or are dropped.
 struct Running(Host);
 
 impl Running {
@@ -164,13 +165,13 @@ impl FetchKey for Host {
                 )),
                 Does::Break => Err(FetchError::new(FetchErrorKind::Connect)),
                 Does::Hang => std::future::pending().await,
-                Does::Panic => panic!("a fetcher that panics"),
+                Does::Panic => panic!("panic in the fetcher"),
             }
         })
     }
 }
 
-/// What is answered for a version, once it is.
+/// Waits for the result of a lookup.
 pub(crate) async fn get(keys: &FetchedKeys, version: u16) -> Result<PublicKey, KeyError> {
     match keys.key(&super::site::official(version)) {
         Lookup::Ready(result) => result,
@@ -178,23 +179,23 @@ pub(crate) async fn get(keys: &FetchedKeys, version: u16) -> Result<PublicKey, K
     }
 }
 
-/// What is answered at once.
+/// Returns the result of a lookup that must not wait.
 #[track_caller]
 pub(crate) fn at_once(keys: &FetchedKeys, version: u16) -> Result<PublicKey, KeyError> {
     match keys.key(&super::site::official(version)) {
         Lookup::Ready(result) => result,
-        Lookup::Pending(_) => panic!("waits for version {version}"),
+        Lookup::Pending(_) => panic!("the lookup of version {version} waits"),
     }
 }
 
-/// Lets tasks run that are waiting for nothing.
+/// Runs all tasks that are ready.
 pub(crate) async fn settle() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
 }
 
-/// Lets so much time pass.
+/// Advances the clock, then runs all tasks that are ready.
 pub(crate) async fn pass(time: Duration) {
     tokio::time::advance(time).await;
     settle().await;

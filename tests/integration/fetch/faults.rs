@@ -1,4 +1,4 @@
-//! DF: a key host that is slow, down, or out of its mind, and requests that are given up.
+//! DF: key hosts that are slow, down or faulty, and canceled requests.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -56,7 +56,7 @@ async fn df_01_ten_thousand_first_requests_make_one_fetch() {
 
 #[tokio::test(start_paused = true)]
 async fn df_02_a_request_that_is_given_up_leaves_nothing_stuck() {
-    // How many of ten requests are given up, from the first on.
+    // How many of ten requests are canceled, starting with the first.
     for given_up in [1, 9, 10] {
         let host = Host::that(good()).takes(200 * MILLISECOND);
         let keys = host.keys();
@@ -92,7 +92,7 @@ async fn df_03_a_pinned_key_is_never_looked_up() {
     keys.signature_failed(&official(1));
     settle().await;
     assert_eq!(host.fetches(), 0);
-    // Nor one that the operator has pinned.
+    // A key that the operator pinned is not fetched either.
     let pinned = Signer::with_512_bits()
         .keys()
         .with_version(2, Signer::with_512_bits().public());
@@ -108,7 +108,7 @@ async fn df_04_a_host_that_is_down_from_the_start_is_asked_seldom() {
         let keys = host.keys();
         let mut slowest = Duration::ZERO;
         let mut waited = 0;
-        // 60 s with 1,000 requests each.
+        // 1,000 requests per second, for 60 s.
         for _ in 0..60_000 {
             match keys.key(&official(2)) {
                 Lookup::Ready(result) => drop(unavailable(result)),
@@ -132,7 +132,7 @@ async fn df_04_a_fetch_that_fails_at_once_is_tried_again_while_somebody_waits() 
     let host = Host::that(Does::Break);
     let keys = host.keys();
     let Lookup::Pending(lookup) = keys.key(&official(2)) else {
-        panic!("nothing is at hand");
+        panic!("no key is cached yet");
     };
     settle().await;
     assert_eq!(host.fetches(), 1);
@@ -145,19 +145,19 @@ async fn df_04_a_fetch_that_fails_at_once_is_tried_again_while_somebody_waits() 
 
 #[tokio::test(start_paused = true)]
 async fn df_04_a_fetch_that_fails_late_is_not_tried_again() {
-    // A second one could not end in time.
+    // A second attempt could not end before the deadline.
     for (delay, fetches) in [(900, 2), (1000, 1), (1100, 1)] {
         let host = Host::that(Does::Break).takes(Duration::from_millis(delay));
         let keys = host.keys();
         let Lookup::Pending(lookup) = keys.key(&official(2)) else {
-            panic!("nothing is at hand");
+            panic!("no key is cached yet");
         };
         assert_eq!(unavailable(lookup.await), Kind::Connect);
         assert_eq!(host.fetches(), fetches, "after {delay} ms");
     }
 }
 
-/// Asks every five seconds for so long; how many fetches that made in each hour.
+/// Requests the key every five seconds. Returns the number of fetches in each hour.
 async fn ask_for(keys: &FetchedKeys, host: &Host, hours: usize) -> Vec<usize> {
     let mut in_hours = Vec::new();
     for _ in 0..hours {
@@ -178,7 +178,7 @@ async fn df_05_a_host_that_goes_down_takes_no_key_with_it() {
     get(&keys, 2).await.unwrap();
     host.does(Does::Break);
     let in_hours = ask_for(&keys, &host, 48).await;
-    // Fresh until four fifths of the day have passed.
+    // The refresh starts after four fifths of the day.
     assert!(in_hours[..19].iter().all(|fetches| *fetches == 0));
     assert!(
         in_hours[20..]
@@ -188,7 +188,7 @@ async fn df_05_a_host_that_goes_down_takes_no_key_with_it() {
     );
     let stats = keys.stats();
     assert_eq!(stats.hits, 48 * 720);
-    // All that was answered in the second day.
+    // All lookups of the second day.
     assert_eq!(stats.stale, 24 * 720);
     host.does(good());
     pass(15 * MINUTE).await;
@@ -212,7 +212,7 @@ async fn df_06_no_key_for_ever() {
     assert_eq!(unavailable(at_once(&keys, 2)), Kind::Status);
     pass(20 * MINUTE).await;
     assert_eq!(unavailable(get(&keys, 2).await), Kind::Status);
-    // It comes back when the host does.
+    // The key is available again once the host is.
     host.does(good());
     pass(20 * MINUTE).await;
     get(&keys, 2).await.unwrap();
@@ -272,7 +272,7 @@ async fn df_12_a_host_that_cannot_make_up_its_mind_harms_nothing() {
     for does in minds.iter().cycle().take(40) {
         host.does(does.clone());
         let before = host.fetches();
-        // Until it was asked once more.
+        // Wait for the next request to the host.
         while host.fetches() == before {
             pass(5 * MINUTE).await;
             at_once(&keys, 2).unwrap();
@@ -304,7 +304,7 @@ async fn df_13_nothing_a_host_says_or_a_fetcher_does_breaks_the_cache() {
         assert!(matches!(failed, Kind::Key | Kind::Aborted), "{failed:?}");
         assert_eq!(unavailable(at_once(&keys, 2)), failed);
         host.does(good());
-        // Another path at once, this one when it was left alone for long enough.
+        // Another path is fetched at once, this one only after the pause.
         get(&keys, 3).await.unwrap();
         pass(37 * SECOND).await;
         get(&keys, 2).await.unwrap();
@@ -312,7 +312,7 @@ async fn df_13_nothing_a_host_says_or_a_fetcher_does_breaks_the_cache() {
     }
 }
 
-/// A log that panics whenever something of the cache is logged.
+/// A subscriber that panics on every event of the cache.
 struct Angry;
 
 impl Subscriber for Angry {
@@ -341,7 +341,7 @@ impl Subscriber for Angry {
 
 #[tokio::test(start_paused = true)]
 async fn df_13_a_log_that_panics_leaves_nothing_stuck() {
-    // So that no other test has the events switched off.
+    // Install the global subscriber of `Log` first, so that no other test can disable the events.
     drop(Log::default().listen());
     let _guard = tracing::subscriber::set_default(Angry);
     let host = Host::that(Does::Status(503));
@@ -353,10 +353,10 @@ async fn df_13_a_log_that_panics_leaves_nothing_stuck() {
     get(&keys, 2).await.unwrap();
     pass(20 * HOUR).await;
     let asked = catch_unwind(AssertUnwindSafe(|| at_once(&keys, 2)));
-    assert!(asked.is_err(), "the look is logged");
+    assert!(asked.is_err(), "the subscriber must panic");
     settle().await;
     assert_eq!(host.fetches(), 2);
-    // The look has failed like any other, and there is another one later.
+    // The panic counts as a failed refresh, and a later refresh succeeds.
     at_once(&keys, 2).unwrap();
     let other = Signer::with_1024_bits();
     host.does(Does::key(&other));
@@ -371,22 +371,22 @@ async fn df_13_a_log_that_panics_leaves_nothing_stuck() {
 
 #[tokio::test(start_paused = true)]
 async fn df_24_a_clock_that_jumps_harms_nothing() {
-    // A machine that sleeps, while a fetch is under way and when none is.
+    // The machine sleeps, during a fetch and between fetches.
     let host = Host::that(good()).takes(SECOND);
     let keys = host.keys();
     let Lookup::Pending(lookup) = keys.key(&official(2)) else {
-        panic!("nothing is at hand");
+        panic!("no key is cached yet");
     };
     settle().await;
     pass(8 * HOUR).await;
     lookup.await.unwrap();
     pass(8 * HOUR).await;
     at_once(&keys, 2).unwrap();
-    // Ten years: too old to be used, and fetched like any other.
+    // After ten years the key is too old, and is fetched again.
     pass(10 * 365 * 24 * HOUR).await;
     get(&keys, 2).await.unwrap();
     at_once(&keys, 2).unwrap();
-    // Times beyond what a clock can hold.
+    // Durations that overflow the clock.
     let keys = host
         .builder()
         .fresh_for(Duration::MAX)
@@ -414,12 +414,12 @@ fn df_25_a_runtime_that_ends_takes_its_fetches_with_it() {
         settle().await;
     });
     let Some(Lookup::Pending(lookup)) = waiting else {
-        panic!("nothing is at hand");
+        panic!("no key is cached yet");
     };
     assert_eq!((host.fetches(), host.running()), (1, 1));
     drop(first);
     assert_eq!(host.running(), 0);
-    // Who has waited hears of it, and the next runtime goes on.
+    // The waiting caller gets an error, and the cache works on the next runtime.
     let second = runtime_at_rest();
     assert_eq!(unavailable(second.block_on(lookup)), Kind::Aborted);
     host.does(good());
@@ -427,7 +427,7 @@ fn df_25_a_runtime_that_ends_takes_its_fetches_with_it() {
         pass(37 * SECOND).await;
         get(&keys, 2).await.unwrap();
     });
-    // A key at hand needs no runtime.
+    // A cached key needs no runtime.
     drop(second);
     at_once(&keys, 2).unwrap();
 }
@@ -437,7 +437,7 @@ fn df_25_a_runtime_that_stands_still_holds_nothing_for_long() {
     let host = Host::that(Does::Hang);
     let keys = host.keys();
     let (first, second) = (runtime_at_rest(), runtime_at_rest());
-    // Two flights have the slots, eight wait for one, and nobody drives them any more.
+    // Two fetches hold the slots, eight wait for one, and their runtime is no longer driven.
     first.block_on(async {
         for version in 2..12 {
             drop(keys.key(&official(version)));
@@ -456,7 +456,7 @@ fn df_25_a_runtime_that_stands_still_holds_nothing_for_long() {
         assert!(matches!(keys.key(&official(3)), Lookup::Pending(_)));
         assert_eq!(host.fetches(), 2);
         pass(SECOND).await;
-        // Now they are given up, whichever path is asked for, and whoever waits hears of it.
+        // A lookup of any path now abandons them, and their waiting callers get an error.
         get(&keys, 12).await.unwrap();
         assert_eq!(unavailable(joined.await.unwrap()), Kind::Timeout);
         for version in 2..6 {
@@ -464,7 +464,8 @@ fn df_25_a_runtime_that_stands_still_holds_nothing_for_long() {
         }
     });
     assert_eq!(host.fetches(), 7);
-    // When they land after all, they change nothing and leave no slot twice.
+    // Abandoned fetches that complete later change nothing, and do not release their slot a second
+    // time.
     let before = keys.stats();
     first.block_on(pass(3 * SECOND));
     assert_eq!((host.fetches(), host.running()), (7, 0));
@@ -521,7 +522,7 @@ async fn df_25_the_last_clone_goes_while_a_fetch_is_under_way() {
     let alive = Arc::new(());
     let held = Arc::clone(&alive);
     let Lookup::Pending(lookup) = keys.key(&official(2)) else {
-        panic!("nothing is at hand");
+        panic!("no key is cached yet");
     };
     tokio::spawn(async move {
         let _held = held;
@@ -531,7 +532,7 @@ async fn df_25_the_last_clone_goes_while_a_fetch_is_under_way() {
     drop(keys);
     assert_eq!(host.running(), 1);
     pass(2 * SECOND + MILLISECOND).await;
-    assert_eq!(host.running(), 0, "the task has ended");
+    assert_eq!(host.running(), 0, "the fetch task must end");
     assert_eq!(Arc::strong_count(&alive), 1);
 }
 
@@ -552,18 +553,18 @@ async fn df_22_a_resolver_that_fails() {
     let failed = fetcher.fetch(&official(2)).await.unwrap_err();
     assert_eq!(failed.kind(), Kind::Resolve);
     assert_eq!(site.connections(), 0);
-    // One of 30 s meets the deadline.
+    // A resolver that takes 30 s exceeds the deadline.
     let fetcher = site
         .fetcher()
         .timeout(100 * MILLISECOND)
         .resolver(|_| async {
             tokio::time::sleep(30 * SECOND).await;
-            unreachable!("given up long before")
+            unreachable!("the deadline ends the fetch first")
         })
         .build();
     let failed = fetcher.fetch(&official(2)).await.unwrap_err();
     assert_eq!(failed.kind(), Kind::Timeout);
-    // The first of four addresses is dead.
+    // The first of the four addresses refuses connections.
     let dead = TcpListener::bind("127.0.0.1:0")
         .await
         .unwrap()
@@ -578,7 +579,8 @@ async fn df_22_a_resolver_that_fails() {
     assert_eq!(site.connections(), 1);
 }
 
-/// What the child of [`df_23_no_roots_no_files_no_panic`] does: a process that has no roots, then no files left.
+/// Child process of [`df_23_no_roots_no_files_no_panic`]: first without root certificates, then
+/// without free file descriptors.
 #[tokio::test]
 #[ignore = "runs in a process of its own"]
 async fn df_23_child() {
@@ -602,7 +604,7 @@ async fn df_23_child() {
     let mut files = Vec::new();
     while let Ok(file) = std::fs::File::open("/dev/null") {
         files.push(file);
-        assert!(files.len() < 100_000, "no limit on files");
+        assert!(files.len() < 100_000, "no limit on open files");
     }
     assert_eq!(
         given.fetch(&official(2)).await.unwrap_err().kind(),

@@ -1,4 +1,4 @@
-//! DF: strangers that name keys.
+//! DF: floods of requests that name keys.
 
 use std::{
     future::{Future, ready},
@@ -31,12 +31,12 @@ fn good() -> Does {
     Does::key(&Signer::with_512_bits())
 }
 
-/// Every version that is not pinned or otherwise meant.
+/// Returns all versions that the tests do not use otherwise.
 fn others() -> Vec<KeyUrl> {
     (3..1_000).map(official).collect()
 }
 
-/// The most that began in any 60 s.
+/// Returns the largest number of fetches that started within 60 s.
 fn most_in_a_minute(times: &[Instant]) -> usize {
     let within = |start: usize| {
         let minute = times[start..]
@@ -47,7 +47,8 @@ fn most_in_a_minute(times: &[Instant]) -> usize {
     (0..times.len()).map(within).max().unwrap_or_default()
 }
 
-/// A host that has nothing, and remembers no more of being asked than there is room for from the start.
+/// A host without keys. It records requests only up to its initial capacity, so that it does not
+/// allocate during the measurement.
 struct Absent(Mutex<Vec<Instant>>);
 
 impl FetchKey for Absent {
@@ -67,7 +68,7 @@ fn df_08_a_million_names_cost_ten_fetches_a_minute_and_no_memory() {
     let others = others();
     let flood = async |rounds: usize| {
         for round in 0..rounds {
-            // From another one on each time, so that each of them is fetched at some time.
+            // Start at a different key in each round, so that every key is fetched at some time.
             for url in others.iter().cycle().skip(round * 131 % 997).take(997) {
                 drop(keys.key(url));
             }
@@ -77,12 +78,12 @@ fn df_08_a_million_names_cost_ten_fetches_a_minute_and_no_memory() {
         }
     };
     let fetches = || host.0.lock().unwrap().len();
-    // Until all that is ever remembered is.
+    // Warm up until the cache has allocated everything that it keeps.
     runtime.block_on(flood(100));
     let warm = fetches();
     assert!(warm > 100, "{warm}");
     let counted = allocation_counter::measure(|| runtime.block_on(flood(1_000)));
-    // The paths that were asked for, and why each failed, would take far more.
+    // A record for every requested path would take far more memory.
     let (asked, grown) = (fetches() - warm, counted.bytes_current);
     assert!(asked > 1_000, "{asked}");
     assert!(grown < 4 * 1_024, "{grown} bytes");
@@ -102,7 +103,7 @@ async fn df_08_what_is_refused_says_why() {
     }
     assert_eq!(unavailable(at_once(&keys, 12)), Kind::OverBudget);
     assert_eq!(unavailable(at_once(&keys, 2)), Kind::Status);
-    // A path that the operator has named has a share of its own.
+    // Paths passed to `warm_up` have their own budget.
     host.has(12, good());
     keys.warm_up(["/callback_pub_key_v12.pem"]).await.unwrap();
     at_once(&keys, 12).unwrap();
@@ -110,7 +111,7 @@ async fn df_08_what_is_refused_says_why() {
     pass(MINUTE).await;
     host.does(good());
     get(&keys, 13).await.unwrap();
-    // 404 is believed for five minutes.
+    // A status 404 is cached for five minutes.
     assert_eq!(unavailable(at_once(&keys, 2)), Kind::Status);
     pass(4 * MINUTE - SECOND).await;
     assert_eq!(unavailable(at_once(&keys, 2)), Kind::Status);
@@ -135,7 +136,7 @@ async fn df_09_a_key_that_was_good_is_found_again_in_a_flood() {
         }
     };
     flood(600).await;
-    // Now the host has another key under the same URL, which nothing but signatures tell of.
+    // The key under this URL changes; only failed signatures reveal it.
     host.has(2, Does::key(&Signer::with_1024_bits()));
     flood(300).await;
     assert_eq!(
@@ -151,7 +152,7 @@ async fn df_09_a_key_that_was_good_is_found_again_in_a_flood() {
 async fn df_10_signatures_that_fail_cause_one_look_in_five_minutes() {
     let host = Host::that(good());
     let keys = host.keys();
-    // For a key that is pinned or was never there they cause none.
+    // Failed signatures cause no fetch for a key that is pinned or was never found.
     for version in [1, 2] {
         for _ in 0..10_000 {
             keys.signature_failed(&official(version));
@@ -186,13 +187,14 @@ async fn a_full_cache_keeps_what_is_good() {
     for version in 2..10 {
         get(&keys, version).await.unwrap();
     }
-    // Whoever waited for one more has it, but it is not kept, and not fetched for each request.
+    // The caller that waited for one key more gets it, but the cache neither keeps it nor fetches
+    // it for each request.
     get(&keys, 10).await.unwrap();
     assert_eq!(unavailable(at_once(&keys, 10)), Kind::CacheFull);
     for version in 2..10 {
         at_once(&keys, version).unwrap();
     }
-    // Only what may no longer be used makes room.
+    // Only keys past the stale limit are evicted.
     pass(9 * 24 * HOUR).await;
     get(&keys, 10).await.unwrap();
     at_once(&keys, 10).unwrap();
@@ -210,7 +212,7 @@ async fn a_full_cache_keeps_what_is_good() {
     assert_eq!(
         (fetches, keys.stats().fetches),
         (20, 20),
-        "all that a table of one's own names is kept"
+        "all keys of a custom table are cached"
     );
 }
 
@@ -230,7 +232,7 @@ async fn df_27_a_flood_is_not_a_flood_of_the_log() {
         settle().await;
         pass(SECOND / 2).await;
     }
-    // Ten failures, and one word on all the rest of each minute.
+    // One warning for each of the ten failures, and one per minute for all further ones.
     let warnings = log.count("WARN", "tower_aliyun_oss::key");
     assert!((11..=12).contains(&warnings), "{warnings}");
     assert_eq!(log.count("", "forged"), 0);
@@ -254,7 +256,7 @@ async fn df_27_what_a_network_says_is_escaped_and_short() {
     let _guard = log.listen();
     let keys = FetchedKeys::builder().fetcher(Rude).build();
     let Lookup::Pending(lookup) = keys.key(&official(2)) else {
-        panic!("nothing is at hand");
+        panic!("no key is cached yet");
     };
     assert_eq!(unavailable(lookup.await), Kind::Tls);
     assert_eq!(log.count("WARN", "forged line"), 1);
@@ -271,7 +273,7 @@ async fn df_10_a_signature_under_a_url_of_another_table_is_no_reason_to_look() {
     let keys = host.keys();
     get(&keys, 2).await.unwrap();
     pass(6 * MINUTE).await;
-    // The third path of its table, as version 2 is of the official one.
+    // The same index in its table as version 2 in the official one.
     let table = KeyTable::own("store.internal", ["/0", "/1", "/2"]).unwrap();
     let header = STANDARD.encode("https://store.internal/2");
     let elsewhere = KeyUrl::from_header(header.as_bytes(), &table).unwrap();

@@ -1,4 +1,4 @@
-//! KF-01 … KF-10: what a key host, or whoever stands in for it, can do to a fetch.
+//! KF-01 to KF-10: attacks and faults of the key host, or of an attacker in its place.
 
 use std::{future::pending, process::Command, sync::Arc, time::Duration};
 
@@ -31,7 +31,7 @@ async fn kind(site: &Site) -> Kind {
     site.fetch().await.unwrap_err().kind()
 }
 
-/// The kind when the whole fetch has little time.
+/// Returns the error kind of a fetch with a short timeout.
 async fn kind_in_short(site: &Site) -> Kind {
     let fetcher = site.fetcher().timeout(SHORT).build();
     fetcher.fetch(&official(2)).await.unwrap_err().kind()
@@ -46,7 +46,7 @@ async fn a_key_is_fetched_over_tls_and_used() {
         .build();
     keys.warm_up(["/callback_pub_key_v2.pem"]).await.unwrap();
     let Lookup::Ready(Ok(found)) = keys.key(&official(2)) else {
-        panic!("the key is at hand");
+        panic!("the key must be cached");
     };
     assert_eq!(found, Signer::with_512_bits().public());
     assert_eq!(site.fetch().await.unwrap(), key);
@@ -95,7 +95,7 @@ async fn kf_02_a_resolver_cannot_choose_whom_to_believe() {
         ..Certificate::good()
     };
     let rebound = Site::tls(&other, &["http/1.1"], |_| async {}).await;
-    // The first answer is the real host, the second one another.
+    // DNS rebinding: the first lookup returns the real host, the second another one.
     let calls = std::sync::atomic::AtomicUsize::new(0);
     let addresses = [site.address, rebound.address];
     let fetcher = site
@@ -147,13 +147,13 @@ async fn kf_03_certificates_are_checked() {
     ];
     for (number, certificate) in bad.iter().enumerate() {
         let site = Site::tls(certificate, &["http/1.1"], |_| async {
-            panic!("no handshake ends well")
+            panic!("no handshake may succeed")
         })
         .await;
         assert_eq!(kind(&site).await, Kind::Tls, "{number}");
         assert_eq!(site.connections(), 1);
     }
-    // A star stands for one label.
+    // A wildcard covers exactly one label.
     let star = Certificate {
         names: vec!["*.alicdn.com".to_owned()],
         ..good
@@ -172,7 +172,7 @@ async fn kf_03_certificates_are_checked() {
 
 #[tokio::test]
 async fn kf_03_no_old_tls_and_no_plain_text() {
-    // A ServerHello of TLS 1.1 with a cipher suite of that time, then an alert of TLS 1.0, then HTTP without any TLS.
+    // A ServerHello of TLS 1.1, an alert of TLS 1.0, and plain HTTP.
     let mut hello = vec![22, 3, 2, 0, 42, 2, 0, 0, 38, 3, 2];
     hello.extend_from_slice(&[7; 32]);
     hello.extend_from_slice(&[0, 0, 0x2f, 0]);
@@ -186,7 +186,7 @@ async fn kf_03_no_old_tls_and_no_plain_text() {
                 let mut some = [0; 16];
                 stream.read_exact(&mut some).await.unwrap();
                 stream.write_all(&bytes).await.unwrap();
-                // Closes when the other side does.
+                // Wait for the client to close.
                 let _ = stream.read_to_end(&mut Vec::new()).await;
             }
         })
@@ -195,7 +195,7 @@ async fn kf_03_no_old_tls_and_no_plain_text() {
     }
 }
 
-/// What the child of [`kf_04_the_environment_names_no_proxy`] does.
+/// Child process of [`kf_04_the_environment_names_no_proxy`].
 #[tokio::test]
 #[ignore = "runs in a process of its own"]
 async fn kf_04_child() {
@@ -267,7 +267,7 @@ async fn kf_04_a_proxy_that_is_asked_for_sees_a_tunnel() {
         "{asked}"
     );
 
-    // One that refuses.
+    // A proxy that rejects the tunnel.
     let refuses = Site::tcp(|mut stream| async move {
         head(&mut stream).await;
         let _ = stream.write_all(b"HTTP/1.1 407 Who are you\r\n\r\n").await;
@@ -356,7 +356,7 @@ async fn kf_05_only_status_200() {
         let site = Site::saying(answer("429 Slow", &format!("retry-after: {odd}\r\n"), b"")).await;
         assert_eq!(site.fetch().await.unwrap_err().retry_after(), None, "{odd}");
     }
-    // Answers that never become final.
+    // Interim responses without end.
     let site = Site::answering(|mut connection: Connection| async move {
         while connection
             .write_all(b"HTTP/1.1 103 Early\r\n\r\n")
@@ -370,13 +370,13 @@ async fn kf_05_only_status_200() {
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 
-/// A KiB, as a chunk of a body.
+/// Returns a body chunk of 1 KiB.
 fn chunk() -> Vec<u8> {
     [&b"400\r\n"[..], &[b'A'; 1024], b"\r\n"].concat()
 }
 
-/// A host that says this, and then that without end, until the fetcher has hung up: the kind of the error, and how many
-/// bytes were taken from the host (by the fetcher, or by the system for it).
+/// Serves `first`, then `then` repeatedly until the fetcher closes the connection. Returns the
+/// error kind and the number of bytes accepted by the fetcher or buffered by the system.
 async fn endless(
     certificate: &Certificate,
     alpn: &[&str],
@@ -399,10 +399,15 @@ async fn endless(
     .await;
     let kind = kind(&site).await;
     let taken = timeout(Duration::from_secs(20), heard.recv()).await;
-    (kind, taken.expect("the fetcher hangs up").unwrap())
+    (
+        kind,
+        taken
+            .expect("the fetcher must close the connection")
+            .unwrap(),
+    )
 }
 
-/// What the buffers of two sockets and of two ends of TLS may hold beyond what was read.
+/// Upper bound for data in the buffers of sockets and TLS that the fetcher never read.
 const BUFFERED: usize = 16 * 1024 * 1024;
 
 #[tokio::test]
@@ -413,7 +418,7 @@ async fn kf_06_bodies_are_bounded() {
     }
     let site = Site::saying(answer("200 OK", "", &[b'A'; 16 * 1024 + 1])).await;
     assert_eq!(kind(&site).await, Kind::TooLarge);
-    // A gibibyte that is announced is refused before any of it is sent.
+    // An announced length of 1 GiB is rejected before any of the body is sent.
     let announced = "HTTP/1.1 200 OK\r\ncontent-length: 1073741824\r\n\r\n";
     let site = Site::answering(move |mut connection: Connection| async move {
         let _ = connection.write_all(announced.as_bytes()).await;
@@ -469,14 +474,14 @@ async fn kf_06_lengths_that_lie_and_codings() {
 
 #[tokio::test]
 async fn kf_07_slow_hosts_meet_the_deadline() {
-    // TLS that is never begun, and an answer that never comes.
+    // A host that never starts the TLS handshake.
     let silent = Site::tcp(|stream| async move {
         pending::<()>().await;
         drop(stream);
     })
     .await;
     assert_eq!(kind_in_short(&silent).await, Kind::Timeout);
-    // A byte now and then: as slow as the reader's patience allows.
+    // A host that sends nothing after the handshake, or one byte at a time.
     for begin in [
         "",
         "HTTP/1.1 200 OK\r\nx: ",
@@ -502,7 +507,7 @@ async fn kf_07_slow_hosts_meet_the_deadline() {
 async fn kf_07_broken_connections() {
     let closed = Site::tcp(|_| async {}).await;
     assert_eq!(kind(&closed).await, Kind::Connect);
-    // Reset: closed while something is still unread.
+    // Closing with unread data resets the connection.
     let reset = Site::tcp(|mut stream| async move {
         let _ = stream.read_u8().await;
     })
@@ -510,7 +515,7 @@ async fn kf_07_broken_connections() {
     assert_eq!(kind(&reset).await, Kind::Connect);
     let partial = b"HTTP/1.1 200 OK\r\ncontent-length: 182\r\n\r\n-----BEGIN";
     for part in [0, 5, 20, partial.len()] {
-        // With and without the goodbye of TLS.
+        // With and without the `close_notify` of TLS.
         for polite in [true, false] {
             let site = Site::answering(move |mut connection: Connection| async move {
                 connection.write_all(&partial[..part]).await.unwrap();
@@ -523,7 +528,7 @@ async fn kf_07_broken_connections() {
             assert_eq!(kind(&site).await, Kind::Interrupted, "{part} {polite}");
         }
     }
-    // A body that is as long as the connection lives, cut off: it could be half a key.
+    // A body that ends with the connection could be truncated, so it needs a `close_notify`.
     let site = Site::answering(move |mut connection: Connection| async move {
         connection
             .write_all(b"HTTP/1.1 200 OK\r\n\r\n-----BEGIN")
@@ -533,7 +538,7 @@ async fn kf_07_broken_connections() {
     })
     .await;
     assert_eq!(kind(&site).await, Kind::Interrupted);
-    // Nobody listens.
+    // No listener.
     let gone = Site::tcp(|_| async {}).await;
     let fetcher = gone.fetcher().build();
     drop(gone);
@@ -566,12 +571,12 @@ async fn kf_08_what_is_no_key_is_not_kept() {
             .fetcher(site.fetcher().build())
             .build();
         let Lookup::Pending(lookup) = keys.key(&official(2)) else {
-            panic!("nothing is at hand");
+            panic!("no key is cached yet");
         };
         assert_eq!(unavailable(lookup.await), Kind::Key, "{body}");
-        // Not kept as a key, and not asked for again at once.
+        // The failure is cached, so the path is not requested again at once.
         let Lookup::Ready(again) = keys.key(&official(2)) else {
-            panic!("the path is left alone");
+            panic!("the failure must be cached");
         };
         assert_eq!(unavailable(again), Kind::Key);
         assert_eq!(site.requests().len(), 1);
@@ -590,7 +595,7 @@ async fn kf_09_headers_are_bounded() {
         let site = Site::saying(answer("200 OK", &headers, &key)).await;
         assert_eq!(kind(&site).await, Kind::Interrupted);
     }
-    // Endless: it ends because the fetcher hangs up.
+    // Endless headers: the fetcher closes the connection.
     for header in ["x: a\r\n", "a"] {
         let (head, more) = (b"HTTP/1.1 200 OK\r\n".to_vec(), header.repeat(100));
         let (kind, taken) = endless(&Certificate::good(), &["http/1.1"], head, more.into()).await;
@@ -601,7 +606,7 @@ async fn kf_09_headers_are_bounded() {
     assert_eq!(site.fetch().await.unwrap(), key);
 }
 
-/// A frame of HTTP/2 (RFC 9113 section 4.1).
+/// Builds an HTTP/2 frame (RFC 9113 section 4.1).
 fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     let length = u8::try_from(payload.len()).unwrap();
     [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
@@ -610,11 +615,12 @@ fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn kf_10_http_2_is_not_spoken() {
     let only_h2 = Site::tls(&Certificate::good(), &["h2"], |_| async {
-        panic!("only http/1.1 is offered");
+        panic!("the client must offer only http/1.1");
     })
     .await;
     assert_eq!(kind(&only_h2).await, Kind::Tls);
-    // Hosts that speak it unasked: RST_STREAM, CONTINUATION and PUSH_PROMISE without end, after the SETTINGS.
+    // Hosts that speak HTTP/2 unasked: SETTINGS, then endless RST_STREAM, CONTINUATION or
+    // PUSH_PROMISE frames.
     for flood in [
         frame(3, 0, 1, &[0, 0, 0, 8]),
         frame(9, 0, 1, &[0; 16]),
@@ -689,7 +695,7 @@ async fn a_table_of_your_own_is_fetched_from_its_own_host_and_port() {
             keys.warm_up(["/other.pem"]).await,
             Err(KeyError::Unknown)
         ));
-        // The official key is not pinned in a table of another host.
+        // A table of another host does not contain the official key.
         assert!(matches!(
             keys.key(&official(1)),
             Lookup::Ready(Err(KeyError::Unknown))

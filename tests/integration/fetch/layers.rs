@@ -1,4 +1,4 @@
-//! Callbacks of a layer whose keys are fetched.
+//! The callback layer with `FetchedKeys` as its key source.
 
 use std::{
     convert::Infallible,
@@ -37,7 +37,7 @@ use crate::support::{Case, FORM, Signer, full, send};
 const TARGET: &str = "/oss/callback";
 const BODY: &[u8] = b"bucket=examplebucket&object=a.txt";
 
-/// A callback under this version of the key.
+/// Builds a callback that names this version of the key.
 fn callback(version: u16, signature: &[u8]) -> Request<Full<Bytes>> {
     callback_with(version, signature, BODY)
 }
@@ -69,7 +69,7 @@ async fn a_callback_is_verified_with_a_key_that_is_fetched_for_it() {
             .assert_accepted();
     }
     assert_eq!(site.requests().len(), 1);
-    // The genuine ones need no network.
+    // Genuine callbacks use the pinned key, so they need no network.
     for case in Case::genuine() {
         send(&layer, case.request()).await.assert_accepted();
     }
@@ -159,13 +159,13 @@ async fn df_20b_without_a_ticket_nothing_is_looked_up() {
             &target.parse().unwrap(),
             at + HOUR,
         );
-        keys.mint(&terms, at, Nonce::random().unwrap()).unwrap()
+        keys.issue(&terms, at, Nonce::random().unwrap()).unwrap()
     };
     let body = |ticket: &str| {
         format!("bucket=examplebucket&object=a.txt&size=5&etag=D41D&{TICKET_FIELD}={ticket}")
     };
     let valid = mint(&keys, TARGET, now);
-    // Another character in the middle, where it is part of what is sealed.
+    // Change a character in the middle, which the seal covers.
     let mut forged = valid.clone().into_bytes();
     let middle = forged.len() / 2;
     forged[middle] = if forged[middle] == b'A' { b'B' } else { b'A' };
@@ -177,7 +177,7 @@ async fn df_20b_without_a_ticket_nothing_is_looked_up() {
         (mint(&keys, TARGET, now - 24 * HOUR), TicketError::Expired),
         (mint(&keys, "/oss/elsewhere", now), TicketError::Target),
     ];
-    // All of them with a signature that is good.
+    // Every request has a valid signature.
     for round in 0..998_u16 {
         for (ticket, why) in &refused {
             let body = body(ticket);
@@ -208,7 +208,7 @@ async fn a_service_of_your_own_fetches() {
 
     let signer = Signer::with_512_bits();
     let key = pem(&signer);
-    // With the body type of whatever client it is.
+    // The HTTP client can have any body type.
     let client = service_fn(move |request: Request<axum::body::Body>| {
         assert_eq!(
             request.uri(),
@@ -271,7 +271,7 @@ async fn a_service_of_your_own_is_held_to_the_same_rules() {
     assert_eq!(error.kind(), Kind::Connect);
 }
 
-/// A body of frames of 1 KiB without end, that counts those it was asked for.
+/// An endless body of 1 KiB frames that counts how many were read.
 #[derive(Clone)]
 struct Endless(Arc<AtomicUsize>, SizeHint);
 

@@ -1,4 +1,4 @@
-//! KP-13 and KP-14: the same URL, and something else behind it.
+//! KP-13 and KP-14: the content behind a key URL changes or disappears.
 
 use bytes::Bytes;
 use tower_aliyun_oss::key::KeySource as _;
@@ -18,11 +18,11 @@ async fn kp_13_another_key_under_the_same_url() {
     let keys = host.keys();
     get(&keys, 2).await.unwrap();
     host.does(Does::key(&new));
-    // The old key goes on, while nothing says that it should not.
+    // Without a failed signature, the old key stays in use.
     pass(HOUR).await;
     assert_eq!(at_once(&keys, 2).unwrap(), old.public());
     assert_eq!(host.fetches(), 1);
-    // A signature that does not match has the host asked; until it answers the old key goes on.
+    // A failed signature starts a refresh. The old key stays in use until it completes.
     keys.signature_failed(&official(2));
     settle().await;
     assert_eq!(at_once(&keys, 2).unwrap(), old.public());
@@ -30,7 +30,7 @@ async fn kp_13_another_key_under_the_same_url() {
     assert_eq!(at_once(&keys, 2).unwrap(), new.public());
     assert_eq!((host.fetches(), keys.stats().changes), (2, 1));
     assert_eq!(log.count("WARN", "the key of this URL has changed"), 1);
-    // So does time.
+    // Age starts a refresh too.
     host.does(Does::key(&old));
     pass(20 * HOUR).await;
     assert_eq!(at_once(&keys, 2).unwrap(), new.public());
@@ -67,7 +67,7 @@ async fn kp_14_no_key_under_the_same_url() {
         assert!(host.fetches() > 100);
         let stats = keys.stats();
         assert_eq!(stats.failures, stats.fetches - 1);
-        // And it is found again when it is there again.
+        // The key is found again once the host serves it.
         host.does(Does::key(&old));
         pass(20 * MINUTE).await;
         at_once(&keys, 2).unwrap();

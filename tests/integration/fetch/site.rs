@@ -1,4 +1,4 @@
-//! A TLS server on this machine that the constant host is resolved to, with a certificate authority of its own.
+//! A local TLS server that stands in for the key host, with a test certificate authority.
 
 use std::{
     future::{Future, ready},
@@ -46,7 +46,7 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls_graviola::default_provider())
 }
 
-/// What a certificate says, and who has signed it.
+/// Contents and issuer of a certificate.
 #[derive(Clone)]
 pub(crate) struct Certificate {
     pub(crate) names: Vec<String>,
@@ -96,13 +96,13 @@ fn authority(name: &str) -> CertificateParams {
     params
 }
 
-/// The root that the fetcher trusts, in PEM.
+/// Returns the root certificate that the fetcher trusts, in PEM.
 pub(crate) fn root() -> String {
     let params = authority("The test authority");
     params.self_signed(&CertificateKey::new()).unwrap().pem()
 }
 
-/// One key is enough for the authority and all it certifies.
+/// Key pair shared by the authority and all certificates.
 struct CertificateKey {
     public: Vec<u8>,
     private: PrivateKeyDer<'static>,
@@ -143,7 +143,7 @@ impl SigningKey for CertificateKey {
 
 pub(crate) type Connection = TlsStream<TcpStream>;
 
-/// The server. It ends with the test.
+/// The server. It stops when it is dropped.
 pub(crate) struct Site {
     pub(crate) address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -152,7 +152,7 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// Answers TCP connections.
+    /// Passes each TCP connection to `serve`.
     pub(crate) async fn tcp<F, Fut>(serve: F) -> Self
     where
         F: Fn(TcpStream) -> Fut + Send + Sync + 'static,
@@ -184,7 +184,7 @@ impl Site {
         }
     }
 
-    /// Answers TLS connections.
+    /// Passes each TLS connection to `serve`.
     pub(crate) async fn tls<F, Fut>(certificate: &Certificate, alpn: &[&str], serve: F) -> Self
     where
         F: Fn(Connection) -> Fut + Clone + Send + Sync + 'static,
@@ -209,7 +209,7 @@ impl Site {
         .await
     }
 
-    /// Reads one request on each connection, and answers it with what is made for it.
+    /// Reads and records one request head per connection, then calls `serve`.
     pub(crate) async fn answering<F, Fut>(serve: F) -> Self
     where
         F: Fn(Connection) -> Fut + Clone + Send + Sync + 'static,
@@ -234,7 +234,7 @@ impl Site {
         site
     }
 
-    /// Answers each request with these bytes, and closes.
+    /// Sends these bytes to each request, then closes the connection.
     pub(crate) async fn saying(answer: impl Into<Bytes>) -> Self {
         let answer = answer.into();
         Self::answering(move |connection| say(connection, answer.clone())).await
@@ -248,7 +248,7 @@ impl Site {
         self.requests.lock().unwrap().clone()
     }
 
-    /// A fetcher that finds the constant host here, with the limits that it has by default.
+    /// Returns a fetcher that resolves the key host to this server, with default limits.
     pub(crate) fn fetcher_by_default(&self) -> HttpsFetcherBuilder {
         let address = self.address;
         HttpsFetcher::builder()
@@ -260,10 +260,10 @@ impl Site {
             })
     }
 
-    /// A fetcher that finds the constant host here.
+    /// Returns a fetcher that resolves the key host to this server.
     pub(crate) fn fetcher(&self) -> HttpsFetcherBuilder {
         self.fetcher_by_default()
-            // Longer than anything takes here that is not meant to be slow.
+            // Generous limits, so that only tests of slowness run into them.
             .connect_timeout(Duration::from_secs(10))
             .timeout(Duration::from_secs(20))
     }
@@ -279,7 +279,7 @@ impl Drop for Site {
     }
 }
 
-/// The head of a request, or what came before the connection was closed.
+/// Reads a request head, or everything until the connection closes.
 pub(crate) async fn head(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -292,12 +292,12 @@ pub(crate) async fn head(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> St
 }
 
 pub(crate) async fn say(mut connection: Connection, answer: Bytes) {
-    // Who has heard enough hangs up.
+    // Ignore errors: the fetcher closes the connection early when it rejects a response.
     let _ = connection.write_all(&answer).await;
     let _ = connection.shutdown().await;
 }
 
-/// An answer with an exact length.
+/// Builds a response with an exact length.
 pub(crate) fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
     let mut answer =
@@ -306,7 +306,7 @@ pub(crate) fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     answer
 }
 
-/// A listener whose queue is full, so that the system drops the packet with which a connection begins.
+/// A listener with a full queue: the system drops SYN packets, so connecting never completes.
 pub(crate) struct FullListener {
     pub(crate) address: SocketAddr,
     _listener: TcpListener,
@@ -321,7 +321,7 @@ impl FullListener {
         let address = listener.local_addr().unwrap();
         let connect = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(100));
         let queued: Vec<_> = std::iter::from_fn(|| connect().ok()).take(100).collect();
-        assert!(queued.len() < 100, "the queue has no end");
+        assert!(queued.len() < 100, "the accept queue never fills");
         Self {
             address,
             _listener: listener,

@@ -1,4 +1,4 @@
-//! Credentials that are renewed, over tokio's paused time.
+//! `RefreshingCredentials`, with the paused clock of tokio.
 
 use std::{
     error::Error,
@@ -48,7 +48,7 @@ impl fmt::Display for Refused {
 
 impl Error for Refused {}
 
-/// A model of STS, and of the two clocks.
+/// A model of STS, with a wall clock that can differ from the steady clock.
 struct Sts {
     start: Instant,
     skew_ms: AtomicI64,
@@ -56,7 +56,8 @@ struct Sts {
     latency: Mutex<Duration>,
     calls: AtomicUsize,
     in_flight: AtomicUsize,
-    /// The last credentials that were good when they came: their expiry, and when they end by the steady clock.
+    /// Expiry of the last credentials that were valid on arrival, by the wall clock and by the
+    /// steady clock.
     good: Mutex<Option<(SystemTime, Instant)>>,
 }
 
@@ -94,27 +95,34 @@ impl Sts {
         SystemTime::UNIX_EPOCH + self.start.elapsed() + skew
     }
 
-    /// Whether the last good credentials have not ended by either clock.
+    /// Returns whether the last valid credentials are valid by both clocks.
     fn good(&self) -> bool {
         let good = *self.good.lock().unwrap();
         good.is_some_and(|(wall, steady)| self.wall() < wall && Instant::now() < steady)
     }
 
     fn provider(self: &Arc<Self>) -> RefreshingCredentials {
-        // Long before the epoch is out of reach of any skew.
+        // Start far enough after the epoch that no skew can go below it.
         self.skew_ms.store(1_000_000_000, SeqCst);
         let (sts, clock) = (Arc::clone(self), Arc::clone(self));
         RefreshingCredentials::new(move || Arc::clone(&sts).call()).clock(move || clock.wall())
     }
 
-    /// Not an `async fn`: one way to panic is before there is a future.
+    /// Not an `async fn`, because one fault panics before it returns a future.
     fn call(
         self: Arc<Self>,
     ) -> impl Future<Output = Result<Credentials, Box<dyn Error + Send + Sync>>> + Send {
         let number = self.calls.fetch_add(1, SeqCst);
         let answers = *self.answers.lock().unwrap();
-        assert!(answers != Answers::PanicsAtOnce, "the model panics");
-        assert_eq!(self.in_flight.fetch_add(1, SeqCst), 0, "two calls at once");
+        assert!(
+            answers != Answers::PanicsAtOnce,
+            "panic in the fetch function"
+        );
+        assert_eq!(
+            self.in_flight.fetch_add(1, SeqCst),
+            0,
+            "two concurrent calls"
+        );
         let guard = InFlight(self);
         async move {
             let sts = &guard.0;
@@ -131,7 +139,7 @@ impl Sts {
                 Answers::Ended => Ok(credentials.with_expiry(sts.wall())),
                 Answers::NoExpiry => Ok(credentials),
                 Answers::Fails => Err(Refused.into()),
-                Answers::Panics | Answers::PanicsAtOnce => panic!("the model panics"),
+                Answers::Panics | Answers::PanicsAtOnce => panic!("panic in the fetch function"),
                 Answers::Hangs => pending().await,
             }
         }
@@ -197,7 +205,7 @@ async fn a_caller_that_goes_away_does_not_cut_the_call_short() {
     let sts = Sts::new(Answers::Lives(HOUR));
     *sts.latency.lock().unwrap() = 5 * SECOND;
     let provider = sts.provider();
-    // Never polled, and polled for a while.
+    // Drop one future unpolled, and another while its call runs.
     drop(provider.credentials());
     assert!(timeout(SECOND, id(&provider)).await.is_err());
     sleep(5 * SECOND).await;
@@ -219,7 +227,7 @@ async fn renewed_ahead_without_anyone_waiting() {
         *sts.latency.lock().unwrap() = 2 * SECOND;
         let mut provider = sts.provider();
         if let Some(before) = before {
-            provider = provider.renew_before(before);
+            provider = provider.refresh_before(before);
         }
         assert_eq!(id(&provider).await, "STS.0");
         sleep(renewed - SECOND).await;
@@ -264,7 +272,7 @@ async fn a_failure_keeps_the_last_good_ones_while_they_last() {
         assert_eq!(sts.calls(), calls + 1, "{answers:?}");
         assert_eq!(ready(&provider).unwrap(), "STS.0");
     }
-    // Whoever asks within the pause calls nothing.
+    // Requests during the pause after a failure cause no call.
     let calls = sts.calls();
     for _ in 0..30 {
         sleep(SECOND).await;
@@ -289,7 +297,7 @@ async fn failed_calls_are_ever_further_apart() {
     let provider = sts.provider();
     for pause in [1, 2, 4, 8, 16, 32, 60, 60, 60] {
         let calls = sts.calls();
-        // The first asks and waits; the others get the same error without a call.
+        // The first request starts a call; the others get the same error without one.
         for _ in 0..10 {
             assert!(failure(&provider).await.source().unwrap().is::<Refused>());
         }
@@ -301,7 +309,7 @@ async fn failed_calls_are_ever_further_apart() {
     }
     sts.answer(Answers::Lives(HOUR));
     id(&provider).await;
-    // The count starts anew.
+    // A success resets the back-off.
     sts.answer(Answers::Fails);
     sleep(2 * HOUR).await;
     failure(&provider).await;
@@ -332,7 +340,7 @@ async fn each_failure_says_what_it_is() {
         let provider = sts.provider().timeout(3 * SECOND);
         let error = failure(&provider).await;
         assert!(of_its_kind(&error), "{answers:?}: {error:?}");
-        // Nothing is poisoned or stuck.
+        // The next call succeeds: nothing is poisoned or stuck.
         sts.answer(Answers::Lives(HOUR));
         sleep(2 * SECOND).await;
         assert_eq!(id(&provider).await, "STS.1");
@@ -353,7 +361,7 @@ async fn ended_by_either_clock() {
     }
 }
 
-/// A caller that is polled long after its call landed.
+/// A caller polls its future long after the call completed.
 #[tokio::test(start_paused = true)]
 async fn a_late_caller_gets_nothing_that_has_ended() {
     for skew in [-30 * 60 * 1000, 0, 60 * 1000] {
@@ -396,7 +404,7 @@ fn outside_of_a_runtime_it_says_so_and_goes_on_later() {
     let sts = Sts::new(Answers::Lives(HOUR));
     let provider = sts.provider();
     let Lookup::Pending(outside) = provider.credentials() else {
-        panic!("nothing can be at hand");
+        panic!("no credentials can be cached");
     };
     let runtime = runtime();
     let error = runtime.block_on(outside).unwrap_err();
@@ -480,25 +488,28 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => Just(Step::Ask),
         2 => any::<usize>().prop_map(Step::Cancel),
         2 => answers.prop_map(Step::Answer),
-        // The timeout is 10 s.
+        // Latencies on both sides of the timeout of 10 s.
         1 => prop_oneof![0_u64..3000, 8001_u64..12_000].prop_map(Step::Latency),
         1 => (-900_000_i64..900_000).prop_map(Step::Skew),
     ];
     proptest::collection::vec(step, 1..80)
 }
 
-/// Asks, and checks what it gets at the moment it gets it.
+/// Requests credentials, and checks the result when it arrives.
 fn ask(sts: &Arc<Sts>, provider: &Arc<RefreshingCredentials>) -> Option<JoinHandle<()>> {
     let good = sts.good();
     if !good {
-        // Wiped when noticed: a clock that goes back afterwards does not bring them back.
+        // The provider wipes expired credentials, so a clock that goes back does not revive them.
         *sts.good.lock().unwrap() = None;
     }
     let checked = {
         let sts = Arc::clone(sts);
         move |result: Result<Credentials, CredentialsProviderError>| {
             if let Ok(credentials) = result {
-                assert!(credentials.expires_at().unwrap() > sts.wall(), "ended");
+                assert!(
+                    credentials.expires_at().unwrap() > sts.wall(),
+                    "expired credentials"
+                );
             }
         }
     };
@@ -507,13 +518,13 @@ fn ask(sts: &Arc<Sts>, provider: &Arc<RefreshingCredentials>) -> Option<JoinHand
             assert_eq!(
                 result.is_ok(),
                 good,
-                "the last good ones are kept: {result:?}"
+                "valid credentials must stay in use: {result:?}"
             );
             checked(result);
             None
         }
         Lookup::Pending(future) => {
-            assert!(!good, "nobody waits while there are good ones");
+            assert!(!good, "no caller may wait while credentials are valid");
             Some(tokio::spawn(async move { checked(future.await) }))
         }
     }
@@ -522,8 +533,9 @@ fn ask(sts: &Arc<Sts>, provider: &Arc<RefreshingCredentials>) -> Option<JoinHand
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// Whatever happens in whatever order: one call at a time (the model asserts it), nothing that has ended, the last
-    /// good ones while they last, nobody left waiting, and it works again once STS does.
+    /// For any sequence of events: at most one call runs at a time (asserted by the model), no
+    /// caller gets expired credentials, valid credentials stay in use, no caller hangs, and the
+    /// provider recovers with STS.
     #[test]
     fn any_order_of_time_failures_cancellations_and_callers(steps in steps()) {
         runtime().block_on(async {
@@ -550,11 +562,11 @@ proptest! {
                 }
             }
             for caller in callers {
-                timeout(11 * SECOND, caller).await.expect("left waiting").unwrap();
+                timeout(11 * SECOND, caller).await.expect("a caller hangs").unwrap();
             }
             sts.answer(Answers::Lives(HOUR));
             *sts.latency.lock().unwrap() = Duration::ZERO;
-            // The longest call, and the longest pause.
+            // Wait for the longest call plus the longest pause.
             sleep(11 * SECOND + MINUTE).await;
             provider.credentials().await.unwrap();
             assert_eq!(sts.in_flight.load(SeqCst), 0);

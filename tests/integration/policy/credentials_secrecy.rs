@@ -1,6 +1,6 @@
-//! Neither secret nor token of credentials is shown by a type, an error or the log.
+//! No `Debug` output, error or log line contains the secret or the STS token of credentials.
 //!
-//! One test: what is logged by a thread depends on the subscribers of the others.
+//! Only one test, because subscribers of other threads affect what a thread logs.
 
 use std::{
     error::Error,
@@ -27,7 +27,7 @@ const CREDENTIALS: [CredentialsError; 6] = [
     CredentialsError::TokenCharacter,
 ];
 
-/// An error as clients have them: its `Debug` shows the request that it came of.
+/// Like the errors of HTTP clients: `Debug` prints the request, which contains the secret.
 struct Refused;
 
 impl fmt::Debug for Refused {
@@ -51,7 +51,7 @@ fn token() -> Credentials {
     pair.with_security_token("canary-token").unwrap()
 }
 
-/// Every way a call can end.
+/// All outcomes of a call.
 fn answers() -> [fn() -> Answer; 6] {
     [
         || {
@@ -61,7 +61,7 @@ fn answers() -> [fn() -> Answer; 6] {
         || Box::pin(async { Ok(token().with_expiry(SystemTime::UNIX_EPOCH)) }),
         || Box::pin(async { Ok(token()) }),
         || Box::pin(async { Err(Refused) }),
-        || Box::pin(async { panic!("the model panics") }),
+        || Box::pin(async { panic!("panic in the fetch function") }),
         || Box::pin(pending()),
     ]
 }
@@ -126,7 +126,7 @@ async fn pl_20_no_type_error_or_log_shows_the_secret() {
     }
 
     assert_eq!(log.count("", "canary"), 0);
-    // It listened, and the reason of a failure is there.
+    // The log was captured, and contains the causes of the failures.
     assert_eq!(log.count("DEBUG", "refreshed"), 1);
     assert_eq!(log.count("WARN", "credentials"), 5);
     assert_eq!(log.count("WARN", "403 NoPermission"), 1);

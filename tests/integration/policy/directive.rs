@@ -1,4 +1,5 @@
-//! What a callback asks OSS to send, and what is read of it: there and back through a model of what OSS does.
+//! Round trips of callback directives: OSS, as modeled in `support`, fills in the template, and the
+//! layer reads the result.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,9 +10,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use proptest::prelude::*;
 use serde_json::Value;
 use tower_aliyun_oss::{
-    callback::{Preflight, Rules, UploadEvent, VerifiedCallback},
+    callback::{CallbackVerifier, UploadEvent, VerifiedCallback, VerifierConfig},
     key::PublicKey,
-    policy::{CallbackBody, CallbackDirective, CallbackFieldErrorKind},
+    policy::{CallbackDirective, CallbackFieldErrorKind, CallbackTemplate},
     protocol::{CallbackBodyType, SystemVariable},
 };
 
@@ -24,7 +25,7 @@ static SIGNER: LazyLock<(Signer, PublicKey)> = LazyLock::new(|| {
     (signer, public)
 });
 
-/// Uploads with this directive, and verifies the callback.
+/// Simulates an upload with this directive, and returns the verified callback.
 fn upload(
     directive: &CallbackDirective,
     system: &HashMap<SystemVariable, String>,
@@ -36,7 +37,7 @@ fn upload(
     let oss = Oss {
         body_type: CallbackBodyType::from_header(content_type.as_bytes()).unwrap(),
         system,
-        // The form fields that the policy pins.
+        // The policy pins these form fields.
         custom: directive.variables().collect(),
         habits,
     };
@@ -45,19 +46,19 @@ fn upload(
     let (signer, public) = &*SIGNER;
     let request = signer.builder(directive.target().as_str(), content_type, body.as_bytes());
     let (parts, ()) = request.body(()).unwrap().into_parts();
-    let rules = Rules::new().body_limit(1 << 20);
-    let mut preflight = Preflight::check(&parts, &rules).unwrap();
+    let rules = VerifierConfig::new().body_limit(1 << 20);
+    let mut preflight = CallbackVerifier::check(&parts, &rules).unwrap();
     preflight.update(body.into()).unwrap();
     preflight.verify(public).unwrap()
 }
 
-fn directive(body: CallbackBody) -> CallbackDirective {
+fn directive(body: CallbackTemplate) -> CallbackDirective {
     CallbackDirective::new("https://app.example/oss/callback")
         .and_then(|directive| directive.body(body))
         .unwrap()
 }
 
-/// What an event says of a variable.
+/// Returns the value of a variable in an event, as text.
 fn said(event: &UploadEvent, variable: SystemVariable) -> Option<String> {
     let text = |text: Option<&str>| text.map(str::to_owned);
     match variable {
@@ -79,7 +80,7 @@ fn said(event: &UploadEvent, variable: SystemVariable) -> Option<String> {
     }
 }
 
-/// Texts full of what a template, a form or JSON could trip over.
+/// Generates texts that contain the syntax of templates, forms and JSON.
 fn text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         prop::sample::select(vec![
@@ -115,7 +116,7 @@ fn text() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
 }
 
-/// A value for each variable of OSS.
+/// Generates a value for each system variable.
 fn values() -> impl Strategy<Value = HashMap<SystemVariable, String>> {
     let value = |variable| match variable {
         SystemVariable::Size | SystemVariable::Crc64 => prop_oneof![
@@ -137,10 +138,10 @@ fn values() -> impl Strategy<Value = HashMap<SystemVariable, String>> {
     values.prop_map(|values| values.into_iter().collect())
 }
 
-/// What a field of a body is for.
+/// How a body field is defined.
 #[derive(Clone, Debug)]
 enum Field {
-    /// Under the name that OSS gives it.
+    /// Uses the default name.
     Own(SystemVariable),
     Renamed(String, SystemVariable),
     Custom(String, String),
@@ -149,7 +150,7 @@ enum Field {
 
 fn field() -> impl Strategy<Value = Field> {
     let variable = prop::sample::select(SystemVariable::ALL.to_vec());
-    // Few and short, so that names collide.
+    // Few and short names make collisions likely.
     let name = "[a-cA-C_.:-]{1,2}";
     let custom = "x:[a-c0-1_.-]{1,2}";
     prop_oneof![
@@ -161,7 +162,7 @@ fn field() -> impl Strategy<Value = Field> {
 }
 
 proptest! {
-    /// Whatever a template can be made of is read back as it was meant, and the rest is refused.
+    /// Each template either fails to build, or every field reads back with its value.
     #[test]
     fn what_a_template_makes_is_read_back(
         body_type in prop::sample::select(CallbackBodyType::ALL.to_vec()),
@@ -169,7 +170,7 @@ proptest! {
         system in values(),
         habits in prop::sample::select(HABITS.to_vec()),
     ) {
-        let mut body = CallbackBody::new(body_type);
+        let mut body = CallbackTemplate::new(body_type);
         let mut own = Vec::new();
         let mut texts = BTreeMap::new();
         let mut pinned = Vec::new();
@@ -231,7 +232,7 @@ proptest! {
             .map(|(name, value)| (&**name, &**value));
         prop_assert!(event.custom_variables().eq(custom));
 
-        // Every field is there, no other is, and each says what it should.
+        // The body contains exactly these fields, with these values.
         let all: BTreeMap<String, Option<Value>> = callback.event_as().unwrap();
         let read: BTreeMap<String, String> = all
             .into_iter()
@@ -247,7 +248,7 @@ proptest! {
     #[test]
     fn the_standard_bodies_agree(system in values(), habits in prop::sample::select(HABITS.to_vec())) {
         let [form, json] = CallbackBodyType::ALL.map(|body_type| {
-            let directive = directive(CallbackBody::standard(body_type));
+            let directive = directive(CallbackTemplate::standard(body_type));
             upload(&directive, &system, habits).event().unwrap()
         });
         for variable in SystemVariable::ALL {
@@ -257,7 +258,7 @@ proptest! {
         prop_assert_eq!(form, json);
     }
 
-    /// A URL that is taken is one that the layer takes, and holds no text that OSS would fill in.
+    /// The layer accepts the path of every accepted URL, and OSS finds no placeholder in it.
     #[test]
     fn urls_that_are_taken_are_called(url in "https?://[a-z.:0-9$-]{1,9}(/[ -~é]{0,9})?") {
         let Ok(directive) = CallbackDirective::new(&url) else {
@@ -270,7 +271,7 @@ proptest! {
     }
 }
 
-/// Constants, and the values that OSS fills in, change neither the fields nor each other.
+/// Neither constants nor values from OSS can add or change other fields.
 #[test]
 fn pl_09_nothing_breaks_out_of_a_body() {
     let hostile = [
@@ -291,7 +292,7 @@ fn pl_09_nothing_breaks_out_of_a_body() {
     ];
     for text in hostile {
         for body_type in CallbackBodyType::ALL {
-            let body = CallbackBody::standard(body_type)
+            let body = CallbackTemplate::standard(body_type)
                 .constant("note", text)
                 .and_then(|body| body.constant("x:note", text))
                 .and_then(|body| body.custom("x:uid", "7"))
@@ -313,23 +314,23 @@ fn pl_09_nothing_breaks_out_of_a_body() {
     }
 }
 
-/// The parameters hold no escape that OSS has been seen not to read: `\u0026` for `&`, as Go writes it.
+/// OSS is known not to decode `\u0026` for `&`, which the JSON encoder of Go writes.
 #[test]
 fn pl_09_the_parameters_are_written_without_unicode_escapes() {
     for body_type in CallbackBodyType::ALL {
         let every_byte: String = ('\0'..'\u{100}').filter(|&c| c != '{').collect();
-        let body = CallbackBody::standard(body_type)
+        let body = CallbackTemplate::standard(body_type)
             .constant("note", &format!("{every_byte}中<>&'\u{2028}"))
             .unwrap();
         let directive = directive(body);
         let text = String::from_utf8(STANDARD.decode(directive.encoded()).unwrap()).unwrap();
-        // `\\` is a backslash of the body; no other backslash but before a quote.
+        // The only escapes are `\\` and `\"`.
         let rest = text.replace("\\\\", "").replace("\\\"", "");
         assert!(!rest.contains('\\'), "{rest}");
     }
 }
 
-/// What a user has chosen never names a variable, neither when OSS reads the template nor afterwards.
+/// A user-chosen value never acts as a placeholder, neither in the template nor in the result.
 #[test]
 fn pl_10_a_placeholder_in_a_value_is_refused() {
     let kind = CallbackFieldErrorKind::Placeholder;
@@ -341,19 +342,19 @@ fn pl_10_a_placeholder_in_a_value_is_refused() {
         "$\u{7b}bucket}",
         "${",
     ] {
-        for body in [CallbackBody::form(), CallbackBody::json()] {
+        for body in [CallbackTemplate::form(), CallbackTemplate::json()] {
             let error = body.clone().constant("note", text).unwrap_err();
             assert_eq!((error.kind(), error.field()), (kind, "note"));
             let error = body.custom("x:uid", text).unwrap_err();
             assert_eq!((error.kind(), error.field()), (kind, "x:uid"));
-            // The text of a user's is not repeated.
+            // The error does not repeat user input.
             assert!(!error.to_string().contains(text) || text == "${");
         }
         let url = format!("https://app.example/cb?user={text}");
         assert!(CallbackDirective::new(&url).is_err(), "{url}");
     }
-    // Two values, each of them harmless, do not make one together.
-    for body in [CallbackBody::form(), CallbackBody::json()] {
+    // Two adjacent harmless values do not combine into a placeholder.
+    for body in [CallbackTemplate::form(), CallbackTemplate::json()] {
         let body = body
             .constant("a", "$")
             .and_then(|body| body.constant("b", "{object}"))
@@ -364,9 +365,9 @@ fn pl_10_a_placeholder_in_a_value_is_refused() {
         let all: BTreeMap<String, String> = callback.event_as().unwrap();
         assert!(all.values().map(String::as_str).eq(["$", "{object}", "$"]));
     }
-    // And what the object is called is filled in once, not again.
+    // OSS does not expand the object name a second time.
     let system = HashMap::from([(SystemVariable::Object, "${bucket}".to_owned())]);
-    let body = CallbackBody::standard(CallbackBodyType::Json);
+    let body = CallbackTemplate::standard(CallbackBodyType::Json);
     let event = upload(&directive(body), &system, HABITS[0])
         .event()
         .unwrap();

@@ -1,4 +1,4 @@
-//! The policy service where servers mount it: axum and hyper, under a real `CorsLayer`.
+//! The policy service mounted in axum and hyper, under a real `CorsLayer`.
 
 use axum::{Router, extract::Request as AxumRequest, middleware, routing::get_service};
 use bytes::Bytes;
@@ -22,7 +22,7 @@ mod tokens;
 
 const PAGE: &str = "https://page.example";
 
-/// What a session layer has put there.
+/// Inserted by a session layer.
 #[derive(Clone, Copy)]
 struct User(u64);
 
@@ -35,7 +35,7 @@ async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
     ))
 }
 
-/// As the README has it: one page, and with its cookies.
+/// As in the browser guide: one allowed origin, with cookies.
 fn cors() -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::exact(HeaderValue::from_static(PAGE)))
@@ -108,7 +108,7 @@ async fn axum_mounts() {
         let token: Value = serde_json::from_slice(&body).unwrap();
         assert!(token["key"].as_str().unwrap().starts_with("user/7/"));
 
-        // A browser asks first, without a cookie, before it posts JSON.
+        // Before it posts JSON, a browser sends a preflight without cookies.
         let preflight = [
             ("origin", PAGE),
             ("access-control-request-method", "POST"),
@@ -152,12 +152,12 @@ async fn pl_24_no_other_origin_is_let_in() {
         for method in ["GET", "OPTIONS"] {
             let headers = [("origin", origin), ("access-control-request-method", "GET")];
             let (response, _) = ask(&app, request(method, "/", &headers)).await;
-            // One origin is allowed by name, and it is not this one.
+            // Only `PAGE` is allowed.
             let allowed = response.headers().get("access-control-allow-origin");
             assert!(allowed.is_none_or(|allowed| allowed == PAGE), "{origin}");
         }
     }
-    // Without the layer there is nothing at all, and a preflight is refused.
+    // Without the layer, the service sends no CORS headers and rejects preflights.
     let (response, _) = ask(&bare, request("GET", "/", &[("origin", PAGE)])).await;
     let cors_headers = response.headers().keys();
     assert_eq!(

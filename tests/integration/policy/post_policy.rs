@@ -1,4 +1,4 @@
-//! Policies, the forms they come in, and what cannot be built.
+//! Upload policies: builder, validation, signatures and form fields.
 
 use std::{
     collections::HashSet,
@@ -78,7 +78,7 @@ fn conditions(token: &UploadToken) -> Vec<Value> {
     document(token)["conditions"].as_array().unwrap().clone()
 }
 
-/// The conditions as pairs of field and what must be equal; `None` for other conditions.
+/// Returns the equality conditions as pairs of field and value.
 fn equalities(token: &UploadToken) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let pairs = conditions(token)
@@ -112,7 +112,7 @@ fn hmac_sha256(key: &[u8], text: &str) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-/// As the documentation has it, without any of the crate's code.
+/// Computes the signature as the documentation describes, without code of the crate.
 fn v4_signature(token: &UploadToken) -> String {
     let credential = token.field("x-oss-credential").unwrap();
     let parts: Vec<_> = credential.split('/').collect();
@@ -344,7 +344,7 @@ fn pl_05_names_that_mean_another_place() {
             "{name:?}"
         );
     }
-    // A lone surrogate is no `str`; JSON that spells one is not read.
+    // A lone surrogate cannot reach the parser: JSON that contains one fails to deserialize.
     assert!(serde_json::from_str::<String>(r#""a\ud800""#).is_err());
     let error = long.parse::<ObjectKey>().unwrap_err();
     assert!(error.to_string().contains("InvalidObjectName"));
@@ -371,11 +371,12 @@ fn pl_06_dollars() {
     }
 }
 
-/// Kept, so that the key of the day is derived once.
+/// Shared, so that the signing key of the day is derived only once.
 static TEMPLATE: LazyLock<PostPolicyBuilder> = LazyLock::new(builder);
 static PAIR: LazyLock<Credentials> = LazyLock::new(credentials);
 
-/// What a policy says is what was put in, whatever it is made of.
+/// Asserts that the policy contains exactly these inputs. Returns `false` if the builder rejects
+/// them.
 fn assert_faithful(key: &str, value: &str, list: &[String]) -> bool {
     let (Ok(key), Ok(callback)) = (key.parse::<ObjectKey>(), callback().variable("x:a", value))
     else {
@@ -444,7 +445,7 @@ fn policies_say_what_was_put_in(policies: u32) {
         proptest::collection::vec(any::<char>(), 0..12),
         proptest::collection::vec("[^$\\p{Cc}]{0,6}", 1..3),
     );
-    // So that most of it can be built, the marks that are always refused are left out.
+    // Exclude characters that are always rejected; otherwise hardly any policy could be built.
     let value_of = |chars: &[char]| -> String {
         let good = |c: &&char| !c.is_control() && **c != '$';
         chars.iter().filter(good).collect()
@@ -558,7 +559,7 @@ fn pl_12_all_dates_are_of_one_instant() {
             "20250101",
             "20250101T000000Z",
         ),
-        // Back again: the key of the other day is not used.
+        // Back to the first day: the cached key of the other day is not used.
         (
             midnight - Duration::from_nanos(1),
             "20241231",
@@ -587,7 +588,7 @@ fn pl_14_sizes_that_cannot_be() {
     for max in [SizeRange::LIMIT + 1, u64::MAX] {
         assert_eq!(SizeRange::new(0, max), Err(SizeRangeError::TooLarge));
     }
-    // A policy without a size cannot be written: the builder begins with one.
+    // The builder requires a size range, so no policy can lack one.
     let range = |condition: &&Value| condition[0] == "content-length-range";
     assert_eq!(
         conditions(&signed(builder())).iter().filter(range).count(),
@@ -651,7 +652,8 @@ fn pl_16_content_types() {
     let twice = builder().content_types(types(&["image/png", "Image/PNG"]));
     assert_eq!(problem(twice).1, FieldProblem::Repeated);
 
-    // Nothing said: bytes. One: pinned. Several: the client sends its choice. Any: no condition.
+    // No type: `application/octet-stream`. One type: pinned. Several: the client chooses. Any type:
+    // no condition.
     let octets = signed(builder());
     assert_eq!(
         octets.field("x-oss-content-type"),
@@ -739,7 +741,7 @@ fn pl_20_nothing_shows_a_secret() {
         .build()
         .unwrap_err();
     assert!(!error.to_string().contains("canary"));
-    // What is sent holds the token of STS, and neither the secret nor the key made from it.
+    // The token contains the STS token, but neither the secret nor the key derived from it.
     let sent = serde_json::to_string(&token).unwrap();
     let day_key_hex: String = day_key.iter().map(|byte| format!("{byte:02x}")).collect();
     assert!(sent.contains(TOKEN) && !sent.contains(SECRET) && !sent.contains(&day_key_hex));

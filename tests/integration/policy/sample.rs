@@ -1,4 +1,4 @@
-//! The policy service, and the signatures of its tokens.
+//! The policy service in the format of the sample server, and the signatures of its tokens.
 
 use std::{
     convert::Infallible,
@@ -58,7 +58,7 @@ async fn ask(service: OssPolicyService<PublicDemo>, method: &str) -> (Response<(
 async fn a_token_is_that_of_the_sample_server() {
     let (response, body) = ask(service(), "GET").await;
     assert_eq!(response.status(), 200);
-    // In this order: clients of the samples have been seen to print it.
+    // The order matters: clients of the samples display the text.
     let text = std::str::from_utf8(&body).unwrap();
     let names = [
         "accessid",
@@ -88,9 +88,9 @@ async fn a_token_is_that_of_the_sample_server() {
     let policy: Value = serde_json::from_slice(&policy).unwrap();
     assert_eq!(
         policy["expiration"], "2025-01-01T00:00:00.000Z",
-        "the same instant"
+        "must equal `expire`"
     );
-    // Only fields that the sample's client sends, and the callback among them.
+    // Only fields that the client of the sample sends, including the callback.
     assert_eq!(
         policy["conditions"],
         serde_json::json!([

@@ -1,6 +1,7 @@
-//! Neither secret, token, day key, ticket key nor the values of a form are shown by a type, an answer or the log.
+//! No `Debug` output, response or log line contains the secret, the STS token, the signing key of
+//! the day, the ticket key or a form value.
 //!
-//! One test: what is logged by a thread depends on the subscribers of the others.
+//! Only one test, because subscribers of other threads affect what a thread logs.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -15,16 +16,16 @@ use tower::ServiceExt as _;
 use tower_aliyun_oss::{
     OssPolicyService,
     policy::{
-        Authorize, CallbackBody, CallbackDirective, Condition, Credentials, Grant, PostPolicy,
+        Authorize, CallbackDirective, CallbackTemplate, Condition, Credentials, Grant, PostPolicy,
         Refusal, RequestedFiles, TokenFormat, UploadKey,
     },
     protocol::{CallbackBodyType, ObjectKey, SizeRange},
     ticket::{TicketKey, TicketKeys, Tickets},
 };
 
-/// What must never be seen anywhere.
+/// Must appear nowhere.
 const SECRETS: [&str; 2] = ["canary-secret", "canary-ticket-key"];
-/// What only the uploader may see.
+/// Must appear only in the token.
 const VALUES: [&str; 5] = [
     "canary-token",
     "canary-field",
@@ -63,7 +64,7 @@ async fn wrong(_: &Parts) -> Result<Grant, Refusal> {
 }
 
 async fn panicking(_: &Parts) -> Result<Grant, Refusal> {
-    panic!("the authoriser panics")
+    panic!("panic in authorize")
 }
 
 fn tickets() -> Tickets {
@@ -83,7 +84,7 @@ fn service<A: Authorize>(authorize: A) -> OssPolicyService<A> {
     .unwrap()
 }
 
-/// Asks once; what is shown on the way, and what the uploader is given.
+/// Requests a token. Appends all `Debug` output to `shown`, and returns the response body.
 async fn ask<A: Authorize>(service: OssPolicyService<A>, shown: &mut Vec<String>) -> String {
     shown.push(format!("{service:?} {service:#?}"));
     let request = Request::get("/?filename=a.png").body(Full::<Bytes>::default());
@@ -116,7 +117,7 @@ async fn pl_20_no_type_answer_panic_or_log_shows_what_is_secret() {
     let ended = ended.and_then(|service| service.tickets(tickets()));
     given.push(ask(ended.unwrap(), &mut shown).await);
 
-    // A panic goes outwards, with what was panicked and nothing of ours.
+    // A panic propagates with its own message only.
     let panicked = tokio::spawn(async { ask(service(panicking), &mut Vec::new()).await }).await;
     let panic = panicked.unwrap_err().into_panic();
     shown.push(format!("{:?}", panic.downcast_ref::<&str>()));
@@ -126,7 +127,7 @@ async fn pl_20_no_type_answer_panic_or_log_shows_what_is_secret() {
     let caught = caught.unwrap_err();
     shown.push(format!("{:?}", caught.downcast_ref::<String>()));
 
-    let body = CallbackBody::standard(CallbackBodyType::Json)
+    let body = CallbackTemplate::standard(CallbackBodyType::Json)
         .custom("x:uid", "canary-variable")
         .and_then(|body| body.constant("note", "canary-claim"))
         .unwrap();
@@ -177,7 +178,7 @@ async fn pl_20_no_type_answer_panic_or_log_shows_what_is_secret() {
     for canary in SECRETS.iter().chain(&VALUES) {
         assert_eq!(log.count("", canary), 0, "{canary}");
     }
-    // It listened, and the reasons of the failures are there.
+    // The log was captured, and contains the causes of the failures.
     assert!(log.count("TRACE", "asked") > 0);
     assert_eq!(
         log.count("ERROR", "what was granted cannot be put into a policy"),

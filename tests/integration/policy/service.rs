@@ -1,4 +1,4 @@
-//! The service with an authoriser: who gets which token.
+//! `OssPolicyService` with different `Authorize` implementations.
 
 use std::{
     collections::BTreeSet,
@@ -25,9 +25,9 @@ use tower::{Service as _, ServiceExt as _};
 use tower_aliyun_oss::{
     Lookup, OssPolicyService,
     policy::{
-        Authorize, CallbackBody, CallbackDirective, Condition, Credentials, CredentialsProvider,
-        CredentialsProviderError, FieldProblem, Grant, PolicyBody, PolicyError, Refusal,
-        RequestedFiles, SignatureVersion, TokenFormat,
+        Authorize, CallbackDirective, CallbackTemplate, Condition, Credentials,
+        CredentialsProvider, CredentialsProviderError, FieldProblem, Grant, PolicyBody,
+        PolicyError, Refusal, RequestedFiles, SignatureVersion, TokenFormat,
     },
     protocol::{CallbackBodyType, Endpoint, ObjectKey, SizeRange},
 };
@@ -53,7 +53,7 @@ fn types() -> Grant {
 
 fn callback() -> CallbackDirective {
     CallbackDirective::new("https://app.example/oss/callback")
-        .and_then(|callback| callback.body(CallbackBody::standard(CallbackBodyType::Json)))
+        .and_then(|callback| callback.body(CallbackTemplate::standard(CallbackBodyType::Json)))
         .unwrap()
 }
 
@@ -69,7 +69,7 @@ fn service<A: Authorize>(authorize: A) -> OssPolicyService<A> {
     .clock(clock)
 }
 
-/// Grants the same to everybody.
+/// Returns the same grant for every request.
 struct Always(Grant);
 
 impl Authorize for Always {
@@ -109,7 +109,7 @@ fn post(body: impl Into<Bytes>) -> Request<Full<Bytes>> {
     request.body(Full::new(body.into())).unwrap()
 }
 
-/// The answer to what is asked for in the query, and its conditions.
+/// Requests a token with this query. Returns the token and the conditions of its policy.
 async fn granted(grant: Grant, query: &str) -> (Value, Value) {
     let (response, token) = send(&service(Always(grant)), get(&format!("/?{query}"))).await;
     assert_eq!(response.status(), 200, "{token}");
@@ -134,7 +134,7 @@ fn has(conditions: &Value, condition: &Value) -> bool {
     conditions.as_array().unwrap().contains(condition)
 }
 
-/// An `async fn` that borrows the parts across an await.
+/// Borrows the parts across an await, which `Authorize` must support.
 async fn by_session(parts: &Parts) -> Result<Grant, Refusal> {
     tokio::task::yield_now().await;
     match parts.headers.get("session").map(HeaderValue::as_bytes) {
@@ -162,7 +162,7 @@ async fn a_token_has_every_field_of_the_form() {
         .unwrap();
     assert_eq!(uuid.len(), 36);
     assert_eq!(token["fields"]["key"], key);
-    // Every field but those of the signature itself is named by the policy, with the value it has.
+    // The policy has a condition for every field except those of the signature.
     for (name, value) in token["fields"].as_object().unwrap() {
         let named = has(&conditions, &json!({ name: value }))
             || has(&conditions, &json!(["eq", format!("${name}"), value]));
@@ -265,7 +265,7 @@ async fn everything_a_grant_can_say_is_in_the_token() {
     let callback: Value = serde_json::from_slice(&callback).unwrap();
     let body = callback["callbackBody"].as_str().unwrap();
     assert!(body.ends_with(r#","x:uid":${x:uid}}"#), "{body}");
-    // What the authoriser got wrong is not the client's business.
+    // Errors in the grant are not shown to the client.
     for wrong in [
         grant().lifetime(Duration::ZERO),
         grant().field("key", "a"),
@@ -337,7 +337,7 @@ async fn a_refusal_is_what_the_authoriser_says() {
     let cookies = response.headers().get_all("set-cookie").iter();
     assert!(cookies.eq(["a=1", "b=2"]));
     assert_eq!(body, json!({ "code": "Slow\"Down", "message": "wait\n" }));
-    // A refusal is never taken for a token.
+    // A refusal with a status other than an error becomes 403, so no client takes it for a token.
     assert_eq!(Refusal::new(StatusCode::OK).status(), StatusCode::FORBIDDEN);
     assert_eq!(
         Refusal::new(StatusCode::FOUND).status(),
@@ -387,7 +387,7 @@ async fn a_batch_gives_a_token_for_each_file() {
         assert!(has(&conditions, &json!(["content-length-range", n, n])));
     }
 
-    // One file that is not granted, and none is.
+    // One rejected file rejects the whole batch.
     let body = r#"{"files":[{"size":1,"type":"image/png"},{"size":1001,"type":"image/png"}]}"#;
     let (response, answer) = send(&service(Always(types())), post(body)).await;
     assert_eq!(
@@ -422,7 +422,7 @@ async fn pl_27_asks_that_are_too_large_or_cannot_be_read() {
             (413, &json!("AskTooLarge"))
         );
     }
-    // No length is said beforehand.
+    // A body without an announced length.
     let chunk = || Ok::<_, Infallible>(Frame::data(Bytes::from(vec![b' '; 40_000])));
     let body = StreamBody::new(tokio_stream::iter([chunk(), chunk()]));
     let request = Request::post("/")
@@ -458,7 +458,7 @@ async fn pl_27_asks_that_are_too_large_or_cannot_be_read() {
     *both.uri_mut() = "/?size=1".parse().unwrap();
     assert_eq!(send(&tokens, both).await.0.status(), 400);
 
-    // What breaks off is not read as what had arrived.
+    // A truncated body is rejected, even if the received part is valid.
     let broken = StreamBody::new(tokio_stream::iter([
         Ok(Frame::data(Bytes::from("{}"))),
         Err("reset by peer"),
@@ -495,12 +495,12 @@ async fn pl_28_only_json_is_read() {
         let request = request.body(Full::new(Bytes::from("{}"))).unwrap();
         assert_eq!(send(&tokens, request).await.0.status(), 200);
     }
-    // What a GET says of a body that it has not counts for nothing.
+    // The content type of a GET is ignored.
     let mut odd = get("/");
     let text = HeaderValue::from_static("text/plain");
     odd.headers_mut().insert(header::CONTENT_TYPE, text);
     assert_eq!(send(&tokens, odd).await.0.status(), 200);
-    // Without a body the query asks.
+    // A POST without a body uses the query.
     let bare = Request::post("/?size=3").body(Full::default()).unwrap();
     let (_, token) = send(&tokens, bare).await;
     let conditions = conditions(&token["fields"]["policy"]);
@@ -541,7 +541,7 @@ async fn pl_23_methods() {
             .to_bytes()
             .is_empty()
     );
-    // A refusal has no body for HEAD either.
+    // A refusal of HEAD has no body either.
     let head = service(by_session)
         .oneshot(with("HEAD").unwrap())
         .await
@@ -583,7 +583,7 @@ async fn a_body_of_endless_empty_frames_meets_its_time() {
     assert!(answer.as_mut().poll(&mut cx).is_pending());
     tokio::time::advance(Duration::from_secs(11)).await;
     let Poll::Ready(Ok(response)) = answer.as_mut().poll(&mut cx) else {
-        panic!("the time is over")
+        panic!("the deadline has passed")
     };
     assert_eq!(response.status(), 408);
 }
@@ -653,7 +653,7 @@ async fn the_formats_of_the_samples() {
         ])
     );
 
-    // What their clients do not send cannot be granted.
+    // A grant that needs fields which the clients of these formats do not send is an error.
     for more in [
         grant(),
         Grant::exact("a".parse().unwrap(), SizeRange::new(1, 2).unwrap()),
@@ -735,12 +735,12 @@ async fn pl_19_no_policy_outlives_the_token_of_sts() {
         &conditions(&token["policy"]),
         &json!({ "x-oss-security-token": "canary-token" })
     ));
-    // Its clients would not send the token.
+    // The clients of this format do not send the STS token.
     let legacy = with_sts(Duration::from_secs(100))
         .format(TokenFormat::Legacy)
         .unwrap();
     assert_eq!(send(&legacy, get("/")).await.0.status(), 500);
-    // Ready, but over by this clock.
+    // Available, but expired by this clock.
     let (response, body) = send(&with_sts(Duration::ZERO), get("/")).await;
     assert_eq!(response.status(), 503);
     assert_eq!(body["code"], "CredentialsUnavailable");
@@ -814,7 +814,11 @@ async fn pl_12_a_token_is_of_one_instant() {
         );
         assert_eq!(fields["x-oss-date"], date);
     }
-    assert_eq!(asked.load(Ordering::Relaxed), 2, "one reading a request");
+    assert_eq!(
+        asked.load(Ordering::Relaxed),
+        2,
+        "one clock reading per request"
+    );
 }
 
 #[tokio::test]
@@ -835,7 +839,7 @@ async fn pl_20_the_service_and_its_parts_show_no_secret() {
     assert!(!shown.contains("canary-token"));
 }
 
-/// What no runtime drives: a `GET` needs neither clock nor task.
+/// A `GET` needs neither a timer nor a task, so it works without a runtime.
 #[test]
 fn a_get_needs_no_runtime() {
     let mut tokens = service(Always(grant()));
@@ -851,7 +855,7 @@ fn it_is_what_a_server_needs() {
     let mut tokens = service(by_session);
     is(&tokens);
     is_send(&tokens.call(get("/")));
-    // A body that is not `Send` makes only the future not `Send`.
+    // A body that is not `Send` is accepted; only the future loses `Send`.
     let local = Rc::new(());
     let frames = iter::from_fn(move || {
         let _held = &local;

@@ -1,4 +1,4 @@
-//! What the tests share: the cases, keys of our own, and a handler that remembers what reached it.
+//! Shared by the tests: cases, test keys, and a handler that records its requests.
 #![allow(
     dead_code,
     clippy::unwrap_used,
@@ -36,7 +36,7 @@ use serde::Deserialize;
 use tower::{Layer as _, Service, ServiceExt as _};
 use tower_aliyun_oss::{
     OssCallbackLayer,
-    callback::{CallbackBody, CallbackError, CallbackErrorKind, CallbackReply, VerifiedCallback},
+    callback::{CallbackError, CallbackErrorKind, CallbackReply, RequestBody, VerifiedCallback},
     key::{PinnedKeys, PublicKey},
 };
 
@@ -47,7 +47,7 @@ pub const JSON: &str = "application/json";
 pub const KEY_URL_V1: &str =
     "aHR0cHM6Ly9nb3NzcHVibGljLmFsaWNkbi5jb20vY2FsbGJhY2tfcHViX2tleV92MS5wZW0=";
 
-/// A callback of `cases/callbacks.json`.
+/// A callback from `cases/callbacks.json`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Case {
     pub name: String,
@@ -104,7 +104,7 @@ impl Case {
     }
 }
 
-/// A private key of our own.
+/// A private test key.
 pub struct Signer(PrivateKey);
 
 impl Signer {
@@ -143,7 +143,7 @@ impl Signer {
         PublicKey::from_der(&self.public_der()).unwrap()
     }
 
-    /// A source that knows this key as version 1 of the official key.
+    /// Returns a source that serves this key as version 1 of the official key.
     pub fn keys(&self) -> PinnedKeys {
         PinnedKeys::official().with_version(1, self.public())
     }
@@ -160,11 +160,11 @@ impl Signer {
         self.0.pkcs1v15_sign::<Md5>(text).unwrap()
     }
 
-    /// `block ^ d mod n`, whatever the block is.
+    /// Computes `block ^ d mod n` for any block, without padding.
     pub fn sign_block(&self, block: &[u8]) -> Vec<u8> {
         let precision = self.0.n().bits_precision();
         let block = BoxedUint::from_be_slice(block, precision).unwrap();
-        // The private operation is the public one with the other exponent.
+        // RSA decryption is encryption with the private exponent.
         let inverse =
             rsa::PublicKey::new_unchecked(self.0.n().as_ref().clone(), self.0.d().clone());
         rsa::hazmat::rsa_encrypt(&inverse, &block)
@@ -184,7 +184,7 @@ impl Signer {
     }
 }
 
-/// The text to sign, by the words of the reference: `url_decode(path) + query + "\n" + body`.
+/// Returns the text that OSS signs, as documented: `url_decode(path) + query + "\n" + body`.
 pub fn signed_text(target: &str, body: &[u8]) -> Vec<u8> {
     let (path, query) = match target.find('?') {
         Some(at) => target.split_at(at),
@@ -208,12 +208,13 @@ pub fn builder(target: &str, content_type: &str, signature: &[u8]) -> http::requ
         .header("content-type", content_type)
 }
 
-/// A body in one piece.
+/// Returns a body of one frame.
 pub fn full(bytes: impl Into<Bytes>) -> Full<Bytes> {
     Full::new(bytes.into())
 }
 
-/// A body of frames that are all at hand; `None` is a break in the connection, and at the end it never ends.
+/// A body whose frames are ready. `None` is a broken connection. After the last frame it ends or
+/// stalls.
 pub struct Frames {
     frames: VecDeque<Option<Frame<Bytes>>>,
     ends: bool,
@@ -259,7 +260,7 @@ impl Body for Frames {
     }
 }
 
-/// What a handler saw.
+/// A request as the handler received it.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub body: Bytes,
@@ -267,7 +268,7 @@ pub struct Seen {
     pub verified: Option<VerifiedCallback>,
 }
 
-/// A handler that remembers what reached it.
+/// A handler that records its requests.
 #[derive(Clone, Default)]
 pub struct Handler(pub Arc<Mutex<Vec<Seen>>>);
 
@@ -277,11 +278,11 @@ impl Handler {
     }
 }
 
-impl<B> Service<Request<CallbackBody<B>>> for Handler
+impl<B> Service<Request<RequestBody<B>>> for Handler
 where
     B: Body + Send + 'static,
     B::Error: std::fmt::Debug,
-    CallbackBody<B>: Send,
+    RequestBody<B>: Send,
 {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
@@ -291,7 +292,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<CallbackBody<B>>) -> Self::Future {
+    fn call(&mut self, request: Request<RequestBody<B>>) -> Self::Future {
         let seen = Arc::clone(&self.0);
         Box::pin(async move {
             let (parts, body) = request.into_parts();
@@ -307,7 +308,7 @@ where
     }
 }
 
-/// An answer, and what the handler saw.
+/// A response, and the request as the handler received it.
 #[derive(Debug)]
 pub struct Outcome {
     pub status: StatusCode,
@@ -325,12 +326,18 @@ impl Outcome {
     #[track_caller]
     pub fn assert_accepted(&self) -> &Seen {
         assert_eq!((self.status, self.kind()), (StatusCode::OK, None));
-        let seen = self.seen.as_ref().expect("the handler ran");
-        assert_eq!(seen.verified.as_ref().expect("verified").body(), &seen.body);
+        let seen = self.seen.as_ref().expect("the handler must run");
+        assert_eq!(
+            seen.verified
+                .as_ref()
+                .expect("the callback must be verified")
+                .body(),
+            &seen.body
+        );
         seen
     }
 
-    /// Refused with this kind and status, in the form that every refusal has, and the handler did not run.
+    /// Asserts this rejection, its format, and that the handler did not run.
     #[track_caller]
     pub fn assert_refused(&self, status: u16, kind: CallbackErrorKind) {
         assert_eq!((self.status.as_u16(), self.kind()), (status, Some(kind)));
@@ -346,7 +353,7 @@ pub async fn send<B>(layer: &OssCallbackLayer, request: Request<B>) -> Outcome
 where
     B: Body + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + std::fmt::Debug,
-    CallbackBody<B>: Send,
+    RequestBody<B>: Send,
 {
     let handler = Handler::default();
     let response = layer.layer(handler.clone()).oneshot(request).await.unwrap();
@@ -356,7 +363,7 @@ where
     assert_eq!(
         exact,
         Some(body.len() as u64),
-        "every answer has an exact length"
+        "every response must have an exact length"
     );
     let mut seen = handler.seen();
     assert!(seen.len() < 2);
@@ -369,14 +376,15 @@ where
     }
 }
 
-/// What was logged on this thread.
+/// Captures the log of the current thread.
 #[derive(Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
     pub fn listen(&self) -> tracing::subscriber::DefaultGuard {
-        // Without a subscriber that wants everything, another thread that logs first can have an event switched off
-        // for all of them.
+        // Callsite interest is cached for the whole process. Without a global subscriber that
+        // enables everything, another thread that logs first could disable an event for all
+        // threads.
         static EVERYTHING: std::sync::Once = std::sync::Once::new();
         EVERYTHING.call_once(|| {
             tracing_subscriber::fmt()

@@ -1,4 +1,4 @@
-//! A model of OSS, as far as it fills in the bodies of callbacks.
+//! A model of how OSS fills in callback bodies.
 
 use std::collections::HashMap;
 
@@ -6,12 +6,12 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 use tower_aliyun_oss::protocol::{CallbackBodyType, SystemVariable, VariableKind};
 
-/// What is undocumented about OSS, so it must not matter.
+/// Undocumented behavior of OSS, which must not matter to the crate.
 #[derive(Clone, Copy, Debug)]
 pub struct Habits {
-    /// In a form, a space is `+` rather than `%20`.
+    /// In a form, a space is `+` instead of `%20`.
     pub plus: bool,
-    /// In JSON, `crc64` is a number rather than a string.
+    /// In JSON, `crc64` is a number instead of a string.
     pub bare_crc64: bool,
 }
 
@@ -26,7 +26,7 @@ pub const HABITS: [Habits; 2] = [
     },
 ];
 
-/// OSS, as far as it writes callbacks.
+/// OSS, reduced to filling in callback bodies.
 pub struct Oss<'a> {
     pub body_type: CallbackBodyType,
     pub system: &'a HashMap<SystemVariable, String>,
@@ -42,8 +42,8 @@ impl Oss<'_> {
             body += constant;
             let variable = variable
                 .strip_prefix('{')
-                .expect("Left brace must be adjacent to dollar sign.");
-            let (name, behind) = variable.split_once('}').expect("a closing brace");
+                .expect("OSS requires `{` after `$`");
+            let (name, behind) = variable.split_once('}').expect("an unclosed placeholder");
             body += &self.value(name);
             rest = behind;
         }

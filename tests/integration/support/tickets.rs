@@ -1,4 +1,4 @@
-//! Terms, tickets and callbacks that bear them, and a layer that asks for them.
+//! Terms, tickets, callbacks with tickets, and a layer that requires them.
 
 #![allow(dead_code, unreachable_pub, missing_debug_implementations)]
 
@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tower::{Layer as _, Service, ServiceExt as _};
 use tower_aliyun_oss::{
     Lookup, OssCallbackLayer,
-    callback::{CallbackBody, CallbackError, CallbackErrorKind, CallbackReply},
+    callback::{CallbackError, CallbackErrorKind, CallbackReply, RequestBody},
     key::{KeyError, KeySource, KeyTable, KeyUrl, PinnedKeys, PublicKey},
     protocol::{SizeRange, TICKET_FIELD},
     testing::CallbackSigner,
@@ -66,10 +66,10 @@ pub fn under(prefix: &str) -> Terms {
 
 pub fn mint(terms: &Terms) -> String {
     let nonce = Nonce::random().unwrap();
-    keys().mint(terms, SystemTime::now(), nonce).unwrap()
+    keys().issue(terms, SystemTime::now(), nonce).unwrap()
 }
 
-/// What OSS makes of the template for an upload of this object.
+/// Returns the form body that OSS would send for an upload of this object.
 pub fn form(object: &str, ticket: &str) -> String {
     let object = object.replace('/', "%2F");
     format!(
@@ -94,7 +94,7 @@ pub fn signed_json(body: impl Into<Bytes>) -> Request<Full<Bytes>> {
     signer.callback(TARGET).json(body).request().unwrap()
 }
 
-/// The layer without tickets: what a signature alone is worth.
+/// Returns a layer without tickets, which accepts any valid signature.
 pub fn by_signature_alone() -> OssCallbackLayer {
     OssCallbackLayer::new().key_source(CallbackSigner::new().key_source())
 }
@@ -103,7 +103,7 @@ pub fn layer(tickets: &Tickets) -> OssCallbackLayer {
     by_signature_alone().tickets(tickets.clone())
 }
 
-/// An inner service that counts how often it ran, and says so in its answer.
+/// An inner service that counts its runs, and returns the count.
 #[derive(Clone, Default)]
 pub struct Handler(pub Arc<AtomicUsize>);
 
@@ -120,7 +120,7 @@ impl Handler {
     }
 }
 
-impl<B> Service<Request<CallbackBody<B>>> for Handler {
+impl<B> Service<Request<RequestBody<B>>> for Handler {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
@@ -129,12 +129,12 @@ impl<B> Service<Request<CallbackBody<B>>> for Handler {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<CallbackBody<B>>) -> Self::Future {
+    fn call(&mut self, _: Request<RequestBody<B>>) -> Self::Future {
         ready(Ok(self.run()))
     }
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub struct Outcome {
     pub status: StatusCode,
@@ -148,13 +148,13 @@ impl Outcome {
         self.error.as_ref().map(CallbackError::kind)
     }
 
-    /// What is wrong with the ticket.
+    /// Returns the ticket error that caused the rejection.
     pub fn why(&self) -> Option<TicketError> {
         let source = std::error::Error::source(self.error.as_ref()?)?;
         source.downcast_ref::<TicketError>().copied()
     }
 
-    /// Answered by the inner service, in its run of this number.
+    /// Asserts that the response is the one of this run of the inner service.
     #[track_caller]
     pub fn assert_run(&self, run: usize) {
         assert_eq!((self.status, self.kind()), (StatusCode::OK, None));
@@ -163,7 +163,7 @@ impl Outcome {
         assert_eq!(self.headers["content-length"], self.body.len().to_string());
     }
 
-    /// Refused in this way, in the form that every refusal has.
+    /// Asserts this rejection and its format.
     #[track_caller]
     pub fn assert_refused(&self, status: u16, kind: CallbackErrorKind) {
         assert_eq!((self.status.as_u16(), self.kind()), (status, Some(kind)));
@@ -187,15 +187,15 @@ where
     }
 }
 
-/// Everything is at hand, so one poll does it.
+/// Polls a future that must be ready at once.
 pub fn now<F: Future>(future: F) -> F::Output {
     match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
-        Poll::Pending => panic!("everything is at hand"),
+        Poll::Pending => panic!("the future must be ready at once"),
     }
 }
 
-/// A source that counts how often it was asked.
+/// A key source that counts lookups.
 #[derive(Clone)]
 pub struct CountedKeys {
     pub keys: PinnedKeys,
@@ -226,7 +226,7 @@ impl KeySource for CountedKeys {
     }
 }
 
-/// A store that counts how often it was asked.
+/// A store that counts calls.
 #[derive(Clone, Default)]
 pub struct CountedStore {
     pub store: Arc<MemoryStore>,
@@ -258,7 +258,8 @@ impl ReplayStore for CountedStore {
     }
 }
 
-/// A thousand requests with one ticket over these layers; every one of them is answered, and alike.
+/// Sends a thousand requests with one ticket over these layers, and asserts that all get the same
+/// response. Returns the number of runs.
 pub async fn a_thousand_at_once(layers: &[OssCallbackLayer]) -> usize {
     let handler = Handler::default();
     let body = form("a.png", &mint(&exact("a.png")));

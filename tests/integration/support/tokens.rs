@@ -1,4 +1,4 @@
-//! A policy service, and a client that asks it for a token over a connection in memory.
+//! A policy service, and a client that requests a token over an in-memory connection.
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! Handlers, clients and stores that fail.
+//! Failing handlers, clients and stores.
 
 use std::{io, pin::Pin};
 
@@ -10,7 +10,7 @@ use super::{once::Gated, *};
 
 const BOTH: [OnFailure; 2] = [OnFailure::Retry, OnFailure::AtMostOnce];
 
-/// How the first run goes wrong. All others go well.
+/// How the first run fails. All later runs succeed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
     Status(u16),
@@ -39,7 +39,7 @@ struct Faulty {
     handler: Handler,
 }
 
-impl<B> Service<Request<CallbackBody<B>>> for Faulty {
+impl<B> Service<Request<RequestBody<B>>> for Faulty {
     type Response = Response<Pieces>;
     type Error = io::Error;
     type Future = Ready<io::Result<Self::Response>>;
@@ -48,7 +48,7 @@ impl<B> Service<Request<CallbackBody<B>>> for Faulty {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<CallbackBody<B>>) -> Self::Future {
+    fn call(&mut self, _: Request<RequestBody<B>>) -> Self::Future {
         let answer = self.handler.run();
         let mut answer = answer.map(|body| Pieces {
             piece: now(body.collect()).unwrap().to_bytes(),
@@ -76,7 +76,7 @@ impl<B> Service<Request<CallbackBody<B>>> for Faulty {
     }
 }
 
-/// An answer in pieces, which may not come to its end.
+/// A response body in pieces, which may fail before its end.
 struct Pieces {
     piece: Bytes,
     left: usize,
@@ -103,7 +103,7 @@ impl Body for Pieces {
     }
 }
 
-/// The answer, or `None` when there is none: an error or a panic of the inner service.
+/// Returns the response, or `None` if the inner service fails or panics.
 async fn attempt<S, R>(service: S, request: &Request<Full<Bytes>>) -> Option<(u16, Bytes)>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>> + Send + 'static,
@@ -159,7 +159,7 @@ async fn rp_05_a_handler_that_fails_runs_again_or_not_as_chosen() {
             assert_eq!(again, (200, Bytes::from(r#"{"run":2}"#)), "{fault:?}");
             assert_eq!((handler.runs(), store.counts()), (2, [2, 1, 1]));
         } else {
-            // What was answered, or that nothing was.
+            // The stored response of the first run, or a rejection if there is none.
             assert_eq!(again, first.unwrap_or(refused), "{fault:?}");
             assert_eq!((handler.runs(), store.counts()), (1, [2, 1, 0]));
         }
@@ -191,7 +191,7 @@ async fn rp_05_a_client_that_leaves_frees_the_ticket_or_uses_it_up() {
     }
 }
 
-/// A process that dies says nothing to its store: here, a future that is never dropped.
+/// A process that dies does not release its lease. A future that is never dropped simulates it.
 #[tokio::test(start_paused = true)]
 async fn rp_05_a_crash_frees_the_ticket_when_its_lease_ends_or_never() {
     for on_failure in BOTH {
@@ -219,7 +219,8 @@ async fn rp_05_a_crash_frees_the_ticket_when_its_lease_ends_or_never() {
     }
 }
 
-/// Two of one ticket, when the first took longer than its lease: only one of them may be called a success twice over.
+/// The first request outlives its lease, and a second one runs: only one of the two may report
+/// success.
 #[tokio::test(start_paused = true)]
 async fn rp_05_who_has_lost_the_lease_is_no_success() {
     let tickets = Tickets::in_memory(keys()).lease(Duration::from_secs(1));
@@ -239,7 +240,7 @@ async fn rp_05_who_has_lost_the_lease_is_no_success() {
 
 type Answer<T> = Box<dyn Fn(Lookup<T, StoreError>) -> Lookup<T, StoreError> + Send + Sync>;
 
-/// A store whose answers are changed on their way.
+/// A store whose responses the test modifies.
 struct Meddled {
     store: CountedStore,
     begin: Answer<Begin>,
@@ -287,7 +288,7 @@ fn hangs<T: Send + 'static>() -> Answer<T> {
     Box::new(|_| Lookup::Pending(Box::pin(std::future::pending())))
 }
 
-/// Answers once it is told to.
+/// Delays the response until `told` is notified.
 fn waits<T: Send + 'static>(told: &Arc<Notify>) -> Answer<T> {
     let told = Arc::clone(told);
     Box::new(move |answer| {
@@ -319,7 +320,7 @@ async fn rp_06_a_store_that_is_down_is_503() {
             assert!(source.is::<StoreError>());
         }
     }
-    // Not even when the handler has run: it is not known to be kept.
+    // If `finish` fails after the handler ran, the result may not be stored, so it is no success.
     for (finish, expected) in [(fails(), kind), (fails_later(), kind), (hangs(), too_late)] {
         let handler = Handler::default();
         let store = Meddled {
@@ -353,7 +354,7 @@ async fn rp_06_dangerous_run_when_store_fails_does() {
     send(layer(&tickets).layer(handler), request)
         .await
         .assert_run(4);
-    // The ticket is asked for all the same.
+    // A ticket is still required.
     let outcome = send(layer(&tickets).layer(Handler::default()), signed("a=b")).await;
     outcome.assert_refused(403, CallbackErrorKind::TicketMissing);
 }
@@ -394,7 +395,7 @@ async fn a_claim_that_comes_after_the_client_has_left_is_given_back() {
         let handler = Handler::default();
         let service = layer(&tickets).layer(handler.clone());
         let request = signed(form("a.png", &mint(&exact("a.png"))));
-        // One that leaves, and one whose time is up.
+        // One client disconnects, and another request exceeds the deadline.
         let first = tokio::spawn(send(service.clone(), request.clone()));
         while store.counts() == [0; 3] {
             tokio::task::yield_now().await;
@@ -417,7 +418,8 @@ async fn a_claim_that_comes_after_the_client_has_left_is_given_back() {
     }
 }
 
-/// Without a runtime nothing can go on after a future is dropped; the lease is what is left.
+/// Without a runtime, no task can clean up after a dropped future; only the end of the lease frees
+/// the ticket.
 #[test]
 fn dropped_outside_of_a_runtime() {
     let (store, told) = (CountedStore::default(), Arc::new(Notify::new()));
@@ -472,12 +474,12 @@ fn the_log_says_once_loudly_that_the_store_fails_and_never_what_is_secret() {
     }
 }
 
-/// Without tickets OSS would not take it; what is kept has a length.
+/// OSS rejects a response without a length. With tickets, the stored response has one.
 #[test]
 fn an_answer_in_pieces_is_given_whole() {
     let log = crate::support::Log::default();
     let _listening = log.listen();
-    let inner = service_fn(|_: Request<CallbackBody<Full<Bytes>>>| {
+    let inner = service_fn(|_: Request<RequestBody<Full<Bytes>>>| {
         let pieces = Pieces {
             piece: Bytes::from_static(b"[1]"),
             left: 50,

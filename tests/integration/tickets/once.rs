@@ -1,4 +1,4 @@
-//! Each ticket is used as often as it says.
+//! Each ticket is accepted as often as it permits.
 
 use std::{num::NonZeroU16, sync::Mutex};
 
@@ -7,7 +7,7 @@ use tower_aliyun_oss::ticket::OnFailure;
 
 use super::*;
 
-/// An inner service whose answers come when the test says so.
+/// An inner service that responds when the test permits it.
 #[derive(Clone, Default)]
 pub(super) struct Gated {
     pub(super) handler: Handler,
@@ -15,7 +15,7 @@ pub(super) struct Gated {
 }
 
 impl Gated {
-    /// Opens when the sender is used or dropped; the next run waits for it.
+    /// The next run waits until the sender is used or dropped.
     pub(super) fn gate(&self) -> oneshot::Sender<()> {
         let (open, gate) = oneshot::channel();
         self.gates.lock().unwrap().push(gate);
@@ -23,7 +23,7 @@ impl Gated {
     }
 }
 
-impl<B> Service<Request<CallbackBody<B>>> for Gated {
+impl<B> Service<Request<RequestBody<B>>> for Gated {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
     type Future =
@@ -33,7 +33,7 @@ impl<B> Service<Request<CallbackBody<B>>> for Gated {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<CallbackBody<B>>) -> Self::Future {
+    fn call(&mut self, _: Request<RequestBody<B>>) -> Self::Future {
         let gate = self.gates.lock().unwrap().pop();
         let answer = self.handler.run();
         Box::pin(async move {
@@ -49,7 +49,7 @@ impl<B> Service<Request<CallbackBody<B>>> for Gated {
 fn rp_04_sg_42_a_replay_never_runs_the_handler_twice() {
     let tickets = Tickets::in_memory(keys());
     let handler = Handler::default();
-    // Wherever the tickets go, their store goes along.
+    // Clones of `Tickets` share the store.
     for layer in [layer(&tickets), layer(&tickets.clone())] {
         let body = form("a.png", &mint(&exact("a.png")));
         let before = handler.runs();
@@ -57,7 +57,7 @@ fn rp_04_sg_42_a_replay_never_runs_the_handler_twice() {
             now(send(layer.layer(handler.clone()), signed(body.clone()))).assert_run(before + 1);
         }
         assert_eq!(handler.runs(), before + 1);
-        // By the signature alone it does.
+        // Without tickets, the replay runs again.
         let request = signed(body);
         now(send(by_signature_alone().layer(handler.clone()), request)).assert_run(before + 2);
     }
@@ -71,7 +71,7 @@ fn rp_04_another_text_under_a_used_ticket() {
     let body = form("a.png", &ticket);
     let send = |body: String| now(send(layer(&tickets).layer(handler.clone()), signed(body)));
     send(body.clone()).assert_run(1);
-    // Uploaded once more, so OSS says another size, or another request id.
+    // A second upload gives another size, request id or ETag.
     for (from, to) in [
         ("size=5", "size=6"),
         ("reqId=5CF3", "reqId=5CF4"),
@@ -154,7 +154,7 @@ async fn rp_04_who_waits_does_so_until_the_deadline() {
     second.assert_refused(503, CallbackErrorKind::DeadlineExceeded);
     let waited = start.elapsed();
     assert!((4000..4010).contains(&waited.as_millis()), "{waited:?}");
-    // The time that a body takes counts.
+    // The time for the body counts too.
     let (parts, body) = request.clone().into_parts();
     let body = SlowBody(
         Box::pin(tokio::time::sleep(Duration::from_secs(2))),
@@ -175,7 +175,7 @@ async fn rp_04_who_waits_does_so_until_the_deadline() {
     assert_eq!(inner.handler.runs(), 1);
 }
 
-/// Comes whole, after a while.
+/// A body that arrives in one piece, after a delay.
 struct SlowBody(std::pin::Pin<Box<tokio::time::Sleep>>, Option<Full<Bytes>>);
 
 impl http_body::Body for SlowBody {
@@ -228,7 +228,7 @@ fn rp_11_clocks_that_jump_do_not_run_a_handler_twice() {
 #[test]
 fn an_answer_is_given_again_as_it_was() {
     let tickets = Tickets::in_memory(keys());
-    let inner = service_fn(|_: Request<CallbackBody<Full<Bytes>>>| {
+    let inner = service_fn(|_: Request<RequestBody<Full<Bytes>>>| {
         let response = Response::builder()
             .status(201)
             .header("content-type", "application/xml; charset=utf-8")
@@ -261,7 +261,7 @@ impl Clone for Strict {
     }
 }
 
-impl<B> Service<Request<CallbackBody<B>>> for Strict {
+impl<B> Service<Request<RequestBody<B>>> for Strict {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
@@ -271,8 +271,8 @@ impl<B> Service<Request<CallbackBody<B>>> for Strict {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<CallbackBody<B>>) -> Self::Future {
-        assert!(std::mem::take(&mut self.0), "called without being ready");
+    fn call(&mut self, _: Request<RequestBody<B>>) -> Self::Future {
+        assert!(std::mem::take(&mut self.0), "called before poll_ready");
         ready(Ok(self.1.run()))
     }
 }

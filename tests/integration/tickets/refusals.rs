@@ -1,17 +1,17 @@
-//! What is refused, and what it costs.
+//! Rejected callbacks, and their cost.
 
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use tower_aliyun_oss::{
-    callback::{Preflight, Rules},
+    callback::{CallbackVerifier, VerifierConfig},
     ticket::SKEW,
 };
 
 use super::*;
 
-/// A layer that counts: refusals before the key are to cost neither a lookup nor the store.
+/// A layer that counts, because rejections before the key lookup must reach neither keys nor store.
 struct Counted {
     layer: OssCallbackLayer,
     keys: CountedKeys,
@@ -47,7 +47,7 @@ impl Counted {
         assert_eq!(self.handler.runs(), 0);
     }
 
-    /// Refused for its ticket, and nothing was done for it.
+    /// Asserts a rejection for the ticket, without any key lookup or store access.
     #[track_caller]
     fn refuses(&self, request: Request<Full<Bytes>>, why: TicketError) {
         let outcome = self.send(request);
@@ -60,7 +60,7 @@ impl Counted {
         self.assert_free();
     }
 
-    /// Refused for what it is about, although it is genuine, and the store knows nothing of it.
+    /// Asserts that a genuine callback is rejected as outside of the grant, without store access.
     #[track_caller]
     fn is_outside(&self, request: Request<Full<Bytes>>, why: TicketError) {
         let outcome = self.send(request);
@@ -118,7 +118,7 @@ fn rp_01_a_ticket_stands_once_in_whatever_spelling() {
             counted.refuses(signed_json(body), TicketError::Repeated);
         }
     }
-    // The spelling of one alone does not matter.
+    // A single ticket field may be spelled with escapes.
     let escaped = json("a.png", &good).replace("x:ticket", "\\u0078:ticke\\u0074");
     counted.send(signed_json(escaped)).assert_run(1);
 }
@@ -174,7 +174,7 @@ fn rp_02_any_character_changed() {
 fn rp_02_another_user_object_bucket_route_or_body_type() {
     let counted = Counted::new();
     let mallory = mint(&exact("user/mallory/a.png").claims(&"mallory").unwrap());
-    // Before the key: what the request itself shows to be wrong.
+    // Before the key lookup: errors visible in the request itself.
     let elsewhere = CallbackSigner::new();
     let elsewhere = elsewhere
         .callback("/oss/avatar")
@@ -195,7 +195,7 @@ fn rp_02_another_user_object_bucket_route_or_body_type() {
         TicketError::BodyType,
     );
 
-    // After it: what OSS has signed, and was not granted.
+    // After the key lookup: signed by OSS, but not granted.
     let fine = form("user/mallory/a.png", &mallory);
     for (from, to, why) in [
         ("mallory%2Fa", "alice%2Fa", TicketError::Object),
@@ -232,13 +232,14 @@ fn rp_02_another_user_object_bucket_route_or_body_type() {
     ] {
         counted.is_outside(signed(form(object, &prefix)), TicketError::Object);
     }
-    // A content type is not asked for when any is granted.
+    // If any content type is granted, the body need not contain one.
     let any = mint(&exact("a.png").content_types([]));
     let body = form("a.png", &any).replace("&mimeType=image%2Fpng", "");
     counted.send(signed(body)).assert_run(1);
 }
 
-/// What this crate is for: one key signs for every customer of OSS, so another one can have any body signed.
+/// The attack that tickets prevent: OSS signs with one key for all customers, so any of them can
+/// have any body signed.
 #[test]
 fn the_attack_sg_41_constants_that_another_customer_had_signed() {
     let signer = CallbackSigner::new();
@@ -251,13 +252,13 @@ fn the_attack_sg_41_constants_that_another_customer_had_signed() {
             .request()
             .unwrap()
     };
-    // By its signature it is genuine.
+    // The signature is valid.
     let handler = Handler::default();
     now(send(by_signature_alone().layer(handler.clone()), request())).assert_run(1);
-    // It was not granted.
+    // Without a ticket, the callback is rejected.
     Counted::new().refuses(request(), TicketError::Absent);
 
-    // With a ticket that the attacker was given for an upload of his own, neither.
+    // A ticket for an upload of the attacker does not help.
     let own = mint(&exact("user/666/a.png"));
     let body = format!("{constants}&{TICKET_FIELD}={own}");
     let request = || {
@@ -274,7 +275,7 @@ fn the_attack_sg_41_constants_that_another_customer_had_signed() {
 
 #[test]
 fn the_attack_a_form_that_is_sent_as_json() {
-    // A form and JSON at once, with a ticket of ours for each of them in turn.
+    // A body that parses as form and as JSON, with a valid ticket for either type.
     for ticket in [
         mint(&exact("a.png")),
         mint(&exact("a.png").body_type(CallbackBodyType::Json)),
@@ -305,7 +306,7 @@ fn rp_03_the_edges_of_expiry() {
         let counted = Counted::with(|tickets| tickets.clock(move || when));
         let grant = Scope::Exact("a.png".parse().unwrap());
         let ticket = keys()
-            .mint(
+            .issue(
                 &terms_at(TARGET, grant, base),
                 base - HOUR,
                 Nonce::random().unwrap(),
@@ -349,26 +350,26 @@ mod soak {
     }
 }
 
-/// Sends ten kinds of requests without a valid ticket, `each` of every kind. None looks up a key (so there is no RSA
-/// either) and none reaches the store.
+/// Sends `each` requests of ten kinds without a valid ticket. None causes a key lookup (and thus
+/// RSA) or a store access.
 fn without_a_valid_ticket(each: usize) {
     let counted = Counted::new();
     let good = mint(&exact("a.png"));
     let forged = TicketKeys::new(1, key(2))
-        .mint(&exact("a.png"), SystemTime::now(), Nonce::random().unwrap())
+        .issue(&exact("a.png"), SystemTime::now(), Nonce::random().unwrap())
         .unwrap();
     let elsewhere = mint(&terms_at(
         "/other",
         Scope::Exact("a.png".parse().unwrap()),
         SystemTime::now() + HOUR,
     ));
-    // With the headers that OSS sets, signed.
+    // Signed, with the headers that OSS sets.
     let requests: Vec<_> = ["", &forged, &good[1..], &elsewhere]
         .into_iter()
         .map(|ticket| (form("a.png", ticket), json("a.png", ticket)))
         .chain([(
             format!("{}&{TICKET_FIELD}={good}", form("a.png", &good)),
-            // Of the other body type.
+            // A ticket for the other body type.
             json("a.png", &good),
         )])
         .flat_map(|(form, json)| [signed(form), signed_json(json)])
@@ -385,7 +386,7 @@ fn without_a_valid_ticket(each: usize) {
                 for request in half {
                     for n in 0..each {
                         let mut request = request.clone();
-                        // Keys that are not at hand: a source that fetches would be kept busy.
+                        // Name keys that are not pinned: `FetchedKeys` would have to fetch them.
                         let key_url = key_urls[n % key_urls.len()].clone();
                         request.headers_mut().insert("x-oss-pub-key-url", key_url);
                         let response = now(service.call(request)).unwrap();
@@ -397,7 +398,7 @@ fn without_a_valid_ticket(each: usize) {
     });
     assert_eq!(requests.len(), 10);
     counted.assert_free();
-    // It is the tickets that make the difference.
+    // Control: with a valid ticket, the same layer does the work.
     counted.send(signed(form("a.png", &good))).assert_run(1);
     assert_eq!(
         (counted.keys.lookups(), counted.store.counts()),
@@ -411,7 +412,7 @@ fn rp_10_an_old_key_is_accepted_while_it_is_held() {
     let rotated = TicketKeys::new(2, key(2));
     let held = rotated.clone().with_previous(1, key(1)).unwrap();
     let newer = rotated
-        .mint(&exact("b.png"), SystemTime::now(), Nonce::random().unwrap())
+        .issue(&exact("b.png"), SystemTime::now(), Nonce::random().unwrap())
         .unwrap();
     let send = |keys: &TicketKeys, body: String| {
         let layer = layer(&Tickets::in_memory(keys.clone()));
@@ -430,7 +431,7 @@ fn rp_10_an_old_key_is_accepted_while_it_is_held() {
     );
 }
 
-/// Whatever is wrong with a request, what stands earlier in the order is answered.
+/// A request with several errors is rejected for the first one in the documented order.
 #[test]
 fn the_order_of_the_checks() {
     use CallbackErrorKind as Kind;
@@ -439,7 +440,7 @@ fn the_order_of_the_checks() {
     let used = form("a.png", &good);
     let counted = Counted::new();
     counted.send(signed(used.clone())).assert_run(1);
-    // A text that was not granted, under a used ticket, with a broken signature, …
+    // Start with all errors at once, then repair one after the other.
     let mut request = signed(used.replace("object=a", "object=b"));
     request
         .headers_mut()
@@ -472,7 +473,7 @@ fn the_order_of_the_checks() {
     let outside = used.replace("object=a", "object=b");
     *request.body_mut() = Full::from(outside.clone());
     let genuine = signed(outside).headers()["authorization"].clone();
-    // A key that is not at hand comes before the signature.
+    // An unavailable key is reported before the signature.
     let known = request.headers()["x-oss-pub-key-url"].clone();
     let v2 = "aHR0cHM6Ly9nb3NzcHVibGljLmFsaWNkbi5jb20vY2FsbGJhY2tfcHViX2tleV92Mi5wZW0=";
     request
@@ -494,23 +495,23 @@ fn the_order_of_the_checks() {
 
 #[test]
 fn rules_that_ask_for_tickets_are_not_met_without_the_check() {
-    let rules = Rules::new()
+    let rules = VerifierConfig::new()
         .key_table(CallbackSigner::new().key_source().table().clone())
         .tickets(Tickets::in_memory(keys()));
     let body = form("a.png", &mint(&exact("a.png").claims(&7).unwrap()));
     let staged = || {
         let (parts, _) = signed(body.clone()).into_parts();
-        let mut preflight = Preflight::check(&parts, &rules).unwrap();
+        let mut preflight = CallbackVerifier::check(&parts, &rules).unwrap();
         preflight.update(Bytes::from(body.clone())).unwrap();
         preflight
     };
     let signer = CallbackSigner::new();
     let key = signer.public_key();
-    // By the signature it would be: nothing was hashed yet, and nobody shall pass for having checked.
+    // Fails closed if the ticket check was skipped.
     assert!(staged().verify(key).is_err());
     let mut preflight = staged();
     preflight.check_ticket(SystemTime::now()).unwrap();
-    // Once more does nothing.
+    // A second check has no effect.
     preflight.check_ticket(SystemTime::UNIX_EPOCH).unwrap();
     let callback = preflight.verify(key).unwrap();
     assert_eq!(callback.claims::<u8>(), Ok(7));
@@ -519,7 +520,7 @@ fn rules_that_ask_for_tickets_are_not_met_without_the_check() {
     let error = staged().check_ticket(late).unwrap_err();
     assert_eq!(error.kind(), CallbackErrorKind::TicketInvalid);
 
-    // What follows after the check is signed with the rest, and cannot bring another ticket.
+    // Body data after the check would be signed, but unchecked, so it is rejected.
     let mut preflight = staged();
     preflight.check_ticket(SystemTime::now()).unwrap();
     preflight.update(Bytes::from_static(b"&a=1")).unwrap();
@@ -534,7 +535,7 @@ fn dangerous_accept_without_ticket_until_takes_only_what_has_none() {
         let tickets = Tickets::in_memory(keys())
             .clock(move || when)
             .dangerous_accept_without_ticket_until(base + Duration::from_secs(60));
-        let handler = service_fn(|request: Request<CallbackBody<Full<Bytes>>>| {
+        let handler = service_fn(|request: Request<RequestBody<Full<Bytes>>>| {
             let callback: &VerifiedCallback = request.extensions().get().unwrap();
             let claims = callback.claims::<String>();
             assert_eq!(callback.ticket().is_some(), claims.is_ok());
@@ -551,7 +552,7 @@ fn dangerous_accept_without_ticket_until_takes_only_what_has_none() {
     assert_eq!(at(base + 59 * second, without.to_owned()).status, 200);
     let over = at(base + 60 * second, without.to_owned());
     over.assert_refused(403, CallbackErrorKind::TicketMissing);
-    // A ticket that is there counts.
+    // A ticket is checked if there is one.
     let bad = at(base, form("a.png", "x"));
     bad.assert_refused(403, CallbackErrorKind::TicketInvalid);
     let good = mint(&exact("a.png").claims("of a").unwrap());
@@ -572,7 +573,7 @@ fn claims_come_back_typed() {
         album: "émile".to_owned(),
     };
     let tickets = Tickets::in_memory(keys());
-    let handler = service_fn(move |request: Request<CallbackBody<Full<Bytes>>>| {
+    let handler = service_fn(move |request: Request<RequestBody<Full<Bytes>>>| {
         let callback: &VerifiedCallback = request.extensions().get().unwrap();
         assert_eq!(callback.claims::<Claims>(), Ok(claims()));
         assert_eq!(callback.claims::<u8>(), Err(TicketError::Claims));

@@ -252,9 +252,9 @@ async fn rp_06_a_text_whose_answer_found_no_room_never_runs_again() {
     let store = MemoryStore::with_capacity(10, 1000);
     let lease = fresh(&store, &once(1, 1));
     store.try_finish(&lease, &reply(&"x".repeat(1000))).unwrap();
-    assert_eq!(refused(&store, &once(1, 1)), StoreErrorKind::AnswerNotKept);
+    assert_eq!(refused(&store, &once(1, 1)), StoreErrorKind::ReplyNotKept);
     advance(4 * MINUTE).await;
-    assert_eq!(refused(&store, &once(1, 1)), StoreErrorKind::AnswerNotKept);
+    assert_eq!(refused(&store, &once(1, 1)), StoreErrorKind::ReplyNotKept);
     let lease = fresh(&store, &once(2, 1));
     store.try_finish(&lease, &reply("short")).unwrap();
     assert_eq!(stored(&store, &once(2, 1)), reply("short"));
@@ -324,7 +324,7 @@ async fn rp_08_a_store_that_is_not_full_forgets_what_has_expired() {
 async fn rp_06_answers_are_counted_to_the_byte() {
     use http::HeaderValue;
 
-    assert_eq!(MemoryStore::DEFAULT_ANSWER_BYTES, 67_108_864);
+    assert_eq!(MemoryStore::DEFAULT_REPLY_BYTES, 67_108_864);
     let json = HeaderValue::from_static("application/json");
     let reply = StoredReply::new(StatusCode::OK, Some(json), "{}").unwrap();
     let size = size_of::<Finished>() + "application/json".len() + "{}".len();
@@ -336,7 +336,7 @@ async fn rp_06_answers_are_counted_to_the_byte() {
     let store = MemoryStore::with_capacity(10, size - 1);
     let lease = fresh(&store, &once(1, 1));
     store.try_finish(&lease, &reply).unwrap();
-    assert_eq!(refused(&store, &once(1, 1)), StoreErrorKind::AnswerNotKept);
+    assert_eq!(refused(&store, &once(1, 1)), StoreErrorKind::ReplyNotKept);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! DF: bodies and keys that are too large, too slow, or break off.
+//! DF: bodies and key lookups that are too large, too slow or fail.
 
 use std::{
     io,
@@ -18,13 +18,13 @@ use http_body_util::Limited;
 use tokio::time::{self, Instant, Interval};
 use tower_aliyun_oss::{
     Lookup, OssCallbackLayer,
-    callback::{CallbackErrorKind as Kind, Rules},
+    callback::{CallbackErrorKind as Kind, VerifierConfig},
     key::{KeyError, KeySource, KeyTable, KeyUrl, PinnedKeys, PublicKey},
 };
 
 use crate::support::{Case, FORM, Frames, Log, Signer, full, send};
 
-const LIMIT: usize = Rules::DEFAULT_BODY_LIMIT;
+const LIMIT: usize = VerifierConfig::DEFAULT_BODY_LIMIT;
 
 fn builder(signer: &Signer, body: &[u8]) -> http::request::Builder {
     signer.builder("/cb", FORM, body)
@@ -56,7 +56,7 @@ async fn df_14_a_byte_more_is_refused() {
     )
     .await;
     outcome.assert_refused(413, Kind::BodyTooLarge);
-    // Another limit takes it.
+    // A higher limit accepts it.
     let layer = signer.layer().body_limit(LIMIT + 1);
     send(
         &layer,
@@ -66,7 +66,7 @@ async fn df_14_a_byte_more_is_refused() {
     .assert_accepted();
 }
 
-/// A body without end, which counts what was taken of it.
+/// An endless body that counts the bytes that were read.
 struct Endless(Arc<AtomicUsize>);
 
 impl Body for Endless {
@@ -153,7 +153,7 @@ async fn df_14_a_limit_outside_is_seen_as_one() {
     outcome.assert_refused(413, Kind::BodyTooLarge);
 }
 
-/// Wraps the error of a body once more, as layers do.
+/// Wraps the error of a body, as layers do.
 struct Boxed<B>(B);
 
 #[derive(Debug)]
@@ -185,7 +185,7 @@ impl<B: Body<Error = Box<dyn std::error::Error + Send + Sync>> + Unpin> Body for
     }
 }
 
-/// A byte every so often.
+/// Yields one byte per interval.
 struct Trickle(Interval, std::vec::IntoIter<u8>);
 
 impl Trickle {
@@ -238,7 +238,7 @@ async fn df_14_a_body_that_never_ends_is_cut_off_after_3_s() {
     assert_eq!(start.elapsed().as_secs(), 3);
 }
 
-/// Frames without a byte in them, for ever, and never a pause.
+/// Yields empty frames without end, and is always ready.
 struct Nothing;
 
 impl Body for Nothing {
@@ -256,7 +256,8 @@ impl Body for Nothing {
 #[tokio::test]
 async fn df_14_endless_empty_frames_meet_the_deadline() {
     let signer = Signer::with_512_bits();
-    // The clock cannot be paused: it only goes on by itself when nothing is ready, and this always is.
+    // A paused clock advances only when no task is ready, and this body is always ready. So use the
+    // real clock.
     let layer = signer.layer().body_deadline(Duration::from_millis(20));
     let outcome = send(&layer, builder(&signer, b"").body(Nothing).unwrap()).await;
     outcome.assert_refused(408, Kind::BodyTimeout);
@@ -272,7 +273,7 @@ async fn a_slow_body_within_the_deadline_is_accepted() {
     send(&signer.layer(), request).await.assert_accepted();
 }
 
-/// Keys that come later, or never.
+/// A key source whose lookups take a while, or never complete.
 struct Late {
     keys: PinnedKeys,
     after: Option<Duration>,
@@ -320,7 +321,7 @@ async fn body_and_key_together_have_4_s() {
             after,
         };
         let layer = OssCallbackLayer::new().key_source(source);
-        // Two seconds for the body: two are left for the key.
+        // The body takes two seconds of the deadline, so two remain for the key.
         let body = Trickle::new(Duration::from_millis(500), b"a=b");
         let start = Instant::now();
         let outcome = send(&layer, builder(&signer, b"a=b").body(body).unwrap()).await;
@@ -353,7 +354,7 @@ async fn deadlines_beyond_the_clock_are_none() {
         .assert_accepted();
 }
 
-/// Keys that cannot be got.
+/// A key source that fails.
 struct Down(KeyTable);
 
 impl KeySource for Down {
@@ -372,7 +373,7 @@ impl KeySource for Down {
 async fn a_key_that_cannot_be_got_is_503_and_the_log_says_which() {
     let log = Log::default();
     let _guard = log.listen();
-    // v2, which nobody pins.
+    // Version 2, which is not pinned.
     let v2 = "aHR0cHM6Ly9nb3NzcHVibGljLmFsaWNkbi5jb20vY2FsbGJhY2tfcHViX2tleV92Mi5wZW0=";
     let request = || {
         let mut request = Case::named("official-doc-index-php").request();
@@ -386,10 +387,10 @@ async fn a_key_that_cannot_be_got_is_503_and_the_log_says_which() {
     outcome.assert_refused(503, Kind::KeyUnavailable);
     assert!(
         !String::from_utf8_lossy(&outcome.body).contains("v2"),
-        "nothing of the request in the answer"
+        "the response must not contain request data"
     );
     assert_eq!(log.count("WARN", "version=2"), 1);
-    // Said loudly once a version and layer, quietly after that.
+    // WARN once per version and layer, then DEBUG.
     send(&layer, request())
         .await
         .assert_refused(503, Kind::KeyUnavailable);
@@ -473,7 +474,7 @@ async fn answers_that_oss_would_not_take_are_warned_of_once_a_cause() {
     };
     let body = || Frames::data([Bytes::from_static(b"{}")]);
     for _ in 0..3 {
-        // Without the length in a header this body does not know its own.
+        // This body has no exact size hint, so the length comes from the header.
         assert_eq!(answer(200, body(), Some(2)).await, 200);
     }
     assert_eq!(log.count("WARN", ""), 0);
@@ -481,7 +482,7 @@ async fn answers_that_oss_would_not_take_are_warned_of_once_a_cause() {
         assert_eq!(
             answer(201, body(), Some(2)).await,
             201,
-            "never changed, only said"
+            "the response must not change"
         );
         assert_eq!(answer(200, body(), None).await, 200);
         assert_eq!(answer(200, body(), Some(1024 * 1024 + 1)).await, 200);

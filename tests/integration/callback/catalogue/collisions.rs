@@ -1,4 +1,4 @@
-//! CN-046: two requests that are both accepted never share a signed text unless they are the same.
+//! CN-046: two different accepted requests never share a signed text.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use http::uri::PathAndQuery;
 use percent_encoding::percent_decode;
 use tower_aliyun_oss::protocol::CallbackTarget;
 
-/// SplitMix64: the same pairs in every run.
+/// SplitMix64, so that every run uses the same pairs.
 struct Random(u64);
 
 impl Random {
@@ -37,7 +37,7 @@ impl Random {
     }
 }
 
-/// What arrives: the raw target and the body.
+/// A request as it arrives: raw target and body.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Arrival {
     path: Vec<u8>,
@@ -47,7 +47,7 @@ struct Arrival {
 
 impl Arrival {
     fn random(random: &mut Random) -> Self {
-        // Half of them as a client would write them, so that many are accepted.
+        // Half of the pieces are ordinary, so that many requests are accepted.
         let odd: &[&[u8]] = &[
             b"a",
             b"/",
@@ -91,12 +91,13 @@ impl Arrival {
         }
     }
 
-    /// The target as the `http` crate lets it through, if it does.
+    /// Parses the target with the `http` crate.
     fn parsed(&self) -> Option<PathAndQuery> {
         PathAndQuery::try_from(&self.target()[..]).ok()
     }
 
-    /// The text OSS signs, as the decoders of the samples read it: with `+` as it is, or as a space.
+    /// Returns the signed text as the decoders of the samples compute it, with `+` literal or as a
+    /// space.
     fn signed_text(&self, parsed: &PathAndQuery, plus_is_space: bool) -> Vec<u8> {
         let mut path = parsed.path().as_bytes().to_vec();
         if plus_is_space {
@@ -120,13 +121,13 @@ fn escape(random: &mut Random, byte: u8) -> Vec<u8> {
     }
 }
 
-/// Each byte as it is, or escaped.
+/// Escapes some or all bytes.
 fn respell(random: &mut Random, bytes: &[u8]) -> Vec<u8> {
     let encode_all = random.coin();
     bytes
         .iter()
         .flat_map(|byte| {
-            // These would end the path, or not pass the parser at all.
+            // Unescaped, these would end the path or fail to parse.
             let must = matches!(byte, b'?' | b'#' | b'%' | 0..=b' ' | 0x7f);
             if must || encode_all || random.below(4) == 0 {
                 escape(random, *byte)
@@ -137,14 +138,14 @@ fn respell(random: &mut Random, bytes: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-/// The moves of the reference that lead from one request to another with the same signed text.
+/// Applies a random transformation that can keep the signed text.
 fn moved(random: &mut Random, from: &Arrival) -> (char, Arrival) {
     let mut to = from.clone();
     let at = random.below(to.path.len());
     let rest = to.path.split_off(at);
     let name = ['a', 'b', 'c', 'd', 'e', 'f', 'g'][random.below(7)];
     match name {
-        // A byte of the path plain or escaped, in either case.
+        // Escapes or unescapes one byte of the path.
         'a' => match escaped(&rest) {
             Some(byte) => {
                 let spelled = if random.coin() {
@@ -161,7 +162,7 @@ fn moved(random: &mut Random, from: &Arrival) -> (char, Arrival) {
                 to.path.extend_from_slice(&rest[1..]);
             }
         },
-        // The query folded into the path, or taken out of it.
+        // Moves the query into the path, or out of it.
         'b' => {
             to.path.extend_from_slice(&rest);
             match to.query.take() {
@@ -177,7 +178,7 @@ fn moved(random: &mut Random, from: &Arrival) -> (char, Arrival) {
                 }
             }
         }
-        // Another line feed as the separator.
+        // Uses another line feed as the separator.
         'c' => {
             to.path.extend_from_slice(&rest);
             if to.query.is_none()
@@ -195,7 +196,7 @@ fn moved(random: &mut Random, from: &Arrival) -> (char, Arrival) {
                 to.body = [&decoded[..], b"\n", &to.body].concat();
             }
         }
-        // A fragment, which parsers drop.
+        // Adds a fragment, which parsers drop.
         'd' => {
             to.path.extend_from_slice(&rest);
             if let Some(at) = find(&to.path, b"%23") {
@@ -206,7 +207,7 @@ fn moved(random: &mut Random, from: &Arrival) -> (char, Arrival) {
                 to.path.extend_from_slice(b"#x");
             }
         }
-        // Plus and space.
+        // Swaps the spellings of plus and space.
         'e' => {
             let spellings: [&[u8]; 3] = [b"+", b"%20", b"%2B"];
             let replaced = spellings.iter().find(|old| rest.starts_with(old));
@@ -216,7 +217,7 @@ fn moved(random: &mut Random, from: &Arrival) -> (char, Arrival) {
             to.path
                 .extend_from_slice(&rest[replaced.map_or(0, |old| old.len())..]);
         }
-        // An escape that is none.
+        // Breaks or repairs an invalid escape.
         'f' => {
             if rest[0] == b'%' && escaped(&rest).is_none() {
                 to.path.extend_from_slice(b"%25");
@@ -228,7 +229,7 @@ fn moved(random: &mut Random, from: &Arrival) -> (char, Arrival) {
                 to.path.extend_from_slice(&rest);
             }
         }
-        // The whole path decoded, as by a proxy, or encoded again.
+        // Decodes or encodes the whole path, as a proxy would.
         _ => {
             to.path.extend_from_slice(&rest);
             let decoded: Vec<u8> = percent_decode(&to.path).collect();
@@ -267,7 +268,7 @@ mod soak {
     }
 }
 
-/// Makes `wanted` pairs of requests and compares what their signatures cover.
+/// Generates `wanted` pairs of requests, and compares their signed texts.
 fn accepted_requests_never_share_a_signed_text(wanted: usize) {
     let mut random = Random(46);
     let (mut accepted_pairs, mut accepted_firsts) = (0_usize, 0_usize);
@@ -298,14 +299,15 @@ fn accepted_requests_never_share_a_signed_text(wanted: usize) {
         if share(false) || share(true) {
             *collisions.entry(last_move).or_default() += 1;
             assert!(!both, "{first:?} and {second:?} share their signed text");
-            // With a configured path, the raw path is compared: equal paths leave no other reading.
+            // `only_path` pins the raw path, so such a pair cannot pass there either.
             assert_ne!(first_target.path(), second_target.path());
         }
     }
     println!(
         "{accepted_firsts} accepted, {accepted_pairs} pairs accepted, collisions {collisions:?}"
     );
-    // The check decides something: it accepts, and without it every move makes collisions.
+    // Guard against a vacuous test: many requests are accepted, and without the check every
+    // transformation produces collisions.
     assert!(accepted_firsts > wanted / 5, "{accepted_firsts}");
     assert!(accepted_pairs > wanted / 100, "{accepted_pairs}");
     for name in ['a', 'b', 'c', 'd', 'e', 'f', 'g'] {

@@ -1,4 +1,4 @@
-//! Callbacks that OSS itself has signed.
+//! Genuine callbacks, signed by OSS.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -38,7 +38,8 @@ async fn sg_02_genuine_captures_are_accepted() {
     for case in Case::genuine() {
         accepted(&case.name).await;
     }
-    // One of them is not what its type says: a form with the quotes of JSON. Verification comes before reading.
+    // One body does not match its content type: a form with the quotes of JSON. It verifies all the
+    // same, because verification does not parse.
     assert!(
         Case::named("iosoon-literal-quotes-form")
             .body
@@ -56,7 +57,7 @@ async fn sg_03_one_letter_of_the_signature_changed_is_refused() {
     refused("cloudreve-negative").await;
 }
 
-/// Changes one byte at a time, by its lowest bit and into something else.
+/// Returns copies with one changed byte each: the lowest bit flipped, or another letter.
 fn mutations(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
     (0..bytes.len()).flat_map(move |at| {
         [bytes[at] ^ 1, if bytes[at] == b'x' { b'y' } else { b'x' }]
@@ -116,7 +117,7 @@ async fn one_byte_of_the_signature_changed_is_refused() {
             let outcome = send(&OssCallbackLayer::new(), request).await;
             outcome.assert_refused(403, CallbackErrorKind::SignatureMismatch);
         }
-        // And of its Base64 text: what is no Base64 any more is 400.
+        // The same for the Base64 text. If it is no longer valid Base64, the status is 400.
         for text in mutations(case.headers["authorization"].as_bytes()) {
             let mut request = case.request();
             let strict = STANDARD.decode(&text).is_ok();

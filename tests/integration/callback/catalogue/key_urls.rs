@@ -1,4 +1,4 @@
-//! KU: what `x-oss-pub-key-url` may say.
+//! KU: accepted and rejected values of `x-oss-pub-key-url`.
 
 use std::sync::{
     Arc,
@@ -17,7 +17,7 @@ use tower_aliyun_oss::{
 
 use crate::support::{Case, KEY_URL_V1, Outcome, send};
 
-/// `header` alone counts: its characters are the bytes of the value.
+/// The test sends `header`; each character is one byte of the value.
 #[derive(Deserialize)]
 struct KeyUrlCase {
     id: String,
@@ -29,7 +29,7 @@ fn cases() -> Vec<KeyUrlCase> {
     serde_json::from_str(include_str!("../../../cases/key_urls.json")).unwrap()
 }
 
-/// Counts how often anybody asks for a key; connecting anywhere would begin here.
+/// Counts key lookups. Any connection would start with one.
 struct Counted(PinnedKeys, Arc<AtomicUsize>);
 
 impl KeySource for Counted {
@@ -43,7 +43,8 @@ impl KeySource for Counted {
     }
 }
 
-/// Sends the official example with another key URL, and says how many keys were asked for.
+/// Sends the official example with these key URLs. Returns the outcome and the number of key
+/// lookups.
 async fn send_with(values: &[HeaderValue]) -> (Outcome, usize) {
     let lookups = Arc::new(AtomicUsize::new(0));
     let keys = Counted(PinnedKeys::official(), Arc::clone(&lookups));
@@ -62,7 +63,7 @@ async fn check(id: &str) {
     let case = cases()
         .into_iter()
         .find(|case| case.id == id)
-        .expect("a case of the file");
+        .expect("the case is in key_urls.json");
     let header: Vec<u8> = case
         .header
         .chars()
@@ -72,8 +73,8 @@ async fn check(id: &str) {
     assert_eq!(parsed.is_ok(), case.accept);
     let (outcome, lookups) = send_with(&[HeaderValue::from_bytes(&header).unwrap()]).await;
     if !case.accept {
-        assert_eq!(lookups, 0, "a refused key url asks nobody");
-        // Not Base64 at all is a malformed header, everything else names a key that is not allowed.
+        assert_eq!(lookups, 0, "a rejected key URL must cause no lookup");
+        // Invalid Base64 is a malformed header; everything else names a key that is not allowed.
         match id {
             "KU-160" | "KU-161" | "KU-164" | "KU-165" | "KU-167" | "KU-169" | "KU-170"
             | "KU-173" => {

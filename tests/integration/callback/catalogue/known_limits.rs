@@ -1,4 +1,4 @@
-//! SG-40 to SG-42: what a signature of OSS cannot tell apart. These requests verify, and that is how it is.
+//! SG-40 to SG-42: limits of the signature scheme. These requests verify.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
@@ -40,7 +40,7 @@ async fn sg_40_md5_collision_verifies_known_limit() {
 
 #[tokio::test]
 async fn sg_41_a_bucket_of_another_customer_verifies_known_limit() {
-    // Genuine, and about buckets that are none of ours; two customers, one key.
+    // Genuine callbacks of two other customers, signed with the same key.
     let mut keys = Vec::new();
     for name in ["official-doc-index-php", "cloudreve-v3-json"] {
         let outcome = send(&OssCallbackLayer::new(), Case::named(name).request()).await;

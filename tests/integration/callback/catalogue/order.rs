@@ -1,4 +1,4 @@
-//! DF: what an attacker makes us do before he has shown a signature.
+//! DF: the cost of requests before their signature is verified.
 
 use std::{
     convert::Infallible,
@@ -15,7 +15,7 @@ use tower_aliyun_oss::callback::CallbackErrorKind as Kind;
 
 use crate::support::{FORM, Frames, Signer, builder, send};
 
-/// A body that nobody may touch.
+/// Panics when it is read.
 struct Untouchable;
 
 impl Body for Untouchable {
@@ -26,7 +26,7 @@ impl Body for Untouchable {
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        panic!("the body was read");
+        panic!("the body must not be read");
     }
 }
 
@@ -101,7 +101,8 @@ async fn df_20_a_bad_head_is_refused_before_the_body_is_read() {
         let outcome = send(&signer.layer(), request).await;
         outcome.assert_refused(status, kind);
     }
-    // A wrong length shows only once the key is known, and the key only after the body: but nobody hashes for it.
+    // A signature that is too long for any key is rejected without reading or hashing the body. A
+    // merely wrong length is found later, as it depends on the key.
     let long = "QUFB".repeat(257);
     let mut request = signer
         .builder("/cb", FORM, b"a=b")
@@ -118,7 +119,7 @@ async fn df_20_a_bad_head_is_refused_before_the_body_is_read() {
 async fn df_15_a_thousand_slow_bodies_hold_up_nobody() {
     let signer = Signer::with_512_bits();
     let layer = signer.layer();
-    // Each has sent a piece, and then nothing more.
+    // Each sends one frame, then stalls.
     let signature = signer.sign("/cb", b"a=b");
     let start = Instant::now();
     let slow: Vec<_> = (0..1000)
@@ -137,7 +138,11 @@ async fn df_15_a_thousand_slow_bodies_hold_up_nobody() {
             .unwrap();
         send(&layer, good).await.assert_accepted();
     }
-    assert_eq!(start.elapsed(), Duration::ZERO, "no good one had to wait");
+    assert_eq!(
+        start.elapsed(),
+        Duration::ZERO,
+        "good requests must not wait"
+    );
 
     for slow in slow {
         let outcome = slow.await.unwrap();

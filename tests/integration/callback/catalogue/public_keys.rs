@@ -1,4 +1,4 @@
-//! KP: which keys are taken.
+//! KP: accepted and rejected public keys.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rsa::traits::PublicKeyParts as _;
@@ -12,7 +12,7 @@ const RSA_ENCRYPTION: &[u8] = &[0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 
 const RSASSA_PSS: &[u8] = &[0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 10];
 const NULL: &[u8] = &[0x05, 0];
 
-/// Tag, length in its shortest form, content.
+/// Encodes tag, shortest length and content.
 fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut out = vec![tag];
     match content.len() {
@@ -24,7 +24,7 @@ fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     out
 }
 
-/// An unsigned INTEGER in its shortest form.
+/// Encodes an unsigned INTEGER in its shortest form.
 fn integer(big_endian: &[u8]) -> Vec<u8> {
     let zeros = big_endian.iter().take_while(|b| **b == 0).count();
     let digits = &big_endian[zeros..];
@@ -56,7 +56,7 @@ fn modulus(signer: &Signer) -> Vec<u8> {
     signer.private().n().to_be_bytes().into_vec()
 }
 
-/// An odd number of exactly so many bits.
+/// Returns an odd number with exactly this many bits.
 fn odd(bits: usize) -> Vec<u8> {
     let mut number = vec![0xff; bits.div_ceil(8)];
     number[0] = 0xff >> (number.len() * 8 - bits);
@@ -85,7 +85,7 @@ fn refused(pem: impl AsRef<[u8]>) -> Error {
 fn kp_01_the_official_key_is_accepted_and_verifies() {
     let key = PublicKey::from_pem(OFFICIAL.as_bytes()).unwrap();
     assert_eq!(key.bits(), 512);
-    // Against a signature of OSS itself, with the arithmetic of the rsa crate and nothing of ours.
+    // Cross-check: verify a genuine signature with the `rsa` crate alone.
     let case = Case::named("official-doc-index-php");
     let der = pem_der(OFFICIAL);
     let n = rsa::BoxedUint::from_be_slice(&der[25..89], 512).unwrap();
@@ -179,10 +179,10 @@ fn kp_06_der_that_is_not_exact_is_refused() {
     *even.last_mut().unwrap() &= 0xfe;
     assert_eq!(from_components(&even, &[1, 0, 1]), Err(Error::Modulus));
     assert_eq!(from_components(&[0], &[1, 0, 1]), Err(Error::Size));
-    // Negative: the same digits without the zero in front.
+    // Negative: without the leading zero byte.
     assert_eq!(key(&tlv(2, &n), &exponent), Err(Error::Malformed));
     assert_eq!(key(&modulus, &tlv(2, &[0x81, 0, 1])), Err(Error::Malformed));
-    // Not the shortest form.
+    // Longer than the shortest encoding.
     assert_eq!(
         key(&tlv(2, &[&[0, 0], &n[..]].concat()), &exponent),
         Err(Error::Malformed)
@@ -190,7 +190,7 @@ fn kp_06_der_that_is_not_exact_is_refused() {
     assert_eq!(key(&modulus, &tlv(2, &[0, 1, 0, 1])), Err(Error::Malformed));
     assert_eq!(key(&modulus, &[2, 0x81, 3, 1, 0, 1]), Err(Error::Malformed));
     assert_eq!(key(&modulus, &[2, 0]), Err(Error::Malformed));
-    // Bytes behind, outside and inside.
+    // Trailing bytes, outside and inside.
     assert_eq!(
         PublicKey::from_der(&[&good[..], &[0]].concat()),
         Err(Error::Malformed)
@@ -212,7 +212,7 @@ fn kp_06_der_that_is_not_exact_is_refused() {
     let bits = tlv(3, &[&[1], &inner[..]].concat());
     let unused = tlv(0x30, &[algorithm, bits].concat());
     assert_eq!(PublicKey::from_der(&unused), Err(Error::Malformed));
-    // Parameters absent, or something else.
+    // Parameters absent or of another type.
     assert_eq!(
         PublicKey::from_der(&spki(RSA_ENCRYPTION, &[], &inner)),
         Err(Error::Parameters)
@@ -222,7 +222,7 @@ fn kp_06_der_that_is_not_exact_is_refused() {
         PublicKey::from_der(&spki(RSA_ENCRYPTION, &octets, &inner)),
         Err(Error::Parameters)
     );
-    // The same key for another scheme.
+    // The same key under another algorithm identifier.
     assert_eq!(
         PublicKey::from_der(&spki(RSASSA_PSS, NULL, &inner)),
         Err(Error::NotRsa)
@@ -271,7 +271,7 @@ fn kp_08_other_labels_are_refused() {
     }
     let error = refused(include_str!("../../../keys/rsa_512.pem"));
     assert_eq!(error, Error::NotPem);
-    // Nothing of the key is shown.
+    // The error contains no part of the private key.
     assert!(!format!("{error:?} {error}").contains("MII"));
     let inner = tlv(0x30, &[integer(&odd(1024)), integer(&[1, 0, 1])].concat());
     assert_eq!(refused(pem("RSA PUBLIC KEY", &inner)), Error::NotPem);
@@ -352,7 +352,7 @@ proptest::proptest! {
         let _ = PublicKey::from_pem(pem("PUBLIC KEY", &bytes).as_bytes());
     }
 
-    /// Any byte of a good key changed: an error, or another key, and never a panic.
+    /// Any changed byte gives an error or a different key, never a panic.
     #[test]
     fn kp_a_changed_byte_is_never_the_same_key(at in 0_usize..94, with in 1_u8..) {
         let mut der = pem_der(OFFICIAL);

@@ -1,4 +1,4 @@
-//! SG: what a signature must be, and over what.
+//! SG: the format of signatures, and the text that they cover.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -74,7 +74,8 @@ async fn sg_05_base64_that_is_not_strict_is_refused() {
         good.replacen("GT", "G T", 1),
         good.replacen("GT", "G\tT", 1),
     ];
-    // The last symbol holds four bits that mean nothing: fifteen other letters would decode alike.
+    // The last symbol has four unused bits, so a lenient decoder would accept fifteen other
+    // letters.
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let a = alphabet
         .find(good.trim_end_matches('=').chars().last().unwrap())
@@ -91,7 +92,7 @@ async fn sg_05_base64_that_is_not_strict_is_refused() {
             .await
             .assert_refused(400, Kind::InvalidHeader);
     }
-    // A header cannot hold a line feed at all.
+    // A header cannot contain a line feed.
     assert!(HeaderValue::from_str(&format!("{good}\n")).is_err());
 }
 
@@ -107,12 +108,12 @@ async fn sg_06_signatures_of_any_other_length_are_refused() {
             .await
             .assert_refused(403, Kind::SignatureMismatch);
     }
-    // Zeros in front do not make it one either.
+    // Leading zeros.
     let padded = [&[0; 8], &good[..]].concat();
     send_signature(&signer, &padded)
         .await
         .assert_refused(403, Kind::SignatureMismatch);
-    // Of length zero is no Base64 of anything.
+    // An empty signature is not valid Base64.
     send_signature(&signer, &[])
         .await
         .assert_refused(400, Kind::InvalidHeader);
@@ -171,12 +172,12 @@ async fn sg_09_the_edges_of_the_range_are_refused() {
     }
 }
 
-/// `DigestInfo` of MD5 up to the digest (RFC 8017 section 9.2, note 1).
+/// The `DigestInfo` prefix of MD5 (RFC 8017 section 9.2, note 1).
 const MD5_INFO: [u8; 18] = [
     0x30, 0x20, 0x30, 0x0c, 6, 8, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 2, 5, 5, 0, 4, 16,
 ];
 
-/// `00 01 FF… 00 info`, in 64 bytes.
+/// Returns the padded block `00 01 FF… 00 info` of 64 bytes.
 fn block(info: &[u8]) -> Vec<u8> {
     let padding = vec![0xff; 64 - 3 - info.len()];
     [&[0, 1], &padding[..], &[0], info].concat()
@@ -191,11 +192,11 @@ async fn sg_10_padding_that_is_not_exact_is_refused() {
     let signer = Signer::with_512_bits();
     let info = digest_info();
     let good = block(&info);
-    // Signed by hand, the right block is what the rsa crate makes too.
+    // The correct block gives the same signature as the `rsa` crate.
     assert_eq!(signer.sign_block(&good), signer.sign(TARGET, BODY));
     let mut wrong: Vec<Vec<u8>> = Vec::new();
-    // Any byte of padding, prefix, separator or ASN.1 changed, in several ways: wrong type, other tags and lengths,
-    // separator moved, short padding with something behind it.
+    // Change each byte before the digest in several ways: wrong block type, other tags and lengths,
+    // moved separator, short padding.
     for at in 0..good.len() - 16 {
         for with in [1, 0x80, 0xff, good[at]] {
             let mut block = good.clone();
@@ -205,7 +206,7 @@ async fn sg_10_padding_that_is_not_exact_is_refused() {
     }
     let digest = &info[18..];
     let infos: [Vec<u8>; 14] = [
-        // Lengths in their long form (BER).
+        // Long-form lengths (BER).
         [&[0x30, 0x81, 0x20], &info[2..]].concat(),
         [&[0x30, 0x82, 0, 0x20], &info[2..]].concat(),
         [&[0x30, 0x21, 0x30, 0x81, 0x0c], &info[4..]].concat(),
@@ -214,7 +215,8 @@ async fn sg_10_padding_that_is_not_exact_is_refused() {
         [&info[..14], &[5, 0x81, 0], &info[16..]].concat(),
         // Indefinite length.
         [&[0x30, 0x80], &info[2..], &[0, 0]].concat(),
-        // Parameters absent, with the lengths adapted; parameters of another kind; garbage within.
+        // Absent parameters with adjusted lengths, parameters of another type, trailing data inside
+        // of them.
         [&[0x30, 0x1e, 0x30, 0x0a], &info[4..14], &[4, 16], digest].concat(),
         [&info[..14], &[4, 0, 4, 16], digest].concat(),
         [
@@ -224,15 +226,16 @@ async fn sg_10_padding_that_is_not_exact_is_refused() {
             &info[16..],
         ]
         .concat(),
-        // Garbage behind the digest, inside and outside of the sequence.
+        // Trailing data after the digest, outside and inside of the sequence.
         [&info[..], &[0]].concat(),
         [&[0x30, 0x22], &info[2..], &[5, 0]].concat(),
-        // The digest in a BIT STRING; an OID with a zero in front.
+        // The digest as a BIT STRING; an OID with a leading zero.
         [&[0x30, 0x21], &info[2..16], &[3, 17, 0], digest].concat(),
         [&[0x30, 0x21, 0x30, 0x0d, 6, 9, 0x80], &info[6..]].concat(),
     ];
     wrong.extend(infos.iter().map(|info| block(info)));
-    // 26 bytes of padding with a zero more, 28 with the last digest byte cut off; none at all; two zeros in front.
+    // 26 bytes of padding with a trailing zero; 28 bytes with the digest cut short; no padding; two
+    // leading zeros.
     wrong.push([&[0, 1], &[0xff; 26][..], &[0], &info, &[0]].concat());
     wrong.push([&[0, 1], &[0xff; 28][..], &[0], &info[..33]].concat());
     wrong.push([&[0, 1, 0], &info[..], &[0xff; 27]].concat());
@@ -247,7 +250,7 @@ async fn sg_10_padding_that_is_not_exact_is_refused() {
     assert!(wrong.len() > 200);
     let n = signer.private().n().to_be_bytes().into_vec();
     for block in wrong {
-        // A number above the modulus cannot be signed, and is covered by SG-09.
+        // SG-09 covers numbers above the modulus, which cannot be signed.
         if block < n {
             let outcome = send_signature(&signer, &signer.sign_block(&block)).await;
             outcome.assert_refused(403, Kind::SignatureMismatch);
@@ -264,7 +267,7 @@ async fn sg_11_another_hash_is_refused() {
         signer.private().pkcs1v15_sign::<Sha224>(&text).unwrap(),
         signer.private().pkcs1v15_sign::<Sha256>(&text).unwrap(),
     ];
-    // MD4 by its name, over the MD5 digest; no name at all; the name of MD5 over 20 bytes of SHA-1.
+    // An MD5 digest named as MD4; without a name; a SHA-1 digest named as MD5.
     let mut md4 = digest_info();
     md4[13] = 4;
     signatures.push(signer.sign_block(&block(&md4)));
@@ -293,8 +296,9 @@ async fn sg_12_pss_is_refused() {
         .assert_refused(403, Kind::SignatureMismatch);
 }
 
-/// The cube root, rounded up, of `00 01 FF×8 00`, the `DigestInfo` of MD5 over [`TARGET`] and [`BODY`], and zeros up
-/// to 512 bytes: its cube begins with all of that, and is less than any modulus of 4,096 bits.
+/// The rounded-up cube root of a 512-byte block: `00 01 FF×8 00`, the MD5 `DigestInfo` of
+/// [`TARGET`] and [`BODY`], then zeros. Its cube starts with that prefix, and is below any
+/// 4,096-bit modulus.
 const FORGED_CUBE_ROOT: &str = concat!(
     "01428a2f98d728ae2208231f900ee55883cac652e7d720636b4e094c738b8f67fc147e1e8be48f3d4ed89ff43508fcba",
     "c5362671cdc4e97ba5be5a042a5e925abea78ce40a4f826e9492baf374a3a91ee6e700cf99efb4a958faee91e242f251",
@@ -302,7 +306,8 @@ const FORGED_CUBE_ROOT: &str = concat!(
     "cbcc18bb075fa3401e07cebfb6016d5757dac5cf9e84ad9f47777b",
 );
 
-/// CVE-2006-4339: with e = 3 anybody finds a number whose cube looks padded to those who do not read to the end.
+/// CVE-2006-4339: with e = 3, anyone can compute a number whose cube passes a check that ignores
+/// trailing bytes.
 #[test]
 fn sg_13_a_forged_cube_root_is_refused() {
     let root: Vec<u8> = (0..FORGED_CUBE_ROOT.len() / 2)
@@ -318,7 +323,7 @@ fn sg_13_a_forged_cube_root_is_refused() {
     let opened = rsa::hazmat::rsa_encrypt(&cubic, &number)
         .unwrap()
         .to_be_bytes();
-    // A check that stops behind the digest is taken in.
+    // A check that stops after the digest would accept it.
     let looks_like = [&[0, 1][..], &[0xff; 8], &[0], &digest_info()].concat();
     assert!(opened.starts_with(&looks_like));
 
@@ -420,7 +425,7 @@ async fn sg_17_other_content_types_are_refused() {
             .await
             .assert_accepted();
     }
-    // Narrowed to one, the other is refused.
+    // A layer limited to one type rejects the other.
     let only_form = signer.layer().content_types([CallbackBodyType::Form]);
     send(&only_form, with(&[FORM])).await.assert_accepted();
     let outcome = send(&only_form, with(&[JSON])).await;

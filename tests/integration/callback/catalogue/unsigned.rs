@@ -1,4 +1,4 @@
-//! What the signature does not cover: which key, which coding, which other headers.
+//! Parts that the signature does not cover: key URL, content encoding and other headers.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -73,18 +73,19 @@ async fn sg_19_a_coded_body_is_refused_before_anything_decodes_it() {
         outcome.assert_refused(415, Kind::UnsupportedContentEncoding);
     }
 
-    // A decoder inside never gets to see it.
+    // A decoder inside of the layer never receives the request.
     let app = ServiceBuilder::new()
         .layer(signer.layer())
         .layer(RequestDecompressionLayer::new())
         .service_fn(|_: Request<_>| async {
-            unreachable!("a coded body reached the handler");
+            unreachable!("an encoded body reached the handler");
             #[expect(unreachable_code, reason = "names the type of the answer")]
             Ok::<_, tower::BoxError>(http::Response::new(full("")))
         });
     assert_eq!(app.oneshot(coded(&zipped)).await.unwrap().status(), 415);
 
-    // A decoder outside shows the layer the decoded bytes: what was signed is what the handler gets, or nothing.
+    // A decoder outside passes the decoded bytes to the layer. The signature must cover exactly
+    // those.
     for (signed, status) in [(&b"bucket=b"[..], 200), (&zipped[..], 403)] {
         let handler = Handler::default();
         let app = ServiceBuilder::new()
@@ -121,7 +122,7 @@ async fn sg_24_headers_that_are_not_signed_are_marked_so() {
     assert_eq!(unauthenticated.requester(), Some("2"));
     assert_eq!(unauthenticated.request_id(), Some("3"));
 
-    // Repeated, or not text: as good as absent.
+    // Repeated or non-text values count as absent.
     let request = signer
         .builder("/cb", FORM, b"bucket=mine")
         .header("x-oss-bucket", "one")

@@ -1,0 +1,139 @@
+//! What the layer logs, and how often.
+
+use std::{
+    error::Error as _,
+    fmt::Display,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use bytes::Bytes;
+use http::{Response, StatusCode, header::CONTENT_LENGTH};
+use http_body::Body;
+
+use super::{
+    error::{CallbackError, CallbackErrorKind as Kind},
+    reply::MAX_REPLY_LEN,
+};
+use crate::key::{KeyTable, KeyUrl};
+
+/// The log of one layer. Anyone can provoke its messages, so each problem is a warning once and a
+/// debug message afterwards.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Log(Arc<Warned>);
+
+/// What has been warned of.
+#[derive(Debug, Default)]
+struct Warned {
+    rejected_responses: AtomicU8,
+    store: AtomicBool,
+    unusable_response: AtomicBool,
+    /// One bit per entry of a key table.
+    missing_keys: [AtomicU64; KeyTable::MAX_PATHS.div_ceil(64)],
+}
+
+/// Why OSS counts a response as a failure (documentation of status 203).
+#[derive(Clone, Copy)]
+enum Rejected {
+    Status = 1,
+    NoLength = 2,
+    TooLarge = 4,
+}
+
+impl Log {
+    /// Logs a rejected request. The texts are constant. The only part of the request that is logged
+    /// is `missing_key`, and that URL is an entry of the key table.
+    pub(super) fn rejection(&self, error: &CallbackError, missing_key: Option<&KeyUrl>) {
+        let reason = error.source();
+        let newly_missing = missing_key.filter(|url| self.0.first_missing_key(url.entry()));
+        match (error.kind(), newly_missing) {
+            (Kind::StoreUnavailable, _) if first(&self.0.store) => tracing::warn!(
+                target: "tower_aliyun_oss::rejection",
+                reason,
+                "the store of used tickets fails; the callback is rejected with 503"
+            ),
+            (Kind::UnusableAnswer, _) if first(&self.0.unusable_response) => tracing::warn!(
+                target: "tower_aliyun_oss::rejection",
+                "the response to a callback with a ticket fails or is over 1 MiB; the callback is \
+                 rejected with 503"
+            ),
+            (_, Some(url)) => tracing::warn!(
+                target: "tower_aliyun_oss::rejection",
+                key_url = %url,
+                version = url.official_version(),
+                reason,
+                "the public key that a callback names is not available; the callback is rejected \
+                 with 503"
+            ),
+            _ => tracing::debug!(
+                target: "tower_aliyun_oss::rejection",
+                status = error.status().as_u16(),
+                key_url = missing_key.map(tracing::field::display),
+                reason,
+                "{error}"
+            ),
+        }
+    }
+
+    /// Warns of a response to a verified callback that OSS rejects.
+    pub(super) fn response<B: Body<Data = Bytes>>(&self, response: &Response<B>) {
+        let length = match response.headers().get(CONTENT_LENGTH) {
+            Some(value) => value.to_str().ok().and_then(|text| text.parse().ok()),
+            None => response.body().size_hint().exact(),
+        };
+        let status = response.status();
+        if status != StatusCode::OK && self.0.first_rejected(Rejected::Status) {
+            tracing::warn!(
+                status = status.as_u16(),
+                "the response to a callback is not 200: OSS reports 203 CallbackFailed to the \
+                 uploader and keeps the object"
+            );
+        }
+        match length {
+            // OSS calls the length of an empty response invalid, and an empty response is not JSON.
+            None | Some(0) if self.0.first_rejected(Rejected::NoLength) => tracing::warn!(
+                "the response to a callback has no exact length above zero: OSS rejects chunked \
+                 and empty responses (is it compressed or streamed?)"
+            ),
+            Some(length) if length > MAX_REPLY_LEN && self.0.first_rejected(Rejected::TooLarge) => {
+                tracing::warn!(
+                    length,
+                    "the response to a callback is over 1 MiB: OSS rejects it"
+                );
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether the log level asks for a diagnosis of mismatched signatures.
+pub(super) fn diagnosis_enabled() -> bool {
+    tracing::enabled!(target: "tower_aliyun_oss::diagnose", tracing::Level::DEBUG)
+}
+
+/// Logs a diagnosis. It contains only text that OSS signed, and escapes it.
+pub(super) fn diagnosis(diagnosis: &impl Display) {
+    tracing::debug!(target: "tower_aliyun_oss::diagnose", "{diagnosis}");
+}
+
+/// The load comes first so that later requests do not write to a cache line that all threads share.
+fn first(warned: &AtomicBool) -> bool {
+    !warned.load(Relaxed) && !warned.swap(true, Relaxed)
+}
+
+impl Warned {
+    fn first_rejected(&self, why: Rejected) -> bool {
+        let bit = why as u8;
+        self.rejected_responses.load(Relaxed) & bit == 0
+            && self.rejected_responses.fetch_or(bit, Relaxed) & bit == 0
+    }
+
+    fn first_missing_key(&self, entry: u16) -> bool {
+        let bit = 1 << (entry % 64);
+        self.missing_keys
+            .get(usize::from(entry / 64))
+            .is_some_and(|warned| warned.fetch_or(bit, Relaxed) & bit == 0)
+    }
+}

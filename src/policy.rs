@@ -1,0 +1,56 @@
+//! Outbound half: upload tokens, with which a client posts a form to OSS by itself.
+//!
+//! OSS does not check a form field that the policy does not mention. Without a condition on
+//! `callback`, the uploader could send another callback, or none. Every policy created here
+//! therefore has a condition on the callback.
+//!
+//! * [`PostPolicy`] describes one upload. It is built from validated values and signed into an
+//!   [`UploadToken`], with signature version 4 or 1.
+//! * [`OssPolicyService`] issues such tokens over HTTP. Your [`Authorize`] returns a [`Grant`], and
+//!   the request of the client narrows it. The service sends no CORS headers; wrap it in a
+//!   `tower_http::cors::CorsLayer`.
+//! * [`CallbackDirective`] tells OSS which URL to call after the upload, and with which
+//!   [`CallbackTemplate`].
+//! * [`CredentialsProvider`] supplies the AccessKey that signs policies: a fixed pair, the
+//!   environment, or STS.
+//!
+//! Sources: the [PostObject] page, and [signature version 4] and [1].
+//!
+//! [PostObject]: https://www.alibabacloud.com/help/en/oss/developer-reference/postobject
+//! [signature version 4]: https://www.alibabacloud.com/help/en/oss/developer-reference/signature-version-4-recommend
+//! [1]: https://alibabacloud.com/help/en/oss/developer-reference/signature-version-1
+
+mod authorize;
+mod callback;
+mod conditions;
+mod credentials;
+mod document;
+mod error;
+mod grant;
+mod json;
+mod object_name;
+mod post_policy;
+mod requested;
+mod service;
+mod ticket_issuer;
+mod upload_token;
+
+pub use authorize::{Authorize, Refusal};
+pub use callback::{
+    CallbackDirective, CallbackDirectiveError, CallbackFieldError, CallbackFieldErrorKind,
+    CallbackTemplate,
+};
+pub use conditions::Condition;
+pub use credentials::{
+    Credentials, CredentialsError, CredentialsProvider, CredentialsProviderError, EnvironmentError,
+    RefreshingCredentials,
+};
+pub use error::{FieldProblem, PolicyError};
+pub use grant::Grant;
+pub use object_name::{UploadKey, unique_key};
+pub use post_policy::{PostPolicy, PostPolicyBuilder};
+pub use requested::{RequestedFile, RequestedFiles};
+pub use service::{OssPolicyService, PolicyBody, PolicyFuture, PublicDemo, TokenFormat};
+pub use upload_token::UploadToken;
+
+pub use crate::sign::SignatureVersion;

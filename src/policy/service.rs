@@ -1,0 +1,277 @@
+//! The service that issues tokens.
+
+mod demo;
+mod format;
+mod future;
+mod issuer;
+mod response;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    convert::Infallible,
+    error::Error,
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, SystemTime},
+};
+
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use super::{
+    authorize::Authorize,
+    callback::CallbackDirective,
+    credentials::CredentialsProvider,
+    error::PolicyError,
+    grant::Grant,
+    post_policy::{Destination, PolicyConfig},
+};
+use crate::{
+    protocol::{Bucket, Endpoint, Region},
+    sign::SignatureVersion,
+    ticket::Tickets,
+};
+
+pub use demo::PublicDemo;
+pub use format::TokenFormat;
+pub use future::PolicyFuture;
+pub use response::PolicyBody;
+
+use issuer::Issuer;
+
+/// Issues tokens, with which clients upload to OSS by themselves, if [`authorize`](Authorize)
+/// returns a grant.
+///
+/// The service accepts `GET`, `HEAD` and `POST`. The client describes its file in the query or in a
+/// JSON body; see [`RequestedFiles`](super::RequestedFiles). The response is JSON in one of three
+/// [formats](TokenFormat), with `Cache-Control: no-store`. All other responses are errors
+/// `{"code","message"}`:
+///
+/// | status | reason |
+/// |---|---|
+/// | 400 | the request is not valid, or names no type although several are granted |
+/// | 400 | it is a batch, and one exact key is granted, or the format is one of the samples |
+/// | 403 | the grant does not permit the size or type |
+/// | 405 + `Allow` | another method; a `CorsLayer` around this service answers `OPTIONS` |
+/// | 408 | the body takes longer than ten seconds |
+/// | 413 | the body exceeds 64 KiB |
+/// | 415 | the body is not `application/json` |
+/// | 500 | the grant does not make a valid policy; the log contains the reason |
+/// | 503 | there are no credentials to sign with |
+/// | 4xx, 5xx | the status of the [`Refusal`](super::Refusal) |
+///
+/// ```
+/// use http::request::Parts;
+/// use tower_aliyun_oss::{
+///     policy::{CallbackDirective, Credentials, Grant, OssPolicyService, Refusal},
+///     protocol::SizeRange,
+/// };
+///
+/// async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
+///     let user: u64 = *parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
+///     let prefix = format!("user/{user}/").parse().map_err(|_| Refusal::forbidden())?;
+///     let size = SizeRange::new(1, 10 * 1024 * 1024).map_err(|_| Refusal::forbidden())?;
+///     Ok(Grant::under(prefix, size))
+/// }
+///
+/// let tokens = OssPolicyService::new(
+///     authorize,
+///     Credentials::new("LTAI5tExample", "secret")?,
+///     "examplebucket".parse()?,
+///     "cn-hangzhou".parse()?,
+///     CallbackDirective::new("https://app.example/oss/callback")?,
+/// )?;
+/// # let _ = tokens;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// The service is always ready. A clone copies two reference counts. A request whose body is not
+/// yet complete needs a tokio runtime with its timer enabled.
+pub struct OssPolicyService<A> {
+    authorize: Arc<A>,
+    issuer: Arc<Issuer>,
+}
+
+/// # Settings
+///
+/// The order of the setters has no effect, with two exceptions. A setter that returns a `Result`
+/// checks the settings at that point, so set what it needs before, such as a region or a bucket.
+/// [`with_bucket`](Self::with_bucket) replaces the endpoint together with the bucket.
+impl<A: Authorize> OssPolicyService<A> {
+    /// Creates a service that issues tokens for this bucket. They are signed for `region` with the
+    /// credentials of the provider, and every upload has this callback.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a policy cannot require the custom variables of the callback.
+    pub fn new(
+        authorize: A,
+        credentials: impl CredentialsProvider + 'static,
+        bucket: Bucket,
+        region: Region,
+        callback: CallbackDirective,
+    ) -> Result<Self, PolicyError> {
+        let config = PolicyConfig::for_bucket(bucket, region);
+        let issuer = Issuer::new(config, callback, credentials, TokenFormat::Fields)?;
+        Ok(Self::from_parts(authorize, issuer))
+    }
+
+    fn from_parts(authorize: A, issuer: Issuer) -> Self {
+        Self {
+            authorize: Arc::new(authorize),
+            issuer: Arc::new(issuer),
+        }
+    }
+
+    /// Sets the host that receives forms; defaults to the public endpoint of the region. A
+    /// [`public_demo`](OssPolicyService::public_demo) has a complete URL, which this does not
+    /// change.
+    #[must_use]
+    pub fn endpoint(self, endpoint: Endpoint) -> Self {
+        self.with(|issuer| issuer.config.destination.set_endpoint(endpoint))
+    }
+
+    /// Sets the format of tokens; defaults to [`TokenFormat::Fields`].
+    ///
+    /// # Errors
+    ///
+    /// Fails if the callback has custom variables, which the clients of the format do not send, or
+    /// if the format is signed for a region and none is set.
+    pub fn format(self, format: TokenFormat) -> Result<Self, PolicyError> {
+        self.try_with(|issuer| issuer.format = Some(format))
+    }
+
+    /// Sets the signature version of [`TokenFormat::Fields`]; defaults to version 4. The other
+    /// formats each have a fixed version, which this does not change.
+    #[must_use]
+    pub fn signature(self, version: SignatureVersion) -> Self {
+        self.with(|issuer| issuer.signature = version)
+    }
+
+    /// Adds a ticket to every callback. A [callback layer](crate::OssCallbackLayer::tickets) with
+    /// the same keys then accepts only callbacks of uploads that this service granted. The callback
+    /// body gets the fields `reqId`, `bucket`, `object`, `size`, `etag` and `mimeType` if it lacks
+    /// them.
+    ///
+    /// [`OssUploads`](crate::OssUploads) configures both sides together.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the callback has another field with one of these names, if it exceeds the length
+    /// that OSS accepts, or if the bucket is not known.
+    pub fn tickets(self, tickets: Tickets) -> Result<Self, PolicyError> {
+        self.try_with(|issuer| issuer.tickets = Some(tickets))
+    }
+
+    /// Sets the maximum time from the end of the policy to the callback; defaults to one hour. A
+    /// ticket is valid for the lifetime of the policy plus this time. Without
+    /// [`tickets`](Self::tickets) it has no effect.
+    #[must_use]
+    pub fn upload_time(self, time: Duration) -> Self {
+        self.with(|issuer| issuer.upload_time = time)
+    }
+
+    /// Returns the callback of an upload that the server makes itself, with a ticket for this
+    /// grant.
+    pub(crate) fn callback_for(&self, grant: &Grant) -> Result<CallbackDirective, PolicyError> {
+        self.issuer.callback_for(grant)
+    }
+
+    /// Returns a service with the same settings that asks another `authorize`.
+    #[must_use]
+    pub fn authorized_by<B: Authorize>(&self, authorize: B) -> OssPolicyService<B> {
+        OssPolicyService {
+            authorize: Arc::new(authorize),
+            issuer: Arc::clone(&self.issuer),
+        }
+    }
+
+    /// Replaces the callback.
+    ///
+    /// # Errors
+    ///
+    /// Fails for the reasons of [`new`](Self::new), and with tickets for those of
+    /// [`tickets`](Self::tickets).
+    pub fn callback(self, callback: CallbackDirective) -> Result<Self, PolicyError> {
+        self.try_with(|issuer| issuer.callback = callback)
+    }
+
+    /// Replaces the bucket, its region and its endpoint, which becomes the public endpoint of the
+    /// region.
+    #[must_use]
+    pub fn with_bucket(self, bucket: Bucket, region: Region) -> Self {
+        self.with(|issuer| {
+            issuer.config.destination = Destination::bucket(bucket, &region);
+            issuer.config.region = Some(region);
+        })
+    }
+
+    /// Rejects `GET` and `HEAD`. Tokens are credentials, and no browser sends a `POST` when it
+    /// follows a link or prefetches one.
+    #[must_use]
+    pub fn post_only(self) -> Self {
+        self.with(|issuer| issuer.post_only = true)
+    }
+
+    /// Sets the clock; defaults to the system clock.
+    #[must_use]
+    pub fn clock(self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.with(|issuer| issuer.clock = Arc::new(clock))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Issuer)) -> Self {
+        let issuer = Arc::make_mut(&mut self.issuer);
+        change(issuer);
+        issuer.derive();
+        self
+    }
+
+    fn try_with(self, change: impl FnOnce(&mut Issuer)) -> Result<Self, PolicyError> {
+        let mut service = self.with(change);
+        Arc::make_mut(&mut service.issuer).check()?;
+        Ok(service)
+    }
+}
+
+impl<A> Clone for OssPolicyService<A> {
+    fn clone(&self) -> Self {
+        Self {
+            authorize: Arc::clone(&self.authorize),
+            issuer: Arc::clone(&self.issuer),
+        }
+    }
+}
+
+impl<A> fmt::Debug for OssPolicyService<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OssPolicyService")
+            .field("issuer", &self.issuer)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<A, B> Service<Request<B>> for OssPolicyService<A>
+where
+    A: Authorize,
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Response = Response<PolicyBody>;
+    type Error = Infallible;
+    type Future = PolicyFuture<A, B>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> PolicyFuture<A, B> {
+        PolicyFuture::new(
+            Arc::clone(&self.authorize),
+            Arc::clone(&self.issuer),
+            request,
+        )
+    }
+}
