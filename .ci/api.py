@@ -1,6 +1,7 @@
-"""Lists the public names of the published packages, from the documentation that stable rustdoc writes.
+"""Lists the public names of the published packages, from the output of stable rustdoc.
 
-`docs/api.txt` is the committed list. With `--check` a difference is an error, else the list is written anew.
+The committed list is `docs/api.txt`. `--check` fails if it is out of date; without it, the script
+rewrites the list.
 """
 
 import html
@@ -14,7 +15,7 @@ LIST = pathlib.Path("docs/api.txt")
 
 
 def names(crate):
-    """`kind path` of every public item, from rustdoc's page of all items."""
+    """Returns `kind path` of every public item, from rustdoc's list of all items."""
     page = pathlib.Path("target/doc", crate, "all.html").read_text()
     links = re.findall(r'<a href="([^"]+)">([^<]+)</a>', page)
     items = set()
@@ -31,13 +32,17 @@ def main():
     subprocess.run(command, check=True)
     lists = [names(crate) for crate in PUBLISHED]
     text = "".join(f"{item}\n" for items in lists for item in items)
-    types = [sum(item.split()[0] in ("struct", "enum", "trait", "type", "union") for item in items) for items in lists]
-    for crate, count, items in zip(PUBLISHED, types, lists):
-        print(f"{crate}: {len(items)} public items, {count} of them types")
+    kinds = {"struct", "enum", "trait", "type", "union"}
+    for crate, items in zip(PUBLISHED, lists):
+        types = sum(item.split()[0] in kinds for item in items)
+        print(f"{crate}: {len(items)} public items, {types} of them types")
     if "--check" not in sys.argv[1:]:
         LIST.write_text(text)
     elif not LIST.exists() or LIST.read_text() != text:
-        sys.exit("error: the public names differ from docs/api.txt; run `python3 .ci/api.py` and state the change in CHANGELOG.md")
+        sys.exit(
+            "error: the public names differ from docs/api.txt; run `python3 .ci/api.py` and "
+            "describe the change in CHANGELOG.md"
+        )
 
 
 main()

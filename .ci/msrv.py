@@ -1,7 +1,7 @@
-"""Compares `rust-version` with the highest one among the crates that a user of a published package builds.
+"""Compares our `rust-version` with the highest one among our normal dependencies.
 
-That needs no older toolchain: every dependency states its own, and clippy's `incompatible_msrv` holds our code to the
-result.
+This needs no older toolchain: every dependency declares its own `rust-version`, and clippy's
+`incompatible_msrv` checks our code against the result.
 """
 
 import json
@@ -16,7 +16,10 @@ def version(text):
 
 
 def normal_dependencies(nodes, root):
-    """Ids of everything below `root`; build and development dependencies do not bind a user."""
+    """Returns the ids of all normal dependencies of `root`, direct and indirect.
+
+    Build and development dependencies do not count.
+    """
     seen, todo = set(), [root]
     while todo:
         for dependency in nodes[todo.pop()]["deps"]:
@@ -41,9 +44,14 @@ def main():
             if packages[id]["rust_version"]:
                 stated.append((packages[id]["rust_version"], packages[id]["name"]))
     highest, name = max(stated, key=lambda entry: version(entry[0]))
-    print(f"rust-version {', '.join(sorted(ours))}; highest of {len(stated)} normal dependencies: {highest} ({name})")
+    print(
+        f"rust-version {', '.join(sorted(ours))}; "
+        f"highest of {len(stated)} normal dependencies: {highest} ({name})"
+    )
     if {version(own) for own in ours} != {version(highest)}:
-        sys.exit(f'error: set rust-version = "{highest}" in Cargo.toml, and say so in CHANGELOG.md')
+        sys.exit(
+            f'error: set rust-version = "{highest}" in Cargo.toml and mention it in CHANGELOG.md'
+        )
 
 
 main()

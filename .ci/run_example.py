@@ -1,7 +1,11 @@
-"""Runs an example: posts the callbacks of tests/cases to every address it says it listens on, and stops it with Ctrl-C.
+"""Starts an example server, tests it over HTTP and stops it with Ctrl-C.
 
-With --token it must also answer a GET with a token; with --path only callbacks to that path are posted. With --uploads it
-is the server with the emulator beside it: a file is uploaded instead, and genuine callbacks of others are refused.
+By default, posts the callbacks of tests/cases to every address that the server prints.
+
+--token    also requests an upload token with GET
+--path     posts only the callbacks to this path
+--uploads  tests the demo with its emulator instead: uploads a file, and checks that the server
+           rejects genuine callbacks that OSS signed for other applications
 """
 
 import argparse
@@ -29,22 +33,27 @@ def post(address, case):
 def check_token(address):
     with urllib.request.urlopen(address) as answer:
         token = json.load(answer)
-    assert set(token) == {"accessid", "host", "policy", "signature", "expire", "dir", "callback"}, token
+    fields = {"accessid", "host", "policy", "signature", "expire", "dir", "callback"}
+    assert set(token) == fields, token
     print("token: ok")
 
 
 def check_callbacks(address, path):
     cases = json.loads(pathlib.Path("tests/cases/callbacks.json").read_text())
-    cases = [case for case in cases if path is None or case["path_and_query"].partition("?")[0] == path]
+    if path is not None:
+        cases = [case for case in cases if case["path_and_query"].partition("?")[0] == path]
     assert any(case["genuine"] for case in cases)
     for case in cases:
         status, body = post(address, case)
         print(f"{case['name']}: {status} {body.decode()}")
-        assert (status == 200 and body == b'{"Status":"OK"}') if case["genuine"] else status == 403
+        if case["genuine"]:
+            assert (status, body) == (200, b'{"Status":"OK"}'), case["name"]
+        else:
+            assert status == 403, case["name"]
 
 
 def changed(text):
-    """The text with one letter changed in its middle."""
+    """Returns the text with its middle character changed."""
     at = len(text) // 2
     return text[:at] + ("a" if text[at] != "a" else "b") + text[at + 1:]
 
@@ -53,20 +62,23 @@ def check_changes(address):
     cases = json.loads(pathlib.Path("tests/cases/callbacks.json").read_text())
     for case in (case for case in cases if case["genuine"]):
         path, mark, query = case["path_and_query"].partition("?")
+        headers = case["headers"]
         variants = [
             {**case, "body": changed(case["body"])},
             {**case, "path_and_query": changed(path) + mark + query},
             {**case, "path_and_query": path + "?" + changed(query or "ab")},
-            {**case, "headers": {**case["headers"], "authorization": changed(case["headers"]["authorization"])}},
+            {**case, "headers": {**headers, "authorization": changed(headers["authorization"])}},
         ]
         statuses = [post(address, variant)[0] for variant in variants]
-        print(f"{case['name']}, changed: {statuses}")
+        print(f"{case['name']}, tampered: {statuses}")
         assert all(status in (400, 403) for status in statuses)
 
 
 def form(fields, name, content_type, content):
-    """multipart/form-data, the file last."""
-    parts = [(f'form-data; name="{field}"', None, value.encode()) for field, value in fields.items()]
+    """Returns a multipart/form-data body with the file as its last part."""
+    parts = [
+        (f'form-data; name="{field}"', None, value.encode()) for field, value in fields.items()
+    ]
     parts.append((f'form-data; name="file"; filename="{name}"', content_type, content))
     body = b""
     for disposition, kind, value in parts:
@@ -83,7 +95,7 @@ def get(address):
 
 def check_uploads(address):
     assert b"<!doctype html>" in get(address + "/").lower()
-    content = b"What OSS is given."
+    content = b"A file for OSS."
     ask = f"/oss/policy?filename=a.txt&size={len(content)}&type=text/plain"
     token = json.loads(get(address + ask))
     body = form(token["fields"], "a.txt", "text/plain", content)
@@ -97,14 +109,14 @@ def check_uploads(address):
     tampered = form({**token["fields"], "callback": "e30="}, "a.txt", "text/plain", content)
     try:
         urllib.request.urlopen(urllib.request.Request(token["url"], tampered, headers))
-        sys.exit("error: a tampered form was taken")
+        sys.exit("error: OSS accepted a tampered form")
     except urllib.error.HTTPError as refusal:
         assert refusal.code == 403, refusal
     for case in json.loads(pathlib.Path("tests/cases/callbacks.json").read_text()):
         status, _ = post(address, {**case, "path_and_query": "/oss/callback"})
         assert status in (400, 403, 415), case["name"]
     assert len(json.loads(get(address + "/uploads"))) == 1
-    print("page, upload, tampering and callbacks of others: ok")
+    print("page, upload, tampered form and foreign callbacks: ok")
 
 
 def main():
@@ -115,12 +127,14 @@ def main():
     parser.add_argument("command", nargs=argparse.REMAINDER)
     options = parser.parse_args()
 
-    # In a group of its own, so that the interrupt reaches cargo and the server alike, as from a terminal.
-    server = subprocess.Popen(options.command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    # In its own process group: the interrupt must reach both cargo and the server, as Ctrl-C does.
+    server = subprocess.Popen(
+        options.command, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
     try:
         listening = next((line for line in server.stdout if line.startswith("listening on ")), None)
         if listening is None:
-            sys.exit("error: the server said nothing and ended")
+            sys.exit("error: the server exited without printing its address")
         for address in (word for word in listening.split() if word.startswith("http://")):
             print(address)
             if options.uploads:
@@ -134,7 +148,7 @@ def main():
     finally:
         os.killpg(server.pid, signal.SIGINT)
         server.wait(timeout=30)
-    assert "stopped" in server.stdout.read(), "no clean stop"
+    assert "stopped" in server.stdout.read(), "the server did not shut down cleanly"
     print("stopped: ok")
 
 

@@ -1,13 +1,15 @@
-//! Upload throughput of the emulator, as a share of a bare axum route that reads the same form and computes the same sums.
+//! Measures the upload throughput of the emulator relative to a bare axum route that reads the same
+//! form and computes the same checksums.
 //!
 //! ```text
-//! cargo bench --features axum,emulator --bench emulator
+//! cargo bench -p benches --bench emulator
 //! ```
 //!
-//! The servers run in this process; one client uploads generated files of 1 GiB to each in turn over loopback, five
-//! times, each time the other way round. The bare route keeps nothing; the emulator keeps what it gets in a temporary
-//! folder. A disk that writes more slowly than the sums are computed sets the pace: set `TMPDIR` to a file system in
-//! memory to leave it out. Only the ratio means anything.
+//! Both servers run in this process. One client uploads generated files of 1 GiB to each of them
+//! over loopback, in five pairs of alternating order. The bare route discards the data; the
+//! emulator stores it in a temporary folder. If the disk is slower than the checksums, it limits
+//! the result: set `TMPDIR` to an in-memory file system to exclude it. Only the ratio is
+//! meaningful.
 
 use std::{
     env,
@@ -48,7 +50,7 @@ async fn sink(mut form: Multipart) -> Result<String, StatusCode> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // `cargo test --benches` runs this too; there is nothing to test.
+    // `cargo test --benches` runs this binary too, without `--bench`.
     if !env::args().any(|argument| argument == "--bench") {
         return Ok(());
     }
@@ -90,7 +92,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Uploads one file; MiB per second.
+/// Uploads one file and returns the throughput in MiB per second.
 fn upload(address: SocketAddr) -> io::Result<f64> {
     let before = "--b\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\na\r\n\
                   --b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n";
@@ -100,7 +102,8 @@ fn upload(address: SocketAddr) -> io::Result<f64> {
     let mut stream = TcpStream::connect(address)?;
     write!(
         stream,
-        "POST / HTTP/1.1\r\nHost: bucket.localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\
+        "POST / HTTP/1.1\r\nHost: bucket.localhost\r\nConnection: close\r\n\
+         Content-Length: {length}\r\n\
          Content-Type: multipart/form-data; boundary=b\r\n\r\n{before}"
     )?;
     let piece: Vec<u8> = (0..PIECE).map(|at| (at % 253) as u8).collect();

@@ -1,11 +1,13 @@
-//! What fetched keys cost while nothing is fetched, while something is, and in a flood of forgeries (DF-07, DF-10, DF-19).
+//! Measures the overhead of fetched keys: without a fetch, during a refresh, and under a flood of
+//! forgeries.
 //!
 //! ```text
-//! cargo bench --bench keys --features fetch
+//! cargo bench -p benches --bench keys
 //! ```
 //!
-//! In the layer, without a socket; bodies of 1 KiB, a key of 512 bits as the published one has, a key host in memory that
-//! takes a second. Only ratios within one run mean anything.
+//! Runs in the layer, without sockets, with bodies of 1 KiB, a key of 512 bits (the size of the
+//! published key) and an in-memory key host that responds after a second. Only ratios within one
+//! run are meaningful.
 
 mod samples;
 
@@ -41,12 +43,12 @@ const TARGET: &str = "/oss/callback";
 const BODY_SIZE: usize = 1024;
 const PATH: &str = "/callback_pub_key_v2.pem";
 const SECOND: Duration = Duration::from_secs(1);
-/// Fetched anew when four fifths of it have passed.
+/// How long a fetched key is fresh. It is refreshed after four fifths of this time.
 const FRESH: Duration = Duration::from_secs(5);
 
 type Error = Box<dyn std::error::Error>;
 
-/// A key host that takes its time.
+/// A key host that responds after a second.
 struct Host(Bytes);
 
 impl FetchKey for Host {
@@ -76,7 +78,7 @@ impl Bench {
         })
     }
 
-    /// Version 1 is ours and pinned; version 2 is the same and fetched.
+    /// Returns a key source with the same key twice: version 1 is pinned, version 2 is fetched.
     fn keys(&self, fresh: Duration) -> FetchedKeys {
         FetchedKeys::builder()
             .pinned(self.pinned())
@@ -109,7 +111,7 @@ fn answer<B>(_: Request<B>) -> Ready<Result<Response<Full<Bytes>>, Infallible>> 
     ready(Ok(Response::new(Full::from("{}"))))
 }
 
-/// The status of an answer that is not waited for.
+/// Polls a call once and returns the status if the response is ready.
 fn call<S, B>(service: &mut S, request: Request<Full<Bytes>>) -> Option<StatusCode>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<B>>,
@@ -124,7 +126,7 @@ where
     }
 }
 
-/// DF-10 and DF-19: genuine ones and forgeries, under keys of either kind.
+/// Measures genuine and forged callbacks with pinned and fetched keys.
 fn floods(criterion: &mut Criterion, bench: &Bench, fetched: &FetchedKeys) -> Result<(), Error> {
     let mut group = criterion.benchmark_group(GROUP);
     let pinned = OssCallbackLayer::new().key_source(bench.pinned());
@@ -174,7 +176,8 @@ fn flood(
     });
 }
 
-/// The latencies of all calls within a second, the middle one and that which 1 % exceed, in ns.
+/// Calls the layer for 0.9 s. Returns the median and the 99th percentile of the latencies in ns,
+/// and the number of calls.
 fn second(layer: &OssCallbackLayer, request: &Request<Full<Bytes>>) -> (u128, u128, usize) {
     let mut service = layer.layer(service_fn(answer));
     let begun = Instant::now();
@@ -195,7 +198,7 @@ fn second(layer: &OssCallbackLayer, request: &Request<Full<Bytes>>) -> (u128, u1
     (at(50), at(99), all.len())
 }
 
-/// DF-07: the same second before a key is due, and while it is fetched anew.
+/// Compares the latencies before a refresh is due with those during the refresh.
 fn refresh(bench: &Bench, runtime: &tokio::runtime::Runtime) -> Result<(), Error> {
     let keys = bench.keys(FRESH);
     let layer = OssCallbackLayer::new().key_source(keys.clone());
@@ -211,14 +214,17 @@ fn refresh(bench: &Bench, runtime: &tokio::runtime::Runtime) -> Result<(), Error
     }
     let busy = second(&layer, &request);
     println!(
-        "\nbefore a key is due: {} calls in 0.9 s, p50 {} ns, p99 {} ns",
+        "\nbefore the refresh: {} calls in 0.9 s, p50 {} ns, p99 {} ns",
         quiet.2, quiet.0, quiet.1
     );
     println!(
-        "while it is fetched: {} calls in 0.9 s, p50 {} ns, p99 {} ns",
+        "during the refresh: {} calls in 0.9 s, p50 {} ns, p99 {} ns",
         busy.2, busy.0, busy.1
     );
-    println!("fetches meanwhile: {} (1)", keys.stats().fetches - before);
+    println!(
+        "fetches during it: {} (exactly 1)",
+        keys.stats().fetches - before
+    );
     Ok(())
 }
 
@@ -233,13 +239,16 @@ fn report(fetched: &FetchedKeys) -> Option<()> {
     let forged = least("fetched forged")? / least("pinned forged")?;
     println!("fetched ÷ pinned, forged: {forged:.3}");
     let beside = least("of fetched pinned forged")? / least("pinned forged")?;
-    println!("a pinned key of fetched keys ÷ pinned, forged: {beside:.3}");
+    println!("pinned key in `FetchedKeys` ÷ pinned, forged: {beside:.3}");
     println!(
-        "genuine a second and core: {:.0} (80000)",
+        "genuine per second and core: {:.0} (at least 80000)",
         rate("fetched genuine")?
     );
-    println!("forged a second and core: {:.0}", rate("fetched forged")?);
-    println!("fetches in all floods: {} (1)", fetched.stats().fetches);
+    println!("forged per second and core: {:.0}", rate("fetched forged")?);
+    println!(
+        "fetches in all floods: {} (exactly 1)",
+        fetched.stats().fetches
+    );
     Some(())
 }
 
@@ -263,7 +272,7 @@ fn main() -> Result<(), Error> {
     }
     criterion.final_summary();
     if report(&fetched).is_none() {
-        println!("not everything was measured, so there are no ratios");
+        println!("some benchmarks were skipped, so no ratios are reported");
     }
     refresh(&bench, &runtime)
 }

@@ -1,11 +1,12 @@
-//! What a token costs, beside what it must cost: writing the same document as JSON, Base64 and HMAC-SHA256 over it.
+//! Compares the cost of an upload token with its lower bound: serializing the same document to
+//! JSON, encoding it as Base64 and computing its HMAC-SHA256.
 //!
 //! ```text
-//! cargo bench --bench policy
+//! cargo bench -p benches --bench policy
 //! ```
 //!
-//! No socket, no runtime; the signing key of the day is at hand on both sides. Only the ratio within one run means
-//! anything.
+//! Uses neither sockets nor a runtime. The signing key of the day is precomputed on both sides.
+//! Only the ratio within one run is meaningful.
 
 mod samples;
 
@@ -31,12 +32,13 @@ fn at() -> std::time::SystemTime {
     std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_735_689_570)
 }
 
-/// The document as values, so that writing it is the work of serde alone.
+/// Parses the policy document of a token, so that serializing it again measures serde alone.
 fn document(token: &UploadToken) -> Result<Value, Error> {
     let text = STANDARD.decode(token.field("policy").unwrap_or_default())?;
     Ok(serde_json::from_slice(&text)?)
 }
 
+/// Does the work that every token requires: JSON, Base64 and HMAC.
 fn must(document: &Value, key: &Hmac<Sha256>) -> Option<(String, [u8; 32])> {
     let text = STANDARD.encode(serde_json::to_vec(document).ok()?);
     let mut mac = key.clone();
@@ -60,9 +62,13 @@ fn bench(criterion: &mut Criterion) -> Result<(), Error> {
     let token = policy.sign(&credentials, at())?;
     let document = document(&token)?;
     let key = Hmac::<Sha256>::new_from_slice(&[7; 32])?;
-    let (text, _) = must(&document, &key).ok_or("no text")?;
+    let (text, _) = must(&document, &key).ok_or("failed to serialize the document")?;
     let signed = token.field("policy").unwrap_or_default();
-    assert_eq!(text.len(), signed.len(), "the same text on both sides");
+    assert_eq!(
+        text.len(),
+        signed.len(),
+        "both sides must encode the same document"
+    );
 
     let mut group = criterion.benchmark_group("token");
     group.bench_function("json, base64 and hmac", |bencher| {
@@ -87,12 +93,13 @@ fn report() -> Option<()> {
     let must = least("json, base64 and hmac")?;
     let sign = least("sign")?;
     println!(
-        "sign: {sign:.0} ns; ÷ (json, base64 and hmac): {:.2} (at most 2); {:.0} ns more (at most 5000)",
+        "sign: {sign:.0} ns; ÷ (json, base64 and hmac): {:.2} (at most 2); \
+         {:.0} ns more (at most 5000)",
         sign / must,
         sign - must
     );
     println!(
-        "with a name from the operating system's random bytes, and all checks: {:.0} ns",
+        "with a random name from the operating system and all checks: {:.0} ns",
         least("name, build and sign")?
     );
     Some(())

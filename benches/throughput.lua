@@ -1,4 +1,4 @@
--- The official example of the Callback page, which OSS itself has signed.
+-- The example callback of the OSS API reference, signed by OSS itself.
 wrk.method = "POST"
 wrk.path = "/index.php?id=1&index=2"
 wrk.body = "bucket=yonghu-test"

@@ -1,11 +1,13 @@
-//! Requests per second of an axum route with the layer, as a share of the same route without it.
+//! Measures the requests per second of an axum route with the layer relative to the same route
+//! without it.
 //!
 //! ```text
-//! cargo bench --features axum --bench throughput
+//! cargo bench -p benches --bench throughput
 //! ```
 //!
-//! Both servers run in this process, on two threads; `wrk` (Debian: `apt-get install wrk`) loads them in turn over
-//! loopback: five pairs, each the other way round than the one before. Only the ratio means anything.
+//! Both servers run in this process on a multi-threaded runtime. `wrk` (Debian: `apt-get install
+//! wrk`) loads them over loopback, in five pairs of alternating order. Only the ratio is
+//! meaningful.
 
 use std::{
     env,
@@ -28,7 +30,7 @@ async fn on_upload(body: Bytes) -> CallbackReply {
 }
 
 fn main() -> io::Result<()> {
-    // `cargo test --benches` runs this too; there is nothing to test.
+    // `cargo test --benches` runs this binary too, without `--bench`.
     if !env::args().any(|argument| argument == "--bench") {
         return Ok(());
     }
@@ -64,7 +66,8 @@ fn start(runtime: &Runtime, app: Router) -> io::Result<SocketAddr> {
     Ok(address)
 }
 
-/// Requests per second that were answered with 200.
+/// Loads the server with `wrk` and returns the requests per second. Fails unless every response is
+/// a success.
 fn load(server: SocketAddr) -> io::Result<f64> {
     let url = format!("http://{server}");
     let output = Command::new("wrk")

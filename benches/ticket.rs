@@ -1,11 +1,12 @@
-//! What a request without a valid ticket costs, beside a genuine one: less than a fifth.
+//! Compares the cost of a request without a valid ticket with that of a genuine one. The target is
+//! less than a fifth.
 //!
 //! ```text
-//! cargo bench --bench ticket
+//! cargo bench -p benches --bench ticket
 //! ```
 //!
-//! In the layer, without a socket or a runtime; bodies of 1 KiB, a key of 512 bits as the published one has. Only
-//! ratios within one run mean anything.
+//! Runs in the layer, without sockets or a runtime, with bodies of 1 KiB and a key of 512 bits, the
+//! size of the published key. Only ratios within one run are meaningful.
 
 mod samples;
 
@@ -50,7 +51,7 @@ const KEY_URL: &str = "aHR0cHM6Ly9nb3NzcHVibGljLmFsaWNkbi5jb20vY2FsbGJhY2tfcHViX
 type Callback = Request<Full<Bytes>>;
 type Error = Box<dyn std::error::Error>;
 
-/// Tickets, and a key in the place of the published one.
+/// Ticket keys, and a signing key in place of the published one. `others` forges tickets.
 struct Bench {
     private: PrivateKey,
     public: PublicKey,
@@ -86,7 +87,7 @@ impl Bench {
         OssCallbackLayer::new().key_source(OneKey(KeyTable::official(), self.public.clone()))
     }
 
-    /// One that remembers all that the benchmark uses.
+    /// Returns the layer with a ticket store that never runs out of capacity.
     fn with_tickets(&self) -> OssCallbackLayer {
         let store = MemoryStore::with_capacity(usize::MAX, usize::MAX);
         self.layer().tickets(Tickets::new(self.keys.clone(), store))
@@ -108,17 +109,22 @@ impl Bench {
         Ok(keys.issue(&terms, made, Nonce::random()?)?)
     }
 
-    /// Signed, and of the same size whatever the ticket.
+    /// Builds a signed callback. Its size does not depend on the ticket.
     fn callback(&self, body_type: CallbackBodyType, ticket: &str) -> Result<Callback, Error> {
         let form = body_type == CallbackBodyType::Form;
         let mut body = if form {
             format!(
-                "reqId=5CF3E7820000000000000001&bucket=examplebucket&object=user%2F7%2Fphoto.jpg&size=4711\
-                 &etag=D41D8CD98F00B204E9800998ECF8427E&mimeType=image%2Fjpeg&{TICKET_FIELD}={ticket}&x:note="
+                "reqId=5CF3E7820000000000000001&bucket=examplebucket\
+                 &object=user%2F7%2Fphoto.jpg&size=4711\
+                 &etag=D41D8CD98F00B204E9800998ECF8427E&mimeType=image%2Fjpeg\
+                 &{TICKET_FIELD}={ticket}&x:note="
             )
         } else {
             format!(
-                r#"{{"reqId":"5CF3E7820000000000000001","bucket":"examplebucket","object":"user/7/photo.jpg","size":4711,"etag":"D41D8CD98F00B204E9800998ECF8427E","mimeType":"image/jpeg","imageInfo.height":,"{TICKET_FIELD}":"{ticket}","x:note":""#
+                "{{\"reqId\":\"5CF3E7820000000000000001\",\"bucket\":\"examplebucket\",\
+                 \"object\":\"user/7/photo.jpg\",\"size\":4711,\
+                 \"etag\":\"D41D8CD98F00B204E9800998ECF8427E\",\"mimeType\":\"image/jpeg\",\
+                 \"imageInfo.height\":,\"{TICKET_FIELD}\":\"{ticket}\",\"x:note\":\""
             )
         };
         let end = if form { "" } else { "\"}" };
@@ -127,7 +133,7 @@ impl Bench {
         body.push_str(end);
         let text = format!("{TARGET}\n{body}");
         let signature = STANDARD.encode(self.private.pkcs1v15_sign::<Md5>(text.as_bytes())?);
-        // As a server reads them: parts of a buffer that is shared already.
+        // A server parses header values as slices of a shared buffer; do the same.
         let value = |text: &str| {
             let buffer = Bytes::from([text, "\r\n"].concat());
             HeaderValue::from_maybe_shared(buffer.slice(..text.len()))
@@ -150,7 +156,7 @@ fn answer<B>(_: Request<B>) -> Ready<Result<Response<Full<Bytes>>, Infallible>> 
     ready(Ok(Response::new(Full::from("{}"))))
 }
 
-/// Everything is at hand, so one poll does it.
+/// Polls the call once: nothing in it waits.
 fn call<S, B>(service: &mut S, request: Callback) -> StatusCode
 where
     S: Service<Callback, Response = Response<B>, Error = Infallible>,
@@ -178,7 +184,7 @@ fn measure(
     });
 }
 
-const REFUSALS: [&str; 4] = ["no ticket", "no base64", "forged", "expired"];
+const REFUSALS: [&str; 4] = ["no ticket", "not base64", "forged", "expired"];
 
 fn name(body_type: CallbackBodyType) -> &'static str {
     if body_type == CallbackBodyType::Form {
@@ -220,9 +226,10 @@ fn report() -> Option<()> {
         let alone = least(group, "by signature alone")?;
         let replay = least(group, "replay")?;
         println!(
-            "\n{group} of {BODY_SIZE} bytes: {genuine:.0} ns with its ticket, {alone:.0} ns by its signature alone"
+            "\n{group} of {BODY_SIZE} bytes: {genuine:.0} ns with a ticket, {alone:.0} ns with a \
+             signature alone"
         );
-        println!("a replay ÷ genuine: {:.2}", replay / genuine);
+        println!("replay ÷ genuine: {:.2}", replay / genuine);
         for refusal in REFUSALS {
             let refused = least(group, refusal)?;
             println!(
@@ -244,7 +251,7 @@ fn main() -> Result<(), Error> {
     bench(&mut criterion, &Bench::new()?)?;
     criterion.final_summary();
     if report().is_none() {
-        println!("not everything was measured, so there are no ratios");
+        println!("some benchmarks were skipped, so no ratios are reported");
     }
     Ok(())
 }

@@ -1,11 +1,11 @@
-//! What a verification costs, beside what it must cost: RSA and MD5 on the same bytes.
+//! Compares the cost of a verification with its lower bound: RSA and MD5 on the same bytes.
 //!
 //! ```text
-//! cargo bench --bench verification
+//! cargo bench -p benches --bench verification
 //! ```
 //!
-//! No socket, no runtime. When all is measured, the ratios that matter are printed beside their bars; only ratios
-//! within one run mean anything.
+//! Uses neither sockets nor a runtime. At the end it prints the relevant ratios next to their
+//! targets. Only ratios within one run are meaningful.
 
 mod samples;
 
@@ -35,7 +35,7 @@ use tower_aliyun_oss::{
 
 const OUTPUT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/verification");
 
-/// The example of the Callback page of the OSS API reference, signed by OSS.
+/// The example on the Callback page of the OSS API reference, signed by OSS.
 const TARGET: &str = "/index.php?id=1&index=2";
 const BODY: &str = "bucket=yonghu-test";
 const SIGNATURE: &str =
@@ -49,7 +49,7 @@ const BODY_SIZES: [usize; 6] = [100, 1_000, 10_000, 100_000, 1 << 20, 2 << 20];
 type Callback = Request<Full<Bytes>>;
 type Change = fn(&mut Callback);
 
-/// What a request can be refused for before its body.
+/// Changes for which the layer rejects a request before it reads the body.
 const REFUSALS: [(&str, Change); 7] = [
     ("method", |request| {
         *request.method_mut() = http::Method::GET
@@ -57,8 +57,8 @@ const REFUSALS: [(&str, Change); 7] = [
     ("no signature", |request| {
         request.headers_mut().remove("authorization");
     }),
-    ("signature is no base64", |request| {
-        set(request, "authorization", "no base64")
+    ("signature not base64", |request| {
+        set(request, "authorization", "not base64")
     }),
     ("key url not allowed", |request| {
         set(request, "x-oss-pub-key-url", "aHR0cDovL2V2aWwuZXhhbXBsZS8=");
@@ -81,7 +81,7 @@ fn set(request: &mut Callback, name: &'static str, value: &'static str) {
 }
 
 fn callback(target: &'static str, signature: &str, body: Bytes) -> Callback {
-    // As a server reads them: parts of a buffer that is shared already.
+    // A server parses header values as slices of a shared buffer; do the same.
     let value = |text: &str| {
         let buffer = Bytes::from([text, "\r\n"].concat());
         HeaderValue::from_maybe_shared(buffer.slice(..text.len()))
@@ -109,7 +109,7 @@ fn answer<B>(_: Request<B>) -> Ready<Result<Response<Full<Bytes>>, Infallible>> 
     ready(Ok(Response::new(Full::from("{}"))))
 }
 
-/// Everything is at hand, so one poll does it.
+/// Polls the call once: nothing in it waits.
 fn call<S, B>(service: &mut S, request: Callback) -> StatusCode
 where
     S: Service<Callback, Response = Response<B>, Error = Infallible>,
@@ -120,7 +120,7 @@ where
     }
 }
 
-/// The published key as `rsa` has it.
+/// Returns the published key as a key of the crate `rsa`.
 fn official_key() -> Option<rsa::PublicKey> {
     use rsa::pkcs8::der::Decode as _;
     let pem = include_str!("../src/key/callback_pub_key_v1.pem");
@@ -132,13 +132,15 @@ fn official_key() -> Option<rsa::PublicKey> {
     rsa::PublicKey::new_with_size_limits(n, e, 512..=4096).ok()
 }
 
-fn on_requests(
+fn on_requests<S, B>(
     group: &mut BenchmarkGroup<'_, WallTime>,
     name: &str,
     make: impl Fn() -> Callback,
-    mut service: impl Service<Callback, Response = Response<impl http_body::Body>, Error = Infallible>,
+    mut service: S,
     expected: StatusCode,
-) {
+) where
+    S: Service<Callback, Response = Response<B>, Error = Infallible>,
+{
     group.bench_function(name, |bencher| {
         bencher.iter_batched(
             &make,
@@ -182,7 +184,7 @@ fn bench_callback(criterion: &mut Criterion, key: &rsa::PublicKey) {
     group.finish();
 }
 
-/// Has no key, so a body is read and hashed, and nothing else is done with it.
+/// A key source without keys: the layer reads and hashes the body and then stops.
 struct NoKeys(KeyTable);
 
 impl KeySource for NoKeys {
@@ -274,13 +276,13 @@ fn main() {
         .without_plots()
         .configure_from_args();
     let Some(official) = official_key() else {
-        return eprintln!("error: the published key cannot be read");
+        return eprintln!("error: failed to read the published key");
     };
     bench_callback(&mut criterion, &official);
     bench_bodies(&mut criterion);
     bench_refusals(&mut criterion);
     criterion.final_summary();
     if report().is_none() {
-        println!("not everything was measured, so there are no ratios");
+        println!("some benchmarks were skipped, so no ratios are reported");
     }
 }

@@ -1,15 +1,23 @@
-//! The application server for direct uploads: what Alibaba's sample server does, drop-in.
+//! An application server for direct uploads: a drop-in replacement for Alibaba's sample server.
 //!
 //! ```text
 //! cargo run --example appserver --features axum -- 127.0.0.1 8080
 //! ```
 //!
-//! `GET` on any path answers a token, `POST` on any path is a callback from OSS. Set `OSS_ACCESS_KEY_ID`,
-//! `OSS_ACCESS_KEY_SECRET`, `OSS_HOST`, `OSS_CALLBACK_URL` and `OSS_UPLOAD_DIR`; unset ones are the placeholders of
-//! the sample. With `OSS_REGION` (such as `cn-hangzhou`) tokens are signed with version 4 and written as Alibaba's
-//! current samples have them, and `OSS_SESSION_TOKEN` may hold a token of STS; without it they are those of the first
-//! samples. `OSS_BUCKET` holds them to that bucket. With `OSS_TICKET_KEY` (Base64 of at least 32 random bytes, as
-//! `openssl rand -base64 32` gives them) only callbacks are taken whose upload was granted here, each once. `RUST_LOG=debug` shows why a callback was refused, and what to change when no signature ever matches.
+//! `GET` on any path returns an upload token; `POST` on any path is handled as a callback from OSS.
+//! Configuration comes from environment variables:
+//!
+//! * `OSS_ACCESS_KEY_ID`, `OSS_ACCESS_KEY_SECRET`, `OSS_HOST`, `OSS_CALLBACK_URL` and
+//!   `OSS_UPLOAD_DIR` default to the placeholders of the sample.
+//! * `OSS_REGION` (such as `cn-hangzhou`) selects signature version 4 and the token format of
+//!   Alibaba's current samples. Without it, tokens have the format of the first samples.
+//! * `OSS_SESSION_TOKEN` is an STS security token. It requires `OSS_REGION`.
+//! * `OSS_BUCKET` restricts tokens to that bucket.
+//! * `OSS_TICKET_KEY` (Base64 of at least 32 random bytes: `openssl rand -base64 32`) enables
+//!   tickets: the server accepts only callbacks of uploads that it granted, each of them once. It
+//!   requires `OSS_BUCKET`.
+//! * `RUST_LOG=debug` logs why a callback was rejected, and what to change when no signature ever
+//!   matches.
 
 use std::{
     env::{self, VarError},
@@ -42,11 +50,13 @@ use tracing_subscriber::{
     Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
-/// The samples hand out tokens of this lifetime.
+/// The token lifetime of the samples.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(30);
 
-/// How long a client may take for the head of a request, and running requests for their end at shutdown.
+/// How long a client may take to send the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long running requests may take to finish at shutdown.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[tokio::main]
@@ -68,7 +78,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let app = app()?;
     let listener = TcpListener::bind(address()?).await?;
     let mut stop = pin!(signal::ctrl_c());
-    // The first poll takes the signal over: whoever reads the next line may send it at once.
+    // The first poll installs the signal handler. A script that waits for the line below may
+    // interrupt the process as soon as the line is printed.
     poll_fn(|cx| Poll::Ready(stop.as_mut().poll(cx).is_ready())).await;
     println!("listening on http://{}", listener.local_addr()?);
     serve(listener, app, stop).await;
@@ -104,12 +115,12 @@ fn app() -> Result<Router, Box<dyn Error>> {
     let mut verified = OssCallbackLayer::new();
     if let Some(tickets) = tickets()? {
         if !named {
-            return Err("OSS_TICKET_KEY needs OSS_BUCKET: a ticket is for one bucket".into());
+            return Err("OSS_TICKET_KEY needs OSS_BUCKET: a ticket is bound to one bucket".into());
         }
         tokens = tokens.tickets(tickets.clone())?;
         verified = verified.tickets(tickets);
     }
-    // Any page may ask for a token, but not with the cookies of its visitor.
+    // Any page may request a token, but without the visitor's cookies.
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::any())
         .allow_methods([Method::GET]);
@@ -120,11 +131,11 @@ fn app() -> Result<Router, Box<dyn Error>> {
     Ok(Router::new().fallback_service(any_path.with_state(())))
 }
 
-/// With a key, only callbacks are taken that were granted here.
+/// Enables tickets if `OSS_TICKET_KEY` is set.
 fn tickets() -> Result<Option<Tickets>, Box<dyn Error>> {
     match env::var("OSS_TICKET_KEY") {
         Err(VarError::NotPresent) => Ok(None),
-        Err(VarError::NotUnicode(_)) => Err("OSS_TICKET_KEY is not unicode".into()),
+        Err(VarError::NotUnicode(_)) => Err("OSS_TICKET_KEY is not valid Unicode".into()),
         Ok(text) => {
             let key = TicketKey::from_base64(&text).map_err(|e| format!("OSS_TICKET_KEY: {e}"))?;
             Ok(Some(Tickets::in_memory(TicketKeys::new(1, key))))
@@ -139,15 +150,15 @@ fn credentials(v4: bool) -> Result<Credentials, Box<dyn Error>> {
     )?;
     match env::var("OSS_SESSION_TOKEN") {
         Err(VarError::NotPresent) => Ok(credentials),
-        Err(VarError::NotUnicode(_)) => Err("OSS_SESSION_TOKEN is not unicode".into()),
-        Ok(_) if !v4 => {
-            Err("OSS_SESSION_TOKEN needs OSS_REGION: the first samples send no token".into())
-        }
+        Err(VarError::NotUnicode(_)) => Err("OSS_SESSION_TOKEN is not valid Unicode".into()),
+        Ok(_) if !v4 => Err(
+            "OSS_SESSION_TOKEN needs OSS_REGION: the first token format has no field for it".into(),
+        ),
         Ok(token) => Ok(credentials.with_security_token(token)?),
     }
 }
 
-/// A setting that changes what the server does.
+/// Reads an optional setting, which has no placeholder.
 fn optional<T, E: Error>(
     name: &str,
     parse: impl FnOnce(&str) -> Result<T, E>,
@@ -162,11 +173,11 @@ fn setting(name: &str, placeholder: &str) -> Result<String, String> {
     match env::var(name) {
         Ok(value) => Ok(value),
         Err(VarError::NotPresent) => Ok(placeholder.into()),
-        Err(VarError::NotUnicode(_)) => Err(format!("{name} is not unicode")),
+        Err(VarError::NotUnicode(_)) => Err(format!("{name} is not valid Unicode")),
     }
 }
 
-/// A setting that is not secret, so an error may say what it is.
+/// Reads a setting that is not secret: the error text contains its value.
 fn parsed<T, E: Error>(
     name: &str,
     placeholder: &str,
@@ -185,29 +196,29 @@ fn parsed<T, E: Error>(
 async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
     tracing::info!(
         path = callback.target().path(),
-        // Not the body or the query: either may hold a secret of yours.
+        // Body and query are not logged: custom variables in them can be secret.
         body_len = callback.body().len(),
         request_id = callback.unauthenticated().request_id(),
-        "upload"
+        "upload confirmed"
     );
     CallbackReply::ok()
 }
 
-/// `[ADDRESS [PORT]]`, as the sample takes them.
+/// Parses the arguments `[ADDRESS [PORT]]`, which are those of the sample.
 fn address() -> Result<SocketAddr, Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
     let ip = arguments.next().unwrap_or_else(|| "127.0.0.1".into());
     let port = arguments.next().unwrap_or_else(|| "8080".into());
     let ip = ip
         .parse()
-        .map_err(|_| format!("{ip:?} is not an ip address"))?;
+        .map_err(|_| format!("{ip:?} is not an IP address"))?;
     let port = port
         .parse()
-        .map_err(|_| format!("{port:?} is not a port"))?;
+        .map_err(|_| format!("{port:?} is not a port number"))?;
     Ok(SocketAddr::new(ip, port))
 }
 
-/// Like `axum::serve`, which sets no limit to the time a request head may take.
+/// Serves like `axum::serve`, but also limits the time and size of a request head.
 async fn serve<E>(
     listener: TcpListener,
     app: Router,
@@ -224,8 +235,8 @@ async fn serve<E>(
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    // Out of file descriptors, most likely: let others end first.
-                    tracing::error!(%error, "accept");
+                    // Most likely out of file descriptors: wait until some are closed.
+                    tracing::error!(%error, "failed to accept a connection");
                     time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
@@ -237,7 +248,7 @@ async fn serve<E>(
         let connection = connections.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection");
+                tracing::debug!(%error, "connection failed");
             }
         });
     }
@@ -246,6 +257,6 @@ async fn serve<E>(
         .await
         .is_err()
     {
-        tracing::warn!("some requests did not end in time");
+        tracing::warn!("some requests did not finish within the shutdown timeout");
     }
 }

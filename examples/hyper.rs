@@ -1,10 +1,10 @@
-//! Callbacks on plain hyper, without a framework.
+//! Handles callbacks with plain hyper, without a framework.
 //!
 //! ```text
 //! cargo run --example hyper -- 127.0.0.1:8080
 //! ```
 //!
-//! `POST` on any path is a callback from OSS.
+//! `POST` on any path is handled as a callback from OSS.
 
 use std::{convert::Infallible, error::Error, net::SocketAddr, time::Duration};
 
@@ -25,11 +25,12 @@ use tower_aliyun_oss::{
 
 type Callback = Request<RequestBody<Incoming>>;
 
-/// How long a client may take for the head of a request.
+/// How long a client may take to send the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 async fn on_upload(request: Callback) -> Result<Response<Full<Bytes>>, Infallible> {
-    // The layer puts it there; it cannot come from the client. Without it nothing is verified, so nothing is OK.
+    // Only the layer inserts this extension; a client cannot. Its absence means that the layer is
+    // missing and nothing was verified, so fail closed.
     let Some(callback) = request.extensions().get::<VerifiedCallback>() else {
         let mut response = Response::default();
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
@@ -56,8 +57,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    // Out of file descriptors, most likely: let others end first.
-                    eprintln!("accept: {error}");
+                    // Most likely out of file descriptors: wait until some are closed.
+                    eprintln!("failed to accept a connection: {error}");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
@@ -71,7 +72,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             .serve_connection(TokioIo::new(stream), service);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                eprintln!("connection: {error}");
+                eprintln!("connection failed: {error}");
             }
         });
     }

@@ -1,10 +1,11 @@
-//! What criterion has measured.
+//! Reads the samples that criterion stores.
 
 use std::{fs, path::Path};
 
 use serde_json::Value;
 
-/// The least disturbed sample that criterion has written below `output`, in nanoseconds.
+/// Returns the fastest sample of a benchmark below `output`, in nanoseconds per iteration. The
+/// fastest sample is the one with the least noise from other processes.
 pub(crate) fn least(output: &str, group: &str, name: &str) -> Option<f64> {
     let path = Path::new(output)
         .join(group)

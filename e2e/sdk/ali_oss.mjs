@@ -1,4 +1,5 @@
-// Alibaba's SDK for Node, ali-oss, with signatures of versions 1 and 4 and keys of both kinds.
+// Tests ali-oss, Alibaba's SDK for Node.js, with signature versions 1 and 4, and with long-term and
+// temporary keys.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -19,27 +20,28 @@ async function* clients() {
         bucket: app.BUCKET,
         region: app.REGION,
         authorizationV4,
-        // Whoever asks for a new token gets the same.
+        // There is one temporary key, so a refresh returns the same one.
         refreshSTSToken: async () => app.temporary(),
         refreshSTSTokenInterval: 3_600_000,
       };
       const way = (authorizationV4 ? 'v4' : 'v1') + kind;
-      // With an address, ali-oss names the bucket in the header `Host`.
+      // For an IP address, ali-oss puts the bucket into the header `Host`.
       yield [way, new OSS({ ...options, endpoint: app.OSS_URL })];
-      // With this, in the path.
+      // With `sldEnable`, it puts the bucket into the path.
       const endpoint = app.OSS_URL.replace('127.0.0.1', 'localhost');
       yield [way + ' path', new OSS({ ...options, endpoint, sldEnable: true })];
     }
   }
 }
 
-// Of its own each time: ali-oss adds to what it is given.
+// Returns a new object each time: ali-oss modifies the headers that are passed to it.
 const headers = () => ({ 'Content-Type': app.TYPE });
 
 const tests = {
   async put(client, folder) {
     const key = folder + 'put +&中.bin';
-    const result = await client.put(key, app.CONTENT, { headers: headers(), callback: await app.granted(key) });
+    const callback = await app.granted(key);
+    const result = await client.put(key, app.CONTENT, { headers: headers(), callback });
     assert.equal(result.res.status, 200);
     assert.deepEqual(result.data, { Status: 'OK', object: key });
     await app.checkSeen(key, 'PutObject', app.CONTENT.length);
@@ -49,7 +51,8 @@ const tests = {
   async putStream(client, folder) {
     const key = folder + 'stream.bin';
     const stream = Readable.from([app.CONTENT, app.CONTENT]);
-    const result = await client.putStream(key, stream, { headers: headers(), callback: await app.granted(key) });
+    const callback = await app.granted(key);
+    const result = await client.putStream(key, stream, { headers: headers(), callback });
     assert.deepEqual(result.data, { Status: 'OK', object: key });
     await app.checkSeen(key, 'PutObject', 2 * app.CONTENT.length);
   },
@@ -145,7 +148,7 @@ const tests = {
 
 for await (const [way, client] of clients()) {
   for (const [name, test] of Object.entries(tests)) {
-    // Nobody who is given a URL sends the header `Host` of another.
+    // A presigned URL must carry the bucket itself: its user does not set the header `Host`.
     if (name === 'presigned' && !way.endsWith('path')) continue;
     try {
       await test(client, 'ali-oss ' + way + '/', way);

@@ -1,4 +1,4 @@
-// The application server that tests/sdk/run.sh has started, as the tests see it.
+// Client for the application server that e2e/sdk/run.sh starts.
 
 import assert from 'node:assert/strict';
 
@@ -25,7 +25,7 @@ export async function temporary() {
   return { accessKeyId: AccessKeyId, accessKeySecret: AccessKeySecret, stsToken: SecurityToken };
 }
 
-/** The callback for an upload of this object, taken apart as ali-oss wants it. */
+/** Requests a callback for an upload of this object, and splits it into the options of ali-oss. */
 export async function granted(key) {
   const { callback, variables } = await get('/callback?key=' + encodeURIComponent(key));
   const parameters = JSON.parse(Buffer.from(callback, 'base64').toString());
@@ -33,12 +33,14 @@ export async function granted(key) {
     url: parameters.callbackUrl,
     body: parameters.callbackBody,
     contentType: parameters.callbackBodyType,
-    // ali-oss puts the `x:` in front by itself.
-    customValue: Object.fromEntries(Object.entries(variables).map(([name, value]) => [name.slice(2), value])),
+    // ali-oss adds the prefix `x:` to the names itself.
+    customValue: Object.fromEntries(
+      Object.entries(variables).map(([name, value]) => [name.slice(2), value]),
+    ),
   };
 }
 
-/** A callback that was granted for nobody: the layer refuses it with 403. */
+/** Returns a callback without its ticket, which the layer rejects with 403. */
 export async function withoutTicket(key) {
   const callback = await granted(key);
   const start = callback.body.indexOf(',"x:ticket":');
@@ -46,8 +48,8 @@ export async function withoutTicket(key) {
   return { ...callback, body: callback.body.slice(0, start) + '}' };
 }
 
-/** The layer has let exactly one callback through for this object, and its claims are those of the grant. */
-export async function checkSeen(key, operation, size, grantedTo = 'whoever uploads ' + key) {
+/** Asserts that the layer accepted exactly one callback for this object, with its claims. */
+export async function checkSeen(key, operation, size, grantedTo = 'uploader of ' + key) {
   const seen = (await get('/seen')).filter(one => one.object === key);
   assert.equal(seen.length, 1, key + ' ' + JSON.stringify(seen));
   const { etag, ...one } = seen[0];

@@ -1,4 +1,4 @@
-"""The application server that tests/sdk/run.sh has started, as the tests see it."""
+"""Client for the application server that e2e/sdk/run.sh starts."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ KEY = ("test-id", "test-secret")
 NOTE = "a note: +/=中"
 
 CONTENT = bytes(range(256)) * 4
-# Two parts of more than 100 KiB, and a rest.
+# Two parts of at least 100 KiB, the minimum of OSS, and a shorter last part.
 PART = 128 * 1024
 LARGE = bytes(i * 7 % 251 for i in range(2 * PART + 1234))
 
@@ -25,19 +25,19 @@ def get(path):
 
 
 def temporary():
-    """The key of STS."""
+    """Requests a temporary key, as issued by STS."""
     sts = get("/sts")
     return sts["AccessKeyId"], sts["AccessKeySecret"], sts["SecurityToken"]
 
 
 def granted(key):
-    """The callback for an upload of this object, as Base64, and its variables."""
+    """Requests a callback for an upload of this object. Returns it and its variables as Base64."""
     answer = get("/callback?key=" + urllib.parse.quote(key, safe=""))
     return answer["callback"], answer["callback_var"]
 
 
 def without_ticket(key):
-    """A callback that was granted for nobody: the layer refuses it with 403."""
+    """Returns a callback without its ticket, which the layer rejects with 403."""
     callback, variables = granted(key)
     parameters = json.loads(base64.b64decode(callback))
     start = parameters["callbackBody"].index(',"x:ticket":')
@@ -46,14 +46,14 @@ def without_ticket(key):
 
 
 def check_seen(key, operation, size):
-    """The layer has let exactly one callback through for this object, and its claims are those of the grant."""
+    """Asserts that the layer accepted exactly one callback for this object, with its claims."""
     seen = [one for one in get("/seen") if one["object"] == key]
     assert len(seen) == 1, (key, seen)
     one = seen[0]
     assert one["operation"] == operation, one
     assert one["size"] == size, one
     assert one["note"] == NOTE, one
-    assert one["granted_to"] == "whoever uploads " + key, one
+    assert one["granted_to"] == "uploader of " + key, one
 
 
 def check_not_seen(key):
@@ -65,7 +65,7 @@ def check_answer(key, body):
 
 
 def check_failed(status, body):
-    """What OSS relays of a callback that failed."""
+    """Asserts that OSS reported a callback that the layer rejected."""
     text = body.decode() if isinstance(body, bytes) else body
     assert status == 203, (status, text)
     assert "<Code>CallbackFailed</Code>" in text and "<EC>0007-00000203</EC>" in text, text

@@ -1,4 +1,5 @@
-// ali-oss as it is built for browsers, with a token of STS, and uppy with a token for a form, in Chromium.
+// Tests the browser build of ali-oss with a temporary key, and uppy with an upload token, in
+// Chromium.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -21,9 +22,13 @@ const uppy = await build({
   write: false,
   format: 'iife',
 });
+const sdk = 'node_modules/ali-oss/dist/aliyun-oss-sdk.min.js';
+const html =
+  '<!doctype html><link rel="icon" href="data:,">' +
+  '<script src="/ali-oss.js"></script><script src="/uppy.js"></script>';
 const files = {
-  '/': ['text/html', '<!doctype html><link rel="icon" href="data:,"><script src="/ali-oss.js"></script><script src="/uppy.js"></script>'],
-  '/ali-oss.js': ['text/javascript', readFileSync('node_modules/ali-oss/dist/aliyun-oss-sdk.min.js')],
+  '/': ['text/html', html],
+  '/ali-oss.js': ['text/javascript', readFileSync(sdk)],
   '/uppy.js': ['text/javascript', uppy.outputFiles[0].contents],
 };
 const pages = createServer((request, response) => {
@@ -54,7 +59,7 @@ try {
       bucket: app.BUCKET,
       region: app.REGION,
       endpoint,
-      // A page cannot choose `Host`, so the bucket goes into the path.
+      // A page cannot set the header `Host`, so the bucket must be in the path.
       sldEnable: true,
       authorizationV4,
       refreshSTSTokenInterval: 3_600_000,
@@ -75,7 +80,8 @@ try {
     await app.checkSeen(name, 'CompleteMultipartUpload', size);
 
     name = folder + 'failing.bin';
-    const failing = { server, options, name, callback: await app.withoutTicket(name), type: app.TYPE };
+    const noTicket = await app.withoutTicket(name);
+    const failing = { server, options, name, callback: noTicket, type: app.TYPE };
     assert.deepEqual(await page.evaluate(failInPage, failing), [203, 'CallbackFailed']);
     await app.checkNotSeen(name);
     console.log('ali-oss', version('ali-oss'), 'in', 'Chromium', browser.version(), folder, 'ok');
@@ -84,22 +90,27 @@ try {
   const uploaded = await page.evaluate(uppyInPage, app.APP_URL);
   assert.equal(uploaded.failed, 0, JSON.stringify(uploaded));
   assert.match(uploaded.key, /^forms\/[0-9a-f-]{36}\.txt$/);
-  await app.checkSeen(uploaded.key, 'PostObject', 5, 'whoever asks');
+  await app.checkSeen(uploaded.key, 'PostObject', 5, 'any client');
   console.log('uppy', version('@uppy/aws-s3'), 'in', 'Chromium', browser.version(), 'ok');
 } finally {
   await browser.close();
   pages.close();
 }
 
-// What follows runs in the page.
+// The functions below run in the page.
 
 function prepareInPage() {
-  // As Alibaba's documentation has it: the page asks its own server for a token of STS, now and before that one ends.
+  // As in Alibaba's documentation, the page requests a temporary key from its own server, now and
+  // before the key expires.
   window.connect = async ({ server, options }) => {
     const token = async () => {
       const answer = await fetch(server + '/sts');
-      const { AccessKeyId, AccessKeySecret, SecurityToken } = await answer.json();
-      return { accessKeyId: AccessKeyId, accessKeySecret: AccessKeySecret, stsToken: SecurityToken };
+      const key = await answer.json();
+      return {
+        accessKeyId: key.AccessKeyId,
+        accessKeySecret: key.AccessKeySecret,
+        stsToken: key.SecurityToken,
+      };
     };
     return new window.OSS({ ...options, ...(await token()), refreshSTSToken: token });
   };
@@ -108,7 +119,8 @@ function prepareInPage() {
 async function putInPage({ server, options, name, callback, type }) {
   const client = await window.connect({ server, options });
   const content = new Blob([new Uint8Array(1024)]);
-  return client.put(name, content, { headers: { 'Content-Type': type }, callback }).then(result => result.data);
+  const result = await client.put(name, content, { headers: { 'Content-Type': type }, callback });
+  return result.data;
 }
 
 async function multipartInPage({ server, options, name, callback, type, size, partSize }) {
@@ -139,7 +151,8 @@ async function uppyInPage(server) {
       return { url: token.url, fields: token.fields };
     },
   });
-  uppy.addFile({ name: 'a.txt', type: 'text/plain', data: new Blob(['hello'], { type: 'text/plain' }) });
+  const data = new Blob(['hello'], { type: 'text/plain' });
+  uppy.addFile({ name: 'a.txt', type: 'text/plain', data });
   const result = await uppy.upload();
   return {
     failed: result.failed.length,

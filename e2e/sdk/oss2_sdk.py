@@ -1,4 +1,5 @@
-"""Alibaba's first SDK for Python, oss2, with signatures of versions 1 and 4, of long-term and temporary keys."""
+"""Tests oss2, Alibaba's first SDK for Python, with signature versions 1 and 4, and with long-term
+and temporary keys."""
 
 import sys
 import urllib.error
@@ -13,7 +14,7 @@ TYPE = "application/octet-stream"
 
 
 def buckets():
-    """One client for each way to sign."""
+    """Yields a client for each way to sign."""
     id_, secret = app.KEY
     temporary_id, temporary_secret, token = app.temporary()
     for name, auth in [
@@ -36,7 +37,7 @@ def put(bucket, folder):
     assert result.status == 200
     app.check_answer(key, result.resp.read())
     app.check_seen(key, "PutObject", len(app.CONTENT))
-    # Reading compares the CRC-64.
+    # `read` verifies the CRC-64.
     assert bucket.get_object(key).read() == app.CONTENT
 
 
@@ -53,9 +54,9 @@ def multipart(bucket, folder):
         (p.part_number, p.etag, p.size) for p in parts
     ]
     assert not bucket.object_exists(key)
-    result = bucket.complete_multipart_upload(
-        key, upload, parts, headers={k: v for k, v in headers(app.granted(key)).items() if k != "Content-Type"}
-    )
+    callback = headers(app.granted(key))
+    del callback["Content-Type"]
+    result = bucket.complete_multipart_upload(key, upload, parts, headers=callback)
     app.check_answer(key, result.resp.read())
     app.check_seen(key, "CompleteMultipartUpload", len(app.LARGE))
     read = bucket.get_object(key)
@@ -63,7 +64,7 @@ def multipart(bucket, folder):
     assert read.headers["x-oss-object-type"] == "Multipart"
     try:
         bucket.complete_multipart_upload(key, upload, parts)
-        raise AssertionError("an upload completes once")
+        raise AssertionError("an upload was completed twice")
     except oss2.exceptions.NoSuchUpload:
         pass
 
@@ -75,18 +76,18 @@ def abort(bucket, folder):
     bucket.abort_multipart_upload(key, upload)
     try:
         bucket.list_parts(key, upload)
-        raise AssertionError("an aborted upload is gone")
+        raise AssertionError("an aborted upload still exists")
     except oss2.exceptions.NoSuchUpload:
         pass
 
 
 def failing(bucket, folder):
-    """oss2 takes every 2xx for a success (oss2/api.py, `_do`): the 203 is in its result."""
+    """oss2 treats every 2xx as success (oss2/api.py, `_do`): its result has the status 203."""
     key = folder + "failing.bin"
     result = bucket.put_object(key, app.CONTENT, headers=headers(app.without_ticket(key)))
     app.check_failed(result.status, result.resp.read())
     app.check_not_seen(key)
-    # The object stays.
+    # OSS keeps the object.
     assert bucket.get_object(key).read() == app.CONTENT
 
 
@@ -94,16 +95,18 @@ def presigned(bucket, folder):
     key = folder + "presigned +&.bin"
     callback, variables = app.granted(key)
     parameters = {"callback": callback, "callback-var": variables}
-    url = bucket.sign_url("PUT", key, 600, headers={"Content-Type": TYPE}, params=parameters, slash_safe=True)
+    url = bucket.sign_url(
+        "PUT", key, 600, headers={"Content-Type": TYPE}, params=parameters, slash_safe=True
+    )
     request = urllib.request.Request(url, app.CONTENT, {"Content-Type": TYPE}, method="PUT")
     with urllib.request.urlopen(request, timeout=10) as answer:
         app.check_answer(key, answer.read())
     app.check_seen(key, "PutObject", len(app.CONTENT))
-    # Of another type it was not signed.
+    # The signature covers the content type.
     request = urllib.request.Request(url, app.CONTENT, {"Content-Type": "text/html"}, method="PUT")
     try:
         urllib.request.urlopen(request, timeout=10)
-        raise AssertionError("another request than was signed")
+        raise AssertionError("a request with another content type was accepted")
     except urllib.error.HTTPError as error:
         assert error.code == 403 and b"SignatureDoesNotMatch" in error.read()
 
@@ -113,7 +116,7 @@ def refused(bucket, folder):
     callback, _ = app.granted(key)
     try:
         bucket.put_object(key, b"x", headers={"x-oss-callback": callback + "!"})
-        raise AssertionError("no Base64")
+        raise AssertionError("invalid Base64 was accepted")
     except oss2.exceptions.InvalidArgument as error:
         assert error.details["EC"] == "0007-00000002", error.details
     assert not bucket.object_exists(key)
@@ -142,7 +145,7 @@ def cors(bucket, _):
     bucket.delete_bucket_cors()
     try:
         bucket.get_bucket_cors()
-        raise AssertionError("there are no rules")
+        raise AssertionError("the CORS rules still exist")
     except oss2.exceptions.NoSuchCors:
         pass
     bucket.put_bucket_cors(oss2.models.BucketCors(before))
@@ -154,7 +157,7 @@ def strangers():
         bucket = oss2.Bucket(stranger, app.OSS_URL, app.BUCKET, region=app.REGION)
         try:
             bucket.put_object("stranger", b"x")
-            raise AssertionError("signed with another secret")
+            raise AssertionError("a signature with another secret was accepted")
         except oss2.exceptions.SignatureDoesNotMatch:
             pass
 

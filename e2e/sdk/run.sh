@@ -1,13 +1,14 @@
 #!/bin/sh
-# Runs Alibaba's own SDKs, from their registries, against the emulator. What they assert is what counts.
+# Tests Alibaba's own SDKs, as published in their registries, against the emulator.
 #
-#   e2e/sdk/run.sh            all of them
+#   e2e/sdk/run.sh            all SDKs
 #   e2e/sdk/run.sh python     oss2 and alibabacloud-oss-v2
 #   e2e/sdk/run.sh node       ali-oss
-#   e2e/sdk/run.sh browser    ali-oss and uppy in Chromium, that of CHROMIUM or of the path
+#   e2e/sdk/run.sh browser    ali-oss and uppy in Chromium
 #
-# Needs cargo, python3 with venv and pip, node with npm. Everything is installed into a temporary folder, and the
-# project depends on none of it. With SDK_FOLDER set, what is installed there is used again.
+# Requires cargo, python3 with venv and pip, and node with npm. `browser` also requires Chromium:
+# the executable CHROMIUM, or `chromium` in the PATH. The SDKs are installed into a temporary
+# folder. Set SDK_FOLDER to install them there instead and to reuse them in later runs.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -15,7 +16,7 @@ which=${1:-all}
 case $which in
 all | python | node | browser) ;;
 *)
-    echo "there is no $which; see the head of this file" >&2
+    echo "error: unknown argument $which; use all, python, node or browser" >&2
     exit 1
     ;;
 esac
@@ -24,7 +25,7 @@ folder=${SDK_FOLDER:-$work}
 server=
 
 stop() {
-    # The server ends with its standard input.
+    # The server exits when its standard input is closed.
     exec 9>&- || true
     if [ -n "$server" ]; then
         wait "$server" 2>/dev/null || true
@@ -46,7 +47,7 @@ tries=0
 until grep -q '^app ' "$work/addresses"; do
     tries=$((tries + 1))
     if [ "$tries" -gt 100 ]; then
-        echo "the server does not start" >&2
+        echo "error: the server did not start within 10 s" >&2
         exit 1
     fi
     sleep 0.1

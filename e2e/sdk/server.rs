@@ -1,18 +1,20 @@
-//! What the tests with Alibaba's SDKs talk to: an emulator, and the server it calls back.
+//! The server that Alibaba's SDKs are tested against: an emulator of OSS, and the application that
+//! it calls back.
 //!
 //! ```text
-//! cargo run --example sdk_server --features axum,emulator
+//! cargo run -p e2e --bin sdk_server
 //! ```
 //!
-//! Prints `oss http://…` and `app http://…`, and serves until its standard input ends. Of the application:
+//! Prints `oss http://…` and `app http://…`, and runs until its standard input is closed. Routes of
+//! the application:
 //!
-//! | route | what it does |
+//! | route | description |
 //! |---|---|
-//! | `GET /callback?key=…` | the callback for an upload of this object, with a ticket, as an SDK takes it |
-//! | `POST /oss/callback` | what OSS calls: only what was granted is taken |
-//! | `GET /seen` | the callbacks that were taken |
-//! | `GET /token?filename=…` | a token for a form, signed with the temporary key |
-//! | `GET /sts` | the temporary key, as an application server passes on what STS has answered |
+//! | `GET /callback?key=…` | Returns a callback with a ticket for an upload of this object. |
+//! | `POST /oss/callback` | Receives the callbacks of OSS; the layer accepts only granted ones. |
+//! | `GET /seen` | Lists the accepted callbacks. |
+//! | `GET /token?filename=…` | Returns an upload token, signed with the temporary key. |
+//! | `GET /sts` | Returns the temporary key, in the format of STS. |
 
 use std::{
     error::Error,
@@ -46,10 +48,10 @@ use tower_http::cors::CorsLayer;
 
 const BUCKET: &str = "examplebucket";
 const REGION: &str = "cn-hangzhou";
-/// These open nothing but this emulator.
+/// The long-term key of the emulator.
 const KEY: (&str, &str) = ("test-id", "test-secret");
 
-/// What `AssumeRole` answers, made anew at every start. Serialized as STS spells it.
+/// A temporary key, created at every start. Serializes like the response of `AssumeRole`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Session {
@@ -67,7 +69,7 @@ struct App {
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
-/// A callback that the layer has let through.
+/// A callback that the layer accepted.
 #[derive(Clone, Serialize)]
 struct Seen {
     object: Option<String>,
@@ -171,16 +173,17 @@ impl Session {
 
 fn granted(key: &str) -> Result<Grant, Box<dyn Error>> {
     let size = SizeRange::new(0, 64 << 20)?;
-    Ok(Grant::exact(key.parse()?, size).claims(&format!("whoever uploads {key}")))
+    Ok(Grant::exact(key.parse()?, size).claims(&format!("uploader of {key}")))
 }
 
 async fn authorize(_: &Parts) -> Result<Grant, Refusal> {
     let prefix = "forms/".parse().map_err(|_| Refusal::forbidden())?;
     let size = SizeRange::new(1, 64 << 20).map_err(|_| Refusal::forbidden())?;
-    Ok(Grant::under(prefix, size).claims(&"whoever asks"))
+    Ok(Grant::under(prefix, size).claims(&"any client"))
 }
 
-/// The values for headers or query, and the parts they are made of for SDKs that put them together themselves.
+/// Returns a callback as encoded values for headers or query, and its variables for SDKs that
+/// encode them themselves.
 async fn callback_for(
     State(app): State<App>,
     Query(wanted): Query<Wanted>,

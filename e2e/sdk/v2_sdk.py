@@ -1,4 +1,5 @@
-"""Alibaba's second SDK for Python, alibabacloud-oss-v2, with signatures of versions 1 and 4 and keys of both kinds."""
+"""Tests alibabacloud-oss-v2, Alibaba's second SDK for Python, with signature versions 1 and 4, and
+with long-term and temporary keys."""
 
 import datetime
 import sys
@@ -14,7 +15,7 @@ TYPE = "application/octet-stream"
 
 
 def clients():
-    """One client for each way to sign."""
+    """Yields a client for each way to sign."""
     for version in ["v1", "v4"]:
         for kind, key in [("", app.KEY), (" sts", app.temporary())]:
             config = oss.config.load_default()
@@ -66,7 +67,9 @@ def multipart(client, folder):
         parts.append(oss.UploadPart(part_number=number, etag=result.etag))
     listed = client.list_parts(oss.ListPartsRequest(bucket=app.BUCKET, key=key, upload_id=upload))
     assert listed.key == key
-    assert [(p.part_number, p.etag) for p in listed.parts] == [(p.part_number, p.etag) for p in parts]
+    assert [(p.part_number, p.etag) for p in listed.parts] == [
+        (p.part_number, p.etag) for p in parts
+    ]
     callback, variables = app.granted(key)
     result = client.complete_multipart_upload(
         oss.CompleteMultipartUploadRequest(
@@ -90,7 +93,9 @@ def complete_all(client, folder):
         oss.InitiateMultipartUploadRequest(bucket=app.BUCKET, key=key)
     ).upload_id
     client.upload_part(
-        oss.UploadPartRequest(bucket=app.BUCKET, key=key, upload_id=upload, part_number=7, body=app.CONTENT)
+        oss.UploadPartRequest(
+            bucket=app.BUCKET, key=key, upload_id=upload, part_number=7, body=app.CONTENT
+        )
     )
     result = client.complete_multipart_upload(
         oss.CompleteMultipartUploadRequest(
@@ -102,7 +107,7 @@ def complete_all(client, folder):
 
 
 def uploader(client, folder):
-    """The manager that cuts files into parts by itself."""
+    """Uploads with the manager that splits a file into parts."""
     key = folder + "uploader.bin"
     callback, variables = app.granted(key)
     with tempfile.NamedTemporaryFile() as file:
@@ -123,7 +128,10 @@ def uploader(client, folder):
 
 
 def failing(client, folder):
-    """This SDK takes every 2xx for a success (alibabacloud_oss_v2/_client.py, `service_error_response_handler`)."""
+    """The SDK treats every 2xx as success.
+
+    See `service_error_response_handler` in alibabacloud_oss_v2/_client.py.
+    """
     key = folder + "failing.bin"
     callback, variables = app.without_ticket(key)
     result = client.put_object(
@@ -144,7 +152,7 @@ def failing(client, folder):
 def presigned(client, folder):
     key = folder + "presigned +&.bin"
     callback, variables = app.granted(key)
-    # As headers, which whoever uses the URL must send.
+    # The callback in headers, which the user of the URL must send.
     signed = client.presign(
         oss.PutObjectRequest(
             bucket=app.BUCKET,
@@ -160,7 +168,7 @@ def presigned(client, folder):
         app.check_answer(key, answer.read())
     app.check_seen(key, "PutObject", len(app.CONTENT))
 
-    # As parameters, which are part of the URL.
+    # The callback in the query of the URL.
     key = folder + "presigned query.bin"
     callback, variables = app.granted(key)
     signed = client.presign(
@@ -192,12 +200,13 @@ def refused(client, folder):
                 parameters={"callback": callback},
             )
         )
-        raise AssertionError("a callback in two places")
+        raise AssertionError("a callback in header and query was accepted")
     except oss.exceptions.OperationError as error:
         error = error.unwrap()
         assert error.status_code == 400 and error.code == "InvalidArgument", error
         assert error.message == (
-            "Either the callback query string parameter or the x-oss-callback header should be specified, not both."
+            "Either the callback query string parameter or the x-oss-callback header "
+            "should be specified, not both."
         ), error
     assert not client.is_object_exist(bucket=app.BUCKET, key=key)
 
@@ -238,11 +247,14 @@ def cors(client, _):
         assert [vars(one) for one in found] == [vars(one) for one in configuration.cors_rules]
 
 
+TESTS = [put, multipart, complete_all, uploader, failing, presigned, refused, listing, cors]
+
 for way, sdk in clients():
-    for test in [put, multipart, complete_all, uploader, failing, presigned, refused, listing, cors]:
+    for test in TESTS:
+        name = f"alibabacloud-oss-v2 {oss.__version__} {way} {test.__name__}"
         try:
             test(sdk, "v2 " + way + "/")
         except Exception:
-            print("alibabacloud-oss-v2", oss.__version__, way, test.__name__, "FAILED", file=sys.stderr)
+            print(name, "FAILED", file=sys.stderr)
             raise
-        print("alibabacloud-oss-v2", oss.__version__, way, test.__name__, "ok")
+        print(name, "ok")

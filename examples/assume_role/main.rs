@@ -1,13 +1,15 @@
-//! Credentials of a role, from a client of STS that somebody else keeps: `reqsign-aliyun-oss`.
+//! Signs policies with the credentials of an assumed role, fetched by the STS client of the crate
+//! `reqsign-aliyun-oss`.
 //!
 //! ```text
-//! cargo run --example assume_role
+//! cargo run -p example-assume-role
 //! ```
 //!
-//! Runs without a network: `StandIn` answers as STS does. In a server, send with a client of HTTPS instead, such as
-//! `ReqwestHttpSend` of the crate `reqsign-http-send-reqwest`; nothing else changes. `OSS_ACCESS_KEY_ID` and
-//! `OSS_ACCESS_KEY_SECRET` are of the RAM user that may assume the role `ALIBABA_CLOUD_ROLE_ARN`; unset ones are
-//! placeholders.
+//! Runs without a network: [`MockSts`] responds as STS does. A server passes an HTTPS client
+//! instead, such as `ReqwestHttpSend` of the crate `reqsign-http-send-reqwest`; nothing else
+//! changes.
+//! `OSS_ACCESS_KEY_ID` and `OSS_ACCESS_KEY_SECRET` are those of the RAM user that may assume the
+//! role `ALIBABA_CLOUD_ROLE_ARN`. They default to placeholders.
 
 use std::{
     env,
@@ -22,12 +24,13 @@ use reqsign_aliyun_oss::{AssumeRoleCredentialProvider, StaticCredentialProvider}
 use reqsign_core::{Context, HttpSend, ProvideCredential};
 use tower_aliyun_oss::policy::{Credentials, CredentialsProvider, RefreshingCredentials};
 
-/// As long as policies last, so that none of them is cut short by the end of its credentials.
+/// Credentials are refreshed this long before they expire: no policy outlives the credentials that
+/// signed it.
 const POLICY_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Calls `AssumeRole` when credentials are needed, and again before they end.
+/// Calls `AssumeRole` when credentials are first needed, and again before they expire.
 fn assume_role(context: Context, client: AssumeRoleCredentialProvider) -> RefreshingCredentials {
     let client = Arc::new((context, client));
     RefreshingCredentials::new(move || {
@@ -35,14 +38,14 @@ fn assume_role(context: Context, client: AssumeRoleCredentialProvider) -> Refres
         async move {
             let (context, client) = &*client;
             let session = client.provide_credential(context).await?;
-            let session = session.ok_or("set the access key and the role to assume")?;
+            let session = session.ok_or("access key or role ARN is not set")?;
             let mut credentials =
                 Credentials::new(session.access_key_id, session.access_key_secret)?;
             if let Some(token) = session.security_token {
                 credentials = credentials.with_security_token(token)?;
             }
-            if let Some(end) = session.expires_in {
-                credentials = credentials.with_expiry(end.as_system_time());
+            if let Some(expiry) = session.expires_in {
+                credentials = credentials.with_expiry(expiry.as_system_time());
             }
             Ok::<_, BoxError>(credentials)
         }
@@ -60,13 +63,14 @@ async fn main() -> Result<(), BoxError> {
         .with_base_provider(user)
         .with_role_arn(setting("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/uploads"))
         .with_role_session_name("appserver");
-    let provider = assume_role(Context::new().with_http_send(StandIn), client);
+    let provider = assume_role(Context::new().with_http_send(MockSts), client);
 
     let credentials = provider.credentials().await?;
-    let end = credentials.expires_at().ok_or("sts said no end")?;
-    let left = end.duration_since(SystemTime::now())?;
+    let expiry = credentials.expires_at();
+    let expiry = expiry.ok_or("STS returned credentials without an expiry")?;
+    let left = expiry.duration_since(SystemTime::now())?;
     println!(
-        "signing as {} for {} minutes",
+        "signing with access key {}, valid for {} minutes",
         credentials.access_key_id(),
         left.as_secs().div_ceil(60)
     );
@@ -77,21 +81,21 @@ fn setting(name: &str, placeholder: &str) -> String {
     env::var(name).unwrap_or_else(|_| placeholder.into())
 }
 
-/// Answers every request as STS answers `AssumeRole`, for an hour.
+/// Responds to every request like `AssumeRole`, with credentials that are valid for an hour.
 #[derive(Debug)]
-struct StandIn;
+struct MockSts;
 
-impl HttpSend for StandIn {
+impl HttpSend for MockSts {
     async fn http_send(&self, request: Request<Bytes>) -> reqsign_core::Result<Response<Bytes>> {
-        println!("asking {}", request.uri().host().unwrap_or_default());
-        let end = jiff::Timestamp::now() + Duration::from_secs(3600);
+        println!("calling {}", request.uri().host().unwrap_or_default());
+        let expiry = jiff::Timestamp::now() + Duration::from_secs(3600);
         let body = serde_json::json!({
             "RequestId": "6894B13B-6D71-4EF5-88FA-F32781734A7F",
             "Credentials": {
                 "AccessKeyId": "STS.example",
                 "AccessKeySecret": "secret",
                 "SecurityToken": "token",
-                "Expiration": end.strftime("%FT%TZ").to_string(),
+                "Expiration": expiry.strftime("%FT%TZ").to_string(),
             },
         });
         Ok(Response::new(body.to_string().into()))

@@ -1,14 +1,16 @@
-//! A server that uploads by itself, and is called back with a ticket of its own.
+//! Uploads from a server, with a callback that carries a ticket.
 //!
 //! ```text
-//! cargo run --example put_object --features axum,emulator
+//! cargo run -p example-put-object
 //! ```
 //!
-//! The callback goes into the headers of `PutObject`, or into a URL that is signed for somebody else; `reqsign` signs
-//! both, as it does for OpenDAL, with version 4. Any client will do that sends headers of your own **and** signs them with a signature
-//! of OSS. `object_store` is none: it signs as S3 does, and gives no way to add a header to one upload.
+//! The callback is sent in the headers of `PutObject`, or in the query of a presigned URL for
+//! another client. `reqsign`, the signer of OpenDAL, signs both with version 4. Other clients work
+//! too if they accept custom headers **and** include them in an OSS signature. `object_store` does
+//! not: it signs like S3 and cannot add a header to a single upload.
 //!
-//! Runs on one machine: the emulator stands for OSS. For OSS itself, change the endpoint, the key and the URL.
+//! Runs on one machine, with the emulator in place of OSS. For OSS itself, change the endpoint, the
+//! access key and the callback URL.
 
 use std::{error::Error, time::Duration};
 
@@ -57,13 +59,13 @@ async fn main() -> Result<(), BoxError> {
     tokio::spawn(emulator.serve(oss));
     tokio::spawn(axum::serve(app, router).into_future());
 
-    // With headers.
+    // The callback in headers.
     let callback = callback(&uploads, "reports/1.txt")?;
     let mut request = upload(format!("{endpoint}/reports/1.txt").parse()?)?;
     request.headers_mut().extend(callback.headers());
     println!("{}", send(sign(request, None).await?).await?);
 
-    // With a URL for somebody else, good for ten minutes. The callback is part of what is signed.
+    // The callback in a presigned URL, valid for ten minutes. The signature covers the callback.
     let callback = self::callback(&uploads, "reports/2.txt")?;
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.extend_pairs(callback.query_pairs());
@@ -73,7 +75,7 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// What the ticket grants: this object, of this type, so large at most.
+/// Returns a callback with a ticket that grants this object, this type and at most 1 MiB.
 fn callback(uploads: &OssUploads, key: &str) -> Result<CallbackDirective, BoxError> {
     let grant = Grant::exact(key.parse()?, SizeRange::new(1, 1 << 20)?)
         .content_type(TYPE.parse()?)
@@ -82,9 +84,9 @@ fn callback(uploads: &OssUploads, key: &str) -> Result<CallbackDirective, BoxErr
 }
 
 async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
-    let (event, whose) = (callback.event(), callback.claims::<String>());
-    if let (Ok(event), Ok(whose)) = (event, whose) {
-        println!("{whose} has uploaded {:?}", event.object());
+    let (event, uploader) = (callback.event(), callback.claims::<String>());
+    if let (Ok(event), Ok(uploader)) = (event, uploader) {
+        println!("{uploader} uploaded {:?}", event.object());
     }
     CallbackReply::ok()
 }
@@ -95,10 +97,10 @@ fn upload(uri: Uri) -> Result<Request<Full<Bytes>>, BoxError> {
         .body(CONTENT.into())?)
 }
 
-/// In the headers, or for so long in the URL.
+/// Signs a request in its headers or, with a lifetime, in its URL.
 async fn sign(
     request: Request<Full<Bytes>>,
-    life: Option<Duration>,
+    lifetime: Option<Duration>,
 ) -> Result<Request<Full<Bytes>>, BoxError> {
     let credential = Credential {
         access_key_id: "test-id".into(),
@@ -110,18 +112,18 @@ async fn sign(
     RequestSigner::new(BUCKET)
         .with_region(REGION)
         .with_signing_version(SigningVersion::V4)
-        .sign_request(&Context::new(), &mut parts, Some(&credential), life)
+        .sign_request(&Context::new(), &mut parts, Some(&credential), lifetime)
         .await?;
     Ok(Request::from_parts(parts, body))
 }
 
 async fn send(mut request: Request<Full<Bytes>>) -> Result<String, BoxError> {
-    let authority = request.uri().authority().ok_or("the url has no host")?;
+    let authority = request.uri().authority().ok_or("the URL has no host")?;
     let authority = authority.as_str().to_owned();
     let target = request
         .uri()
         .path_and_query()
-        .ok_or("the url has no path")?;
+        .ok_or("the URL has no path")?;
     *request.uri_mut() = target.as_str().parse()?;
     let headers = request.headers_mut();
     headers.insert(header::HOST, authority.parse()?);
@@ -132,11 +134,11 @@ async fn send(mut request: Request<Full<Bytes>>) -> Result<String, BoxError> {
     let response = sender.send_request(request).await?;
     let status = response.status();
     let body = response.into_body().collect().await?.to_bytes();
-    let answer = format!("{status}: {}", String::from_utf8_lossy(&body));
-    // With 203 the object is stored, but its callback failed.
+    let outcome = format!("{status}: {}", String::from_utf8_lossy(&body));
+    // OSS responds with 203 when it stored the object but the callback failed.
     if status == StatusCode::OK {
-        Ok(answer)
+        Ok(outcome)
     } else {
-        Err(answer.into())
+        Err(outcome.into())
     }
 }

@@ -1,24 +1,42 @@
-//! The routes.
+//! The application: its routes, the files of its page, and the HTTP server.
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
     middleware::from_fn_with_state,
+    response::{IntoResponse as _, Response},
     routing::{get, post},
 };
-use http::{HeaderValue, Method};
+use http::{
+    HeaderMap, HeaderValue, Method,
+    header::{
+        CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, InvalidHeaderValue, REFERRER_POLICY,
+        X_CONTENT_TYPE_OPTIONS,
+    },
+};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
 use serde_json::json;
+use tokio::{net::TcpListener, sync::watch::Receiver, time};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::{
     attacks::{Attacks, forge, replay},
-    backend::{Backend, CALLBACK_PATH},
+    backend::{Backend, CALLBACK_PATH, MAX_SIZE, TYPES},
+    callback::{Watched, on_upload, watch},
     feed::Feed,
-    grants::{MAX_SIZE, TYPES},
-    page,
-    watch::{Watched, on_upload, watch},
 };
+
+/// How long a client may take to send the head of a request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long running requests may take to finish at shutdown.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) fn router(
     backend: &Backend,
@@ -43,7 +61,7 @@ pub(crate) fn router(
         .merge(callback)
         .merge(experiments)
         .merge(status_routes(backend, feed))
-        .merge(page::router(backend.upload_url().as_str())?))
+        .merge(page_routes(backend.upload_url().as_str())?))
 }
 
 fn token_routes(backend: &Backend, allow_origins: &[String]) -> Result<Router, Box<dyn Error>> {
@@ -63,6 +81,7 @@ fn token_routes(backend: &Backend, allow_origins: &[String]) -> Result<Router, B
 fn callback_route(backend: &Backend, watched: &Watched) -> Router {
     let handler = post(on_upload)
         .route_layer(backend.callback_layer())
+        // Outermost, so that it also sees the requests that the layer rejects.
         .route_layer(from_fn_with_state(watched.clone(), watch));
     Router::new()
         .route(CALLBACK_PATH, handler)
@@ -83,4 +102,101 @@ fn status_routes(backend: &Backend, feed: &Feed) -> Router {
         .route("/config", get(|| async { Json(config) }))
         .route("/uploads", get(|| async move { Json(uploads.uploads()) }))
         .route("/events", get(|| async move { events.stream() }))
+}
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+const FILES: [(&str, &str, &str); 9] = [
+    ("/", HTML, include_str!("page/index.html")),
+    ("/page/style.css", CSS, include_str!("page/style.css")),
+    ("/page/icon.svg", SVG, include_str!("page/icon.svg")),
+    ("/page/app.js", SCRIPT, include_str!("page/app.js")),
+    ("/page/dom.js", SCRIPT, include_str!("page/dom.js")),
+    (
+        "/page/transfer.js",
+        SCRIPT,
+        include_str!("page/transfer.js"),
+    ),
+    ("/page/queue.js", SCRIPT, include_str!("page/queue.js")),
+    ("/page/steps.js", SCRIPT, include_str!("page/steps.js")),
+    (
+        "/page/experiments.js",
+        SCRIPT,
+        include_str!("page/experiments.js"),
+    ),
+];
+
+fn page_routes(upload_url: &str) -> Result<Router, InvalidHeaderValue> {
+    // The page may load its own files, and connect to its own server and to OSS. `blob:` images are
+    // the thumbnails of files that are being uploaded.
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; \
+         connect-src 'self' {}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+         require-trusted-types-for 'script'",
+        origin(upload_url)
+    );
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_SECURITY_POLICY, policy.parse()?);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    Ok(FILES
+        .into_iter()
+        .fold(Router::new(), |router, (path, kind, text)| {
+            let headers = headers.clone();
+            router.route(path, get(move || async move { file(headers, kind, text) }))
+        }))
+}
+
+fn file(mut headers: HeaderMap, kind: &'static str, text: &'static str) -> Response {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    (headers, text).into_response()
+}
+
+/// Returns the scheme and the host of a URL.
+fn origin(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let end = url[host..].find('/').map_or(url.len(), |at| host + at);
+    &url[..end]
+}
+
+/// Serves until `stop` is true. Like `axum::serve`, but limits the time and size of a request head.
+pub(crate) async fn serve(listener: TcpListener, app: Router, mut stop: Receiver<bool>) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_headers(64)
+        .max_buf_size(16 * 1024);
+    let connections = GracefulShutdown::new();
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Most likely out of file descriptors: wait until some are closed.
+                    tracing::error!(%error, "failed to accept a connection");
+                    time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let service = TowerToHyperService::new(app.clone());
+        let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection failed");
+            }
+        });
+    }
+    drop(listener);
+    if time::timeout(SHUTDOWN_TIMEOUT, connections.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!("some requests did not finish within the shutdown timeout");
+    }
 }

@@ -1,4 +1,4 @@
-//! What somebody who is not OSS can send to the callback route, tried on the route itself.
+//! Forged and replayed callbacks, sent to the callback route itself.
 
 use std::sync::Arc;
 
@@ -16,25 +16,25 @@ use tower_aliyun_oss::{
 
 use crate::{
     backend::CALLBACK_PATH,
-    report,
-    watch::{Callback, Watched},
+    callback::{Callback, Watched},
+    feed,
 };
 
-/// What an attacker wants to be believed.
+/// A false claim: an upload that did not happen.
 const LIE: &str = "bucket=demo-bucket&object=demo%2Finvented.png&size=1&mimeType=image%2Fpng";
 const KEY_URL_HEADER: &str = "x-oss-pub-key-url";
 
 pub(crate) struct Attacks {
-    /// The callback route as everybody reaches it.
+    /// The callback route, including the layer.
     pub(crate) route: Router,
     pub(crate) watched: Watched,
-    /// Where OSS calls.
+    /// The URL of the route.
     pub(crate) callback_url: String,
-    /// OSS, which signs for every customer; `None` when it is the real one.
+    /// Signs as OSS does for its customers. `None` for the real OSS.
     pub(crate) signer: Option<CallbackSigner>,
 }
 
-/// Tries forgeries, and says what each came to.
+/// Sends forgeries and returns the result of each.
 pub(crate) async fn forge(State(attacks): State<Arc<Attacks>>) -> Json<Value> {
     let mut attempts = vec![
         attacks.attempt("unsigned", unsigned()).await,
@@ -55,12 +55,11 @@ pub(crate) async fn forge(State(attacks): State<Arc<Attacks>>) -> Json<Value> {
     Json(attempts.into())
 }
 
-/// Sends the last genuine callback again, byte for byte.
+/// Sends the last genuine callback again, unmodified.
 pub(crate) async fn replay(State(attacks): State<Arc<Attacks>>) -> impl IntoResponse {
     let Some(last) = attacks.watched.last() else {
-        let nothing =
-            json!({ "code": "NothingToReplay", "message": "no callback has come in yet" });
-        return (StatusCode::CONFLICT, Json(nothing));
+        let error = json!({ "code": "NothingToReplay", "message": "no callback was received yet" });
+        return (StatusCode::CONFLICT, Json(error));
     };
     (StatusCode::OK, Json(attacks.attempt("replay", last).await))
 }
@@ -70,7 +69,7 @@ impl Attacks {
         let before = self.watched.runs();
         let sent = json!({
             "target": callback.target,
-            "headers": report::headers(&callback.headers),
+            "headers": feed::headers(&callback.headers),
             "body": String::from_utf8_lossy(&callback.body),
         });
         let (status, answer) = self.send(callback).await;
@@ -84,7 +83,7 @@ impl Attacks {
         })
     }
 
-    /// Signed, but the key is said to be found on the attacker's own server.
+    /// Signed, but the key URL points to the attacker's own server.
     fn own_key(&self) -> Callback {
         let mut callback = self.signed(&CallbackSigner::new(), LIE.as_bytes());
         let url = STANDARD.encode("http://gosspublic.alicdn.com.attacker.example/key.pem");
@@ -97,7 +96,7 @@ impl Attacks {
     fn signed(&self, signer: &CallbackSigner, body: &[u8]) -> Callback {
         let request = signer
             .callback(&self.callback_url)
-            .bucket("bucket-of-somebody-else")
+            .bucket("bucket-of-another-customer")
             .form(Bytes::copy_from_slice(body));
         let request = CallbackBuilder::request::<Bytes>(request);
         let headers = request.map(|request| request.into_parts().0.headers);
@@ -121,7 +120,7 @@ impl Attacks {
     }
 }
 
-/// What anybody with curl can send.
+/// A request without a signature, which any client can send.
 fn unsigned() -> Callback {
     let form = HeaderValue::from_static("application/x-www-form-urlencoded");
     Callback {
@@ -131,7 +130,7 @@ fn unsigned() -> Callback {
     }
 }
 
-/// The genuine callback, with a digit of its body changed.
+/// A genuine callback with one digit of its size changed.
 fn changed(mut last: Callback) -> Callback {
     let mut body = last.body.to_vec();
     let size = body.windows(5).position(|name| name == b"size=");
@@ -142,7 +141,7 @@ fn changed(mut last: Callback) -> Callback {
     last
 }
 
-/// The ticket of another upload, in a body about an object that was never granted.
+/// A body about an object that was never granted, with the ticket of another upload.
 fn stolen_ticket(last: &Callback) -> Option<String> {
     let body = std::str::from_utf8(&last.body).ok()?;
     let ticket = body

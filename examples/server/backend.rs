@@ -1,4 +1,4 @@
-//! Where uploads go: the emulator of this process, or the real OSS.
+//! Where uploads go, the emulator of this process or the real OSS, and what the server grants.
 
 use std::{
     env,
@@ -9,26 +9,56 @@ use std::{
 };
 
 use aliyun_oss_emulator::{AccessKey, CorsRule, Emulator, HostedBucket, ObjectStore};
+use http::request::Parts;
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::watch::Receiver};
 use tower_aliyun_oss::{
     OssCallbackLayer, OssUploads, OssUploadsBuilder,
     key::PinnedKeys,
-    policy::{Credentials, OssPolicyService, TokenFormat},
-    protocol::{Bucket, Endpoint, Region, UploadUrl},
+    policy::{
+        Authorize, Credentials, Grant, OssPolicyService, Refusal, RequestedFile, RequestedFiles,
+        TokenFormat,
+    },
+    protocol::{Bucket, ContentType, Endpoint, Region, SizeRange, UploadUrl},
     testing::CallbackSigner,
     ticket::{TicketKey, TicketKeys, Tickets},
 };
 
-use crate::{
-    feed::Feed,
-    grants::{authorize, authorize_failing, authorize_legacy},
-    report,
-};
+use crate::feed::{self, Feed};
 
 pub(crate) const CALLBACK_PATH: &str = "/oss/callback";
 
-/// How long ago the token was made that the page lets you send too late.
+pub(crate) const MAX_SIZE: u64 = 100 * 1024 * 1024;
+
+/// Text, PDF, images and videos. Types that a browser would execute are not allowed.
+pub(crate) const TYPES: [&str; 20] = [
+    "text/plain",
+    "text/csv",
+    "text/markdown",
+    "application/pdf",
+    "image/png",
+    "image/jpeg",
+    "image/gif",
+    "image/webp",
+    "image/avif",
+    "image/heic",
+    "image/heif",
+    "image/bmp",
+    "image/tiff",
+    "video/mp4",
+    "video/webm",
+    "video/ogg",
+    "video/quicktime",
+    "video/mpeg",
+    "video/x-matroska",
+    "video/x-msvideo",
+];
+
+/// The maximum length of a file name in the claims, which are limited to 1 KiB.
+const MAX_NAME: usize = 120;
+
+/// The age of the tokens that the page requests to show what happens when one has expired.
 const TOO_LATE: Duration = Duration::from_secs(60 * 60);
 
 /// An account of Alibaba Cloud.
@@ -48,7 +78,8 @@ impl Account {
         "OSS_CALLBACK_URL",
     ];
 
-    /// All of it, or nothing: half an account is a mistake.
+    /// Reads the account from the environment. Returns `None` if no variable is set, and fails if
+    /// only some are.
     pub(crate) fn from_env() -> Result<Option<Self>, Box<dyn Error>> {
         let unset = |name: &&str| env::var_os(name).is_none_or(|value| value.is_empty());
         let missing: Vec<_> = Self::NAMES.into_iter().filter(unset).collect();
@@ -58,7 +89,7 @@ impl Account {
         if !missing.is_empty() {
             let missing = missing.join(", ");
             return Err(format!(
-                "{missing} is not set; set all five for the real OSS, or none for the emulator"
+                "missing {missing}; set all five for the real OSS, or none for the emulator"
             )
             .into());
         }
@@ -78,7 +109,7 @@ impl Account {
     }
 }
 
-/// Both halves, for one bucket.
+/// Tokens and callback verification for one bucket.
 pub(crate) struct Backend {
     uploads: OssUploads,
     legacy: OssUploads,
@@ -94,7 +125,7 @@ impl Backend {
         Self::new(account, &endpoint, None)
     }
 
-    /// A backend at the emulator, and the emulator itself.
+    /// Creates a backend that uses the emulator, and the emulator.
     pub(crate) fn emulated(
         application: SocketAddr,
         oss: SocketAddr,
@@ -117,7 +148,7 @@ impl Backend {
             .access_key(AccessKey::new("demo-id", "demo-secret"))
             .store(ObjectStore::folder(folder.path())?)
             .allow_private_callbacks()
-            .observer(move |upload| feed.trace(report::to_json(&upload)))
+            .observer(move |upload| feed.trace(feed::emulator_trace(&upload)))
             .build()?;
         let endpoint = Endpoint::custom(format!("http://{oss}/{bucket}").parse()?);
         let account = Account {
@@ -135,7 +166,7 @@ impl Backend {
         endpoint: &Endpoint,
         key_source: Option<PinnedKeys>,
     ) -> Result<Self, Box<dyn Error>> {
-        // Tokens end with the process, so their key may too.
+        // A new key invalidates all earlier tickets. The demo does not outlive its tickets.
         let tickets = Tickets::in_memory(TicketKeys::new(1, TicketKey::generate()?));
         let upload_url = endpoint.upload_url(&account.bucket);
         let builder = || -> OssUploadsBuilder {
@@ -155,28 +186,22 @@ impl Backend {
         })
     }
 
-    pub(crate) fn tokens(&self) -> OssPolicyService<impl tower_aliyun_oss::policy::Authorize> {
+    pub(crate) fn tokens(&self) -> OssPolicyService<impl Authorize> {
         self.uploads.policy_service(authorize)
     }
 
-    /// For the sample's own browser client.
-    pub(crate) fn legacy_tokens(
-        &self,
-    ) -> OssPolicyService<impl tower_aliyun_oss::policy::Authorize> {
+    /// Issues tokens in the format of the first samples, for their browser client.
+    pub(crate) fn legacy_tokens(&self) -> OssPolicyService<impl Authorize> {
         self.legacy.policy_service(authorize_legacy)
     }
 
-    /// Tokens that ended before they were asked for.
-    pub(crate) fn expired_tokens(
-        &self,
-    ) -> OssPolicyService<impl tower_aliyun_oss::policy::Authorize> {
+    /// Issues tokens that have already expired.
+    pub(crate) fn expired_tokens(&self) -> OssPolicyService<impl Authorize> {
         self.tokens().clock(|| SystemTime::now() - TOO_LATE)
     }
 
-    /// Tokens for uploads whose callback the handler answers with an error.
-    pub(crate) fn failing_tokens(
-        &self,
-    ) -> OssPolicyService<impl tower_aliyun_oss::policy::Authorize> {
+    /// Issues tokens for uploads whose callback handler fails.
+    pub(crate) fn failing_tokens(&self) -> OssPolicyService<impl Authorize> {
         self.uploads.policy_service(authorize_failing)
     }
 
@@ -188,7 +213,8 @@ impl Backend {
         }
     }
 
-    /// Signs whatever is asked for, as OSS does for every customer; nobody but OSS can do it for the real one.
+    /// Returns a signer of arbitrary callbacks, which is what OSS is for each of its customers.
+    /// `None` for the real OSS, whose private key is secret.
     pub(crate) fn signer(&self) -> Option<CallbackSigner> {
         self.is_emulated().then(CallbackSigner::new)
     }
@@ -210,13 +236,14 @@ impl Backend {
     }
 }
 
-/// The emulator, and the folder of its objects, which goes with it.
+/// The emulator and the temporary folder of its objects.
 pub(crate) struct RunningEmulator {
     emulator: Emulator,
     folder: TempDir,
 }
 
 impl RunningEmulator {
+    /// Serves until `stop` is true, then deletes the folder.
     pub(crate) async fn run(
         self,
         listener: TcpListener,
@@ -228,4 +255,63 @@ impl RunningEmulator {
         self.emulator.serve_until(listener, stopped).await?;
         self.folder.close()
     }
+}
+
+/// The claims of a ticket, which the callback returns unmodified.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Claims {
+    /// The file name on the client's machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) file: Option<String>,
+    /// Makes the handler fail.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) fail: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// Grants one object with an unguessable name to every client.
+pub(crate) async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
+    one_object(parts, false)
+}
+
+/// Grants the same, for an upload whose callback handler fails.
+pub(crate) async fn authorize_failing(parts: &Parts) -> Result<Grant, Refusal> {
+    one_object(parts, true)
+}
+
+/// Grants any name under the prefix of the samples. Every client can create objects there, and
+/// overwrite those of other clients.
+pub(crate) async fn authorize_legacy(_: &Parts) -> Result<Grant, Refusal> {
+    let prefix = "user-dir-prefix/".parse().map_err(|_| invalid_constant())?;
+    let size = SizeRange::new(1, MAX_SIZE).map_err(|_| invalid_constant())?;
+    Ok(Grant::any_name_under(prefix, size))
+}
+
+fn one_object(parts: &Parts, fail: bool) -> Result<Grant, Refusal> {
+    let prefix = "demo/".parse().map_err(|_| invalid_constant())?;
+    let size = SizeRange::new(1, MAX_SIZE).map_err(|_| invalid_constant())?;
+    let types = TYPES.iter().map(|name| name.parse());
+    let types: Vec<ContentType> = types
+        .collect::<Result<_, _>>()
+        .map_err(|_| invalid_constant())?;
+    let requested = parts.extensions.get::<RequestedFiles>();
+    let file = requested
+        .and_then(|requested| requested.files().first())
+        .and_then(RequestedFile::filename)
+        .map(|name| name.chars().take(MAX_NAME).collect());
+    Ok(Grant::under(prefix, size)
+        .content_types(types)
+        .claims(&Claims { file, fail }))
+}
+
+/// The response if a constant above is invalid.
+fn invalid_constant() -> Refusal {
+    Refusal::new(http::StatusCode::INTERNAL_SERVER_ERROR)
 }

@@ -1,4 +1,6 @@
-//! What has happened, for those who ask, and for those who watch.
+//! The events of the page: uploads that callbacks confirmed, and traces of what the servers saw.
+//!
+//! The feed keeps the latest events and streams new ones to every open page.
 
 use std::{
     collections::VecDeque,
@@ -6,16 +8,32 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use aliyun_oss_emulator::{Exchange, UploadReport, UploadStep};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 
-/// What is remembered; older ones are forgotten.
+/// How many events are kept. Older ones are dropped.
 const MAX_UPLOADS: usize = 200;
 const MAX_TRACES: usize = 30;
-/// How far a slow watcher may lag before he is sent everything anew.
+
+/// How many events a slow page may lag behind before it is sent a new snapshot.
 const MAX_LAG: usize = 256;
+
+/// The maximum length of a text in a trace, in characters.
+const MAX_TEXT: usize = 8 * 1024;
+
+const STEPS: [(UploadStep, &str); 8] = [
+    (UploadStep::Form, "form"),
+    (UploadStep::Signature, "signature"),
+    (UploadStep::Expiry, "expiry"),
+    (UploadStep::Conditions, "conditions"),
+    (UploadStep::CallbackParameters, "callbackParameters"),
+    (UploadStep::Size, "size"),
+    (UploadStep::Stored, "stored"),
+    (UploadStep::Callback, "callback"),
+];
 
 #[derive(Clone)]
 pub(crate) struct Feed(Arc<Inner>);
@@ -48,12 +66,12 @@ impl Feed {
         }))
     }
 
-    /// A verified callback brought this.
+    /// Adds an upload that a verified callback reported.
     pub(crate) fn upload(&self, upload: Value) {
         self.add("upload", upload, |kept| (&mut kept.uploads, MAX_UPLOADS));
     }
 
-    /// A step as a server saw it.
+    /// Adds a trace of what a server saw.
     pub(crate) fn trace(&self, trace: Value) {
         self.add("trace", trace, |kept| (&mut kept.traces, MAX_TRACES));
     }
@@ -69,21 +87,22 @@ impl Feed {
         let (list, max) = list(&mut kept);
         list.truncate(max - 1);
         list.push_front(value);
-        // Under the lock, so that whoever takes a snapshot misses nothing and gets nothing twice.
+        // Sent under the lock, so that a new subscriber gets each event exactly once: in its
+        // snapshot or from the channel.
         let _ = self.0.live.send(News { kind, data });
     }
 
-    /// What verified callbacks brought, newest first.
+    /// Returns the uploads that verified callbacks reported, newest first.
     pub(crate) fn uploads(&self) -> Value {
         self.kept().uploads.iter().cloned().collect()
     }
 
-    /// Ends every stream, and those that begin later.
+    /// Ends all current and later streams.
     pub(crate) fn close(&self) {
         self.0.closed.send_replace(true);
     }
 
-    /// All that is remembered, then everything as it happens.
+    /// Streams a snapshot of the kept events, then new events as they occur.
     pub(crate) fn stream(&self) -> Sse<impl Stream<Item = Result<Event, Infallible>> + use<>> {
         let (events, stream) = mpsc::channel(16);
         let feed = self.clone();
@@ -127,7 +146,68 @@ impl Feed {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        // Nothing is left half-done under this lock.
+        // No code panics while it holds this lock, so the data is consistent.
         self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Describes an upload as the emulator saw it.
+pub(crate) fn emulator_trace(report: &UploadReport) -> Value {
+    let fields: Vec<_> = report
+        .fields()
+        .map(|(name, value)| json!([cut(name), cut(value)]))
+        .collect();
+    let passed: Vec<_> = STEPS
+        .iter()
+        .filter(|(step, _)| report.steps().contains(step))
+        .map(|(_, name)| name)
+        .collect();
+    let exchanges: Vec<_> = report.exchanges().iter().map(exchange).collect();
+    let refusal = report
+        .refusal()
+        .map(|(code, message)| json!({ "code": code, "message": cut(message), "ec": report.ec() }));
+    json!({
+        "kind": "oss",
+        "requestId": report.request_id(),
+        "bucket": report.bucket().to_string(),
+        "fileName": report.file_name().map(cut),
+        "fields": fields,
+        "policy": report.policy().map(cut),
+        "callback": report.callback().map(cut),
+        "passed": passed,
+        "exchanges": exchanges,
+        "status": report.status().as_u16(),
+        "refusal": refusal,
+    })
+}
+
+fn exchange(exchange: &Exchange) -> Value {
+    json!({
+        "url": cut(exchange.url()),
+        "headers": headers(exchange.headers()),
+        "body": cut(&String::from_utf8_lossy(exchange.body())),
+        "status": exchange.status().map(|status| status.as_u16()),
+        "answer": cut(&String::from_utf8_lossy(exchange.answer())),
+    })
+}
+
+/// Lists header names and values in the order of the request.
+pub(crate) fn headers(headers: &http::HeaderMap) -> Value {
+    headers
+        .iter()
+        .map(|(name, value)| {
+            json!([
+                name.as_str(),
+                cut(&String::from_utf8_lossy(value.as_bytes()))
+            ])
+        })
+        .collect()
+}
+
+/// Shortens a text to [`MAX_TEXT`] characters.
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(MAX_TEXT) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
     }
 }

@@ -1,43 +1,58 @@
-//! Direct uploads on your own machine, and a page that shows how they work.
+//! Direct uploads on one machine, with a page that shows how they work.
 //!
 //! ```text
-//! cargo run --example server --features emulator
+//! cargo run --example server
 //! ```
 //!
-//! One process serves both an application, by default on 127.0.0.1:8080, and the emulator of OSS on 127.0.0.1:9000.
-//! Open the first in a browser. `--listen ADDRESS` and `--oss-listen ADDRESS` choose others, `--allow-origin ORIGIN`
-//! lets pages of another origin upload.
+//! One process serves both the application, by default on 127.0.0.1:8080, and the emulator of OSS,
+//! by default on 127.0.0.1:9000. Open the first address in a browser. `--listen ADDRESS` and
+//! `--oss-listen ADDRESS` change the addresses. `--allow-origin ORIGIN` lets pages of another
+//! origin upload.
 //!
-//! With `OSS_ACCESS_KEY_ID`, `OSS_ACCESS_KEY_SECRET`, `OSS_BUCKET`, `OSS_REGION` and `OSS_CALLBACK_URL` set, uploads go
-//! to the real OSS, and there is no emulator. `OSS_SESSION_TOKEN` may hold a token of STS.
+//! If `OSS_ACCESS_KEY_ID`, `OSS_ACCESS_KEY_SECRET`, `OSS_BUCKET`, `OSS_REGION` and
+//! `OSS_CALLBACK_URL` are set, uploads go to the real OSS and no emulator runs. `OSS_SESSION_TOKEN`
+//! is an optional STS security token.
 //!
-//! It gives a token to everybody who asks, and shows everybody what was uploaded: for demonstrations.
+//! The server issues tokens to every client and lists all uploads to every client. It is meant for
+//! demonstrations only.
+//!
+//! | file | content |
+//! |---|---|
+//! | `main.rs` | command line, start and stop |
+//! | `app.rs` | routes, page and HTTP server |
+//! | `backend.rs` | OSS account or emulator, and what the server grants |
+//! | `callback.rs` | the callback route: its handler, and a record of what the layer checked |
+//! | `feed.rs` | uploads and traces, kept for the page and streamed to it |
+//! | `attacks.rs` | forged and replayed callbacks, sent to the callback route on request |
 
 mod app;
 mod attacks;
 mod backend;
+mod callback;
 mod feed;
-mod grants;
-mod options;
-mod page;
-mod report;
-mod serve;
-mod watch;
 
 use std::{
     error::Error,
     future::{Future, poll_fn},
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     pin::pin,
     process::ExitCode,
     task::Poll,
 };
 
-use tokio::{net::TcpListener, signal, sync::watch as flag};
+use tokio::{net::TcpListener, signal, sync::watch};
 
-use backend::Backend;
+use backend::{Account, Backend};
 use feed::Feed;
-use options::Options;
+
+const USAGE: &str = "\
+usage: server [--listen ADDRESS] [--oss-listen ADDRESS] [--allow-origin ORIGIN]…
+
+  --listen ADDRESS       address of the application and its page, default 127.0.0.1:8080
+  --oss-listen ADDRESS   address of the emulator of OSS, default 127.0.0.1:9000
+  --allow-origin ORIGIN  allows pages of this origin to request tokens and upload
+
+Port 0 selects a free port.";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -56,13 +71,13 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let Some(options) = Options::from_arguments(std::env::args().skip(1))? else {
-        println!("{}", options::USAGE);
+        println!("{USAGE}");
         return Ok(());
     };
     let listener = bind(options.listen).await?;
     let address = listener.local_addr()?;
     let feed = Feed::new();
-    let (backend, emulator) = match backend::Account::from_env()? {
+    let (backend, emulator) = match Account::from_env()? {
         Some(account) => (Backend::real(account)?, None),
         None => {
             let oss = bind(options.oss_listen).await?;
@@ -74,14 +89,15 @@ async fn run() -> Result<(), Box<dyn Error>> {
     };
 
     let mut interrupt = pin!(signal::ctrl_c());
-    // The first poll takes the signal over: whoever reads the next line may send it at once.
+    // The first poll installs the signal handler. A script that waits for the lines below may
+    // interrupt the process as soon as they are printed.
     poll_fn(|cx| Poll::Ready(interrupt.as_mut().poll(cx).is_ready())).await;
     println!("listening on http://{address}");
     println!("uploads go to {}", backend.upload_url());
 
     let app = app::router(&backend, &feed, &options.allow_origins)?;
-    let (stop, stopping) = flag::channel(false);
-    let application = serve::serve(listener, app, stopping.clone());
+    let (stop, stopping) = watch::channel(false);
+    let application = app::serve(listener, app, stopping.clone());
     let store = async {
         if let Some((emulator, listener)) = emulator {
             emulator.run(listener, stopping).await?;
@@ -90,7 +106,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     };
     let stopper = async {
         let _ = interrupt.await;
-        // Streams have no end of their own.
+        // Event streams never end on their own and would delay the shutdown.
         feed.close();
         let _ = stop.send(true);
     };
@@ -103,5 +119,76 @@ async fn run() -> Result<(), Box<dyn Error>> {
 async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
     TcpListener::bind(address)
         .await
-        .map_err(|error| format!("{address} cannot be listened on: {error}"))
+        .map_err(|error| format!("failed to listen on {address}: {error}"))
+}
+
+/// The parsed command line.
+struct Options {
+    listen: SocketAddr,
+    oss_listen: SocketAddr,
+    allow_origins: Vec<String>,
+}
+
+impl Options {
+    /// Parses the arguments. Returns `None` if they ask for help.
+    fn from_arguments(mut arguments: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+        let mut options = Self {
+            listen: (Ipv4Addr::LOCALHOST, 8080).into(),
+            oss_listen: (Ipv4Addr::LOCALHOST, 9000).into(),
+            allow_origins: Vec::new(),
+        };
+        while let Some(name) = arguments.next() {
+            if matches!(&*name, "-h" | "--help") {
+                return Ok(None);
+            }
+            let mut value = || {
+                arguments
+                    .next()
+                    .ok_or_else(|| format!("{name} requires a value"))
+            };
+            match &*name {
+                "--listen" => options.listen = parse_address(&value()?)?,
+                "--oss-listen" => options.oss_listen = parse_address(&value()?)?,
+                "--allow-origin" => options.allow_origins.push(checked_origin(value()?)?),
+                _ => return Err(format!("unknown option {name:?}\n{USAGE}")),
+            }
+        }
+        Ok(Some(options))
+    }
+
+    /// Returns the origins whose pages may post to the emulator: the application's own, and the
+    /// allowed ones.
+    fn origins(&self, own: SocketAddr) -> Vec<String> {
+        let mut origins = vec![format!("http://{own}")];
+        if own.ip().is_loopback() {
+            origins.push(format!("http://localhost:{}", own.port()));
+        }
+        origins.extend(self.allow_origins.iter().cloned());
+        origins
+    }
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text
+        .parse()
+        .map_err(|_| format!("{text:?} is not a socket address; use one such as 127.0.0.1:8080"))?;
+    if address.ip().is_unspecified() {
+        // Tokens and callbacks contain the address, so clients must be able to connect to it.
+        return Err(format!(
+            "{text} is a wildcard; use a specific address that browsers can reach"
+        ));
+    }
+    Ok(address)
+}
+
+fn checked_origin(text: String) -> Result<String, String> {
+    let host = text
+        .strip_prefix("http://")
+        .or_else(|| text.strip_prefix("https://"));
+    match host {
+        Some(host) if !host.is_empty() && !host.contains(['/', '*']) => Ok(text),
+        _ => Err(format!(
+            "{text:?} is not an origin; use one such as https://app.example"
+        )),
+    }
 }

@@ -1,12 +1,12 @@
-//! Callbacks beside gRPC, on the same port.
+//! Serves callbacks and gRPC on the same port.
 //!
 //! ```text
-//! cargo run --example tonic --features axum -- 127.0.0.1:50051 127.0.0.1:50052 /oss/callback
+//! cargo run -p example-tonic -- 127.0.0.1:50051 127.0.0.1:50052 /oss/callback
 //! ```
 //!
-//! The first address serves the callbacks as a route beside gRPC, the second wears the layer around everything.
-//! OSS calls over HTTP/1.1, so both accept that. tonic sets no limit to the time that the head of such a request may
-//! take: put a proxy in front that does.
+//! The first address mounts the layer on a route next to gRPC; the second wraps the whole server in
+//! the layer. OSS sends callbacks over HTTP/1.1, so both accept it. tonic does not limit the time
+//! in which a client must send the head of such a request: put a proxy in front that does.
 
 use std::{error::Error, net::SocketAddr};
 
@@ -31,7 +31,7 @@ async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
 }
 
 async fn interrupted() {
-    // Without a handler for the signal the process ends all the same.
+    // If no handler can be installed, this returns at once and the server shuts down.
     let _ = signal::ctrl_c().await;
 }
 
@@ -43,7 +43,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let around: SocketAddr = next("127.0.0.1:50052").parse()?;
     let path = next("/oss/callback");
 
-    // The layer on its route: gRPC never meets it.
+    // The layer on a route: gRPC calls do not pass through it.
     let (_reporter, health) = tonic_health::server::health_reporter();
     let callbacks =
         Router::new().route(&path, post(on_upload).route_layer(OssCallbackLayer::new()));
@@ -52,7 +52,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .add_routes(Routes::from(callbacks).add_service(health))
         .serve_with_incoming_shutdown(TcpIncoming::bind(beside)?, interrupted());
 
-    // The layer around the server: every path but this one passes untouched.
+    // The layer around the server: requests for any other path bypass verification.
     let (_reporter, health) = tonic_health::server::health_reporter();
     let callbacks = Router::new().route(&path, post(on_upload));
     let around_server = Server::builder()

@@ -1,5 +1,5 @@
-//! A whole callback, four lines of it: authorization, key URL, target, body. Nothing panics, and nothing but what OSS has
-//! signed is verified.
+//! Fuzzes a whole callback, given as four lines: authorization, key URL, target, body. Verification
+//! must not panic, and must accept only what OSS signed.
 #![no_main]
 
 use bytes::Bytes;
@@ -35,6 +35,6 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     if let Ok(callback) = verifier.verify(&key) {
-        assert_eq!(callback.body(), GENUINE, "a forgery");
+        assert_eq!(callback.body(), GENUINE, "a forgery was verified");
     }
 });

@@ -1,4 +1,5 @@
-//! The body of a verified callback, as a form when its first byte is even, else as JSON.
+//! Fuzzes the parsers of a verified callback's body. An even first byte selects a form, an odd one
+//! JSON.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -12,11 +13,11 @@ use tower_aliyun_oss::{
     testing::CallbackSigner,
 };
 
-/// As short as the key of OSS: nearly all the time goes into signing.
+/// As short as the key of OSS, because signing takes nearly all of the time.
 const KEY: &str = include_str!("../../tests/keys/rsa_512.pem");
 
 static SIGNER: LazyLock<CallbackSigner> =
-    LazyLock::new(|| CallbackSigner::from_pem(KEY).expect("a key"));
+    LazyLock::new(|| CallbackSigner::from_pem(KEY).expect("the key is valid"));
 
 fuzz_target!(|data: &[u8]| {
     let Some((kind, body)) = data.split_first() else {
@@ -42,7 +43,7 @@ fuzz_target!(|data: &[u8]| {
     }
     let verified = verifier
         .verify(SIGNER.public_key())
-        .expect("signed right here");
+        .expect("a signature by the same key is valid");
     let event = verified.event();
     let _ = verified.event_as::<Value>();
     if let Err(error) = &event {

@@ -1,4 +1,4 @@
-//! The value of `x-oss-pub-key-url`: only the thousand URLs of the table are taken.
+//! Fuzzes the value of `x-oss-pub-key-url`: only the thousand URLs of the table are accepted.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -9,7 +9,7 @@ fuzz_target!(|value: &[u8]| {
     if let Ok(url) = KeyUrl::from_header(value, &table) {
         let version = url
             .official_version()
-            .expect("nothing else is in the table");
+            .expect("the table has only official URLs");
         assert_eq!(url.host(), "gosspublic.alicdn.com");
         assert_eq!(url.path(), format!("/callback_pub_key_v{version}.pem"));
     }

@@ -1,4 +1,4 @@
-//! A form that is posted to the emulator: it is refused, and nothing of it is stored.
+//! Fuzzes a form posted to the emulator. Without a valid signature it must be rejected.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -13,16 +13,19 @@ use tower::ServiceExt as _;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     let mut builder = Builder::new_current_thread();
-    builder.enable_all().build().expect("a runtime")
+    builder
+        .enable_all()
+        .build()
+        .expect("failed to start the runtime")
 });
 static EMULATOR: LazyLock<Emulator> = LazyLock::new(|| {
     Emulator::builder()
         .bucket(HostedBucket::new(
-            "examplebucket".parse().expect("a bucket"),
+            "examplebucket".parse().expect("the bucket name is valid"),
         ))
         .access_key(AccessKey::new("id", "secret"))
         .build()
-        .expect("an emulator")
+        .expect("the configuration is valid")
 });
 
 fuzz_target!(|data: &[u8]| {
@@ -31,9 +34,13 @@ fuzz_target!(|data: &[u8]| {
         .header("content-type", "multipart/form-data; boundary=x")
         .header("content-length", data.len())
         .body(Full::new(Bytes::copy_from_slice(data)))
-        .expect("a request");
+        .expect("the request is valid");
     RUNTIME.block_on(async {
-        let response = EMULATOR.clone().oneshot(request).await.expect("infallible");
+        let response = EMULATOR
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("the service is infallible");
         let status = response.status();
         assert!(status.is_client_error(), "{status}");
         let body = response.into_body().collect().await;

@@ -1,4 +1,5 @@
-//! What a client asks for: a query and a JSON body, parted by a line feed. Nothing widens the grant.
+//! Fuzzes a policy request, given as a query and a JSON body separated by a line feed. No request
+//! may widen the grant.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -25,12 +26,12 @@ async fn authorize(_: &Parts) -> Result<Grant, Refusal> {
 fn service() -> OssPolicyService<impl tower_aliyun_oss::policy::Authorize> {
     OssPolicyService::new(
         authorize,
-        Credentials::new("id", "secret").expect("a pair"),
-        "examplebucket".parse().expect("a bucket"),
-        "cn-hangzhou".parse().expect("a region"),
-        CallbackDirective::new("https://app.example/cb").expect("a callback"),
+        Credentials::new("id", "secret").expect("the credentials are valid"),
+        "examplebucket".parse().expect("the bucket name is valid"),
+        "cn-hangzhou".parse().expect("the region is valid"),
+        CallbackDirective::new("https://app.example/cb").expect("the callback URL is valid"),
     )
-    .expect("a service")
+    .expect("the configuration is valid")
 }
 
 static TEXT: LazyLock<&str> = LazyLock::new(|| "application/json");
@@ -46,17 +47,20 @@ fuzz_target!(|data: &[u8]| {
     let Ok(request) = request else { return };
     let response = service().oneshot(request).now_or_never();
     let response = response
-        .expect("everything is at hand")
-        .expect("infallible");
+        .expect("nothing waits")
+        .expect("the service is infallible");
     let status = response.status().as_u16();
     let body = response.into_body().collect().now_or_never();
-    let body = body.expect("at hand").expect("infallible").to_bytes();
-    let answer: Value = serde_json::from_slice(&body).expect("json, whatever is asked");
+    let body = body
+        .expect("nothing waits")
+        .expect("the body is infallible")
+        .to_bytes();
+    let answer: Value = serde_json::from_slice(&body).expect("every response is JSON");
     match status {
         200 => {
             let uploads = answer["uploads"].as_array().cloned();
             for token in uploads.unwrap_or_else(|| vec![answer]) {
-                let key = token["key"].as_str().expect("a key");
+                let key = token["key"].as_str().expect("a token has a key");
                 assert!(key.starts_with("user/7/") && !key["user/7/".len()..].contains('/'));
             }
         }

@@ -1,4 +1,4 @@
-//! A public key as PEM, and as DER.
+//! Fuzzes the parsers of public keys in PEM and DER.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

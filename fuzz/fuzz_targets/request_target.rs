@@ -1,4 +1,4 @@
-//! A request target: what is taken has one spelling, and decodes to what was signed.
+//! Fuzzes a request target: an accepted target has exactly one spelling, the one that was signed.
 #![no_main]
 
 use http::uri::PathAndQuery;
@@ -10,10 +10,10 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let text = target.as_str().to_owned();
-    if let Ok(taken) = CallbackTarget::canonical(target) {
-        assert_eq!(taken.as_str(), text);
-        assert!(taken.path().starts_with('/') && !taken.path().contains(['+', '\\']));
-        let again: CallbackTarget = text.parse().expect("taken once, taken again");
+    if let Ok(accepted) = CallbackTarget::canonical(target) {
+        assert_eq!(accepted.as_str(), text);
+        assert!(accepted.path().starts_with('/') && !accepted.path().contains(['+', '\\']));
+        let again: CallbackTarget = text.parse().expect("an accepted target parses again");
         assert_eq!(again.as_str(), text);
     }
 });

@@ -1,4 +1,4 @@
-//! The text of a ticket: nothing that was not sealed is taken.
+//! Fuzzes the text of a ticket: only an issued ticket is accepted.
 #![no_main]
 
 use std::{
@@ -20,33 +20,37 @@ const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
 static KEYS: LazyLock<TicketKeys> = LazyLock::new(|| {
     let bytes: Vec<u8> = (0..32).collect();
-    TicketKeys::new(1, TicketKey::from_bytes(&bytes).expect("long enough"))
+    TicketKeys::new(
+        1,
+        TicketKey::from_bytes(&bytes).expect("the key is long enough"),
+    )
 });
-static TARGET: LazyLock<CallbackTarget> = LazyLock::new(|| "/cb".parse().expect("a target"));
+static TARGET: LazyLock<CallbackTarget> =
+    LazyLock::new(|| "/cb".parse().expect("the target is valid"));
 
-// A ticket with one bit turned, or another text in its place.
 fuzz_target!(|data: &[u8]| {
     let now = NOW + Duration::from_secs(1_700_000_000);
     if let Ok(text) = std::str::from_utf8(data) {
         let checked = KEYS.check(text, &TARGET, CallbackBodyType::Form, now);
-        assert!(checked.is_err(), "a forgery");
-        // What it would say is in the claims of a good one.
+        assert!(checked.is_err(), "a forgery was accepted");
+        // The same text as the claims of a genuine ticket survives the round trip.
         let terms = Terms::new(
-            "examplebucket".parse().expect("a bucket"),
-            Scope::Exact("a/b".parse().expect("a key")),
-            SizeRange::new(1, 10).expect("a range"),
+            "examplebucket".parse().expect("the bucket name is valid"),
+            Scope::Exact("a/b".parse().expect("the object key is valid")),
+            SizeRange::new(1, 10).expect("the size range is valid"),
             &TARGET,
             now + Duration::from_secs(60),
         );
         let Ok(terms) = terms.claims(text) else {
             return;
         };
-        let nonce = Nonce::random().expect("random bytes");
+        let nonce = Nonce::random().expect("the operating system provides random bytes");
         let Ok(ticket) = KEYS.issue(&terms, now, nonce) else {
             return;
         };
         let checked = KEYS.check(&ticket, &TARGET, CallbackBodyType::Form, now);
-        let claims: String = checked.expect("just minted").claims().expect("a text");
+        let checked = checked.expect("the ticket was just issued");
+        let claims: String = checked.claims().expect("the claims are a string");
         assert_eq!(claims, text);
     }
 });

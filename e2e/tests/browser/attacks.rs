@@ -1,4 +1,4 @@
-//! The buttons that try to cheat.
+//! Tests the experiments of the page: forged, replayed, tampered, expired and failing uploads.
 
 use serde_json::{Value, json};
 
@@ -8,10 +8,11 @@ use crate::{
     uploads::{image, text},
 };
 
-/// Status and code of each attempt on the page, and whether it was held off.
-const ATTEMPTS: &str = "[...document.querySelectorAll('.attempt')].map((li) => [li.dataset.held, li.querySelector('.status').textContent])";
+/// Whether each attempt on the page was blocked, and its status and code.
+const ATTEMPTS: &str = "[...document.querySelectorAll('.attempt')]
+    .map((li) => [li.dataset.held, li.querySelector('.status').textContent])";
 
-/// What OSS refuses, Chromium notes in the console by itself; the page adds nothing to it.
+/// Asserts that the console has only the entries that Chromium adds for rejected uploads.
 async fn assert_only_refusals(browser: &Browser, server: &Server, refusals: usize) {
     let console = browser.console().await;
     for entry in &console {
@@ -29,8 +30,8 @@ async fn forged_callbacks_are_refused_and_a_replay_runs_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let browser = Browser::page(&server.url()).await;
 
-    // Before anything was uploaded there is less to try.
-    assert_eq!(browser.cheat("#forge").await, "Every forgery was refused");
+    // Before the first upload there are fewer forgeries to try.
+    assert_eq!(browser.cheat("#forge").await, "Every forgery was rejected");
     let early = json!([
         ["true", "400 MissingHeader"],
         ["true", "403 KeyUrlRejected"],
@@ -46,17 +47,17 @@ async fn forged_callbacks_are_refused_and_a_replay_runs_nothing() {
         .await;
     let before = server.received();
 
-    let told = browser.cheat("#replay").await;
-    assert_eq!(told, "The replay was answered, and nothing ran");
+    let heading = browser.cheat("#replay").await;
+    assert_eq!(heading, "The replay did not run the handler");
     assert_eq!(browser.value(ATTEMPTS).await, json!([["true", "200"]]));
     let outcome = browser.value("document.querySelector('#outcome').textContent");
     let outcome = outcome.await;
     let outcome = outcome.as_str().unwrap();
     assert!(
-        outcome.contains("did not run (still 1 in all)"),
+        outcome.contains("did not run again (1 run in total)"),
         "{outcome}"
     );
-    // It is the answer of the first time.
+    // The response is the stored one.
     let object = before[0]["object"].as_str().unwrap();
     assert!(outcome.contains(object), "{outcome}");
 
@@ -86,11 +87,14 @@ async fn tampered_forms_are_refused() {
     let browser = Browser::page(&server.url()).await;
     browser.click("#tamper").await;
     browser
-        .until("!document.querySelector('#tamper').disabled && document.querySelectorAll('.attempt').length === 6")
+        .until(
+            "!document.querySelector('#tamper').disabled
+             && document.querySelectorAll('.attempt').length === 6",
+        )
         .await;
     assert_eq!(
         browser.text("#outcome h3").await,
-        "OSS refused every altered form"
+        "OSS rejected every altered form"
     );
     let refused = json!([
         ["true", "403 AccessDenied"],
@@ -103,7 +107,7 @@ async fn tampered_forms_are_refused() {
     assert_eq!(browser.value(ATTEMPTS).await, refused);
     assert!(server.received().is_empty());
 
-    // What is said on the page is short; the rest is there for those who ask.
+    // Details are collapsed, so each attempt stays short.
     let tallest =
         "Math.max(...[...document.querySelectorAll('.attempt')].map((li) => li.offsetHeight))";
     let tallest = browser.value(tallest).await;
@@ -117,11 +121,11 @@ async fn tampered_forms_are_refused() {
             .contains("Policy Condition failed")
     );
 
-    // The steps show where OSS has stopped.
+    // The steps show which check of OSS failed.
     browser.click(".attempt:nth-child(1) button").await;
     let failed = "document.querySelector('.checks [data-state=failed]')?.textContent ?? ''";
     browser
-        .until(&format!("({failed}).includes('Every field')"))
+        .until(&format!("({failed}).includes('policy condition')"))
         .await;
     assert_only_refusals(&browser, &server, 6).await;
     browser.close().await;
@@ -137,7 +141,7 @@ async fn an_expired_token_is_renewed() {
     browser.until("document.querySelector('#outcome h3')").await;
     assert_eq!(browser.text("#outcome h3").await, "The token was renewed");
     let card = browser.text(".card").await;
-    assert!(card.contains("a new one was taken"), "{card}");
+    assert!(card.contains("a new one was requested"), "{card}");
     browser
         .until("document.querySelectorAll('.step[data-state=done]').length === 6")
         .await;

@@ -1,4 +1,4 @@
-//! Chromium, through chromedriver.
+//! Controls Chromium through chromedriver.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -19,13 +19,13 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use url::Url;
 
-/// What a script may wait for.
+/// How long a script may wait for its condition before the test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Browser {
     pub(crate) client: Client,
     driver: Child,
-    /// What the browser remembers; gone with it.
+    /// The browser's profile, deleted with it.
     _profile: TempDir,
 }
 
@@ -37,7 +37,7 @@ impl Browser {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .expect("chromedriver is installed: apt-get install chromium chromium-driver");
+            .expect("chromedriver is required: apt-get install chromium chromium-driver");
         let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
         let port: u16 = lines
             .map(|line| line.unwrap())
@@ -45,14 +45,14 @@ impl Browser {
                 let (_, port) = line.split_once("started successfully on port ")?;
                 port.trim_end_matches('.').parse().ok()
             })
-            .expect("chromedriver says its port");
+            .expect("chromedriver exited without printing its port");
         let profile = tempfile::tempdir().unwrap();
         let capabilities = json!({
             "goog:loggingPrefs": { "browser": "ALL" },
             "goog:chromeOptions": { "args": [
                 "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                "--disable-crash-reporter", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-                "--window-size=1280,900",
+                "--disable-crash-reporter", "--disable-background-networking",
+                "--disable-component-update", "--disable-sync", "--window-size=1280,900",
                 format!("--user-data-dir={}", profile.path().display()),
             ] },
         });
@@ -60,7 +60,7 @@ impl Browser {
             .capabilities(capabilities.as_object().unwrap().clone())
             .connect(&format!("http://127.0.0.1:{port}"))
             .await
-            .expect("chromedriver starts Chromium");
+            .expect("chromedriver failed to start Chromium");
         let browser = Self {
             client,
             driver,
@@ -72,7 +72,7 @@ impl Browser {
         browser
     }
 
-    /// The page of the example, once it is ready and hears from its server.
+    /// Opens the page of the example and waits until it receives events from its server.
     pub(crate) async fn page(url: &str) -> Self {
         let browser = Self::open(url).await;
         let ready = "document.documentElement.dataset.ready && document.querySelector('#live.on')";
@@ -84,7 +84,7 @@ impl Browser {
         self.client.execute(script, Vec::new()).await.unwrap();
     }
 
-    /// The value of an expression.
+    /// Evaluates an expression.
     pub(crate) async fn value(&self, expression: &str) -> Value {
         let script = format!("return {expression};");
         self.client.execute(&script, Vec::new()).await.unwrap()
@@ -95,7 +95,7 @@ impl Browser {
         element.text().await.unwrap()
     }
 
-    /// Waits, frame by frame, until an expression is true.
+    /// Waits until an expression is true, evaluating it once per frame.
     pub(crate) async fn until(&self, expression: &str) {
         let script = format!(
             "const done = arguments[0]; (function look() {{
@@ -105,11 +105,11 @@ impl Browser {
         if let Err(error) = self.client.execute_async(&script, Vec::new()).await {
             let text = self.value("document.body.innerText").await;
             let console = self.console().await;
-            panic!("{expression} did not come true: {error}\n{text}\n{console:#?}");
+            panic!("still false: {expression}: {error}\n{text}\n{console:#?}");
         }
     }
 
-    /// Waits until so many cards have come to this end.
+    /// Waits until exactly `count` cards are in this state.
     pub(crate) async fn until_cards(&self, state: &str, count: usize) {
         let cards =
             format!("document.querySelectorAll('.card[data-state={state}]').length === {count}");
@@ -121,17 +121,17 @@ impl Browser {
         element.click().await.unwrap();
     }
 
-    /// Presses one of the buttons that try to cheat, and waits for what it says.
+    /// Presses the button of an experiment, waits for its result and returns the heading.
     pub(crate) async fn cheat(&self, button: &str) -> String {
         self.click(button).await;
-        let told = format!(
+        let finished = format!(
             "!document.querySelector('{button}').disabled && document.querySelector('#outcome h3')"
         );
-        self.until(&told).await;
+        self.until(&finished).await;
         self.text("#outcome h3").await
     }
 
-    /// A key, whatever has the focus.
+    /// Presses a key. The focused element receives it.
     pub(crate) async fn press(&self, key: char) {
         let keys = KeyActions::new("keyboard".to_owned())
             .then(KeyAction::Down { value: key })
@@ -146,20 +146,20 @@ impl Browser {
         input.send_keys(&paths.join("\n")).await.unwrap();
     }
 
-    /// What the console has said since it was asked last.
+    /// Returns the console entries since the last call.
     pub(crate) async fn console(&self) -> Vec<Value> {
         let log = Driver::log();
         let entries = self.client.issue_cmd(log).await.unwrap();
         entries.as_array().unwrap().clone()
     }
 
-    /// A command of Chromium's own protocol.
+    /// Sends a command of the Chrome DevTools protocol.
     pub(crate) async fn devtools(&self, command: &str, parameters: Value) -> Value {
         let command = Driver::devtools(command, &parameters);
         self.client.issue_cmd(command).await.unwrap()
     }
 
-    /// The whole page, however long.
+    /// Writes a screenshot of the whole page, including what is below the viewport.
     pub(crate) async fn photograph(&self, to: &Path) {
         let whole = json!({ "captureBeyondViewport": true });
         let shot = self.devtools("Page.captureScreenshot", whole).await;
@@ -174,14 +174,14 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // With its group: a test that fails leaves no browser behind.
+        // Kills the process group, so that a failed test leaves no browser behind.
         let group = format!("-{}", self.driver.id());
         let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
         let _ = self.driver.wait();
     }
 }
 
-/// Commands that are chromedriver's own.
+/// A command that only chromedriver provides.
 #[derive(Debug)]
 struct Driver {
     path: &'static str,

@@ -1,4 +1,5 @@
-//! The page on a desk and on a phone, by day and by night, and without a mouse.
+//! Tests the layout of the page at several widths, in light and dark mode, and its keyboard
+//! controls.
 
 use std::path::PathBuf;
 
@@ -10,6 +11,15 @@ use crate::{
     server::Server,
     uploads::{image, text, written},
 };
+
+/// The outline of the focused element, or of the drop zone for the file input inside it.
+const OUTLINE: &str = "getComputedStyle(
+    document.activeElement.closest('.drop') ?? document.activeElement
+).outlineStyle";
+
+fn open_details(open: bool) -> String {
+    format!("document.querySelectorAll('details').forEach((one) => {{ one.open = {open}; }})")
+}
 
 #[ignore = "needs chromium and chromedriver"]
 #[tokio::test]
@@ -23,7 +33,10 @@ async fn it_fits_every_width_and_scheme() {
     let photographs = std::env::var_os("BROWSER_SCREENSHOTS").map(PathBuf::from);
     for (width, height) in [(1280, 900), (390, 844), (320, 640)] {
         for scheme in ["light", "dark"] {
-            let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500 });
+            let mobile = width < 500;
+            let size = json!({
+                "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile,
+            });
             browser
                 .devtools("Emulation.setDeviceMetricsOverride", size)
                 .await;
@@ -45,10 +58,8 @@ async fn it_fits_every_width_and_scheme() {
                 .await;
             browser.until_cards("done", 3).await;
             browser.cheat("#forge").await;
-            // Wide or narrow, everything is open and nothing sticks out.
-            browser
-                .run("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
-                .await;
+            // With all details open, nothing overflows horizontally.
+            browser.run(&open_details(true)).await;
             let text = browser.value("document.body.innerText").await;
             let text = text.as_str().unwrap();
             for hole in ["null", "undefined", "[object", "NaN"] {
@@ -60,9 +71,7 @@ async fn it_fits_every_width_and_scheme() {
             if let Some(to) = &photographs {
                 let open = to.join(format!("open-{width}-{scheme}.png"));
                 browser.photograph(&open).await;
-                browser
-                    .run("document.querySelectorAll('details').forEach((details) => { details.open = false; })")
-                    .await;
+                browser.run(&open_details(false)).await;
                 let full = to.join(format!("full-{width}-{scheme}.png"));
                 browser.photograph(&full).await;
             }
@@ -81,14 +90,13 @@ async fn it_works_by_keyboard() {
     for _ in 0..6 {
         browser.press(Key::Tab.into()).await;
         reached.push(browser.value("document.activeElement.id").await);
-        let outline = "getComputedStyle(document.activeElement.closest('.drop') ?? document.activeElement).outlineStyle";
-        assert_eq!(browser.value(outline).await, "solid", "{reached:?}");
+        assert_eq!(browser.value(OUTLINE).await, "solid", "{reached:?}");
     }
     assert_eq!(
         json!(reached),
         json!(["files", "forge", "replay", "tamper", "expire", "fail"])
     );
-    // The last one, by the space bar.
+    // The space bar presses the focused button, `fail`.
     browser.press(' ').await;
     browser.until_cards("failed", 1).await;
     browser.until("document.activeElement.id === 'fail'").await;

@@ -1,7 +1,8 @@
-//! The example `server` and its page, in a real browser.
+//! Tests the example `server` and its page in a real browser.
 //!
-//! Needs `chromedriver` and Chromium (`apt-get install chromium chromium-driver`). With `BROWSER_SCREENSHOTS` set to a
-//! folder, the page is photographed there, wide and narrow, light and dark.
+//! Requires Chromium and `chromedriver` (`apt-get install chromium chromium-driver`). If
+//! `BROWSER_SCREENSHOTS` names a folder, the tests write screenshots of the page there, wide and
+//! narrow, light and dark.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod attacks;

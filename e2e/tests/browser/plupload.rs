@@ -1,4 +1,5 @@
-//! The browser client of Alibaba's sample: plupload, with the token of the first samples.
+//! Tests plupload, the browser client of Alibaba's sample, with a token in the format of the first
+//! samples.
 
 use std::{path::Path, process::Command};
 
@@ -15,7 +16,7 @@ use crate::{
 
 const PLUPLOAD: &str = "plupload@2.3.9";
 
-/// A page of its own, on another origin, as the sample's is.
+/// The client page. Like that of the sample, it has another origin than the application server.
 const PAGE: &str = include_str!("plupload.html");
 
 fn install(folder: &Path) -> String {
@@ -30,10 +31,10 @@ fn install(folder: &Path) -> String {
         .arg(folder)
         .arg(PLUPLOAD)
         .output()
-        .expect("npm is installed");
+        .expect("npm is required");
     assert!(
         npm.status.success(),
-        "npm cannot install {PLUPLOAD}: {}",
+        "npm failed to install {PLUPLOAD}: {}",
         String::from_utf8_lossy(&npm.stderr)
     );
     let script = folder.join("node_modules/plupload/js/plupload.full.min.js");
@@ -72,9 +73,9 @@ async fn plupload_uploads_with_the_token_of_the_first_samples() {
     let answers = browser.value("window.answers").await;
     for answer in answers.as_array().unwrap() {
         assert_eq!(answer["status"], 200, "{answers}");
-        let said: serde_json::Value =
-            serde_json::from_str(answer["response"].as_str().unwrap()).unwrap();
-        assert_eq!(said["Status"], "OK", "{answers}");
+        let body = answer["response"].as_str().unwrap();
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(body["Status"], "OK", "{answers}");
     }
     let mut objects: Vec<_> = server
         .received()

@@ -1,4 +1,4 @@
-//! The example, as a process of its own.
+//! Runs the example `server` as a child process.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -16,9 +16,9 @@ pub(crate) struct Server {
     stdout: BufReader<ChildStdout>,
     /// `127.0.0.1:PORT` of the application.
     pub(crate) address: String,
-    /// Where forms are posted to.
+    /// The URL that forms are posted to.
     pub(crate) uploads: String,
-    /// What it keeps in files; gone with it, even if it is killed.
+    /// The server's temporary directory, deleted even if the server is killed.
     _folder: TempDir,
 }
 
@@ -37,15 +37,15 @@ impl Server {
             .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("cargo builds examples along with the tests, or with `cargo build --example server --features emulator`");
+            .expect("the example is required: cargo build --example server");
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut said = |start: &str| {
+        let mut printed = |start: &str| {
             let mut line = String::new();
             stdout.read_line(&mut line).unwrap();
             line.trim().strip_prefix(start).unwrap().to_owned()
         };
-        let address = said("listening on http://");
-        let uploads = said("uploads go to ");
+        let address = printed("listening on http://");
+        let uploads = printed("uploads go to ");
         Self {
             child,
             stdout,
@@ -59,7 +59,7 @@ impl Server {
         format!("http://{}/", self.address)
     }
 
-    /// `GET /uploads`.
+    /// Returns the list of `GET /uploads`.
     pub(crate) fn received(&self) -> Vec<Value> {
         let answer = self.get("/uploads");
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -67,7 +67,7 @@ impl Server {
         serde_json::from_str(body).unwrap()
     }
 
-    /// The whole answer, head and all.
+    /// Sends a GET request and returns the whole response, including its head.
     pub(crate) fn get(&self, target: &str) -> String {
         self.exchange(&format!(
             "GET {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
@@ -85,7 +85,7 @@ impl Server {
         answer
     }
 
-    /// Ctrl-C, and what it says at the end.
+    /// Stops the server with Ctrl-C and returns the rest of its output.
     pub(crate) fn stop(mut self) -> String {
         let id = self.child.id().to_string();
         let interrupt = Command::new("kill").args(["-INT", &id]).status().unwrap();
@@ -104,7 +104,7 @@ impl Drop for Server {
     }
 }
 
-/// Next to the folder this test was built into.
+/// Returns the path of the example, which cargo builds next to the folder of this test.
 pub(crate) fn example() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let built = test.parent().and_then(Path::parent).unwrap();

@@ -1,4 +1,5 @@
-//! The example against the real OSS, as far as that goes without an account, and wrong settings.
+//! Tests the settings of the example: an account of the real OSS, as far as possible without using
+//! it, invalid settings, and allowed origins.
 
 use std::{
     io::Read as _,
@@ -42,7 +43,7 @@ fn with_an_account_uploads_go_to_the_real_oss() {
     assert_eq!(server.stop(), "stopped\n");
 }
 
-/// What it says when it does not start.
+/// Starts the example with invalid settings and returns its error output.
 fn refusal(arguments: &[&str], environment: &[(&str, &str)]) -> String {
     let mut child = Command::new(example())
         .args(arguments)
@@ -52,16 +53,16 @@ fn refusal(arguments: &[&str], environment: &[(&str, &str)]) -> String {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut said = String::new();
+    let mut error = String::new();
     child
         .stderr
         .take()
         .unwrap()
-        .read_to_string(&mut said)
+        .read_to_string(&mut error)
         .unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(1), "{said}");
-    assert!(!said.contains("secret-of-the-account"), "{said}");
-    said
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{error}");
+    assert!(!error.contains("secret-of-the-account"), "{error}");
+    error
 }
 
 #[ignore = "needs `cargo build --example server`"]
@@ -70,21 +71,21 @@ fn wrong_settings_say_what_to_change() {
     let free = ["--listen", "127.0.0.1:0"];
     let part = refusal(&free, &ACCOUNT[..3]);
     assert!(
-        part.contains("OSS_REGION, OSS_CALLBACK_URL is not set"),
+        part.contains("missing OSS_REGION, OSS_CALLBACK_URL"),
         "{part}"
     );
     let mut elsewhere = ACCOUNT;
     elsewhere[4].1 = "https://app.example/callback";
     let path = refusal(&free, &elsewhere);
     assert!(path.contains("must have the path /oss/callback"), "{path}");
-    for (arguments, says) in [
-        (["--listen", "8080"], "write it as 127.0.0.1:8080"),
-        (["--oss-listen", "0.0.0.0:0"], "name the one"),
-        (["--allow-origin", "*"], "write it as https://app.example"),
-        (["--port", "80"], "is no option"),
+    for (arguments, expected) in [
+        (["--listen", "8080"], "such as 127.0.0.1:8080"),
+        (["--oss-listen", "0.0.0.0:0"], "a specific address"),
+        (["--allow-origin", "*"], "such as https://app.example"),
+        (["--port", "80"], "unknown option"),
     ] {
-        let said = refusal(&arguments, &[]);
-        assert!(said.contains(says), "{said}");
+        let error = refusal(&arguments, &[]);
+        assert!(error.contains(expected), "{error}");
     }
 }
 
@@ -97,7 +98,8 @@ fn pages_of_another_origin_are_let_in_by_name_alone() {
         ("https://other.example", false),
     ] {
         let answer = server.exchange(&format!(
-            "GET /oss/policy/legacy HTTP/1.1\r\nhost: x\r\norigin: {origin}\r\nconnection: close\r\n\r\n"
+            "GET /oss/policy/legacy HTTP/1.1\r\nhost: x\r\norigin: {origin}\r\n\
+             connection: close\r\n\r\n"
         ));
         let header = format!("\r\naccess-control-allow-origin: {origin}\r\n");
         assert_eq!(answer.contains(&header), allowed, "{answer}");

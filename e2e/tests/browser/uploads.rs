@@ -1,4 +1,4 @@
-//! Uploads that are as they should be, and files that are not.
+//! Tests uploads on the page: their progress, their steps, and files that are rejected.
 
 use std::{
     fs::{self, File},
@@ -10,19 +10,22 @@ use serde_json::json;
 
 use crate::{browser::Browser, server::Server};
 
-/// One pixel.
+/// An image of one pixel.
 const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkaPhfDwAEAQH/ABOmlwAAAABJRU5ErkJggg==";
 
-/// Notes everything that progress bars show.
+/// Records every value of the progress bars and every state text.
 const NOTE_PROGRESS: &str = "
     window.seen = [];
-    window.said = [];
+    window.states = [];
+    const queue = document.getElementById('queue');
     new MutationObserver((changes) => {
       for (const { target } of changes) if (target.value > 0) window.seen.push(target.value);
-    }).observe(document.getElementById('queue'), { subtree: true, attributes: true, attributeFilter: ['value'] });
+    }).observe(queue, { subtree: true, attributes: true, attributeFilter: ['value'] });
     new MutationObserver((changes) => {
-      for (const { target } of changes) if (target.className === 'state') window.said.push(target.textContent);
-    }).observe(document.getElementById('queue'), { subtree: true, childList: true })";
+      for (const { target } of changes) {
+        if (target.className === 'state') window.states.push(target.textContent);
+      }
+    }).observe(queue, { subtree: true, childList: true })";
 
 pub(crate) fn text(folder: &Path) -> PathBuf {
     written(folder, "notes & <b>.txt", b"hello")
@@ -38,7 +41,7 @@ pub(crate) fn written(folder: &Path, name: &str, content: &[u8]) -> PathBuf {
     path
 }
 
-/// A file of so many bytes that takes no room.
+/// Creates a sparse file of `size` bytes, which takes no space on disk.
 fn sized(folder: &Path, name: &str, size: u64) -> PathBuf {
     let path = folder.join(name);
     File::create(&path).unwrap().set_len(size).unwrap();
@@ -57,25 +60,26 @@ async fn three_files_of_different_types_are_uploaded_and_listed() {
     browser.choose(&[&text, &image, &video]).await;
     browser.until_cards("done", 3).await;
 
-    // Progress was seen on its way, and the image has its thumbnail.
+    // The progress bar showed intermediate values, and the image has a thumbnail.
     let seen = browser.value("window.seen").await;
     let seen: Vec<f64> = serde_json::from_value(seen).unwrap();
     assert!(
         seen.iter().any(|part| *part > 0.0 && *part < 100.0),
         "{seen:?}"
     );
-    let said = browser.value("window.said").await;
-    let said: Vec<String> = serde_json::from_value(said).unwrap();
-    let speed = |text: &String| text.contains(" % · ") && text.ends_with("iB/s");
-    assert!(said.iter().any(speed), "{said:?}");
+    let states = browser.value("window.states").await;
+    let states: Vec<String> = serde_json::from_value(states).unwrap();
+    let speed = |text: &String| text.contains("% · ") && text.ends_with("iB/s");
+    assert!(states.iter().any(speed), "{states:?}");
     let drawn = "[...document.querySelectorAll('.card img')].map((img) => img.naturalWidth)";
     assert_eq!(browser.value(drawn).await, json!([1]));
 
-    // Each card has the answer of the callback server, and says that it is confirmed.
-    let answers = "[...document.querySelectorAll('.card .answer code')].map((code) => JSON.parse(code.textContent).Status)";
+    // Each card shows the response of the application server.
+    let answers = "[...document.querySelectorAll('.card .answer code')]
+        .map((code) => JSON.parse(code.textContent).Status)";
     assert_eq!(browser.value(answers).await, json!(["OK", "OK", "OK"]));
 
-    // The list came by itself; it is what the server has, newest first.
+    // The list arrives without a reload and matches that of the server, newest first.
     browser
         .until("document.querySelectorAll('#received li').length === 3")
         .await;
@@ -100,7 +104,7 @@ async fn three_files_of_different_types_are_uploaded_and_listed() {
         );
         assert_eq!(one["etag"].as_str().unwrap().len(), 32, "{one}");
     }
-    // A name is text, whatever it looks like.
+    // File names are shown as text and never parsed as HTML.
     assert_eq!(
         browser.value("document.querySelectorAll('b').length").await,
         0
@@ -121,7 +125,8 @@ async fn each_step_is_shown_as_the_servers_saw_it() {
     browser
         .until("document.querySelectorAll('.step[data-state=done]').length === 6")
         .await;
-    let passed = "[...document.querySelectorAll('.checks')].map((list) => list.querySelectorAll('[data-state=passed]').length)";
+    let passed = "[...document.querySelectorAll('.checks')]
+        .map((list) => list.querySelectorAll('[data-state=passed]').length)";
     assert_eq!(browser.value(passed).await, json!([7, 11]));
     let steps = browser
         .value("document.querySelector('#steps').textContent")
@@ -135,18 +140,18 @@ async fn each_step_is_shown_as_the_servers_saw_it() {
         "x-oss-pub-key-url",
         "authorization",
         "x-oss-signature",
-        "The handler ran, and the answer was 200.",
+        "The handler ran. Your server responded with 200.",
         &format!("POST http://{}/oss/callback", server.address),
     ] {
         assert!(steps.contains(part), "{part} is not in {steps}");
     }
-    // One who comes later sees what is there.
+    // A page that is opened later shows earlier uploads.
     browser.client.refresh().await.unwrap();
     browser
         .until("document.querySelectorAll('#received li').length === 1")
         .await;
     assert_eq!(browser.console().await, Vec::<serde_json::Value>::new());
-    // It stops although somebody is watching, and he sees it.
+    // The server stops despite the open event stream, and the page shows it.
     assert_eq!(server.stop(), "stopped\n");
     browser
         .until("document.querySelector('#live').textContent === 'reconnecting…'")
@@ -179,7 +184,7 @@ async fn files_that_are_not_granted_are_refused_in_words() {
     assert!(server.received().is_empty());
     assert_eq!(browser.console().await, Vec::<serde_json::Value>::new());
 
-    // The page asks for none of these; the server would not grant them either.
+    // The page does not request tokens for such files, and the server would not grant them.
     for (ask, code) in [
         (
             "filename=a.mp4&size=104857601&type=video/mp4",
@@ -188,7 +193,8 @@ async fn files_that_are_not_granted_are_refused_in_words() {
         ("filename=a.html&size=5&type=text/html", "TypeNotGranted"),
     ] {
         let asked = format!(
-            "fetch('/oss/policy?{ask}').then(async (answer) => [answer.status, (await answer.json()).code])"
+            "fetch('/oss/policy?{ask}')
+                .then(async (answer) => [answer.status, (await answer.json()).code])"
         );
         let answer = browser.value(&asked).await;
         assert_eq!(answer, json!([403, code]));
@@ -203,11 +209,12 @@ async fn an_upload_is_cancelled_and_tried_again() {
     let folder = tempfile::tempdir().unwrap();
     let browser = Browser::page(&server.url()).await;
     let cancel_once = "
+        const queue = document.getElementById('queue');
         new MutationObserver((changes, observer) => {
           if (!changes.some(({ target }) => target.value > 0)) return;
           observer.disconnect();
           document.querySelector('.card .actions button').click();
-        }).observe(document.getElementById('queue'), { subtree: true, attributes: true, attributeFilter: ['value'] })";
+        }).observe(queue, { subtree: true, attributes: true, attributeFilter: ['value'] })";
     browser.run(cancel_once).await;
     browser
         .choose(&[&sized(folder.path(), "film.mp4", 99 << 20)])
@@ -229,8 +236,11 @@ async fn files_are_dropped_onto_the_page() {
     browser
         .run(
             "const data = new DataTransfer();
-             for (const name of ['one.txt', 'two.txt']) data.items.add(new File(['hello'], name, { type: 'text/plain' }));
-             const drop = new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true });
+             for (const name of ['one.txt', 'two.txt']) {
+               data.items.add(new File(['hello'], name, { type: 'text/plain' }));
+             }
+             const options = { dataTransfer: data, bubbles: true, cancelable: true };
+             const drop = new DragEvent('drop', options);
              document.getElementById('drop').dispatchEvent(drop);",
         )
         .await;
@@ -242,10 +252,10 @@ async fn files_are_dropped_onto_the_page() {
         .collect();
     names.sort();
     assert_eq!(names, ["one.txt", "two.txt"]);
-    let told = browser.text("#announce").await;
+    let announced = browser.text("#announce").await;
     assert!(
-        told.ends_with(".txt: Stored, and confirmed by your server."),
-        "{told}"
+        announced.ends_with(".txt: Stored and confirmed by your server."),
+        "{announced}"
     );
     browser.close().await;
 }

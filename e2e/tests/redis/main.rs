@@ -1,4 +1,6 @@
-//! The store on Redis, with a `redis-server` of its own for each test.
+//! Tests the ticket store on Redis, with a separate `redis-server` for each test.
+//!
+//! Requires `redis-server` (`apt-get install redis-server`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod layer;

@@ -1,112 +1,98 @@
-//! A Redis of our own for each test.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    unreachable_pub,
-    missing_debug_implementations
-)]
+//! Runs a separate `redis-server` for each test.
 
 use std::{
     io::{Read as _, Write as _},
-    net::{Ipv4Addr, TcpListener, TcpStream},
-    path::PathBuf,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
+use tempfile::TempDir;
 use tower_aliyun_oss::ticket::RedisStore;
 
-/// How a Redis is started so that what it answered is on disk.
-pub const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
-pub const FORGETFUL: &[&str] = &["--appendonly", "no"];
+/// Options of a Redis that writes to disk before it responds.
+pub(crate) const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
 
-/// A `redis-server` with a directory of its own; both are gone when this is.
-pub struct Redis {
-    port: u16,
-    directory: PathBuf,
+/// Options of a Redis that loses its data when it is killed.
+pub(crate) const FORGETFUL: &[&str] = &["--appendonly", "no"];
+
+/// How long a server may take to start before the test fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A `redis-server` with its own directory. Dropping it kills the server and deletes the directory.
+///
+/// It listens on a socket in that directory: a free TCP port could be taken by another process
+/// before the server binds it, in particular across a restart.
+pub(crate) struct Redis {
+    directory: TempDir,
     options: &'static [&'static str],
     server: Option<Child>,
 }
 
 impl Redis {
-    pub fn start(options: &'static [&'static str]) -> Self {
+    pub(crate) fn start(options: &'static [&'static str]) -> Self {
         let mut redis = Self::stopped(options);
         redis.restart();
         redis
     }
 
-    pub fn stopped(options: &'static [&'static str]) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let name = format!(
-            "oss-ticket-{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
-        let directory = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&directory).unwrap();
+    pub(crate) fn stopped(options: &'static [&'static str]) -> Self {
         Self {
-            port,
-            directory,
+            directory: tempfile::tempdir().unwrap(),
             options,
             server: None,
         }
     }
 
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         let server = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--save", "", "--port"])
-            .arg(self.port.to_string())
+            .args(["--port", "0", "--save", "", "--unixsocket"])
+            .arg(self.socket())
             .arg("--dir")
-            .arg(&self.directory)
+            .arg(self.directory.path())
             .args(self.options)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("these tests need redis-server in the path (apt-get install redis-server)");
-        self.server = Some(server);
-        let give_up = Instant::now() + Duration::from_secs(20);
-        while !self.answers_ping() {
-            assert!(Instant::now() < give_up, "redis-server does not start");
+            .expect("redis-server is required: apt-get install redis-server");
+        let socket = self.socket();
+        let server = self.server.insert(server);
+        let give_up = Instant::now() + PATIENCE;
+        while !answers_ping(&socket) {
+            let exited = server.try_wait().unwrap();
+            assert!(exited.is_none(), "redis-server exited: {exited:?}");
+            assert!(Instant::now() < give_up, "redis-server did not start");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    fn answers_ping(&self) -> bool {
-        let ping = || {
-            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
-            stream.set_read_timeout(Some(Duration::from_millis(500)))?;
-            stream.write_all(b"PING\r\n")?;
-            let mut answer = [0; 5];
-            stream.read_exact(&mut answer)?;
-            Ok::<_, std::io::Error>(answer)
-        };
-        ping().is_ok_and(|answer| answer == *b"+PONG")
-    }
-
-    /// `kill -9`.
-    pub fn kill(&mut self) {
+    /// Kills the server with SIGKILL.
+    pub(crate) fn kill(&mut self) {
         if let Some(mut server) = self.server.take() {
             server.kill().unwrap();
             server.wait().unwrap();
         }
     }
 
-    pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("redis.sock")
     }
 
-    /// A store with its own connection, as another machine would have. A shared core can be slow, so it is patient.
-    pub fn store(&self) -> RedisStore {
+    fn url(&self) -> String {
+        format!("redis+unix://{}", self.socket().display())
+    }
+
+    /// Returns a store with its own connection, like that of another machine. Its timeout is long,
+    /// because a shared core can be slow.
+    pub(crate) fn store(&self) -> RedisStore {
         RedisStore::new(&self.url())
             .unwrap()
             .timeout(Duration::from_secs(20))
     }
 
-    pub fn command(&self, words: &[&str]) -> redis::Value {
+    /// Runs a command over a new connection.
+    pub(crate) fn command(&self, words: &[&str]) -> redis::Value {
         let mut connection = redis::Client::open(self.url())
             .unwrap()
             .get_connection()
@@ -121,6 +107,18 @@ impl Redis {
 impl Drop for Redis {
     fn drop(&mut self) {
         self.kill();
-        drop(std::fs::remove_dir_all(&self.directory));
     }
+}
+
+fn answers_ping(socket: &Path) -> bool {
+    let ping = || {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(b"PING\r\n")?;
+        let mut reply = [0; 5];
+        stream.read_exact(&mut reply)?;
+        Ok::<_, std::io::Error>(reply)
+    };
+    // A server that is still loading its data replies with an error.
+    ping().is_ok_and(|reply| reply == *b"+PONG")
 }

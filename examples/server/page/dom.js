@@ -1,6 +1,9 @@
-// Elements out of text. Nothing is ever parsed as HTML, so no name of a file can become part of the page.
+// Builds elements. Text is never parsed as HTML, so a file name cannot inject markup.
 
-/** An element: attributes, properties of `on…` for events, then children, which are elements or text. */
+/**
+ * Creates an element. Attributes whose names start with `on` are event listeners. Children are
+ * elements or text.
+ */
 export function el(name, attributes = {}, ...children) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -29,7 +32,7 @@ export function bytes(count) {
 export const clock = (time) =>
   new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
-/** A table of names and values. */
+/** Creates a table of names and values. Long values scroll. */
 export function table(rows) {
   const body = el("tbody");
   for (const [name, value] of rows) {
@@ -40,17 +43,17 @@ export function table(rows) {
   return el("table", {}, body);
 }
 
-/** JSON, indented; anything else as it is. */
+/** Creates a code block. JSON is indented. */
 export function code(text) {
   let shown = text;
   try {
     shown = JSON.stringify(JSON.parse(text), null, 2);
   } catch {
-    // Not JSON: as it is.
+    // Not JSON: shown unchanged.
   }
   return el("pre", { tabindex: "0" }, el("code", {}, shown));
 }
 
-/** A part that opens on demand. */
+/** Creates a collapsed section. */
 export const more = (title, ...children) =>
   el("details", {}, el("summary", {}, title), ...children);

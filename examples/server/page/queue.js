@@ -1,7 +1,6 @@
-// The files of this page: a card each, three uploads at a time.
+// The queue of files: one card each, at most three concurrent uploads.
 
 import { byId, bytes, code, el, more } from "./dom.js";
-import { objection } from "./words.js";
 import { upload } from "./transfer.js";
 import * as steps from "./steps.js";
 
@@ -10,7 +9,7 @@ const ENDS = ["done", "failed", "cancelled"];
 const waiting = [];
 let running = 0;
 
-/** Takes files in. `options.path` asks another route for the first token. */
+/** Adds files to the queue. `options.path` is another route for the first token. */
 export function add(files, config, options = {}) {
   return Array.from(files, (file) => {
     const card = new Card(file, config, options);
@@ -20,6 +19,18 @@ export function add(files, config, options = {}) {
     else card.enqueue();
     return card;
   });
+}
+
+/** Returns why a file cannot be uploaded, or null. The server checks the same limits again. */
+function objection(file, config) {
+  if (file.size === 0) return "This file is empty. An upload needs at least one byte.";
+  if (file.size > config.maxSize) {
+    return `Too large: ${bytes(file.size)}. The limit is ${bytes(config.maxSize)}.`;
+  }
+  if (!config.types.includes(file.type)) {
+    return `This type is not allowed (${file.type || "unknown"}). Use text, PDF, images or videos.`;
+  }
+  return null;
 }
 
 function next() {
@@ -48,7 +59,7 @@ class Card {
         el("div", { class: "line" }, this.name, el("span", { class: "quiet" }, bytes(file.size))),
         this.bar, this.state, this.detail, this.actions),
     );
-    // For those who wait for the end of it.
+    // Resolves with the final state.
     this.done = new Promise((resolve) => { this.finish = resolve; });
   }
 
@@ -56,7 +67,7 @@ class Card {
     this.element.dataset.state = state;
     this.state.textContent = text;
     this.actions.replaceChildren(...actions.filter(Boolean));
-    // Only the end is read out, not each percent.
+    // Screen readers announce only the final state, not every percent.
     if (ENDS.includes(state)) byId("announce").textContent = `${this.file.name}: ${text}`;
   }
 
@@ -87,14 +98,14 @@ class Card {
   async run() {
     const speed = new Speed();
     this.bar.value = 0;
-    this.show("running", "Asking for a token…", button("Cancel", () => this.cancel()));
+    this.show("running", "Requesting a token…", button("Cancel", () => this.cancel()));
     this.trace = steps.begin(this.file);
     try {
       const answer = await upload(this.file, {
         onToken: (asked) => this.trace.token(asked),
         onExpired: (answer) => {
           this.trace.expired(answer);
-          this.state.textContent = "The token has expired. Asking for a new one…";
+          this.state.textContent = "The token has expired. Requesting a new one…";
         },
         onProgress: (loaded, total) => this.progress(loaded, total, speed),
       }, { path: this.options.path, signal: this.aborter.signal });
@@ -110,30 +121,37 @@ class Card {
     const part = total > 0 ? Math.floor((loaded / total) * 100) : 0;
     this.bar.value = part;
     this.state.textContent = loaded < total
-      ? `${part} %${rate ? ` · ${bytes(rate)}/s` : ""}`
-      : "Sent. OSS stores it and calls your server back…";
+      ? `${part}%${rate ? ` · ${bytes(rate)}/s` : ""}`
+      : "Sent. OSS is storing the file and calling your server back…";
   }
 
   succeed(answer) {
     this.bar.value = 100;
     this.trace.succeeded(answer);
-    const renewed = answer.attempt > 1 ? " The first token had expired, so a new one was taken." : "";
-    this.show("done", `Stored, and confirmed by your server.${renewed}`, this.stepsButton());
-    this.detail.replaceChildren(el("p", { class: "answer" }, "Your server answered ", el("code", {}, answer.text)));
+    const renewed = answer.attempt > 1
+      ? " The first token had expired, so a new one was requested."
+      : "";
+    this.show("done", `Stored and confirmed by your server.${renewed}`, this.stepsButton());
+    this.detail.replaceChildren(
+      el("p", { class: "answer" }, "Response of your server: ", el("code", {}, answer.text)),
+    );
     this.finish("done");
   }
 
   failed(text, error = {}) {
     const again = button("Try again", () => {
-      // The fault was asked for; the second attempt is an ordinary one.
+      // An experiment affects the first attempt only.
       this.options = {};
       this.enqueue();
     });
     const state = error.cancelled ? "cancelled" : "failed";
-    this.show(state, text, error.retry === false ? null : again, this.trace && !error.cancelled ? this.stepsButton() : null);
+    this.show(state, text,
+      error.retry === false ? null : again,
+      this.trace && !error.cancelled ? this.stepsButton() : null);
     if (error.detail?.code) {
       const { status, code: name, message, ec } = error.detail;
-      this.detail.replaceChildren(more("What OSS answered", code(`${status} ${name}\n${message}${ec ? `\nEC ${ec}` : ""}`)));
+      const response = `${status} ${name}\n${message}${ec ? `\nEC ${ec}` : ""}`;
+      this.detail.replaceChildren(more("Response of OSS", code(response)));
     }
     this.finish("failed");
   }
@@ -146,7 +164,7 @@ class Card {
 
 const button = (text, onclick) => el("button", { type: "button", class: "small", onclick }, text);
 
-/** A picture of a picture; the kind of anything else. */
+/** Creates a thumbnail of an image, or shows the extension of any other file. */
 function thumbnail(file) {
   if (/^image\/(png|jpeg|gif|webp|avif|bmp)$/.test(file.type)) {
     const url = URL.createObjectURL(file);
@@ -157,7 +175,7 @@ function thumbnail(file) {
   return el("span", { class: "thumb", "aria-hidden": "true" }, kind);
 }
 
-/** Bytes a second, over the last second or so. */
+/** Measures bytes per second, averaged over about the last second. */
 class Speed {
   constructor() {
     this.marks = [[performance.now(), 0]];

@@ -1,8 +1,6 @@
-// One upload: a token from the server, then a form to OSS.
+// One upload: requests a token from the server, then posts a form to OSS.
 
-import { isExpired, readError, refusedToken, refusedUpload } from "./words.js";
-
-/** A failure in words; `retry` says whether another attempt makes sense. */
+/** A failed upload. `retry` is false if another attempt cannot succeed. */
 export class UploadError extends Error {
   constructor(message, { retry = true, detail = null, id = null, cancelled = false } = {}) {
     super(message);
@@ -10,24 +8,28 @@ export class UploadError extends Error {
   }
 }
 
-/** Asks for a token, for this file and no other. */
+/** Requests a token for this file. */
 export async function askToken(file, path = "/oss/policy", signal = undefined) {
-  const asked = `${path}?${new URLSearchParams({ filename: file.name, size: file.size, type: file.type })}`;
+  const query = new URLSearchParams({ filename: file.name, size: file.size, type: file.type });
+  const asked = `${path}?${query}`;
   let response;
   try {
     response = await fetch(asked, { signal });
   } catch {
     if (signal?.aborted) throw cancelled();
-    throw new UploadError("The server cannot be reached.");
+    throw new UploadError("The server is unreachable.");
   }
   const token = await response.json().catch(() => ({}));
   if (!response.ok) {
-    throw new UploadError(refusedToken(response.status, token), { retry: response.status >= 500 });
+    const reason = token.message ? `: ${token.message}` : "";
+    throw new UploadError(`The server did not issue a token${reason} (${response.status}).`, {
+      retry: response.status >= 500,
+    });
   }
   return { asked, token };
 }
 
-/** The form of a token, the file last. */
+/** Builds the form of a token. The file must be its last field. */
 export function formOf(token, file) {
   const form = new FormData();
   for (const [name, value] of Object.entries(token.fields)) form.append(name, value);
@@ -35,14 +37,18 @@ export function formOf(token, file) {
   return form;
 }
 
-/** Posts a form, and resolves with whatever OSS answers. */
+/** Posts a form. Resolves with any response of OSS, including errors. */
 export function post(token, form, { onProgress = () => {}, signal } = {}) {
+  // `fetch` does not report the progress of an upload.
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     const abort = () => request.abort();
     request.upload.onprogress = (event) => onProgress(event.loaded, event.total);
     request.onabort = () => reject(cancelled());
-    request.onerror = () => reject(new UploadError("The connection to OSS broke off, or its CORS rules do not allow this page."));
+    // A page cannot distinguish these two causes.
+    request.onerror = () => reject(new UploadError(
+      "The connection to OSS failed, or the CORS rules of the bucket do not allow this page.",
+    ));
     request.onload = () => resolve({
       status: request.status,
       text: request.responseText,
@@ -57,22 +63,53 @@ export function post(token, form, { onProgress = () => {}, signal } = {}) {
 }
 
 /**
- * The whole upload. `watch.onToken` and `watch.onProgress` are told how it goes; a token that has expired is replaced
- * by a new one, once.
+ * Uploads a file. If the token has expired, requests a new one once. Calls `watch.onToken`,
+ * `watch.onProgress` and `watch.onExpired` on the way.
  */
 export async function upload(file, watch, { path, signal } = {}) {
   for (let attempt = 1; ; attempt += 1) {
     const { asked, token } = await askToken(file, attempt === 1 ? path : undefined, signal);
     watch.onToken?.({ asked, token, attempt });
     const answer = await post(token, formOf(token, file), { onProgress: watch.onProgress, signal });
+    // Any other status is a failure, even 203: the file is stored, but its callback failed.
     if (answer.status === 200) return { ...answer, attempt };
     const error = readError(answer.text);
     if (isExpired(error) && attempt === 1) {
       watch.onExpired?.({ ...answer, error });
       continue;
     }
-    throw new UploadError(refusedUpload(answer.status, error), { detail: { status: answer.status, ...error }, id: answer.id });
+    throw new UploadError(describe(answer.status, error), {
+      detail: { status: answer.status, ...error },
+      id: answer.id,
+    });
   }
 }
 
 const cancelled = () => new UploadError("Cancelled.", { cancelled: true });
+
+/** Reads code, message and EC from an error response of OSS, which is XML. */
+export function readError(text) {
+  const part = (name) => text.match(new RegExp(`<${name}>([^<]*)</${name}>`))?.[1] ?? "";
+  const entities = { "&quot;": '"', "&apos;": "'", "&lt;": "<", "&gt;": ">", "&amp;": "&" };
+  const plain = (xml) => xml.replace(/&(quot|apos|lt|gt|amp);/g, (entity) => entities[entity]);
+  return { code: part("Code"), message: plain(part("Message")), ec: part("EC") };
+}
+
+const isExpired = (error) => error.code === "AccessDenied" && /expired/i.test(error.message);
+
+const OSS_ERRORS = {
+  EntityTooLarge: "The file is larger than the token allows.",
+  EntityTooSmall: "The file is smaller than the token allows.",
+  FileAlreadyExists: "An object with this name already exists.",
+  SignatureDoesNotMatch: "The signature does not match the form.",
+  InvalidAccessKeyId: "OSS does not know the access key that signed the form.",
+  CallbackFailed: "The file is stored, but your server did not confirm it. "
+    + "Try again with a new token.",
+};
+
+function describe(status, error) {
+  if (isExpired(error)) return "The token has expired.";
+  if (OSS_ERRORS[error.code]) return OSS_ERRORS[error.code];
+  if (error.code === "AccessDenied") return "The form differs from the granted one.";
+  return `OSS rejected the upload (${status}${error.code ? `, ${error.code}` : ""}).`;
+}

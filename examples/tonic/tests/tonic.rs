@@ -1,4 +1,4 @@
-//! The layer in tonic servers, over the wire.
+//! Tests the layer in tonic servers, end to end over in-memory connections.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../../../tests/integration/support/mod.rs"]
@@ -44,10 +44,10 @@ fn callbacks() -> Router {
     Router::new().route(EXAMPLE_PATH, post(on_upload))
 }
 
-/// Connections that are made in memory.
-type Incoming2 = Pin<Box<dyn Stream<Item = Result<DuplexStream, Infallible>> + Send>>;
+/// In-memory connections for a server to accept.
+type Connections = Pin<Box<dyn Stream<Item = Result<DuplexStream, Infallible>> + Send>>;
 
-fn connections(count: usize) -> (Vec<DuplexStream>, Incoming2) {
+fn connections(count: usize) -> (Vec<DuplexStream>, Connections) {
     let (clients, servers): (Vec<_>, Vec<_>) = (0..count).map(|_| duplex(64 * 1024)).unzip();
     (
         clients,
@@ -82,7 +82,7 @@ async fn grpc(connection: DuplexStream) -> Result<i32, tonic::Status> {
     let mut connection = Some(connection);
     let connect = service_fn(move |_: Uri| {
         let connection = connection.take().map(TokioIo::new);
-        std::future::ready(connection.ok_or_else(|| std::io::Error::other("only one")))
+        std::future::ready(connection.ok_or_else(|| std::io::Error::other("connected twice")))
     });
     let channel: Channel = Endpoint::from_static("http://any.example")
         .connect_with_connector(connect)
@@ -94,7 +94,8 @@ async fn grpc(connection: DuplexStream) -> Result<i32, tonic::Status> {
     Ok(answer.into_inner().status)
 }
 
-/// What every mount must do: callbacks over both versions of HTTP, forged ones refused, gRPC served beside them.
+/// Checks what every mount must do: accept genuine callbacks over HTTP/1.1 and HTTP/2, reject
+/// forged ones, and serve gRPC.
 async fn check(name: &str, mut connections: Vec<DuplexStream>) {
     let mut next = || connections.pop().unwrap();
     for (case, expected) in [(EXAMPLE, 200), ("current-doc-rewritten", 403)] {
@@ -184,7 +185,7 @@ async fn without_only_path_no_grpc_call_gets_through() {
     let refused = grpc(clients.pop().unwrap()).await.unwrap_err();
     assert_ne!(refused.code(), tonic::Code::Ok);
 
-    // A service of its own name can wear the layer alone: the others are served.
+    // `named_layer` wraps a single gRPC service; requests for other paths are still routed.
     let (_, health) = tonic_health::server::health_reporter();
     let named = ServiceBuilder::new()
         .layer(OssCallbackLayer::new())

@@ -1,4 +1,4 @@
-//! The callback route, and what it is seen to do.
+//! The callback route: its handler, and a middleware that records what the layer checked.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -19,9 +19,12 @@ use tower_aliyun_oss::callback::{
     CallbackError, CallbackErrorKind as Kind, CallbackReply, VerifiedCallback,
 };
 
-use crate::{feed::Feed, grants::Claims, report};
+use crate::{
+    backend::Claims,
+    feed::{self, Feed},
+};
 
-/// What the layer checks, in this order, and what it says when a check fails.
+/// The checks of the layer in their order, with the errors of each.
 const CHECKS: [(&str, &[Kind]); 11] = [
     ("method", &[Kind::MethodNotAllowed]),
     (
@@ -58,7 +61,7 @@ const CHECKS: [(&str, &[Kind]); 11] = [
     ("oneUse", &[Kind::TicketUsed, Kind::StoreUnavailable]),
 ];
 
-/// What the callback route knows.
+/// The state of the callback route.
 #[derive(Clone)]
 pub(crate) struct Watched(Arc<Inner>);
 
@@ -68,7 +71,7 @@ struct Inner {
     last: Mutex<Option<Callback>>,
 }
 
-/// A callback as it came in.
+/// A callback request as it was received.
 #[derive(Clone)]
 pub(crate) struct Callback {
     pub(crate) target: String,
@@ -89,12 +92,12 @@ impl Watched {
         }))
     }
 
-    /// How often the handler has run.
+    /// Returns how often the handler ran.
     pub(crate) fn runs(&self) -> u64 {
         self.0.runs.load(Ordering::SeqCst)
     }
 
-    /// The last callback that was answered with success.
+    /// Returns the last callback that the handler accepted.
     pub(crate) fn last(&self) -> Option<Callback> {
         let last = self.0.last.lock();
         last.unwrap_or_else(PoisonError::into_inner).clone()
@@ -106,7 +109,8 @@ impl Watched {
     }
 }
 
-/// The handler: nothing gets here that OSS has not signed, that was not granted here, or that was here before.
+/// Handles a callback. The layer passes on only callbacks that OSS signed and this server granted,
+/// each of them once.
 pub(crate) async fn on_upload(
     State(watched): State<Watched>,
     Extension(ran): Extension<Ran>,
@@ -121,7 +125,7 @@ pub(crate) async fn on_upload(
         (_, Err(error)) => return failed(&error),
     };
     if claims.fail {
-        return failed(&"the page asked for a handler that fails");
+        return failed(&"the page requested a failing handler");
     }
     let upload = json!({
         "number": number,
@@ -149,12 +153,12 @@ pub(crate) async fn on_upload(
 }
 
 fn failed(error: &dyn std::fmt::Display) -> Response {
-    tracing::warn!(%error, "the callback was not handled");
+    tracing::warn!(%error, "failed to handle a callback");
     let answer = json!({ "code": "NotHandled", "message": "the upload was not recorded" });
     (StatusCode::INTERNAL_SERVER_ERROR, Json(answer)).into_response()
 }
 
-/// Stands around the layer and tells the feed what it did.
+/// Wraps the layer and adds a trace of its decision to the feed.
 pub(crate) async fn watch(
     State(watched): State<Watched>,
     mut request: Request,
@@ -162,7 +166,7 @@ pub(crate) async fn watch(
 ) -> Response {
     let ran = Ran::default();
     request.extensions_mut().insert(ran.clone());
-    let headers = report::headers(request.headers());
+    let headers = feed::headers(request.headers());
     let id = request.headers().get("x-oss-request-id");
     let id = id.and_then(|id| id.to_str().ok()).map(ToOwned::to_owned);
     let response = next.run(request).await;
@@ -174,7 +178,7 @@ pub(crate) async fn watch(
     response
 }
 
-/// What the layer did with a request, from its answer.
+/// Derives from a response which checks of the layer passed.
 fn outcome(response: &Response, ran: &Ran) -> Value {
     let error = response.extensions().get::<CallbackError>();
     let kind = error.map(CallbackError::kind);
