@@ -225,7 +225,7 @@ pub use config::VerifierConfig;
 pub use diagnose::{
     BodyCandidate, Diagnosis, TargetCandidate, TargetChange, TargetOrigin, diagnose,
 };
-pub use error::{CallbackError, CallbackErrorKind, InvalidPathError};
+pub use error::{CallbackError, CallbackErrorKind};
 pub use event::{EventError, EventErrorKind, UploadEvent};
 pub use future::ResponseFuture;
 pub use layer::OssCallbackLayer;

@@ -37,9 +37,8 @@ mod url;
 pub use fetched::{FetchedKeys, FetchedKeysBuilder, KeyStats};
 #[cfg(feature = "fetch")]
 pub use https::{
-    FetchError, FetchErrorKind, FetchKey, HttpsFetcher, HttpsFetcherBuilder, HttpsFetcherError,
-    ServiceFetcher,
+    FetchError, FetchErrorKind, FetchKey, HttpsFetcher, HttpsFetcherBuilder, service_fetcher,
 };
 pub use public_key::{PublicKey, PublicKeyError};
-pub use source::{KeyError, KeySource, PinnedKeys, PinnedKeysError};
-pub use url::{KeyTable, KeyTableError, KeyUrl, KeyUrlError};
+pub use source::{KeyError, KeySource, PinnedKeys};
+pub use url::{KeyTable, KeyUrl, KeyUrlError};

@@ -1,6 +1,6 @@
 //! Fetching keys over HTTPS.
 //!
-//! [`HttpsFetcher`] brings its own client. [`ServiceFetcher`] uses the application's client.
+//! [`HttpsFetcher`] brings its own client. [`service_fetcher`] uses the application's client.
 
 mod connect;
 mod error;
@@ -30,7 +30,7 @@ use self::{
 use super::url::KeyUrl;
 
 pub use error::{FetchError, FetchErrorKind};
-pub use fetch::{FetchKey, ServiceFetcher};
+pub use fetch::{FetchKey, service_fetcher};
 
 /// Fetches keys over HTTPS, only from the host in the table of the key source.
 ///
@@ -185,9 +185,10 @@ impl HttpsFetcherBuilder {
     ///
     /// # Errors
     ///
-    /// If `pem` contains no certificate, or one that cannot be a root.
-    pub fn root_certificates(mut self, pem: &[u8]) -> Result<Self, HttpsFetcherError> {
-        self.settings.roots = Roots::from_pem(pem).ok_or(HttpsFetcherError::Roots)?;
+    /// Fails with [`FetchErrorKind::RootsPem`] if `pem` contains no certificate, or one that cannot
+    /// be a root.
+    pub fn root_certificates(mut self, pem: &[u8]) -> Result<Self, FetchError> {
+        self.settings.roots = Roots::from_pem(pem).ok_or(FetchError::new(Kind::RootsPem))?;
         Ok(self)
     }
 
@@ -222,9 +223,10 @@ impl HttpsFetcherBuilder {
     ///
     /// # Errors
     ///
-    /// If `proxy` is a different kind of URL or contains a user name.
-    pub fn proxy(mut self, proxy: &str) -> Result<Self, HttpsFetcherError> {
-        let uri: Uri = proxy.parse().map_err(|_| HttpsFetcherError::Proxy)?;
+    /// Fails with [`FetchErrorKind::ProxyUrl`] if `proxy` is a different kind of URL or contains a
+    /// user name.
+    pub fn proxy(mut self, proxy: &str) -> Result<Self, FetchError> {
+        let uri: Uri = proxy.parse().map_err(|_| FetchError::new(Kind::ProxyUrl))?;
         let plain = uri.scheme() == Some(&Scheme::HTTP)
             && uri.authority().is_some_and(|a| !a.as_str().contains('@'))
             && matches!(
@@ -232,7 +234,7 @@ impl HttpsFetcherBuilder {
                 None | Some("/")
             );
         if !plain {
-            return Err(HttpsFetcherError::Proxy);
+            return Err(FetchError::new(Kind::ProxyUrl));
         }
         self.settings.proxy = Some(uri);
         Ok(self)
@@ -259,16 +261,4 @@ impl HttpsFetcherBuilder {
             settings: Arc::new(self.settings),
         }
     }
-}
-
-/// Why a setting of [`HttpsFetcherBuilder`] is invalid.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum HttpsFetcherError {
-    /// The input contains no PEM certificate, or one that cannot be a root.
-    #[error("root certificates must be one or more certificates in PEM")]
-    Roots,
-    /// The proxy is not of the form `http://host:port`.
-    #[error("a proxy is written http://host:port, without a user name")]
-    Proxy,
 }

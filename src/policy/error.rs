@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::callback::CallbackDirectiveError;
-use crate::{protocol::ObjectNameError, ticket::TermsError};
+use crate::{protocol::ObjectError, ticket::TermsError};
 
 /// The error returned when a policy cannot be issued.
 ///
@@ -37,7 +37,7 @@ pub enum PolicyError {
     },
     /// The object name is not valid; contains the reason.
     #[error("the object name is not valid; shorten the prefix")]
-    Key(#[source] ObjectNameError),
+    Key(#[source] ObjectError),
     /// Tickets need the name of the bucket, and it is not set.
     #[error("tickets are issued for one bucket; set its name")]
     Bucket,

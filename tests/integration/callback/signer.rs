@@ -10,7 +10,7 @@ use http_body_util::Full;
 use tower_aliyun_oss::{
     OssCallbackLayer,
     callback::CallbackErrorKind,
-    testing::{CallbackSigner, SignError, SignerKeyError},
+    testing::{CallbackSigner, SignError},
 };
 
 const URL: &str = "https://app.example:8443/oss/callback?from=oss&x=%2f";
@@ -137,7 +137,7 @@ async fn keys_that_you_load() {
         include_str!("../../../src/key/callback_pub_key_v1.pem"),
     ] {
         let error = CallbackSigner::from_pem(not_a_key).unwrap_err();
-        assert_eq!(error, SignerKeyError::NotAPrivateKey);
+        assert_eq!(error, SignError::NotAPrivateKey);
     }
 }
 

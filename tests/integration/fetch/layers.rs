@@ -22,7 +22,7 @@ use tower_aliyun_oss::{
     callback::CallbackErrorKind,
     key::{
         FetchErrorKind as Kind, FetchKey as _, FetchedKeys, KeySource as _, KeyTable,
-        ServiceFetcher,
+        service_fetcher,
     },
     protocol::{SizeRange, TICKET_FIELD},
     ticket::{MemoryStore, Nonce, Scope, Terms, TicketError, TicketKey, TicketKeys, Tickets},
@@ -225,7 +225,7 @@ async fn a_service_of_your_own_fetches() {
         async move { response }
     });
     let keys = FetchedKeys::builder()
-        .fetcher(ServiceFetcher::new(client))
+        .fetcher(service_fetcher(client))
         .build();
     assert_eq!(*keys.table(), KeyTable::official());
     let layer = OssCallbackLayer::new().key_source(keys);
@@ -255,7 +255,7 @@ async fn a_service_of_your_own_is_held_to_the_same_rules() {
             let response = response.body(full(vec![b'A'; length]));
             async move { response }
         });
-        let error = ServiceFetcher::new(client)
+        let error = service_fetcher(client)
             .fetch(&official(2))
             .await
             .unwrap_err();
@@ -264,7 +264,7 @@ async fn a_service_of_your_own_is_held_to_the_same_rules() {
     let fails = service_fn(|_: Request<Full<Bytes>>| async {
         Err::<Response<Full<Bytes>>, _>(std::io::Error::other("no"))
     });
-    let error = ServiceFetcher::new(fails)
+    let error = service_fetcher(fails)
         .fetch(&official(2))
         .await
         .unwrap_err();
@@ -312,7 +312,7 @@ async fn kf_06_no_more_is_read_than_the_limit_and_a_frame() {
                 .body(body.clone());
             async move { response }
         });
-        let fetched = ServiceFetcher::new(client).fetch(&official(2)).await;
+        let fetched = service_fetcher(client).fetch(&official(2)).await;
         assert_eq!(fetched.unwrap_err().kind(), kind);
         assert_eq!(polled.load(SeqCst), frames, "{status} {coding}");
     }
