@@ -187,7 +187,7 @@ async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
         path = callback.target().path(),
         // Not the body or the query: either may hold a secret of yours.
         body_len = callback.body().len(),
-        request_id = callback.unauthenticated().request_id(),
+        request_id = callback.unauthenticated_request_id(),
         "upload"
     );
     CallbackReply::ok()
