@@ -49,10 +49,10 @@ pub enum FetchErrorKind {
     NoRuntime,
     /// The fetch ended without a result: the runtime was shut down, or the fetcher panicked.
     Aborted,
-    /// [`root_certificates`](crate::key::HttpsFetcherBuilder::root_certificates) received no PEM
+    /// [`root_certificates`](crate::key::HttpsFetcher::root_certificates) received no PEM
     /// certificate, or one that cannot be a root.
     RootsPem,
-    /// [`proxy`](crate::key::HttpsFetcherBuilder::proxy) received something other than
+    /// [`proxy`](crate::key::HttpsFetcher::proxy) received something other than
     /// `http://host:port`.
     ProxyUrl,
 }

@@ -58,9 +58,7 @@ fn callback_with(version: u16, signature: &[u8], body: impl Into<Bytes>) -> Requ
 async fn a_callback_is_verified_with_a_key_that_is_fetched_for_it() {
     let signer = Signer::with_512_bits();
     let site = Site::saying(answer("200 OK", "", &pem(&signer))).await;
-    let keys = FetchedKeys::builder()
-        .fetcher(site.fetcher().build())
-        .build();
+    let keys = FetchedKeys::builder().fetcher(site.fetcher()).build();
     let layer = OssCallbackLayer::new().key_source(keys.clone());
     let signature = signer.sign(TARGET, BODY);
     for _ in 0..3 {
