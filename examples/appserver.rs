@@ -198,7 +198,7 @@ async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
         path = callback.target().path(),
         // Body and query are not logged: custom variables in them can be secret.
         body_len = callback.body().len(),
-        request_id = callback.unauthenticated().request_id(),
+        request_id = callback.unauthenticated_request_id(),
         "upload confirmed"
     );
     CallbackReply::ok()

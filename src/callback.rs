@@ -222,14 +222,12 @@ mod tests;
 pub use self::axum::NotVerified;
 pub use body::{RequestBody, ResponseBody};
 pub use config::VerifierConfig;
-pub use diagnose::{
-    BodyCandidate, Diagnosis, TargetCandidate, TargetChange, TargetOrigin, diagnose,
-};
-pub use error::{CallbackError, CallbackErrorKind, InvalidPathError};
-pub use event::{EventError, EventErrorKind, UploadEvent};
+pub use diagnose::{BodyCandidate, Diagnosis, TargetChange, TargetOrigin, diagnose};
+pub use error::{CallbackError, CallbackErrorKind};
+pub use event::{EventError, UploadEvent};
 pub use future::ResponseFuture;
 pub use layer::OssCallbackLayer;
 pub use reply::{CallbackReply, ReplyError};
 pub use service::OssCallback;
-pub use verified::{Unauthenticated, VerifiedCallback};
+pub use verified::VerifiedCallback;
 pub use verifier::CallbackVerifier;

@@ -36,10 +36,7 @@ mod url;
 #[cfg(feature = "fetch")]
 pub use fetched::{FetchedKeys, FetchedKeysBuilder, KeyStats};
 #[cfg(feature = "fetch")]
-pub use https::{
-    FetchError, FetchErrorKind, FetchKey, HttpsFetcher, HttpsFetcherBuilder, HttpsFetcherError,
-    ServiceFetcher,
-};
+pub use https::{FetchError, FetchErrorKind, FetchKey, HttpsFetcher, service_fetcher};
 pub use public_key::{PublicKey, PublicKeyError};
-pub use source::{KeyError, KeySource, PinnedKeys, PinnedKeysError};
-pub use url::{KeyTable, KeyTableError, KeyUrl, KeyUrlError};
+pub use source::{KeyError, KeySource, PinnedKeys};
+pub use url::{KeyTable, KeyUrl, KeyUrlError};

@@ -60,6 +60,7 @@ impl<T: fmt::Debug, E: fmt::Debug> fmt::Debug for Lookup<T, E> {
 }
 
 /// Future returned by awaiting a [`Lookup`].
+#[doc(hidden)] // Its documentation is that of `Lookup`.
 #[must_use = "futures do nothing unless polled"]
 pub struct LookupFuture<T, E>(Option<Lookup<T, E>>);
 

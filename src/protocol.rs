@@ -25,11 +25,8 @@ mod object;
 pub(crate) mod percent;
 mod target;
 
-pub use bucket::{Bucket, BucketError, Endpoint, Region, RegionError, UploadUrl, UploadUrlError};
+pub use bucket::{Bucket, Endpoint, EndpointError, Region, UploadUrl};
 pub(crate) use callback_body::CUSTOM_PREFIX;
-pub use callback_body::{CallbackBodyType, SystemVariable, TICKET_FIELD, VariableKind};
-pub use object::{
-    ContentType, ContentTypeError, ObjectAcl, ObjectKey, ObjectNameError, ObjectPrefix, SizeRange,
-    SizeRangeError,
-};
+pub use callback_body::{CallbackBodyType, SystemVariable, TICKET_FIELD};
+pub use object::{ContentType, ObjectAcl, ObjectError, ObjectKey, ObjectPrefix, SizeRange};
 pub use target::{CallbackTarget, TargetError};

@@ -72,7 +72,7 @@ use crate::{
 
 const KEY_URL: &str = "https://gosspublic.alicdn.com/callback_pub_key_v1.pem";
 
-static BUILT_IN: LazyLock<Result<CallbackSigner, SignerKeyError>> =
+static BUILT_IN: LazyLock<Result<CallbackSigner, SignError>> =
     LazyLock::new(|| CallbackSigner::from_pem(include_str!("testing/rsa_1024.pem")));
 
 /// Signs callbacks as OSS does.
@@ -99,15 +99,15 @@ impl CallbackSigner {
     ///
     /// Fails if the block is not an unencrypted RSA private key, or if [`PublicKey`] rejects its
     /// public half.
-    pub fn from_pem(pem: &str) -> Result<Self, SignerKeyError> {
+    pub fn from_pem(pem: &str) -> Result<Self, SignError> {
         let key = rsa::PrivateKey::from_pkcs1_pem(pem)
             .or_else(|_| rsa::PrivateKey::from_pkcs8_pem(pem))
-            .map_err(|_| SignerKeyError::NotAPrivateKey)?;
+            .map_err(|_| SignError::NotAPrivateKey)?;
         let spki = key
             .as_public_key()
             .to_public_key_der()
-            .map_err(|_| SignerKeyError::NotAPrivateKey)?;
-        let public_key = PublicKey::from_der(spki.as_bytes()).map_err(SignerKeyError::PublicKey)?;
+            .map_err(|_| SignError::NotAPrivateKey)?;
+        let public_key = PublicKey::from_der(spki.as_bytes()).map_err(SignError::PublicKey)?;
         Ok(Self { key, public_key })
     }
 
@@ -155,8 +155,8 @@ impl CallbackSigner {
         let signature = self
             .key
             .pkcs1v15_sign_prehash::<Md5>(&digest)
-            .map_err(|_| SignError::Key)?;
-        HeaderValue::try_from(STANDARD.encode(signature)).map_err(|_| SignError::Key)
+            .map_err(|_| SignError::ShortKey)?;
+        HeaderValue::try_from(STANDARD.encode(signature)).map_err(|_| SignError::ShortKey)
     }
 }
 
@@ -172,18 +172,6 @@ impl fmt::Debug for CallbackSigner {
             .field("public_key", &self.public_key)
             .finish_non_exhaustive()
     }
-}
-
-/// Error returned when a private key is rejected.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SignerKeyError {
-    /// The text does not contain an unencrypted RSA private key in PKCS #1 or PKCS #8.
-    #[error("the PEM block is not an unencrypted RSA private key (PKCS #1 or PKCS #8)")]
-    NotAPrivateKey,
-    /// [`PublicKey`] rejects the public half.
-    #[error("the public half of the private key is not accepted")]
-    PublicKey(#[source] PublicKeyError),
 }
 
 /// Builder for a callback request. Created by [`CallbackSigner::callback`].
@@ -340,7 +328,7 @@ fn generated_request_id(time: SystemTime) -> String {
     format!("{:08X}{count:016X}", seconds.as_secs() & 0xFFFF_FFFF)
 }
 
-/// Error returned when a callback cannot be built or signed.
+/// Error returned when a private key is rejected, or a callback cannot be built or signed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignError {
@@ -355,5 +343,11 @@ pub enum SignError {
     Time,
     /// The key is too short for the signature.
     #[error("the key is too short for this signature; use at least 512 bits")]
-    Key,
+    ShortKey,
+    /// The text does not contain an unencrypted RSA private key in PKCS #1 or PKCS #8.
+    #[error("the PEM block is not an unencrypted RSA private key (PKCS #1 or PKCS #8)")]
+    NotAPrivateKey,
+    /// [`PublicKey`] rejects the public half of the private key.
+    #[error("the public half of the private key is not accepted")]
+    PublicKey(#[source] PublicKeyError),
 }

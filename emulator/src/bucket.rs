@@ -14,7 +14,7 @@ use tower_aliyun_oss::protocol::Bucket;
 ///     .acl(Acl::PublicRead)
 ///     .cors(CorsRule::any_origin());
 /// # let _ = bucket;
-/// # Ok::<(), tower_aliyun_oss::protocol::BucketError>(())
+/// # Ok::<(), tower_aliyun_oss::protocol::EndpointError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct HostedBucket {

@@ -13,7 +13,7 @@ use http_body_util::Full;
 
 use super::{
     body::ResponseBody,
-    error::{CallbackError, CallbackErrorKind, InvalidPathError},
+    error::{CallbackError, CallbackErrorKind},
     log::Log,
 };
 use crate::{
@@ -72,12 +72,12 @@ impl VerifierConfig {
     /// # Errors
     ///
     /// Fails if no request can have this path.
-    pub fn only_path(mut self, path: &str) -> Result<Self, InvalidPathError> {
+    pub fn only_path(mut self, path: &str) -> Result<Self, TargetError> {
         let parsed = path.parse::<PathAndQuery>();
         // The parser drops a fragment and splits off a query, so a path that contains one differs
         // afterwards.
         if !path.starts_with('/') || !parsed.is_ok_and(|parsed| parsed.path() == path) {
-            return Err(InvalidPathError::new(path));
+            return Err(TargetError::InvalidPath(path.into()));
         }
         self.only_paths.push(path.into());
         Ok(self)

@@ -8,12 +8,14 @@ mod target;
 
 use std::fmt;
 
+use bytes::Bytes;
 use http::request::Parts;
 use md5::{Digest as _, Md5};
 
 pub use body::BodyCandidate;
-pub use target::{TargetCandidate, TargetChange, TargetOrigin};
+pub use target::{TargetChange, TargetOrigin};
 
+use self::target::{Candidate, Escaped};
 use super::{config::VerifierConfig, verifier::signature};
 use crate::key::PublicKey;
 
@@ -95,7 +97,7 @@ pub fn diagnose(parts: &Parts, body: &[u8], key: &PublicKey, config: &VerifierCo
 ///
 /// The only part of the request that the sentence contains is the signed target, escaped and
 /// truncated to 160 characters.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Diagnosis {
     /// The request has no signature: `authorization` is absent, repeated or not Base64.
@@ -108,8 +110,14 @@ pub enum Diagnosis {
     /// The signature was made with this key over this target and this body.
     #[non_exhaustive]
     WouldMatch {
-        /// The target that was signed.
-        target: TargetCandidate,
+        /// The text that was signed for the target: the decoded path, and the query as sent,
+        /// including its `?`. It may come from a header and can contain anything, so escape it
+        /// before showing it, as [`Display`](fmt::Display) and [`Debug`](fmt::Debug) do.
+        target: Bytes,
+        /// Where the target comes from.
+        origin: TargetOrigin,
+        /// The change applied to the target, or `None` if it is exactly as it came from its origin.
+        change: Option<TargetChange>,
         /// The body that was signed.
         body: BodyCandidate,
     },
@@ -121,6 +129,34 @@ pub enum Diagnosis {
         /// Whether a limit left candidates untried.
         cut: bool,
     },
+}
+
+// Not derived, because the target is escaped and truncated here as well.
+impl fmt::Debug for Diagnosis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSignature => f.write_str("NoSignature"),
+            Self::OtherKey => f.write_str("OtherKey"),
+            Self::Matches => f.write_str("Matches"),
+            Self::WouldMatch {
+                target,
+                origin,
+                change,
+                body,
+            } => f
+                .debug_struct("WouldMatch")
+                .field("target", &format_args!("{}", Escaped(target)))
+                .field("origin", origin)
+                .field("change", change)
+                .field("body", body)
+                .finish(),
+            Self::NoCandidate { texts, cut } => f
+                .debug_struct("NoCandidate")
+                .field("texts", texts)
+                .field("cut", cut)
+                .finish(),
+        }
+    }
 }
 
 impl fmt::Display for Diagnosis {
@@ -135,12 +171,22 @@ impl fmt::Display for Diagnosis {
                  this key URL",
             ),
             Self::Matches => f.write_str("the signature matches the request as received"),
-            Self::WouldMatch { target, body } => {
+            Self::WouldMatch {
+                target,
+                origin,
+                change,
+                body,
+            } => {
+                let target = Escaped(target);
                 write!(
                     f,
-                    "the signature was made over the target {target}, and {body}"
+                    "the signature was made over the target {target}, which is {origin}"
                 )?;
-                advise_on_target(f, target)?;
+                if let Some(change) = change {
+                    write!(f, " {change}")?;
+                }
+                write!(f, ", and {body}")?;
+                advise_on_target(f, origin, *change)?;
                 match body {
                     BodyCandidate::AsReceived => Ok(()),
                     _ => f.write_str(
@@ -166,9 +212,13 @@ impl fmt::Display for Diagnosis {
     }
 }
 
-fn advise_on_target(f: &mut fmt::Formatter<'_>, target: &TargetCandidate) -> fmt::Result {
-    f.write_str(match target.origin() {
-        TargetOrigin::Verified => match target.change() {
+fn advise_on_target(
+    f: &mut fmt::Formatter<'_>,
+    origin: &TargetOrigin,
+    change: Option<TargetChange>,
+) -> fmt::Result {
+    f.write_str(match origin {
+        TargetOrigin::Verified => match change {
             None => "",
             Some(_) => {
                 "; forward the target unchanged, write callbackUrl as it arrives here, or return \
@@ -218,14 +268,14 @@ impl Search {
         // come first.
         for target in &targets {
             if self.tries(target, body) {
-                return found(target.clone(), BodyCandidate::AsReceived);
+                return found(target, BodyCandidate::AsReceived);
             }
         }
         let (bodies, cut_bodies) = body::candidates(body);
         for target in &targets {
             for (candidate, text) in &bodies {
                 if self.tries(target, text) {
-                    return found(target.clone(), *candidate);
+                    return found(target, *candidate);
                 }
             }
         }
@@ -235,8 +285,8 @@ impl Search {
         }
     }
 
-    fn tries(&mut self, target: &TargetCandidate, body: &[u8]) -> bool {
-        let len = target.as_bytes().len() + 1 + body.len();
+    fn tries(&mut self, target: &Candidate, body: &[u8]) -> bool {
+        let len = target.text.len() + 1 + body.len();
         let hashed = self.hashed.saturating_add(len);
         // The first text is always hashed: it is at most as long as the one that was verified.
         if self.texts == MAX_TEXTS || (hashed > MAX_HASHED && self.texts > 0) {
@@ -248,16 +298,21 @@ impl Search {
         // The text that the verifier hashes. Candidates are bytes, because they need not be valid
         // `CallbackTarget`s.
         let mut text = Md5::new();
-        text.update(target.as_bytes());
+        text.update(&target.text);
         text.update(b"\n");
         text.update(body);
         <[u8; 16]>::from(text.finalize()) == self.digest
     }
 }
 
-fn found(target: TargetCandidate, body: BodyCandidate) -> Diagnosis {
-    match (target.origin(), target.change(), body) {
+fn found(target: &Candidate, body: BodyCandidate) -> Diagnosis {
+    match (&target.origin, target.change, body) {
         (TargetOrigin::Verified, None, BodyCandidate::AsReceived) => Diagnosis::Matches,
-        _ => Diagnosis::WouldMatch { target, body },
+        (origin, change, body) => Diagnosis::WouldMatch {
+            target: Bytes::copy_from_slice(&target.text),
+            origin: origin.clone(),
+            change,
+            body,
+        },
     }
 }

@@ -1,4 +1,4 @@
-//! Why a request was rejected, and why a path cannot be configured.
+//! Why a request was rejected.
 
 use std::{error::Error, fmt, sync::Arc};
 
@@ -180,28 +180,5 @@ kinds! {
 impl fmt::Display for CallbackErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text())
-    }
-}
-
-/// No request can have the path that was passed to
-/// [`only_path`](super::OssCallbackLayer::only_path).
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error(
-    "no request can have the path {path:?}; use a raw path that starts with a slash and has no \
-     query, such as \"/oss/callback\""
-)]
-pub struct InvalidPathError {
-    path: Box<str>,
-}
-
-impl InvalidPathError {
-    pub(super) fn new(path: &str) -> Self {
-        Self { path: path.into() }
-    }
-
-    /// Returns the rejected path.
-    #[must_use]
-    pub fn path(&self) -> &str {
-        &self.path
     }
 }

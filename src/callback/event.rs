@@ -24,7 +24,7 @@ use serde::{
     de::{DeserializeOwned, Error, IgnoredAny, MapAccess, Unexpected, Visitor},
 };
 
-pub use error::{EventError, EventErrorKind};
+pub use error::EventError;
 pub(super) use ticket::find as find_ticket;
 
 use crate::protocol::{CUSTOM_PREFIX, CallbackBodyType, SystemVariable};

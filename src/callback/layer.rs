@@ -8,10 +8,14 @@ use tower_layer::Layer;
 
 use super::{
     config::{Config, VerifierConfig},
-    error::{CallbackError, InvalidPathError},
+    error::CallbackError,
     service::OssCallback,
 };
-use crate::{key::KeySource, protocol::CallbackBodyType, ticket::Tickets};
+use crate::{
+    key::KeySource,
+    protocol::{CallbackBodyType, TargetError},
+    ticket::Tickets,
+};
 
 /// Verifies that a request is a callback signed by OSS before the inner service receives it.
 ///
@@ -52,9 +56,9 @@ impl OssCallbackLayer {
     /// use tower_aliyun_oss::OssCallbackLayer;
     ///
     /// let layer = OssCallbackLayer::new().only_path("/oss/callback")?;
-    /// # Ok::<(), tower_aliyun_oss::callback::InvalidPathError>(())
+    /// # Ok::<(), tower_aliyun_oss::protocol::TargetError>(())
     /// ```
-    pub fn only_path(mut self, path: &str) -> Result<Self, InvalidPathError> {
+    pub fn only_path(mut self, path: &str) -> Result<Self, TargetError> {
         let config = Arc::make_mut(&mut self.config);
         config.verifier = config.verifier.clone().only_path(path)?;
         Ok(self)

@@ -206,11 +206,45 @@ impl VerifiedCallback {
         &self.key
     }
 
-    /// Returns what OSS reports in headers. **OSS does not sign them**: the sender of the request
-    /// can choose their values. Use them in logs, never for a decision.
+    /// Returns `x-oss-bucket`: the alleged bucket of the object.
+    ///
+    /// **OSS does not sign this header**: the sender of the request can choose its value. Use it in
+    /// logs, never for a decision. `None` if the header is absent or repeated, or contains
+    /// characters other than visible ASCII.
     #[must_use]
-    pub fn unauthenticated(&self) -> &Unauthenticated {
-        &self.unauthenticated
+    pub fn unauthenticated_bucket(&self) -> Option<&str> {
+        text(self.unauthenticated.bucket.as_ref())
+    }
+
+    /// Returns `x-oss-owner`: the account that allegedly owns the bucket.
+    ///
+    /// **OSS does not sign this header**: the sender of the request can choose its value. Use it in
+    /// logs, never for a decision. `None` if the header is absent or repeated, or contains
+    /// characters other than visible ASCII.
+    #[must_use]
+    pub fn unauthenticated_owner(&self) -> Option<&str> {
+        text(self.unauthenticated.owner.as_ref())
+    }
+
+    /// Returns `x-oss-requester`: the account that allegedly uploaded the object.
+    ///
+    /// **OSS does not sign this header**: the sender of the request can choose its value. Use it in
+    /// logs, never for a decision. `None` if the header is absent or repeated, or contains
+    /// characters other than visible ASCII.
+    #[must_use]
+    pub fn unauthenticated_requester(&self) -> Option<&str> {
+        text(self.unauthenticated.requester.as_ref())
+    }
+
+    /// Returns `x-oss-request-id`: the alleged ID of the upload request. Alibaba's support asks
+    /// for it.
+    ///
+    /// **OSS does not sign this header**: the sender of the request can choose its value. Use it in
+    /// logs, never for a decision. `None` if the header is absent or repeated, or contains
+    /// characters other than visible ASCII.
+    #[must_use]
+    pub fn unauthenticated_request_id(&self) -> Option<&str> {
+        text(self.unauthenticated.request_id.as_ref())
     }
 }
 
@@ -227,11 +261,9 @@ impl fmt::Debug for VerifiedCallback {
     }
 }
 
-/// Headers of a callback that the signature does not cover.
-///
-/// A header that is repeated, or contains characters other than visible ASCII, counts as absent.
+/// Headers of a callback that the signature does not cover. A repeated header counts as absent.
 #[derive(Clone, Debug, Default)]
-pub struct Unauthenticated {
+pub(super) struct Unauthenticated {
     bucket: Option<HeaderValue>,
     owner: Option<HeaderValue>,
     requester: Option<HeaderValue>,
@@ -250,31 +282,6 @@ impl Unauthenticated {
             requester: one(X_OSS_REQUESTER),
             request_id: one(X_OSS_REQUEST_ID),
         }
-    }
-
-    /// Returns `x-oss-bucket`: the alleged bucket of the object.
-    #[must_use]
-    pub fn bucket(&self) -> Option<&str> {
-        text(self.bucket.as_ref())
-    }
-
-    /// Returns `x-oss-owner`: the account that allegedly owns the bucket.
-    #[must_use]
-    pub fn owner(&self) -> Option<&str> {
-        text(self.owner.as_ref())
-    }
-
-    /// Returns `x-oss-requester`: the account that allegedly uploaded the object.
-    #[must_use]
-    pub fn requester(&self) -> Option<&str> {
-        text(self.requester.as_ref())
-    }
-
-    /// Returns `x-oss-request-id`: the alleged id of the upload request. Alibaba's support asks for
-    /// it.
-    #[must_use]
-    pub fn request_id(&self) -> Option<&str> {
-        text(self.request_id.as_ref())
     }
 }
 

@@ -397,9 +397,7 @@ fn key_url(value: &HeaderValue, config: &VerifierConfig) -> Result<KeyUrl, Callb
         KeyUrlError::NotBase64 => {
             CallbackError::with_header(Kind::InvalidHeader, X_OSS_PUB_KEY_URL)
         }
-        KeyUrlError::TooLong | KeyUrlError::NotAllowed => {
-            CallbackError::with_source(Kind::KeyUrlRejected, why)
-        }
+        _ => CallbackError::with_source(Kind::KeyUrlRejected, why),
     })
 }
 

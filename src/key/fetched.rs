@@ -237,7 +237,8 @@ impl FetchedKeysBuilder {
         self
     }
 
-    /// Sets the fetcher. Defaults to [`HttpsFetcher::new`].
+    /// Sets the fetcher. Defaults to [`HttpsFetcher::new`];
+    /// [`service_fetcher`](crate::key::service_fetcher) fetches through a client of your own.
     pub fn fetcher(mut self, fetcher: impl FetchKey + 'static) -> Self {
         self.fetcher = Some(Arc::new(fetcher));
         self

@@ -1,6 +1,6 @@
 //! Fetching keys over HTTPS.
 //!
-//! [`HttpsFetcher`] brings its own client. [`ServiceFetcher`] uses the application's client.
+//! [`HttpsFetcher`] brings its own client. [`service_fetcher`] uses the application's client.
 
 mod connect;
 mod error;
@@ -30,7 +30,7 @@ use self::{
 use super::url::KeyUrl;
 
 pub use error::{FetchError, FetchErrorKind};
-pub use fetch::{FetchKey, ServiceFetcher};
+pub use fetch::{FetchKey, service_fetcher};
 
 /// Fetches keys over HTTPS, only from the host in the table of the key source.
 ///
@@ -41,9 +41,26 @@ pub use fetch::{FetchKey, ServiceFetcher};
 ///
 /// The cryptography is that of the rustls provider which the application has installed, or else a
 /// built-in provider for x86-64 and AArch64. The trusted roots are those of the system, including
-/// `SSL_CERT_FILE` and `SSL_CERT_DIR`, unless
-/// [`root_certificates`](HttpsFetcherBuilder::root_certificates) sets others.
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR`, unless [`root_certificates`](Self::root_certificates) sets
+/// others.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use tower_aliyun_oss::key::{FetchedKeys, HttpsFetcher, KeyTable};
+///
+/// // A private store with a certificate from a private CA.
+/// let roots = std::fs::read("/etc/store/ca.pem")?;
+/// let fetcher = HttpsFetcher::new()
+///     .root_certificates(&roots)?
+///     .timeout(Duration::from_millis(500));
+/// let keys = FetchedKeys::builder()
+///     .table(KeyTable::own("store.internal:8443", ["/keys/callback.pem"])?)
+///     .fetcher(fetcher)
+///     .build();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
+#[must_use = "a fetcher does nothing until a key source uses it"]
 pub struct HttpsFetcher {
     settings: Arc<Settings>,
 }
@@ -61,22 +78,93 @@ impl HttpsFetcher {
     /// Creates a fetcher with the roots and the resolver of the system, and without a proxy.
     ///
     /// Reads no files and does not connect until the first fetch.
-    #[must_use]
     pub fn new() -> Self {
-        Self::builder().build()
-    }
-
-    /// Returns a builder with the settings of [`new`](Self::new).
-    pub fn builder() -> HttpsFetcherBuilder {
-        HttpsFetcherBuilder {
-            settings: Settings {
+        Self {
+            settings: Arc::new(Settings {
                 roots: Roots::default(),
                 resolver: Resolver::default(),
                 proxy: None,
                 connect_timeout: Duration::from_secs(1),
                 timeout: Duration::from_secs(2),
-            },
+            }),
         }
+    }
+
+    /// Trusts these root certificates, one or more in PEM, in place of those of the system.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`FetchErrorKind::RootsPem`] if `pem` contains no certificate, or one that cannot
+    /// be a root.
+    pub fn root_certificates(mut self, pem: &[u8]) -> Result<Self, FetchError> {
+        self.settings_mut().roots = Roots::from_pem(pem).ok_or(FetchError::new(Kind::RootsPem))?;
+        Ok(self)
+    }
+
+    /// Sets a function that resolves the host name, or that of the proxy. Defaults to the resolver
+    /// of the system. In its results, port 0 stands for the port of the URL.
+    ///
+    /// The certificate is verified for the host name in any case, so a wrong address can only make
+    /// a fetch fail.
+    pub fn resolver<F, Fut>(mut self, resolve: F) -> Self
+    where
+        F: Fn(&str) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
+    {
+        self.settings_mut().resolver.set_custom(resolve);
+        self
+    }
+
+    /// Rejects addresses that are not on the public internet, such as private and loopback
+    /// addresses.
+    ///
+    /// Off by default: inside networks of Alibaba Cloud, its hosts may resolve to private
+    /// addresses. Does not apply to a host that a custom table writes as an IP address. With a
+    /// [`proxy`](Self::proxy), it checks the address of the proxy and not that of the host.
+    pub fn public_addresses_only(mut self) -> Self {
+        self.settings_mut().resolver.set_public_only();
+        self
+    }
+
+    /// Connects through an HTTP proxy (`http://host:port`) with `CONNECT`. TLS still ends at the
+    /// key host, so the proxy sees only the host name. `HTTPS_PROXY` and similar variables are
+    /// ignored.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`FetchErrorKind::ProxyUrl`] if `proxy` is a different kind of URL or contains a
+    /// user name.
+    pub fn proxy(mut self, proxy: &str) -> Result<Self, FetchError> {
+        let uri: Uri = proxy.parse().map_err(|_| FetchError::new(Kind::ProxyUrl))?;
+        let plain = uri.scheme() == Some(&Scheme::HTTP)
+            && uri.authority().is_some_and(|a| !a.as_str().contains('@'))
+            && matches!(
+                uri.path_and_query().map(|path| path.as_str()),
+                None | Some("/")
+            );
+        if !plain {
+            return Err(FetchError::new(Kind::ProxyUrl));
+        }
+        self.settings_mut().proxy = Some(uri);
+        Ok(self)
+    }
+
+    /// Sets the time limit for resolving the host (or the proxy) and connecting to it over TCP.
+    /// Defaults to 1 s. The addresses share it: at most four are tried, two of IPv4 and two of IPv6
+    /// if the host has both.
+    pub fn connect_timeout(mut self, time: Duration) -> Self {
+        self.settings_mut().connect_timeout = time;
+        self
+    }
+
+    /// Sets the time limit of a whole fetch. Defaults to 2 s.
+    pub fn timeout(mut self, time: Duration) -> Self {
+        self.settings_mut().timeout = time;
+        self
+    }
+
+    fn settings_mut(&mut self) -> &mut Settings {
+        Arc::make_mut(&mut self.settings)
     }
 }
 
@@ -154,121 +242,4 @@ fn classify(error: ClientError) -> FetchError {
         Kind::Interrupted
     };
     FetchError::with_source(kind, error)
-}
-
-/// Builder of [`HttpsFetcher`], returned by [`HttpsFetcher::builder`].
-///
-/// ```no_run
-/// use std::time::Duration;
-/// use tower_aliyun_oss::key::{FetchedKeys, HttpsFetcher, KeyTable};
-///
-/// // A private store with a certificate from a private CA.
-/// let roots = std::fs::read("/etc/store/ca.pem")?;
-/// let fetcher = HttpsFetcher::builder()
-///     .root_certificates(&roots)?
-///     .timeout(Duration::from_millis(500))
-///     .build();
-/// let keys = FetchedKeys::builder()
-///     .table(KeyTable::own("store.internal:8443", ["/keys/callback.pem"])?)
-///     .fetcher(fetcher)
-///     .build();
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug)]
-#[must_use = "a builder does nothing until it builds"]
-pub struct HttpsFetcherBuilder {
-    settings: Settings,
-}
-
-impl HttpsFetcherBuilder {
-    /// Trusts these root certificates, one or more in PEM, in place of those of the system.
-    ///
-    /// # Errors
-    ///
-    /// If `pem` contains no certificate, or one that cannot be a root.
-    pub fn root_certificates(mut self, pem: &[u8]) -> Result<Self, HttpsFetcherError> {
-        self.settings.roots = Roots::from_pem(pem).ok_or(HttpsFetcherError::Roots)?;
-        Ok(self)
-    }
-
-    /// Sets a function that resolves the host name, or that of the proxy. Defaults to the resolver
-    /// of the system. In its results, port 0 stands for the port of the URL.
-    ///
-    /// The certificate is verified for the host name in any case, so a wrong address can only make
-    /// a fetch fail.
-    pub fn resolver<F, Fut>(mut self, resolve: F) -> Self
-    where
-        F: Fn(&str) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
-    {
-        self.settings.resolver.set_custom(resolve);
-        self
-    }
-
-    /// Rejects addresses that are not on the public internet, such as private and loopback
-    /// addresses.
-    ///
-    /// Off by default: inside networks of Alibaba Cloud, its hosts may resolve to private
-    /// addresses. Does not apply to a host that a custom table writes as an IP address. With a
-    /// [`proxy`](Self::proxy), it checks the address of the proxy and not that of the host.
-    pub fn public_addresses_only(mut self) -> Self {
-        self.settings.resolver.set_public_only();
-        self
-    }
-
-    /// Connects through an HTTP proxy (`http://host:port`) with `CONNECT`. TLS still ends at the
-    /// key host, so the proxy sees only the host name. `HTTPS_PROXY` and similar variables are
-    /// ignored.
-    ///
-    /// # Errors
-    ///
-    /// If `proxy` is a different kind of URL or contains a user name.
-    pub fn proxy(mut self, proxy: &str) -> Result<Self, HttpsFetcherError> {
-        let uri: Uri = proxy.parse().map_err(|_| HttpsFetcherError::Proxy)?;
-        let plain = uri.scheme() == Some(&Scheme::HTTP)
-            && uri.authority().is_some_and(|a| !a.as_str().contains('@'))
-            && matches!(
-                uri.path_and_query().map(|path| path.as_str()),
-                None | Some("/")
-            );
-        if !plain {
-            return Err(HttpsFetcherError::Proxy);
-        }
-        self.settings.proxy = Some(uri);
-        Ok(self)
-    }
-
-    /// Sets the time limit for resolving the host (or the proxy) and connecting to it over TCP.
-    /// Defaults to 1 s. The addresses share it: at most four are tried, two of IPv4 and two of IPv6
-    /// if the host has both.
-    pub fn connect_timeout(mut self, time: Duration) -> Self {
-        self.settings.connect_timeout = time;
-        self
-    }
-
-    /// Sets the time limit of a whole fetch. Defaults to 2 s.
-    pub fn timeout(mut self, time: Duration) -> Self {
-        self.settings.timeout = time;
-        self
-    }
-
-    /// Builds the fetcher.
-    #[must_use]
-    pub fn build(self) -> HttpsFetcher {
-        HttpsFetcher {
-            settings: Arc::new(self.settings),
-        }
-    }
-}
-
-/// Why a setting of [`HttpsFetcherBuilder`] is invalid.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum HttpsFetcherError {
-    /// The input contains no PEM certificate, or one that cannot be a root.
-    #[error("root certificates must be one or more certificates in PEM")]
-    Roots,
-    /// The proxy is not of the form `http://host:port`.
-    #[error("a proxy is written http://host:port, without a user name")]
-    Proxy,
 }

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     public_key::{PublicKey, PublicKeyError},
-    url::{KeyTable, KeyTableError, KeyUrl},
+    url::{KeyTable, KeyUrl, KeyUrlError},
 };
 use crate::Lookup;
 
@@ -145,10 +145,10 @@ impl PinnedKeys {
     pub fn own<P: AsRef<str>>(
         host: &str,
         keys: impl IntoIterator<Item = (P, PublicKey)>,
-    ) -> Result<Self, PinnedKeysError> {
+    ) -> Result<Self, KeyUrlError> {
         let (paths, keys): (Vec<P>, Vec<PublicKey>) = keys.into_iter().unzip();
         if let Some(weak) = keys.iter().find(|key| key.bits() < Self::MIN_OWN_BITS) {
-            return Err(PinnedKeysError::TooShort(weak.bits()));
+            return Err(KeyUrlError::ShortKey(weak.bits()));
         }
         let table = KeyTable::own(host, paths)?;
         // The table numbers its paths in this order, and there are at most 1,000 of them.
@@ -180,18 +180,6 @@ impl KeySource for PinnedKeys {
         let found = self.get(url.entry()).filter(|_| known);
         Lookup::Ready(found.cloned().ok_or(KeyError::Unknown))
     }
-}
-
-/// Why keys cannot be pinned.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PinnedKeysError {
-    /// A key has fewer than [`PinnedKeys::MIN_OWN_BITS`] bits. Contains its length in bits.
-    #[error("a key in a custom table needs at least 1024 bits, this one has {0}")]
-    TooShort(usize),
-    /// The host and the paths do not form a table.
-    #[error("the host and paths of the keys do not form a key table")]
-    Table(#[from] KeyTableError),
 }
 
 #[cfg(test)]
@@ -253,6 +241,6 @@ mod tests {
     fn keys_of_your_own_are_not_short() {
         let short = OFFICIAL_V1_KEY.clone().unwrap();
         let refused = PinnedKeys::own("h", [("/k.pem", short)]).unwrap_err();
-        assert_eq!(refused, PinnedKeysError::TooShort(512));
+        assert_eq!(refused, KeyUrlError::ShortKey(512));
     }
 }

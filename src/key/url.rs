@@ -93,21 +93,6 @@ impl fmt::Debug for KeyUrl {
     }
 }
 
-/// Why a value of `x-oss-pub-key-url` names no key.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum KeyUrlError {
-    /// The value is longer than [`KeyUrl::MAX_HEADER_LEN`].
-    #[error("the key URL is longer than 512 bytes")]
-    TooLong,
-    /// The value is empty or not strict standard Base64.
-    #[error("the key URL is not strict Base64")]
-    NotBase64,
-    /// The URL is not in the table.
-    #[error("the key URL is not in the table of the key source")]
-    NotAllowed,
-}
-
 /// The host and the paths that a key URL may name.
 ///
 /// [`KeyUrl::from_header`] rejects every other URL before any lookup. URLs are compared byte for
@@ -163,10 +148,10 @@ impl KeyTable {
     pub fn own<P: AsRef<str>>(
         host: &str,
         paths: impl IntoIterator<Item = P>,
-    ) -> Result<Self, KeyTableError> {
+    ) -> Result<Self, KeyUrlError> {
         match host.parse::<Authority>() {
             Ok(authority) if is_host(&authority) => {}
-            _ => return Err(KeyTableError::Host),
+            _ => return Err(KeyUrlError::Host),
         }
         let mut all: Vec<Box<str>> = Vec::new();
         for path in paths {
@@ -174,18 +159,18 @@ impl KeyTable {
             match path.parse::<PathAndQuery>() {
                 // The parser drops a fragment silently, so compare what it kept with the input.
                 Ok(parsed) if parsed.path() == path && path.starts_with('/') => {}
-                _ => return Err(KeyTableError::Path),
+                _ => return Err(KeyUrlError::Path),
             }
             if all.iter().any(|known| **known == *path) {
-                return Err(KeyTableError::Duplicate);
+                return Err(KeyUrlError::DuplicatePath);
             }
             if all.len() == Self::MAX_PATHS {
-                return Err(KeyTableError::Count);
+                return Err(KeyUrlError::PathCount);
             }
             all.push(path.into());
         }
         if all.is_empty() {
-            return Err(KeyTableError::Count);
+            return Err(KeyUrlError::PathCount);
         }
         Ok(Self(Repr::Own(Arc::new(Own {
             host: host.into(),
@@ -273,22 +258,36 @@ fn official_version(digits: &[u8]) -> Option<u16> {
     }
 }
 
-/// Why a host and paths do not form a [`KeyTable`].
+/// Why a value of `x-oss-pub-key-url` names no key, or why a [`KeyTable`] or
+/// [`PinnedKeys`](super::PinnedKeys) of your own are invalid.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
-pub enum KeyTableError {
-    /// The host is empty, invalid or contains a user name, or the port is invalid.
+pub enum KeyUrlError {
+    /// The header value is longer than [`KeyUrl::MAX_HEADER_LEN`].
+    #[error("the key URL is longer than 512 bytes")]
+    TooLong,
+    /// The header value is empty or not strict standard Base64.
+    #[error("the key URL is not strict Base64")]
+    NotBase64,
+    /// The URL is not in the table.
+    #[error("the key URL is not in the table of the key source")]
+    NotAllowed,
+    /// The host of a table is empty, invalid or contains a user name, or the port is invalid.
     #[error("the host of a key table is written host or host:port, with a port from 1 to 65535")]
     Host,
     /// A path does not start with `/`, or contains a query, a fragment or an invalid character.
     #[error("a path of a key table starts with a slash and has no query or fragment")]
     Path,
-    /// A path occurs twice.
+    /// A path occurs twice in a table.
     #[error("a path occurs twice in a key table")]
-    Duplicate,
-    /// There are no paths, or more than [`KeyTable::MAX_PATHS`].
+    DuplicatePath,
+    /// A table has no paths, or more than [`KeyTable::MAX_PATHS`].
     #[error("a key table has between 1 and 1000 paths")]
-    Count,
+    PathCount,
+    /// A pinned key has fewer than [`PinnedKeys::MIN_OWN_BITS`](super::PinnedKeys::MIN_OWN_BITS)
+    /// bits. Contains its length in bits.
+    #[error("a key in a custom table needs at least 1024 bits, this one has {0}")]
+    ShortKey(usize),
 }
 
 #[cfg(test)]
@@ -355,17 +354,17 @@ mod tests {
             "store.internal:99999999999999999999",
             "[::1]:84430",
         ] {
-            assert_eq!(own(host, &["/a"]), Err(KeyTableError::Host), "{host:?}");
+            assert_eq!(own(host, &["/a"]), Err(KeyUrlError::Host), "{host:?}");
         }
         for host in ["store.internal", "h:1", "h:65535", "[::1]", "[::1]:443"] {
             assert_eq!(own(host, &["/a"]).unwrap().host(), host);
         }
         for path in ["", "a", "/a?b", "/a#b", "/a b"] {
-            assert_eq!(own("h", &[path]), Err(KeyTableError::Path), "{path:?}");
+            assert_eq!(own("h", &[path]), Err(KeyUrlError::Path), "{path:?}");
         }
-        assert_eq!(own("h", &["/a", "/a"]), Err(KeyTableError::Duplicate));
-        assert_eq!(own("h", &[]), Err(KeyTableError::Count));
+        assert_eq!(own("h", &["/a", "/a"]), Err(KeyUrlError::DuplicatePath));
+        assert_eq!(own("h", &[]), Err(KeyUrlError::PathCount));
         let many = (0..=KeyTable::MAX_PATHS).map(|n| format!("/{n}"));
-        assert_eq!(KeyTable::own("h", many), Err(KeyTableError::Count));
+        assert_eq!(KeyTable::own("h", many), Err(KeyUrlError::PathCount));
     }
 }

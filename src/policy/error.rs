@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::{
-    protocol::{ObjectNameError, TargetError},
+    protocol::{ObjectError, TargetError},
     ticket::{MAX_TICKET_LEN, internal::TermsError},
 };
 
@@ -42,7 +42,7 @@ pub enum PolicyError {
     },
     /// The object name is not valid; contains the reason.
     #[error("the object name is not valid; shorten the prefix")]
-    Key(#[source] ObjectNameError),
+    Key(#[source] ObjectError),
     /// Tickets need the name of the bucket, and it is not set.
     #[error("tickets are issued for one bucket; set its name")]
     Bucket,

@@ -157,7 +157,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::protocol::ObjectNameError;
+    use crate::protocol::ObjectError;
 
     #[test]
     fn only_an_extension_of_letters_and_digits_is_kept() {
@@ -197,7 +197,7 @@ mod tests {
         let long: ObjectPrefix = format!("{}/", "a".repeat(1000)).parse().unwrap();
         assert_eq!(
             name_object(&long, None, at, &[0; 10]),
-            Err(PolicyError::Key(ObjectNameError::TooLong(1037)))
+            Err(PolicyError::Key(ObjectError::TooLong(1037)))
         );
     }
 

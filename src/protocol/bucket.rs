@@ -13,7 +13,7 @@ use http::Uri;
 /// let bucket: Bucket = "examplebucket".parse()?;
 /// assert_eq!(bucket.as_str(), "examplebucket");
 /// assert!("Example.Bucket".parse::<Bucket>().is_err());
-/// # Ok::<(), tower_aliyun_oss::protocol::BucketError>(())
+/// # Ok::<(), tower_aliyun_oss::protocol::EndpointError>(())
 /// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Bucket(Box<str>);
@@ -27,14 +27,14 @@ impl Bucket {
 }
 
 impl FromStr for Bucket {
-    type Err = BucketError;
+    type Err = EndpointError;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         if !(3..=63).contains(&name.len()) {
-            return Err(BucketError::Length(name.len()));
+            return Err(EndpointError::BucketLength(name.len()));
         }
         if !is_hyphenated_label(name) {
-            return Err(BucketError::Characters);
+            return Err(EndpointError::BucketCharacters);
         }
         Ok(Self(name.into()))
     }
@@ -46,21 +46,6 @@ impl fmt::Display for Bucket {
     }
 }
 
-/// Error returned when a text is not a bucket name.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BucketError {
-    /// The name is shorter than 3 or longer than 63 bytes. Holds the length found.
-    #[error("a bucket name must have 3 to 63 characters, not {0}")]
-    Length(usize),
-    /// The name contains a character other than `a-z`, `0-9` and `-`, or has a hyphen at one end.
-    #[error(
-        "a bucket name may contain only lower-case letters, digits and hyphens, and must not \
-         start or end with a hyphen"
-    )]
-    Characters,
-}
-
 /// A region as signatures spell it: `cn-hangzhou`, not `oss-cn-hangzhou`.
 ///
 /// ```
@@ -69,7 +54,7 @@ pub enum BucketError {
 /// let region: Region = "cn-hangzhou".parse()?;
 /// assert_eq!(region.as_str(), "cn-hangzhou");
 /// assert!("oss-cn-hangzhou".parse::<Region>().is_err());
-/// # Ok::<(), tower_aliyun_oss::protocol::RegionError>(())
+/// # Ok::<(), tower_aliyun_oss::protocol::EndpointError>(())
 /// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Region(Box<str>);
@@ -83,15 +68,15 @@ impl Region {
 }
 
 impl FromStr for Region {
-    type Err = RegionError;
+    type Err = EndpointError;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         // A common mistake, and otherwise a valid label: OSS would reject every signature instead.
         if name.starts_with("oss-") {
-            return Err(RegionError::EndpointName);
+            return Err(EndpointError::RegionPrefix);
         }
         if name.is_empty() || name.len() > 63 || !is_hyphenated_label(name) {
-            return Err(RegionError::Characters);
+            return Err(EndpointError::RegionCharacters);
         }
         Ok(Self(name.into()))
     }
@@ -101,22 +86,6 @@ impl fmt::Display for Region {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// Error returned when a text is not a region.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RegionError {
-    /// The text starts with `oss-`, so it names an endpoint. The region is the part after it.
-    #[error("a region is written without the \"oss-\" of its endpoint, for example cn-hangzhou")]
-    EndpointName,
-    /// The text is empty, longer than 63 bytes, or contains a character other than `a-z`, `0-9` and
-    /// inner `-`.
-    #[error(
-        "a region must have 1 to 63 lower-case letters, digits and inner hyphens, for example \
-         cn-hangzhou"
-    )]
-    Characters,
 }
 
 fn is_hyphenated_label(name: &str) -> bool {
@@ -207,7 +176,7 @@ impl Endpoint {
 ///
 /// let host: UploadUrl = "http://bucket-name.oss-cn-hangzhou.aliyuncs.com".parse()?;
 /// assert_eq!(host.as_str(), "http://bucket-name.oss-cn-hangzhou.aliyuncs.com");
-/// # Ok::<(), tower_aliyun_oss::protocol::UploadUrlError>(())
+/// # Ok::<(), tower_aliyun_oss::protocol::EndpointError>(())
 /// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct UploadUrl(Box<str>);
@@ -221,22 +190,22 @@ impl UploadUrl {
 }
 
 impl FromStr for UploadUrl {
-    type Err = UploadUrlError;
+    type Err = EndpointError;
 
     fn from_str(url: &str) -> Result<Self, Self::Err> {
-        let uri: Uri = url.parse().map_err(|_| UploadUrlError::NotAUrl)?;
+        let uri: Uri = url.parse().map_err(|_| EndpointError::NotAUrl)?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) {
-            return Err(UploadUrlError::Scheme);
+            return Err(EndpointError::Scheme);
         }
         // The token contains this URL, so a user name or password in it would reach every client.
         match uri.authority() {
             Some(authority)
                 if !authority.as_str().contains('@') && !authority.host().is_empty() => {}
-            _ => return Err(UploadUrlError::Host),
+            _ => return Err(EndpointError::Host),
         }
         // `Uri` drops a fragment, so only the text shows whether there is one.
         if uri.query().is_some() || url.contains('#') {
-            return Err(UploadUrlError::QueryOrFragment);
+            return Err(EndpointError::QueryOrFragment);
         }
         Ok(Self(url.into()))
     }
@@ -248,20 +217,41 @@ impl fmt::Display for UploadUrl {
     }
 }
 
-/// Error returned when a text is not the URL of a bucket.
+/// Error returned when a text is not a bucket name, a region or the URL of a bucket.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
-pub enum UploadUrlError {
-    /// The text is not a URL.
+pub enum EndpointError {
+    /// The name of a [`Bucket`] is shorter than 3 or longer than 63 bytes. Holds the length found.
+    #[error("a bucket name must have 3 to 63 characters, not {0}")]
+    BucketLength(usize),
+    /// The name of a [`Bucket`] contains a character other than `a-z`, `0-9` and `-`, or has a
+    /// hyphen at one end.
+    #[error(
+        "a bucket name may contain only lower-case letters, digits and hyphens, and must not \
+         start or end with a hyphen"
+    )]
+    BucketCharacters,
+    /// The text of a [`Region`] starts with `oss-`, so it names an endpoint. The region is the part
+    /// after it.
+    #[error("a region is written without the \"oss-\" of its endpoint, for example cn-hangzhou")]
+    RegionPrefix,
+    /// The text of a [`Region`] is empty, longer than 63 bytes, or contains a character other than
+    /// `a-z`, `0-9` and inner `-`.
+    #[error(
+        "a region must have 1 to 63 lower-case letters, digits and inner hyphens, for example \
+         cn-hangzhou"
+    )]
+    RegionCharacters,
+    /// The text of an [`UploadUrl`] is not a URL.
     #[error("the upload host is not a URL; write it as https://bucket.endpoint")]
     NotAUrl,
-    /// The URL does not start with `http://` or `https://`.
+    /// The [`UploadUrl`] does not start with `http://` or `https://`.
     #[error("the upload host must start with http:// or https://")]
     Scheme,
-    /// The URL has no host, or a user name before it.
+    /// The [`UploadUrl`] has no host, or a user name before it.
     #[error("the upload host must contain a host and no user name")]
     Host,
-    /// The URL has a query or a fragment, which the address of a form cannot have.
+    /// The [`UploadUrl`] has a query or a fragment, which the address of a form cannot have.
     #[error("the upload host must not have a query or a fragment")]
     QueryOrFragment,
 }
@@ -278,13 +268,13 @@ mod tests {
         for short_or_long in ["", "ab", &"a".repeat(64)] {
             assert_eq!(
                 short_or_long.parse::<Bucket>(),
-                Err(BucketError::Length(short_or_long.len()))
+                Err(EndpointError::BucketLength(short_or_long.len()))
             );
         }
         for odd in ["-ab", "ab-", "a_b", "a.b", "Abc", "a b", "bücket", "a\nb"] {
             assert_eq!(
                 odd.parse::<Bucket>(),
-                Err(BucketError::Characters),
+                Err(EndpointError::BucketCharacters),
                 "{odd:?}"
             );
         }
@@ -302,7 +292,7 @@ mod tests {
         }
         assert_eq!(
             "oss-cn-hangzhou".parse::<Region>(),
-            Err(RegionError::EndpointName)
+            Err(EndpointError::RegionPrefix)
         );
         for odd in [
             "",
@@ -315,7 +305,7 @@ mod tests {
         ] {
             assert_eq!(
                 odd.parse::<Region>(),
-                Err(RegionError::Characters),
+                Err(EndpointError::RegionCharacters),
                 "{odd:?}"
             );
         }
@@ -347,17 +337,14 @@ mod tests {
             assert_eq!(endpoint.upload_url(&bucket).to_string(), url);
         }
         for (url, why) in [
-            ("", UploadUrlError::NotAUrl),
-            ("http://a b/", UploadUrlError::NotAUrl),
-            (
-                "bucket.oss-cn-hangzhou.aliyuncs.com",
-                UploadUrlError::Scheme,
-            ),
-            ("ftp://a.example/", UploadUrlError::Scheme),
-            ("/path", UploadUrlError::Scheme),
-            ("https://user@a.example/", UploadUrlError::Host),
-            ("https://a.example/?x", UploadUrlError::QueryOrFragment),
-            ("https://a.example/#x", UploadUrlError::QueryOrFragment),
+            ("", EndpointError::NotAUrl),
+            ("http://a b/", EndpointError::NotAUrl),
+            ("bucket.oss-cn-hangzhou.aliyuncs.com", EndpointError::Scheme),
+            ("ftp://a.example/", EndpointError::Scheme),
+            ("/path", EndpointError::Scheme),
+            ("https://user@a.example/", EndpointError::Host),
+            ("https://a.example/?x", EndpointError::QueryOrFragment),
+            ("https://a.example/#x", EndpointError::QueryOrFragment),
         ] {
             assert_eq!(url.parse::<UploadUrl>(), Err(why), "{url}");
         }

@@ -81,10 +81,10 @@ impl fmt::Display for CallbackBodyType {
 /// A variable that OSS defines, written `${name}` in a callback body ([Callback]).
 ///
 /// ```
-/// use tower_aliyun_oss::protocol::{SystemVariable, VariableKind};
+/// use tower_aliyun_oss::protocol::SystemVariable;
 ///
 /// assert_eq!(SystemVariable::MimeType.name(), "mimeType");
-/// assert_eq!(SystemVariable::Size.kind(), VariableKind::Number);
+/// assert!(SystemVariable::Size.is_number());
 /// assert_eq!(SystemVariable::from_name("size"), Some(SystemVariable::Size));
 /// assert_eq!(SystemVariable::from_name("Size"), None);
 /// ```
@@ -171,13 +171,13 @@ impl SystemVariable {
             .find(|variable| variable.name() == name)
     }
 
-    /// Returns how OSS writes the value into a JSON body.
+    /// Returns whether OSS writes the value into a JSON body as a bare number. It writes an empty
+    /// number as nothing at all, which is not valid JSON.
+    ///
+    /// The other variables are strings with their quotes, or `null` if they are empty.
     #[must_use]
-    pub const fn kind(self) -> VariableKind {
-        match self {
-            Self::Size | Self::ImageHeight | Self::ImageWidth => VariableKind::Number,
-            _ => VariableKind::String,
-        }
+    pub const fn is_number(self) -> bool {
+        matches!(self, Self::Size | Self::ImageHeight | Self::ImageWidth)
     }
 }
 
@@ -185,16 +185,6 @@ impl fmt::Display for SystemVariable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
-}
-
-/// How OSS writes a variable into a JSON body.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum VariableKind {
-    /// A bare number. OSS writes an empty one as nothing at all, which is not valid JSON.
-    Number,
-    /// A string with its quotes, or `null` if it is empty.
-    String,
 }
 
 #[cfg(test)]
@@ -245,7 +235,7 @@ mod tests {
     #[test]
     fn numbers_are_the_sizes() {
         let mut numbers = SystemVariable::ALL.to_vec();
-        numbers.retain(|variable| variable.kind() == VariableKind::Number);
+        numbers.retain(|variable| variable.is_number());
         assert_eq!(
             numbers
                 .into_iter()

@@ -21,7 +21,7 @@ const MAX_KEY_LEN: usize = 1023;
 /// let key: ObjectKey = "user/1/照片.jpg".parse()?;
 /// assert_eq!(key.as_str(), "user/1/照片.jpg");
 /// assert!("user/../admin.jpg".parse::<ObjectKey>().is_err());
-/// # Ok::<(), tower_aliyun_oss::protocol::ObjectNameError>(())
+/// # Ok::<(), tower_aliyun_oss::protocol::ObjectError>(())
 /// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ObjectKey(Box<str>);
@@ -35,12 +35,12 @@ impl ObjectKey {
 }
 
 impl FromStr for ObjectKey {
-    type Err = ObjectNameError;
+    type Err = ObjectError;
 
     fn from_str(key: &str) -> Result<Self, Self::Err> {
         check(key)?;
         if key.ends_with('/') {
-            return Err(ObjectNameError::EmptySegment);
+            return Err(ObjectError::EmptySegment);
         }
         Ok(Self(key.into()))
     }
@@ -58,12 +58,12 @@ impl fmt::Display for ObjectKey {
 /// bucket.
 ///
 /// ```
-/// use tower_aliyun_oss::protocol::{ObjectKey, ObjectNameError, ObjectPrefix};
+/// use tower_aliyun_oss::protocol::{ObjectKey, ObjectError, ObjectPrefix};
 ///
 /// let prefix: ObjectPrefix = "user/1/".parse()?;
 /// assert!(prefix.contains(&"user/1/a.jpg".parse::<ObjectKey>()?));
-/// assert_eq!("user/1".parse::<ObjectPrefix>(), Err(ObjectNameError::NoTrailingSlash));
-/// # Ok::<(), ObjectNameError>(())
+/// assert_eq!("user/1".parse::<ObjectPrefix>(), Err(ObjectError::NoTrailingSlash));
+/// # Ok::<(), ObjectError>(())
 /// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ObjectPrefix(Box<str>);
@@ -83,12 +83,12 @@ impl ObjectPrefix {
 }
 
 impl FromStr for ObjectPrefix {
-    type Err = ObjectNameError;
+    type Err = ObjectError;
 
     fn from_str(prefix: &str) -> Result<Self, Self::Err> {
         check(prefix)?;
         if !prefix.ends_with('/') {
-            return Err(ObjectNameError::NoTrailingSlash);
+            return Err(ObjectError::NoTrailingSlash);
         }
         Ok(Self(prefix.into()))
     }
@@ -100,56 +100,22 @@ impl fmt::Display for ObjectPrefix {
     }
 }
 
-/// Error returned when a text is not an object key or prefix.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ObjectNameError {
-    /// The text is empty. As a prefix it would grant the whole bucket.
-    #[error(
-        "an object key or prefix must not be empty: OSS rejects an empty key (InvalidObjectName), \
-         and an empty prefix would grant the whole bucket"
-    )]
-    Empty,
-    /// The text is longer than 1,023 bytes of UTF-8. Holds the length found.
-    #[error("an object key may have at most 1023 bytes of UTF-8, not {0} (InvalidObjectName)")]
-    TooLong(usize),
-    /// The text starts with `/` or `\`, which OSS rejects.
-    #[error("an object key or prefix must not start with a slash or backslash (InvalidObjectName)")]
-    LeadingSlash,
-    /// The text contains two slashes in a row, or is a key that ends in one.
-    #[error("an object key must not contain or end in an empty segment")]
-    EmptySegment,
-    /// The text contains a segment `.` or `..`, which a consumer may resolve to another place.
-    #[error("an object key or prefix must not contain a segment \".\" or \"..\"")]
-    DotSegment,
-    /// The text contains a backslash, a control character, or a character that changes the
-    /// direction of text.
-    #[error("an object key or prefix must not contain the character {}", .0.escape_unicode())]
-    Character(char),
-    /// The text contains `$`, with which OSS starts a variable.
-    #[error("an object key or prefix must not contain \"$\", which starts a variable in OSS")]
-    Dollar,
-    /// The text is a prefix without its trailing slash.
-    #[error("a prefix must end in a slash: without it, user/1 would also grant user/10/")]
-    NoTrailingSlash,
-}
-
-fn check(name: &str) -> Result<(), ObjectNameError> {
+fn check(name: &str) -> Result<(), ObjectError> {
     if name.is_empty() {
-        return Err(ObjectNameError::Empty);
+        return Err(ObjectError::Empty);
     }
     if name.len() > MAX_KEY_LEN {
-        return Err(ObjectNameError::TooLong(name.len()));
+        return Err(ObjectError::TooLong(name.len()));
     }
     if name.starts_with(['/', '\\']) {
-        return Err(ObjectNameError::LeadingSlash);
+        return Err(ObjectError::LeadingSlash);
     }
     for c in name.chars() {
         match c {
-            '$' => return Err(ObjectNameError::Dollar),
-            '\\' => return Err(ObjectNameError::Character(c)),
+            '$' => return Err(ObjectError::Dollar),
+            '\\' => return Err(ObjectError::Character(c)),
             c if c.is_control() || is_direction_mark(c) => {
-                return Err(ObjectNameError::Character(c));
+                return Err(ObjectError::Character(c));
             }
             _ => {}
         }
@@ -158,8 +124,8 @@ fn check(name: &str) -> Result<(), ObjectNameError> {
     let mut segments = name.split('/').peekable();
     while let Some(segment) = segments.next() {
         match segment {
-            "." | ".." => return Err(ObjectNameError::DotSegment),
-            "" if segments.peek().is_some() => return Err(ObjectNameError::EmptySegment),
+            "." | ".." => return Err(ObjectError::DotSegment),
+            "" if segments.peek().is_some() => return Err(ObjectError::EmptySegment),
             _ => {}
         }
     }
@@ -184,7 +150,7 @@ fn is_direction_mark(c: char) -> bool {
 /// let range = SizeRange::new(1, 10 * 1024 * 1024)?;
 /// assert!(range.contains(1) && !range.contains(0));
 /// assert!(SizeRange::new(2, 1).is_err());
-/// # Ok::<(), tower_aliyun_oss::protocol::SizeRangeError>(())
+/// # Ok::<(), tower_aliyun_oss::protocol::ObjectError>(())
 /// ```
 ///
 /// [PostObject]: https://www.alibabacloud.com/help/en/oss/developer-reference/postobject
@@ -204,12 +170,12 @@ impl SizeRange {
     ///
     /// Fails if `min` is above `max`, which OSS rejects with EC 0006-00000219, or if `max` is above
     /// [`Self::LIMIT`].
-    pub const fn new(min: u64, max: u64) -> Result<Self, SizeRangeError> {
+    pub const fn new(min: u64, max: u64) -> Result<Self, ObjectError> {
         if min > max {
-            return Err(SizeRangeError::Reversed);
+            return Err(ObjectError::SizeReversed);
         }
         if max > Self::LIMIT {
-            return Err(SizeRangeError::TooLarge);
+            return Err(ObjectError::SizeTooLarge);
         }
         Ok(Self { min, max })
     }
@@ -233,21 +199,6 @@ impl SizeRange {
     }
 }
 
-/// Error returned when two numbers are not a valid [`SizeRange`].
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SizeRangeError {
-    /// The smallest size is above the largest.
-    #[error(
-        "the smallest size is above the largest; OSS rejects such a content-length-range \
-         (EC 0006-00000219)"
-    )]
-    Reversed,
-    /// The largest size is above the limit of OSS for one form upload.
-    #[error("the largest size is above 5 GiB, the limit of OSS for one form upload")]
-    TooLarge,
-}
-
 /// The media type of an object, such as `image/png`: one exact `type/subtype`, without parameters
 /// or wildcards.
 ///
@@ -260,7 +211,7 @@ pub enum SizeRangeError {
 /// let png: ContentType = "image/png".parse()?;
 /// assert_eq!(png.as_str(), "image/png");
 /// assert!("image/*".parse::<ContentType>().is_err());
-/// # Ok::<(), tower_aliyun_oss::protocol::ContentTypeError>(())
+/// # Ok::<(), tower_aliyun_oss::protocol::ObjectError>(())
 /// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ContentType(Box<str>);
@@ -274,15 +225,15 @@ impl ContentType {
 }
 
 impl FromStr for ContentType {
-    type Err = ContentTypeError;
+    type Err = ObjectError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (kind, subtype) = text.split_once('/').ok_or(ContentTypeError::Form)?;
+        let (kind, subtype) = text.split_once('/').ok_or(ObjectError::ContentTypeForm)?;
         if kind.contains('*') || subtype.contains('*') {
-            return Err(ContentTypeError::Wildcard);
+            return Err(ObjectError::ContentTypeWildcard);
         }
         if !is_restricted_name(kind) || !is_restricted_name(subtype) {
-            return Err(ContentTypeError::Form);
+            return Err(ObjectError::ContentTypeForm);
         }
         Ok(Self(text.to_ascii_lowercase().into()))
     }
@@ -292,18 +243,6 @@ impl fmt::Display for ContentType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// Error returned when a text is not the media type of an object.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ContentTypeError {
-    /// The text is not `type/subtype`. Parameters are rejected too.
-    #[error("a content type must be type/subtype without parameters, for example image/png")]
-    Form,
-    /// The text contains `*`. An object has one type, so list the allowed ones.
-    #[error("a content type must not contain a wildcard; list each type that is allowed")]
-    Wildcard,
 }
 
 /// `restricted-name` of RFC 6838 section 4.2.
@@ -350,6 +289,57 @@ impl fmt::Display for ObjectAcl {
     }
 }
 
+/// Error returned when a text is not an object key, prefix or media type, or two numbers are not a
+/// range of sizes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ObjectError {
+    /// The key or prefix is empty. As a prefix it would grant the whole bucket.
+    #[error(
+        "an object key or prefix must not be empty: OSS rejects an empty key (InvalidObjectName), \
+         and an empty prefix would grant the whole bucket"
+    )]
+    Empty,
+    /// The key or prefix is longer than 1,023 bytes of UTF-8. Holds the length found.
+    #[error("an object key may have at most 1023 bytes of UTF-8, not {0} (InvalidObjectName)")]
+    TooLong(usize),
+    /// The key or prefix starts with `/` or `\`, which OSS rejects.
+    #[error("an object key or prefix must not start with a slash or backslash (InvalidObjectName)")]
+    LeadingSlash,
+    /// The key or prefix contains two slashes in a row, or is a key that ends in one.
+    #[error("an object key must not contain or end in an empty segment")]
+    EmptySegment,
+    /// The key or prefix contains a segment `.` or `..`, which a consumer may resolve to another
+    /// place.
+    #[error("an object key or prefix must not contain a segment \".\" or \"..\"")]
+    DotSegment,
+    /// The key or prefix contains a backslash, a control character, or a character that changes the
+    /// direction of text.
+    #[error("an object key or prefix must not contain the character {}", .0.escape_unicode())]
+    Character(char),
+    /// The key or prefix contains `$`, with which OSS starts a variable.
+    #[error("an object key or prefix must not contain \"$\", which starts a variable in OSS")]
+    Dollar,
+    /// The prefix lacks its trailing slash.
+    #[error("a prefix must end in a slash: without it, user/1 would also grant user/10/")]
+    NoTrailingSlash,
+    /// The smallest size of a [`SizeRange`] is above the largest.
+    #[error(
+        "the smallest size is above the largest; OSS rejects such a content-length-range \
+         (EC 0006-00000219)"
+    )]
+    SizeReversed,
+    /// The largest size of a [`SizeRange`] is above [`SizeRange::LIMIT`].
+    #[error("the largest size is above 5 GiB, the limit of OSS for one form upload")]
+    SizeTooLarge,
+    /// The [`ContentType`] is not `type/subtype`. Parameters are rejected too.
+    #[error("a content type must be type/subtype without parameters, for example image/png")]
+    ContentTypeForm,
+    /// The [`ContentType`] contains `*`. An object has one type, so list the allowed ones.
+    #[error("a content type must not contain a wildcard; list each type that is allowed")]
+    ContentTypeWildcard,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -372,7 +362,7 @@ mod tests {
 
     #[test]
     fn names_that_are_refused() {
-        use ObjectNameError as E;
+        use ObjectError as E;
         let long = "é".repeat(512);
         for (name, why) in [
             ("", E::Empty),
@@ -419,10 +409,10 @@ mod tests {
         );
         assert_eq!(
             SizeRange::new(0, SizeRange::LIMIT + 1),
-            Err(SizeRangeError::TooLarge)
+            Err(ObjectError::SizeTooLarge)
         );
-        assert_eq!(SizeRange::new(u64::MAX, 0), Err(SizeRangeError::Reversed));
-        assert_eq!(SizeRange::new(0, u64::MAX), Err(SizeRangeError::TooLarge));
+        assert_eq!(SizeRange::new(u64::MAX, 0), Err(ObjectError::SizeReversed));
+        assert_eq!(SizeRange::new(0, u64::MAX), Err(ObjectError::SizeTooLarge));
     }
 
     #[test]
@@ -432,7 +422,7 @@ mod tests {
         for wildcard in ["*/*", "image/*"] {
             assert_eq!(
                 wildcard.parse::<ContentType>(),
-                Err(ContentTypeError::Wildcard)
+                Err(ObjectError::ContentTypeWildcard)
             );
         }
         for odd in [
@@ -447,13 +437,13 @@ mod tests {
         ] {
             assert_eq!(
                 odd.parse::<ContentType>(),
-                Err(ContentTypeError::Form),
+                Err(ObjectError::ContentTypeForm),
                 "{odd:?}"
             );
         }
         // Each says what to do.
-        let said = |error: ContentTypeError| error.to_string();
-        assert!(said(ContentTypeError::Form).contains("type/subtype"));
-        assert!(said(ContentTypeError::Wildcard).contains("list each type"));
+        let said = |error: ObjectError| error.to_string();
+        assert!(said(ObjectError::ContentTypeForm).contains("type/subtype"));
+        assert!(said(ObjectError::ContentTypeWildcard).contains("list each type"));
     }
 }

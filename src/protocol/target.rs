@@ -101,8 +101,9 @@ impl fmt::Display for CallbackTarget {
     }
 }
 
-/// Error returned when a target is not canonical, or its path is not configured.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+/// Error returned when a target is not canonical, its path is not configured, or a path cannot be
+/// configured.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TargetError {
     /// The target does not start with `/`.
@@ -133,6 +134,13 @@ pub enum TargetError {
     /// The path is not one of the configured paths.
     #[error("the callback was signed for a path that is not configured")]
     NotConfigured,
+    /// No request can have the path that was passed to
+    /// [`only_path`](crate::OssCallbackLayer::only_path). Holds the path.
+    #[error(
+        "no request can have the path {0:?}; use a raw path that starts with a slash and has no \
+         query, such as \"/oss/callback\""
+    )]
+    InvalidPath(Box<str>),
 }
 
 /// Rejects a target without a path.

@@ -10,13 +10,10 @@ use std::{
 use http::StatusCode;
 use tower_aliyun_oss::{
     Lookup,
-    key::{
-        KeyError, KeySource as _, KeyTable, KeyTableError, KeyUrl, KeyUrlError, PinnedKeys,
-        PinnedKeysError, PublicKeyError,
-    },
+    key::{KeyError, KeySource as _, KeyTable, KeyUrl, KeyUrlError, PinnedKeys, PublicKeyError},
     protocol::{
-        Bucket, BucketError, CallbackBodyType, CallbackTarget, ContentTypeError, ObjectAcl,
-        ObjectNameError, RegionError, SizeRangeError, SystemVariable, TargetError, UploadUrlError,
+        Bucket, CallbackBodyType, CallbackTarget, EndpointError, ObjectAcl, ObjectError,
+        SystemVariable, TargetError,
     },
     ticket::{
         MemoryStore, TicketError, TicketKey, TicketKeyError, TicketKeys, Tickets,
@@ -47,7 +44,6 @@ fn say<E: Error>(errors: impl IntoIterator<Item = (E, &'static str)>) {
 
 #[test]
 fn errors_of_keys() {
-    use KeyTableError as Table;
     use KeyUrlError as Url;
     use PublicKeyError as Key;
     say([
@@ -63,18 +59,12 @@ fn errors_of_keys() {
         (Url::TooLong, "512 bytes"),
         (Url::NotBase64, "Base64"),
         (Url::NotAllowed, "table"),
+        (Url::Host, "host:port"),
+        (Url::Path, "slash"),
+        (Url::DuplicatePath, "twice"),
+        (Url::PathCount, "1000"),
+        (Url::ShortKey(512), "this one has 512"),
     ]);
-    say([
-        (Table::Host, "host:port"),
-        (Table::Path, "slash"),
-        (Table::Duplicate, "twice"),
-        (Table::Count, "1000"),
-    ]);
-    let own = PinnedKeysError::Table(Table::Host);
-    assert_eq!(own.source().unwrap().to_string(), Table::Host.to_string());
-    let short = PinnedKeysError::TooShort(512);
-    assert!(short.source().is_none());
-    say([(own, "table"), (short, "this one has 512")]);
     let unavailable = KeyError::Unavailable(Arc::new(Url::TooLong));
     let source = unavailable.source().unwrap();
     assert_eq!(source.to_string(), Url::TooLong.to_string());
@@ -87,40 +77,32 @@ fn errors_of_keys() {
 
 #[test]
 fn errors_of_the_protocol() {
-    use ObjectNameError as Name;
+    use EndpointError as Endpoint;
+    use ObjectError as Object;
     use TargetError as Target;
-    use UploadUrlError as Upload;
     say([
-        (BucketError::Length(2), "3 to 63 characters, not 2"),
-        (BucketError::Characters, "lower-case letters"),
+        (Endpoint::BucketLength(2), "3 to 63 characters, not 2"),
+        (Endpoint::BucketCharacters, "lower-case letters"),
+        (Endpoint::RegionPrefix, "oss-"),
+        (Endpoint::RegionCharacters, "1 to 63"),
+        (Endpoint::NotAUrl, "https://bucket.endpoint"),
+        (Endpoint::Scheme, "http://"),
+        (Endpoint::Host, "user name"),
+        (Endpoint::QueryOrFragment, "query"),
     ]);
     say([
-        (RegionError::EndpointName, "oss-"),
-        (RegionError::Characters, "1 to 63"),
-    ]);
-    say([
-        (ContentTypeError::Form, "type/subtype"),
-        (ContentTypeError::Wildcard, "wildcard"),
-    ]);
-    say([
-        (Upload::NotAUrl, "https://bucket.endpoint"),
-        (Upload::Scheme, "http://"),
-        (Upload::Host, "user name"),
-        (Upload::QueryOrFragment, "query"),
-    ]);
-    say([
-        (SizeRangeError::Reversed, "above the largest"),
-        (SizeRangeError::TooLarge, "5 GiB"),
-    ]);
-    say([
-        (Name::Empty, "empty"),
-        (Name::TooLong(1024), "not 1024"),
-        (Name::LeadingSlash, "start with a slash"),
-        (Name::EmptySegment, "empty segment"),
-        (Name::DotSegment, "\"..\""),
-        (Name::Character('\u{202e}'), "\\u{202e}"),
-        (Name::Dollar, "\"$\""),
-        (Name::NoTrailingSlash, "end in a slash"),
+        (Object::Empty, "empty"),
+        (Object::TooLong(1024), "not 1024"),
+        (Object::LeadingSlash, "start with a slash"),
+        (Object::EmptySegment, "empty segment"),
+        (Object::DotSegment, "\"..\""),
+        (Object::Character('\u{202e}'), "\\u{202e}"),
+        (Object::Dollar, "\"$\""),
+        (Object::NoTrailingSlash, "end in a slash"),
+        (Object::SizeReversed, "above the largest"),
+        (Object::SizeTooLarge, "5 GiB"),
+        (Object::ContentTypeForm, "type/subtype"),
+        (Object::ContentTypeWildcard, "wildcard"),
     ]);
     say([
         (Target::NotOriginForm, "start with a slash"),
@@ -131,6 +113,7 @@ fn errors_of_the_protocol() {
         (Target::DotSegment, "\"..\""),
         (Target::EmptySegment, "empty segment"),
         (Target::NotConfigured, "configured"),
+        (Target::InvalidPath("/a\n".into()), "\"/a\\n\""),
     ]);
 }
 

@@ -98,7 +98,7 @@ async fn a_token_becomes_a_verified_callback() {
         "filename=user%2F1%2Fa.png&size=33&mimeType=image%2Fpng&height=539&width=810"
     );
     assert_eq!(first.target().as_str(), "/oss/callback?from=oss");
-    assert_eq!(first.unauthenticated().bucket(), Some(BUCKET));
+    assert_eq!(first.unauthenticated_bucket(), Some(BUCKET));
     assert_eq!(seen.len(), 2);
 }
 

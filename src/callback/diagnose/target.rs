@@ -14,66 +14,14 @@ use crate::{
 };
 
 /// A target that OSS may have signed: its origin, and the change applied to it.
-#[derive(Clone, Eq, PartialEq)]
-pub struct TargetCandidate {
-    origin: TargetOrigin,
-    change: Option<TargetChange>,
-    text: Vec<u8>,
+pub(super) struct Candidate {
+    pub(super) origin: TargetOrigin,
+    pub(super) change: Option<TargetChange>,
+    /// The text that OSS signs for this target.
+    pub(super) text: Vec<u8>,
 }
 
-impl TargetCandidate {
-    fn new(origin: TargetOrigin, change: Option<TargetChange>, text: Vec<u8>) -> Self {
-        Self {
-            origin,
-            change,
-            text,
-        }
-    }
-
-    /// Returns where the target comes from.
-    #[must_use]
-    pub fn origin(&self) -> &TargetOrigin {
-        &self.origin
-    }
-
-    /// Returns the change applied to it, or `None` if it is exactly as it came from its origin.
-    #[must_use]
-    pub fn change(&self) -> Option<TargetChange> {
-        self.change
-    }
-
-    /// Returns the text that OSS signs for this target: the decoded path, and the query as sent,
-    /// including its `?`.
-    ///
-    /// The text may come from a header and can contain anything, so escape it before showing it.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.text
-    }
-}
-
-impl fmt::Debug for TargetCandidate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TargetCandidate")
-            .field("origin", &self.origin)
-            .field("change", &self.change)
-            .field("text", &format_args!("{}", Escaped(&self.text)))
-            .finish()
-    }
-}
-
-/// Writes the text in quotes, escaped and truncated, and then its origin and change.
-impl fmt::Display for TargetCandidate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, which is {}", Escaped(&self.text), self.origin)?;
-        match self.change {
-            Some(change) => write!(f, " {change}"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// The origin of a [`TargetCandidate`].
+/// Where the target of a [`Diagnosis::WouldMatch`](super::Diagnosis::WouldMatch) comes from.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum TargetOrigin {
@@ -179,7 +127,7 @@ changes! {
 }
 
 /// Formats bytes of a request for a log: escaped, in quotes, and truncated.
-struct Escaped<'t>(&'t [u8]);
+pub(super) struct Escaped<'t>(pub(super) &'t [u8]);
 
 impl Escaped<'_> {
     /// The most characters that are shown.
@@ -236,7 +184,7 @@ const QUERY: &AsciiSet = &UNRESERVED
 
 /// Returns the targets that OSS may have signed, the most likely first, and whether a limit omitted
 /// some.
-pub(super) fn candidates(parts: &Parts, config: &VerifierConfig) -> (Vec<TargetCandidate>, bool) {
+pub(super) fn candidates(parts: &Parts, config: &VerifierConfig) -> (Vec<Candidate>, bool) {
     let own = own(parts, config);
     let mut bases = own.clone();
     for (_, target) in &own {
@@ -262,22 +210,25 @@ pub(super) fn candidates(parts: &Parts, config: &VerifierConfig) -> (Vec<TargetC
 }
 
 struct Candidates {
-    list: Vec<TargetCandidate>,
+    list: Vec<Candidate>,
     cut: bool,
 }
 
 impl Candidates {
     fn push(&mut self, origin: &TargetOrigin, change: Option<TargetChange>, text: Vec<u8>) {
         // The first origin of a text is the most likely one, and the one that the advice names.
-        if self.list.iter().any(|known| known.as_bytes() == text) {
+        if self.list.iter().any(|known| known.text == text) {
             return;
         }
         if self.list.len() == MAX_TARGETS {
             self.cut = true;
             return;
         }
-        let candidate = TargetCandidate::new(origin.clone(), change, text);
-        self.list.push(candidate);
+        self.list.push(Candidate {
+            origin: origin.clone(),
+            change,
+            text,
+        });
     }
 }
 

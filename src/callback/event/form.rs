@@ -12,20 +12,21 @@ use serde::{
 };
 use serde_path_to_error::Segment;
 
-use super::error::{EventError, EventErrorKind as Kind};
+use super::error::{EventError, detail, field_name};
 
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, EventError> {
     let fields = fields(body)?;
     serde_path_to_error::deserialize(Form(&fields)).map_err(|error| {
-        let mismatch = EventError::new(Kind::Mismatch).because(error.inner());
         // A form is flat, so the first segment of the path is the field.
-        let Some(Segment::Map { key }) = error.path().iter().next() else {
-            return mismatch;
+        let key = match error.path().iter().next() {
+            Some(Segment::Map { key }) => Some(key),
+            _ => None,
         };
-        let mismatch = mismatch.in_field(key);
-        match fields.iter().find(|field| field.name == **key) {
-            Some(field) => mismatch.at(field.offset),
-            None => mismatch,
+        let position = |key: &String| fields.iter().find(|field| field.name == **key);
+        EventError::Mismatch {
+            field: key.map(field_name),
+            offset: key.and_then(position).map(|field| field.offset),
+            source: detail(error.inner()),
         }
     })
 }
@@ -49,7 +50,10 @@ fn fields(body: &[u8]) -> Result<Vec<Field<'_>>, EventError> {
         if let Some((name, value)) = decoded {
             // `=` is ASCII, so name and value are UTF-8 if the pair is.
             if percent_decode(pair).decode_utf8().is_err() {
-                return Err(EventError::new(Kind::NotUtf8).in_field(name).at(offset));
+                return Err(EventError::NotUtf8 {
+                    field: Some(field_name(name)),
+                    offset,
+                });
             }
             fields.push(Field {
                 offset,
@@ -61,9 +65,10 @@ fn fields(body: &[u8]) -> Result<Vec<Field<'_>>, EventError> {
     }
     let mut names = HashSet::with_capacity(fields.len());
     match fields.iter().find(|field| !names.insert(&field.name)) {
-        Some(twice) => Err(EventError::new(Kind::DuplicateField)
-            .in_field(&twice.name)
-            .at(twice.offset)),
+        Some(twice) => Err(EventError::DuplicateField {
+            field: field_name(&twice.name),
+            offset: twice.offset,
+        }),
         None => Ok(fields),
     }
 }

@@ -1,6 +1,6 @@
 //! Deserializer for JSON bodies, and the repair of the invalid JSON that OSS sends.
 
-use std::{borrow::Cow, collections::HashSet, fmt, iter, str};
+use std::{borrow::Cow, collections::HashSet, error::Error, fmt, iter, str, sync::Arc};
 
 use memchr::memchr2;
 use serde::{
@@ -10,20 +10,23 @@ use serde::{
     },
 };
 
-use super::error::{EventError, EventErrorKind as Kind};
+use super::error::{EventError, detail, field_name};
 
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, EventError> {
-    let text = str::from_utf8(body)
-        .map_err(|error| EventError::new(Kind::NotUtf8).at(error.valid_up_to()))?;
+    let text = str::from_utf8(body).map_err(|error| EventError::NotUtf8 {
+        field: None,
+        offset: error.valid_up_to(),
+    })?;
     let repaired = Repaired::new(text);
     check_names(&repaired)?;
     let mut json = serde_json::Deserializer::from_str(repaired.text());
     serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let mismatch = explain(Kind::Mismatch, error.inner(), &repaired);
-        if error.path().iter().next().is_none() {
-            return mismatch;
+        let path = error.path();
+        EventError::Mismatch {
+            field: path.iter().next().map(|_| field_name(path)),
+            offset: Some(offset(error.inner(), &repaired)),
+            source: message(error.inner()),
         }
-        mismatch.in_field(error.path())
     })
 }
 
@@ -44,20 +47,22 @@ fn check_names(repaired: &Repaired<'_>) -> Result<(), EventError> {
         IgnoredAny::deserialize(&mut json).map(drop)
     };
     read.and_then(|()| json.end()).map_err(|error| match twice {
-        Some(name) => EventError::new(Kind::DuplicateField)
-            .in_field(name)
-            .at(offset(&error, repaired)),
-        None => explain(Kind::NotJson, &error, repaired),
+        Some(name) => EventError::DuplicateField {
+            field: field_name(name),
+            offset: offset(&error, repaired),
+        },
+        None => EventError::NotJson {
+            offset: offset(&error, repaired),
+            source: message(&error),
+        },
     })
 }
 
-fn explain(kind: Kind, error: &serde_json::Error, repaired: &Repaired<'_>) -> EventError {
+fn message(error: &serde_json::Error) -> Arc<dyn Error + Send + Sync> {
     // serde_json appends its position, which refers to the repaired text and would mislead.
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
-    EventError::new(kind)
-        .at(offset(error, repaired))
-        .because(text.strip_suffix(&place).unwrap_or(&text))
+    detail(text.strip_suffix(&place).unwrap_or(&text))
 }
 
 /// Returns the offset in the body of the last byte that serde_json read.

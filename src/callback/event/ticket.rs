@@ -138,7 +138,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::callback::event::{EventErrorKind, read_event};
+    use crate::callback::event::{EventError, read_event};
 
     fn form() -> impl Strategy<Value = String> {
         let name = prop::sample::select(vec![
@@ -206,7 +206,7 @@ mod tests {
                 let refused = matches!(found, Err(TicketError::Repeated | TicketError::Malformed));
                 prop_assert!(refused, "{}: {:?}", error, found);
             }
-            Err(error) if error.kind() == EventErrorKind::NotJson => {
+            Err(error @ EventError::NotJson { .. }) => {
                 prop_assert!(found.is_err(), "{}", error);
             }
             Err(_) => {}

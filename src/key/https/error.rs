@@ -4,8 +4,8 @@ use std::{borrow::Cow, error::Error, io, time::Duration};
 
 use http::StatusCode;
 
-/// Why a fetch returned no key. It is the content of
-/// [`KeyError::Unavailable`](crate::key::KeyError::Unavailable).
+/// Why a fetch returned no key, or a setting of a fetcher is invalid. A failed fetch is the content
+/// of [`KeyError::Unavailable`](crate::key::KeyError::Unavailable).
 #[derive(Debug, thiserror::Error)]
 #[error("{}", self.message())]
 pub struct FetchError {
@@ -49,6 +49,12 @@ pub enum FetchErrorKind {
     NoRuntime,
     /// The fetch ended without a result: the runtime was shut down, or the fetcher panicked.
     Aborted,
+    /// [`root_certificates`](crate::key::HttpsFetcher::root_certificates) received no PEM
+    /// certificate, or one that cannot be a root.
+    RootsPem,
+    /// [`proxy`](crate::key::HttpsFetcher::proxy) received something other than
+    /// `http://host:port`.
+    ProxyUrl,
 }
 
 impl FetchError {
@@ -158,6 +164,8 @@ impl FetchError {
             (Kind::OverBudget, _) => "too many key fetches started in the last minute",
             (Kind::NoRuntime, _) => "keys can only be fetched on a tokio runtime",
             (Kind::Aborted, _) => "the key fetch ended without a result",
+            (Kind::RootsPem, _) => "root certificates must be one or more certificates in PEM",
+            (Kind::ProxyUrl, _) => "a proxy is written http://host:port, without a user name",
         })
     }
 }
@@ -207,6 +215,8 @@ mod tests {
             (Kind::OverBudget, "in the last minute"),
             (Kind::NoRuntime, "runtime"),
             (Kind::Aborted, "without a result"),
+            (Kind::RootsPem, "in PEM"),
+            (Kind::ProxyUrl, "without a user name"),
         ];
         for (kind, part) in said {
             let text = FetchError::new(kind).to_string();

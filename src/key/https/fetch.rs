@@ -3,7 +3,6 @@
 
 use std::{
     error::Error,
-    fmt,
     future::{Future, poll_fn},
     marker::PhantomData,
     pin::Pin,
@@ -100,8 +99,9 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// Fetches keys through a [`tower::Service`](tower_service::Service), for example a client with its
-/// own time limits, metrics or proxy.
+/// Creates a fetcher that calls clones of a [`tower::Service`](tower_service::Service), for example
+/// a client with its own time limits, metrics or proxy. `B` is the type of its request bodies; the
+/// default value is sent.
 ///
 /// A fetch is one `GET https://host/path`. The response must have status 200, at most 16 KiB and no
 /// content coding.
@@ -114,7 +114,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 /// use bytes::Bytes;
 /// use http::{Request, Response};
 /// use http_body_util::{Empty, Full};
-/// use tower_aliyun_oss::{OssCallbackLayer, key::{FetchedKeys, ServiceFetcher}};
+/// use tower_aliyun_oss::{OssCallbackLayer, key::{FetchedKeys, service_fetcher}};
 ///
 /// # let pem = Bytes::new();
 /// let client = tower::service_fn(move |request: Request<Empty<Bytes>>| {
@@ -123,26 +123,29 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 ///     let response = Response::new(Full::new(pem.clone()));
 ///     async move { Ok::<_, Infallible>(response) }
 /// });
-/// let keys = FetchedKeys::builder().fetcher(ServiceFetcher::new(client)).build();
+/// let keys = FetchedKeys::builder().fetcher(service_fetcher(client)).build();
 /// let layer = OssCallbackLayer::new().key_source(keys);
 /// ```
-pub struct ServiceFetcher<S, B> {
-    service: S,
-    body: PhantomData<fn() -> B>,
+pub fn service_fetcher<S, B, R>(service: S) -> impl FetchKey + 'static
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + Sync + 'static,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    S::Future: Send,
+    B: Default + Send + 'static,
+    R: Body + Send + 'static,
+    R::Data: Send,
+    R::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    ServiceFetcher {
+        service,
+        body: PhantomData,
+    }
 }
 
-impl<S, B> ServiceFetcher<S, B> {
-    /// Creates a fetcher that calls clones of `service`. `B` is the type of its request bodies; the
-    /// default value is sent.
-    pub fn new<R>(service: S) -> Self
-    where
-        S: Service<Request<B>, Response = Response<R>>,
-    {
-        Self {
-            service,
-            body: PhantomData,
-        }
-    }
+struct ServiceFetcher<S, B> {
+    service: S,
+    // `fn() -> B`, because bodies need not be `Sync`.
+    body: PhantomData<fn() -> B>,
 }
 
 impl<S, B, R> FetchKey for ServiceFetcher<S, B>
@@ -168,39 +171,5 @@ where
             let response = service.call(request).await.map_err(failed)?;
             read(response).await
         })
-    }
-}
-
-impl<S: Clone, B> Clone for ServiceFetcher<S, B> {
-    fn clone(&self) -> Self {
-        Self {
-            service: self.service.clone(),
-            body: PhantomData,
-        }
-    }
-}
-
-impl<S: fmt::Debug, B> fmt::Debug for ServiceFetcher<S, B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ServiceFetcher")
-            .field(&self.service)
-            .finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shows_the_service() {
-        #[derive(Debug)]
-        struct Client;
-
-        let fetcher = ServiceFetcher::<_, ()> {
-            service: Client,
-            body: PhantomData,
-        };
-        assert_eq!(format!("{fetcher:?}"), "ServiceFetcher(Client)");
     }
 }

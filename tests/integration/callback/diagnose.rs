@@ -71,11 +71,17 @@ impl Changed {
     #[track_caller]
     fn assert(&self, origin: &Origin, change: Option<Change>, expected: Body) {
         let diagnosis = self.diagnose();
-        let Diagnosis::WouldMatch { target, body, .. } = &diagnosis else {
+        let Diagnosis::WouldMatch {
+            origin: from,
+            change: by,
+            body,
+            ..
+        } = &diagnosis
+        else {
             panic!("{diagnosis:?}");
         };
         assert_eq!(
-            (target.origin(), target.change(), *body),
+            (from, *by, *body),
             (origin, change, expected),
             "{diagnosis}"
         );

@@ -10,9 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tower_aliyun_oss::{
     Lookup,
-    callback::{
-        CallbackVerifier, EventError, EventErrorKind, UploadEvent, VerifiedCallback, VerifierConfig,
-    },
+    callback::{CallbackVerifier, EventError, UploadEvent, VerifiedCallback, VerifierConfig},
     key::{KeySource as _, KeyUrl, PinnedKeys, PublicKey},
     protocol::{SystemVariable, TICKET_FIELD},
 };
@@ -67,6 +65,25 @@ fn event(content_type: &str, body: &str) -> UploadEvent {
     signed(content_type, body).event().unwrap()
 }
 
+/// The variant of an error.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum EventErrorKind {
+    NotUtf8,
+    NotJson,
+    DuplicateField,
+    Mismatch,
+}
+
+fn kind_of(error: &EventError) -> EventErrorKind {
+    match error {
+        EventError::NotUtf8 { .. } => EventErrorKind::NotUtf8,
+        EventError::NotJson { .. } => EventErrorKind::NotJson,
+        EventError::DuplicateField { .. } => EventErrorKind::DuplicateField,
+        EventError::Mismatch { .. } => EventErrorKind::Mismatch,
+        _ => unreachable!("{error}"),
+    }
+}
+
 /// Returns the error of `event`, and asserts that `event_as` returns the same.
 #[track_caller]
 fn refused(content_type: &str, body: impl Into<Vec<u8>>) -> EventError {
@@ -74,8 +91,8 @@ fn refused(content_type: &str, body: impl Into<Vec<u8>>) -> EventError {
     let error = callback.event().unwrap_err();
     let same = callback.event_as::<BTreeMap<String, Value>>().unwrap_err();
     assert_eq!(
-        (error.kind(), error.field(), error.offset()),
-        (same.kind(), same.field(), same.offset())
+        (kind_of(&error), error.field(), error.offset()),
+        (kind_of(&same), same.field(), same.offset())
     );
     error
 }
@@ -83,7 +100,7 @@ fn refused(content_type: &str, body: impl Into<Vec<u8>>) -> EventError {
 #[track_caller]
 fn assert_error(error: &EventError, kind: EventErrorKind, field: Option<&str>, offset: usize) {
     assert_eq!(
-        (error.kind(), error.field(), error.offset()),
+        (kind_of(error), error.field(), error.offset()),
         (kind, field, Some(offset)),
         "{error}"
     );
@@ -288,7 +305,7 @@ fn numbers_that_oss_leaves_out() {
     // The repair of missing values applies only to members. In arrays it would hide lost elements.
     for body in ["[,]", "[1,]", "{\"a\":[,]}", "{,}", "{\"a\":", "{\"a\":1,}"] {
         let error = signed(JSON, body).event_as::<Value>().unwrap_err();
-        assert_eq!(error.kind(), EventErrorKind::NotJson, "{body}");
+        assert_eq!(kind_of(&error), EventErrorKind::NotJson, "{body}");
     }
 }
 
@@ -515,7 +532,7 @@ mod names_that_stand_twice {
             let error = signed(content_type, body)
                 .event_as::<Nothing>()
                 .unwrap_err();
-            assert_eq!(error.kind(), EventErrorKind::DuplicateField);
+            assert_eq!(kind_of(&error), EventErrorKind::DuplicateField);
         }
     }
 }
@@ -594,7 +611,7 @@ mod errors {
         for body in ["[]", "1", "null", "\"size=1\""] {
             let error = signed(JSON, body).event().unwrap_err();
             assert_eq!(
-                (error.kind(), error.field()),
+                (kind_of(&error), error.field()),
                 (EventErrorKind::Mismatch, None)
             );
         }
@@ -615,7 +632,7 @@ mod errors {
         let kind = EventErrorKind::Mismatch;
         let error = signed(FORM, "size=1").event_as::<Sample>().unwrap_err();
         assert_eq!(
-            (error.kind(), error.field(), error.offset()),
+            (kind_of(&error), error.field(), error.offset()),
             (kind, None, None)
         );
         assert_eq!(

@@ -10,7 +10,7 @@ use http_body_util::Full;
 use tower_aliyun_oss::{
     OssCallbackLayer,
     callback::CallbackErrorKind,
-    testing::{CallbackSigner, SignError, SignerKeyError},
+    testing::{CallbackSigner, SignError},
 };
 
 const URL: &str = "https://app.example:8443/oss/callback?from=oss&x=%2f";
@@ -108,7 +108,7 @@ async fn a_layer_with_its_key_takes_it_and_no_other() {
         assert_eq!(seen.headers["content-type"], JSON);
         assert_eq!(seen.body, r#"{"size":1}"#);
         let verified = seen.verified.as_ref().unwrap();
-        assert_eq!(verified.unauthenticated().bucket(), Some("examplebucket"));
+        assert_eq!(verified.unauthenticated_bucket(), Some("examplebucket"));
         assert_eq!(verified.key(), signer.public_key());
 
         let outcome = send(&OssCallbackLayer::new(), request(url)).await;
@@ -137,7 +137,7 @@ async fn keys_that_you_load() {
         include_str!("../../../src/key/callback_pub_key_v1.pem"),
     ] {
         let error = CallbackSigner::from_pem(not_a_key).unwrap_err();
-        assert_eq!(error, SignerKeyError::NotAPrivateKey);
+        assert_eq!(error, SignError::NotAPrivateKey);
     }
 }
 

@@ -542,14 +542,10 @@ async fn df_22_a_resolver_that_fails() {
     let missing = || std::io::Error::other("NXDOMAIN or SERVFAIL");
     let fetcher = site
         .fetcher()
-        .resolver(move |_| std::future::ready(Err(missing())))
-        .build();
+        .resolver(move |_| std::future::ready(Err(missing())));
     let failed = fetcher.fetch(&official(2)).await.unwrap_err();
     assert_eq!(failed.kind(), Kind::Resolve);
-    let fetcher = site
-        .fetcher()
-        .resolver(|_| std::future::ready(Ok(vec![])))
-        .build();
+    let fetcher = site.fetcher().resolver(|_| std::future::ready(Ok(vec![])));
     let failed = fetcher.fetch(&official(2)).await.unwrap_err();
     assert_eq!(failed.kind(), Kind::Resolve);
     assert_eq!(site.connections(), 0);
@@ -560,8 +556,7 @@ async fn df_22_a_resolver_that_fails() {
         .resolver(|_| async {
             tokio::time::sleep(30 * SECOND).await;
             unreachable!("the deadline ends the fetch first")
-        })
-        .build();
+        });
     let failed = fetcher.fetch(&official(2)).await.unwrap_err();
     assert_eq!(failed.kind(), Kind::Timeout);
     // The first of the four addresses refuses connections.
@@ -573,8 +568,7 @@ async fn df_22_a_resolver_that_fails() {
     let address = site.address;
     let fetcher = site
         .fetcher()
-        .resolver(move |_| std::future::ready(Ok(vec![dead, address, address, address])))
-        .build();
+        .resolver(move |_| std::future::ready(Ok(vec![dead, address, address, address])));
     fetcher.fetch(&official(2)).await.unwrap();
     assert_eq!(site.connections(), 1);
 }
@@ -589,10 +583,7 @@ async fn df_23_child() {
     let site = Site::saying(answer("200 OK", "", &key)).await;
     let address = site.address;
     let resolve = move |_: &str| std::future::ready(Ok(vec![address]));
-    let system = HttpsFetcher::builder()
-        .resolver(resolve)
-        .timeout(20 * SECOND)
-        .build();
+    let system = HttpsFetcher::new().resolver(resolve).timeout(20 * SECOND);
     let fetch = || system.fetch(&official(2));
     assert_eq!(fetch().await.unwrap_err().kind(), Kind::NoTls);
     std::fs::write(&roots, "").unwrap();
@@ -600,7 +591,7 @@ async fn df_23_child() {
     std::fs::write(&roots, super::site::root()).unwrap();
     assert_eq!(fetch().await.unwrap(), key);
 
-    let given = site.fetcher().build();
+    let given = site.fetcher();
     let mut files = Vec::new();
     while let Ok(file) = std::fs::File::open("/dev/null") {
         files.push(file);

@@ -22,7 +22,7 @@ use tower_aliyun_oss::{
     callback::CallbackErrorKind,
     key::{
         FetchErrorKind as Kind, FetchKey as _, FetchedKeys, KeySource as _, KeyTable,
-        ServiceFetcher,
+        service_fetcher,
     },
     protocol::{SizeRange, TICKET_FIELD},
     ticket::{
@@ -62,9 +62,7 @@ fn callback_with(version: u16, signature: &[u8], body: impl Into<Bytes>) -> Requ
 async fn a_callback_is_verified_with_a_key_that_is_fetched_for_it() {
     let signer = Signer::with_512_bits();
     let site = Site::saying(answer("200 OK", "", &pem(&signer))).await;
-    let keys = FetchedKeys::builder()
-        .fetcher(site.fetcher().build())
-        .build();
+    let keys = FetchedKeys::builder().fetcher(site.fetcher()).build();
     let layer = OssCallbackLayer::new().key_source(keys.clone());
     let signature = signer.sign(TARGET, BODY);
     for _ in 0..3 {
@@ -229,7 +227,7 @@ async fn a_service_of_your_own_fetches() {
         async move { response }
     });
     let keys = FetchedKeys::builder()
-        .fetcher(ServiceFetcher::new(client))
+        .fetcher(service_fetcher(client))
         .build();
     assert_eq!(*keys.table(), KeyTable::official());
     let layer = OssCallbackLayer::new().key_source(keys);
@@ -259,7 +257,7 @@ async fn a_service_of_your_own_is_held_to_the_same_rules() {
             let response = response.body(full(vec![b'A'; length]));
             async move { response }
         });
-        let error = ServiceFetcher::new(client)
+        let error = service_fetcher(client)
             .fetch(&official(2))
             .await
             .unwrap_err();
@@ -268,7 +266,7 @@ async fn a_service_of_your_own_is_held_to_the_same_rules() {
     let fails = service_fn(|_: Request<Full<Bytes>>| async {
         Err::<Response<Full<Bytes>>, _>(std::io::Error::other("no"))
     });
-    let error = ServiceFetcher::new(fails)
+    let error = service_fetcher(fails)
         .fetch(&official(2))
         .await
         .unwrap_err();
@@ -316,7 +314,7 @@ async fn kf_06_no_more_is_read_than_the_limit_and_a_frame() {
                 .body(body.clone());
             async move { response }
         });
-        let fetched = ServiceFetcher::new(client).fetch(&official(2)).await;
+        let fetched = service_fetcher(client).fetch(&official(2)).await;
         assert_eq!(fetched.unwrap_err().kind(), kind);
         assert_eq!(polled.load(SeqCst), frames, "{status} {coding}");
     }

@@ -27,7 +27,7 @@ async fn kf_07_a_silent_host_meets_the_default_deadline() {
     })
     .await;
     let started = Instant::now();
-    let fetcher = silent.fetcher_by_default().build();
+    let fetcher = silent.fetcher_by_default();
     let error = fetcher.fetch(&official(2)).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Timeout);
     let took = started.elapsed();
@@ -45,8 +45,7 @@ async fn kf_07_a_host_that_accepts_nothing_meets_the_default_limit_of_connecting
     let fetcher = site
         .fetcher_by_default()
         .resolver(move |_| ready(Ok(vec![address])))
-        .timeout(20 * SECOND)
-        .build();
+        .timeout(20 * SECOND);
     let error = fetcher.fetch(&official(2)).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Timeout);
     let took = started.elapsed();
@@ -56,8 +55,7 @@ async fn kf_07_a_host_that_accepts_nothing_meets_the_default_limit_of_connecting
         .fetcher()
         .resolver(move |_| ready(Ok(vec![address; 20])))
         .connect_timeout(SECOND / 5)
-        .timeout(20 * SECOND)
-        .build();
+        .timeout(20 * SECOND);
     let started = Instant::now();
     let error = fetcher.fetch(&official(2)).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Timeout);
@@ -72,8 +70,7 @@ async fn df_22_a_slow_resolver_meets_the_limit_of_connecting() {
     let fetcher = site
         .fetcher()
         .resolver(|_| pending())
-        .connect_timeout(SECOND / 10)
-        .build();
+        .connect_timeout(SECOND / 10);
     let error = fetcher.fetch(&official(2)).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Timeout);
     assert_eq!(site.connections(), 0);
@@ -89,8 +86,7 @@ async fn df_22_the_first_of_four_addresses_accepts_nothing() {
     let fetcher = site
         .fetcher()
         .resolver(move |_| ready(Ok(vec![dead, good, good, good])))
-        .connect_timeout(2 * SECOND)
-        .build();
+        .connect_timeout(2 * SECOND);
     let started = Instant::now();
     assert_eq!(fetcher.fetch(&official(2)).await.unwrap(), key);
     assert!(
@@ -116,6 +112,6 @@ async fn df_22_addresses_of_ipv6_alone() {
     let address = front.address;
     assert!(address.is_ipv6());
     let fetcher = site.fetcher().resolver(move |_| ready(Ok(vec![address])));
-    assert_eq!(fetcher.build().fetch(&official(2)).await.unwrap(), key);
+    assert_eq!(fetcher.fetch(&official(2)).await.unwrap(), key);
     assert_eq!((front.connections(), site.connections()), (1, 1));
 }

@@ -29,9 +29,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use tower_aliyun_oss::key::{
-    FetchError, FetchKey as _, HttpsFetcher, HttpsFetcherBuilder, KeyTable, KeyUrl,
-};
+use tower_aliyun_oss::key::{FetchError, FetchKey as _, HttpsFetcher, KeyTable, KeyUrl};
 
 use crate::support::Signer;
 
@@ -249,9 +247,9 @@ impl Site {
     }
 
     /// Returns a fetcher that resolves the key host to this server, with default limits.
-    pub(crate) fn fetcher_by_default(&self) -> HttpsFetcherBuilder {
+    pub(crate) fn fetcher_by_default(&self) -> HttpsFetcher {
         let address = self.address;
-        HttpsFetcher::builder()
+        HttpsFetcher::new()
             .root_certificates(root().as_bytes())
             .unwrap()
             .resolver(move |host| {
@@ -261,7 +259,7 @@ impl Site {
     }
 
     /// Returns a fetcher that resolves the key host to this server.
-    pub(crate) fn fetcher(&self) -> HttpsFetcherBuilder {
+    pub(crate) fn fetcher(&self) -> HttpsFetcher {
         self.fetcher_by_default()
             // Generous limits, so that only tests of slowness run into them.
             .connect_timeout(Duration::from_secs(10))
@@ -269,7 +267,7 @@ impl Site {
     }
 
     pub(crate) async fn fetch(&self) -> Result<Bytes, FetchError> {
-        self.fetcher().build().fetch(&official(2)).await
+        self.fetcher().fetch(&official(2)).await
     }
 }
 

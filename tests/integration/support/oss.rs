@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
-use tower_aliyun_oss::protocol::{CallbackBodyType, SystemVariable, VariableKind};
+use tower_aliyun_oss::protocol::{CallbackBodyType, SystemVariable};
 
 /// Undocumented behavior of OSS, which must not matter to the crate.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,7 @@ impl Oss<'_> {
             }
             CallbackBodyType::Json => {
                 let bare = system.is_some_and(|variable| {
-                    variable.kind() == VariableKind::Number
+                    variable.is_number()
                         || (variable == SystemVariable::Crc64 && self.habits.bare_crc64)
                 });
                 match value {

@@ -155,9 +155,11 @@ async fn a_genuine_callback_with_every_header_of_oss_is_accepted() {
         .unwrap();
     let outcome = send(&OssCallbackLayer::new(), request).await;
     let callback = outcome.assert_accepted().verified.clone().unwrap();
-    let claims = callback.unauthenticated();
-    assert_eq!(claims.bucket(), Some("examplebucket"));
-    assert_eq!(claims.owner(), Some("1234567890"));
-    assert_eq!(claims.requester(), Some("1234567891"));
-    assert_eq!(claims.request_id(), Some("55F6BF87207FB30F2640C548"));
+    assert_eq!(callback.unauthenticated_bucket(), Some("examplebucket"));
+    assert_eq!(callback.unauthenticated_owner(), Some("1234567890"));
+    assert_eq!(callback.unauthenticated_requester(), Some("1234567891"));
+    assert_eq!(
+        callback.unauthenticated_request_id(),
+        Some("55F6BF87207FB30F2640C548")
+    );
 }

@@ -116,11 +116,10 @@ async fn sg_24_headers_that_are_not_signed_are_marked_so() {
         .unwrap();
     let outcome = send(&signer.layer(), request).await;
     let callback = outcome.assert_accepted().verified.clone().unwrap();
-    let unauthenticated = callback.unauthenticated();
-    assert_eq!(unauthenticated.bucket(), Some("forged"));
-    assert_eq!(unauthenticated.owner(), Some("1"));
-    assert_eq!(unauthenticated.requester(), Some("2"));
-    assert_eq!(unauthenticated.request_id(), Some("3"));
+    assert_eq!(callback.unauthenticated_bucket(), Some("forged"));
+    assert_eq!(callback.unauthenticated_owner(), Some("1"));
+    assert_eq!(callback.unauthenticated_requester(), Some("2"));
+    assert_eq!(callback.unauthenticated_request_id(), Some("3"));
 
     // Repeated or non-text values count as absent.
     let request = signer
@@ -132,6 +131,6 @@ async fn sg_24_headers_that_are_not_signed_are_marked_so() {
         .unwrap();
     let outcome = send(&signer.layer(), request).await;
     let callback = outcome.assert_accepted().verified.clone().unwrap();
-    assert_eq!(callback.unauthenticated().bucket(), None);
-    assert_eq!(callback.unauthenticated().owner(), None);
+    assert_eq!(callback.unauthenticated_bucket(), None);
+    assert_eq!(callback.unauthenticated_owner(), None);
 }
