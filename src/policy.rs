@@ -34,7 +34,7 @@ mod service;
 mod ticket_issuer;
 mod upload_token;
 
-pub use authorize::{Authorize, Refusal};
+pub use authorize::{Authorize, Grants, Refusal};
 pub use callback::{CallbackDirective, CallbackTemplate};
 pub use conditions::Condition;
 pub use credentials::{

@@ -83,6 +83,8 @@ pub struct OssUploads {
 struct Nobody;
 
 impl Authorize for Nobody {
+    type Granted = Grant;
+
     async fn authorize(&self, _: &Parts) -> Result<Grant, Refusal> {
         Err(Refusal::forbidden())
     }

@@ -70,6 +70,9 @@ pub enum PolicyError {
         rest of a callback; shorten the key, the content types or the claims"
     )]
     TicketTooLong(usize),
+    /// An exact key is granted for another number of files than one.
+    #[error("an exact key is for one file; grant a prefix, or one key for each file")]
+    MaxFiles,
     /// The host of a [`public_demo`](super::OssPolicyService::public_demo) is part of its URL.
     #[error("the URL of a demo already contains the endpoint; change the URL instead")]
     Endpoint,

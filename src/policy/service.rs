@@ -47,8 +47,7 @@ use issuer::Issuer;
 ///
 /// The service accepts `GET`, `HEAD` and `POST`. The client describes its file in the query or in a
 /// JSON body; see [`RequestedFiles`](super::RequestedFiles). The response is JSON in one of three
-/// [formats](TokenFormat), with `Cache-Control: no-store`. All other responses are errors
-/// `{"code","message"}`:
+/// [formats](TokenFormat). All other responses are errors `{"code","message"}`:
 ///
 /// | status | reason |
 /// |---|---|
@@ -58,10 +57,16 @@ use issuer::Issuer;
 /// | 405 + `Allow` | another method; a `CorsLayer` around this service answers `OPTIONS` |
 /// | 408 | the body takes longer than ten seconds |
 /// | 413 | the body exceeds 64 KiB |
-/// | 415 | the body is not `application/json` |
+/// | 415 | it is a `POST` without the content type `application/json`, even if it has no body |
+/// | 422 | it is a batch of more files than the grant [permits](Grant::max_files) |
 /// | 500 | the grant does not make a valid policy; the log contains the reason |
+/// | 500 | there is neither one grant nor one for each file; the log contains both numbers |
 /// | 503 | there are no credentials to sign with |
 /// | 4xx, 5xx | the status of the [`Refusal`](super::Refusal) |
+///
+/// All responses have `Cache-Control: no-store` and `Cross-Origin-Resource-Policy: same-origin`. See
+/// [the browser guide](crate::guide::browser) for protection against requests that other sites
+/// forge.
 ///
 /// ```
 /// use http::request::Parts;

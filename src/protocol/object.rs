@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn segments_that_are_refused() {
+    fn pl_34_segments_that_are_refused() {
         use ObjectNameError as E;
         let long = "a".repeat(1018);
         for (segment, why) in [
@@ -506,7 +506,7 @@ mod tests {
             #![proptest_config(ProptestConfig::with_cases(4096))]
 
             #[test]
-            fn a_user_name_cannot_reach_the_prefix_of_another_user(a in name(), b in name()) {
+            fn pl_34_a_user_name_cannot_reach_the_prefix_of_another_user(a in name(), b in name()) {
                 let prefix_of = |name: &str| ObjectPrefix::from_segments(["user", name]);
                 if let Ok(prefix) = prefix_of(&a) {
                     // The prefix is one folder below `user`, and stays one when a consumer

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     policy::{
-        authorize::Authorize,
+        authorize::{Authorize, Grants},
         callback::CallbackDirective,
         credentials::CredentialsProvider,
         error::PolicyError,
@@ -122,19 +122,28 @@ impl Issuer {
         parts: &Parts,
         requested: &RequestedFiles,
     ) -> Result<Bytes, TokenError> {
-        let grant = authorize
-            .authorize(parts)
-            .await
-            .map_err(TokenError::Refused)?;
+        let granted = authorize.authorize(parts).await;
+        let grants: Grants = granted.map_err(TokenError::Refused)?.into();
+        let files = requested.files();
         if requested.is_batch() {
             // One token for a prefix serves any number of files, so the other formats have no
             // batch.
             if self.format() != TokenFormat::Fields {
                 return Err(TokenError::BatchInFormat);
             }
-            if grant.is_exact() {
+            if grants.one().is_some_and(Grant::is_exact) {
                 return Err(TokenError::BatchUnderExactKey);
             }
+        }
+        match grants.one() {
+            Some(grant) if !grant.serves(files.len()) => return Err(TokenError::TooManyFiles),
+            None if grants.as_slice().len() != files.len() => {
+                return Err(TokenError::grant_count(
+                    grants.as_slice().len(),
+                    files.len(),
+                ));
+            }
+            _ => {}
         }
         let credentials = self.credentials.credentials().await;
         let credentials = credentials.map_err(|error| TokenError::credentials(&error))?;
@@ -144,13 +153,16 @@ impl Issuer {
         if credentials.expires_at().is_some_and(|end| end <= at) {
             return Err(PolicyError::CredentialsExpired.into());
         }
-        // The same for all files of a batch.
-        grant.check(self.config.fields)?;
+        // Every grant is checked before the first token is signed.
+        for grant in grants.as_slice() {
+            grant.check(self.config.fields)?;
+        }
         let context = self.context(at);
-        let tokens = requested
-            .files()
+        // One grant is for all files, several are for one each.
+        let tokens = files
             .iter()
-            .map(|file| grant.sign(&context, file, &credentials))
+            .zip(grants.as_slice().iter().cycle())
+            .map(|(file, grant)| grant.sign(&context, file, &credentials))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(match &*tokens {
             [token] if !requested.is_batch() => self.format().token(token),
