@@ -145,17 +145,26 @@ impl<A: Authorize> OssPolicyService<A> {
     ///
     /// # Errors
     ///
-    /// Fails if the callback has custom variables, which the clients of the format do not send, or
-    /// if the format is signed for a region and none is set.
+    /// Fails if the callback has custom variables, which the clients of the format do not send, if
+    /// the format is signed for a region and none is set, or if it is always signed with another
+    /// version than the chosen [`signature`](Self::signature).
     pub fn format(self, format: TokenFormat) -> Result<Self, PolicyError> {
         self.try_with(|issuer| issuer.format = Some(format))
     }
 
-    /// Sets the signature version of [`TokenFormat::Fields`]; defaults to version 4. The other
-    /// formats each have a fixed version, which this does not change.
-    #[must_use]
-    pub fn signature(self, version: SignatureVersion) -> Self {
-        self.with(|issuer| issuer.signature = version)
+    /// Sets the signature version of [`TokenFormat::Fields`]; defaults to version 4.
+    ///
+    /// # Errors
+    ///
+    /// Fails if another [format](Self::format) is chosen that is always signed with the other
+    /// version. For the default format of a [`public_demo`](OssPolicyService::public_demo), which
+    /// depends on its region, the service fails with 500 instead.
+    pub fn signature(self, version: SignatureVersion) -> Result<Self, PolicyError> {
+        let service = self.with(|issuer| issuer.signature = Some(version));
+        if service.issuer.format.is_some() {
+            service.issuer.check_signature()?;
+        }
+        Ok(service)
     }
 
     /// Adds a ticket to every callback. A [callback layer](crate::OssCallbackLayer::tickets) with
@@ -174,11 +183,17 @@ impl<A: Authorize> OssPolicyService<A> {
     }
 
     /// Sets the maximum time from the end of the policy to the callback; defaults to one hour. A
-    /// ticket is valid for the lifetime of the policy plus this time. Without
-    /// [`tickets`](Self::tickets) it has no effect.
+    /// ticket is valid for the lifetime of the policy plus this time. A service without
+    /// [`tickets`](Self::tickets) that has an upload time fails with 500, because nothing enforces
+    /// it.
     #[must_use]
     pub fn upload_time(self, time: Duration) -> Self {
-        self.with(|issuer| issuer.upload_time = time)
+        self.with(|issuer| issuer.upload_time = Some(time))
+    }
+
+    /// Checks the settings after the last setter.
+    pub(crate) fn check_complete(&self) -> Result<(), PolicyError> {
+        self.issuer.check_complete()
     }
 
     /// Returns the callback of an upload that the server makes itself, with a ticket for this

@@ -43,10 +43,11 @@ pub(super) struct Issuer {
     /// `None` until a format is chosen.
     pub(super) format: Option<TokenFormat>,
     pub(super) default_format: TokenFormat,
-    /// For formats that permit a choice.
-    pub(super) signature: SignatureVersion,
+    /// `None` until a version is chosen.
+    pub(super) signature: Option<SignatureVersion>,
     pub(super) tickets: Option<Tickets>,
-    pub(super) upload_time: Duration,
+    /// `None` until a time is set.
+    pub(super) upload_time: Option<Duration>,
     pub(super) clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
     pub(super) post_only: bool,
 }
@@ -64,9 +65,9 @@ impl Issuer {
             credentials: Arc::new(credentials),
             format: None,
             default_format,
-            signature: SignatureVersion::V4,
+            signature: None,
             tickets: None,
-            upload_time: DEFAULT_UPLOAD_TIME,
+            upload_time: None,
             clock: Arc::new(SystemTime::now),
             post_only: false,
         };
@@ -79,7 +80,7 @@ impl Issuer {
     pub(super) fn derive(&mut self) {
         let format = self.format();
         self.config.fields = format.field_set();
-        self.config.version = format.signature_version(self.signature);
+        self.config.version = format.signature_version(self.signature.unwrap_or_default());
     }
 
     /// Checks the settings against each other.
@@ -91,8 +92,31 @@ impl Issuer {
                 return Err(PolicyError::Bucket);
             }
         }
+        if self.format.is_some() {
+            self.check_signature()?;
+        }
         self.config.check_region()?;
         self.config.check_variables(self.callback.variables())
+    }
+
+    /// Rejects a chosen signature version that the format does not have.
+    pub(super) fn check_signature(&self) -> Result<(), PolicyError> {
+        match self.signature {
+            Some(chosen) if chosen != self.config.version => Err(PolicyError::Signature),
+            _ => Ok(()),
+        }
+    }
+
+    /// Rejects settings that have no effect, once no other setter can follow.
+    pub(super) fn check_complete(&self) -> Result<(), PolicyError> {
+        if self.upload_time.is_some() && self.tickets.is_none() {
+            return Err(PolicyError::UploadTime);
+        }
+        self.check_signature()
+    }
+
+    fn upload_time(&self) -> Duration {
+        self.upload_time.unwrap_or(DEFAULT_UPLOAD_TIME)
     }
 
     fn format(&self) -> TokenFormat {
@@ -112,6 +136,7 @@ impl Issuer {
 
     /// Returns the callback of an upload that needs no policy, with a ticket for this grant.
     pub(super) fn callback_for(&self, grant: &Grant) -> Result<CallbackDirective, PolicyError> {
+        self.check_complete()?;
         grant.callback(&self.context((self.clock)()))
     }
 
@@ -145,6 +170,7 @@ impl Issuer {
             }
             _ => {}
         }
+        self.check_complete()?;
         let credentials = self.credentials.credentials().await;
         let credentials = credentials.map_err(|error| TokenError::credentials(&error))?;
         // Read after every wait, so that the lifetime starts when the token is signed.
@@ -173,7 +199,7 @@ impl Issuer {
     fn context(&self, at: SystemTime) -> IssueContext<'_> {
         let tickets = self.tickets.as_ref().map(|tickets| TicketIssuer {
             keys: tickets.keys(),
-            upload_time: self.upload_time,
+            upload_time: self.upload_time(),
         });
         IssueContext {
             config: &self.config,
@@ -191,7 +217,7 @@ impl fmt::Debug for Issuer {
             .field("callback", &self.callback)
             .field("format", &self.format())
             .field("tickets", &self.tickets)
-            .field("upload_time", &self.upload_time)
+            .field("upload_time", &self.upload_time())
             .field("post_only", &self.post_only)
             .finish_non_exhaustive()
     }

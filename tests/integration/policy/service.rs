@@ -935,9 +935,20 @@ async fn host_region_and_signature_are_settings_of_their_own() {
     let tokens = service(Always(grant())).endpoint(custom).unwrap();
     let (_, token) = send(&tokens, get("/")).await;
     assert_eq!(token["url"], "https://img.example.com");
-    let (_, token) = send(&tokens.signature(SignatureVersion::V1), get("/")).await;
+    let tokens = tokens.signature(SignatureVersion::V1).unwrap();
+    let (_, token) = send(&tokens, get("/")).await;
     assert!(token["fields"]["Signature"].is_string());
     assert!(token["fields"].get("x-oss-signature").is_none());
+}
+
+#[tokio::test]
+async fn an_upload_time_needs_tickets() {
+    let tokens = service(Always(grant())).upload_time(Duration::from_secs(60));
+    let (response, answer) = send(&tokens, get("/")).await;
+    assert_eq!(
+        (response.status().as_u16(), &answer["code"]),
+        (500, &json!("PolicyUnavailable"))
+    );
 }
 
 #[tokio::test]
