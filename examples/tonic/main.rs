@@ -6,7 +6,8 @@
 //!
 //! The first address serves the callbacks as a route beside gRPC, the second wears the layer around everything.
 //! OSS calls over HTTP/1.1, so both accept that. tonic sets no limit to the time that the head of such a request may
-//! take: put a proxy in front that does.
+//! take, and does not answer a client that closes its sending half after the request, as some do: put a proxy in front
+//! that does both.
 
 use std::{error::Error, net::SocketAddr};
 
