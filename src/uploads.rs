@@ -26,15 +26,20 @@ use crate::{
 /// use tower_aliyun_oss::{
 ///     OssUploads,
 ///     policy::{Credentials, Grant, Refusal},
-///     protocol::SizeRange,
+///     protocol::{ObjectPrefix, SizeRange},
 ///     ticket::TicketKey,
 /// };
 ///
+/// #[derive(Clone, Copy)]
+/// struct UserId(u64); // set by your session layer
+///
 /// async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
-///     let user: u64 = *parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
-///     let prefix = format!("user/{user}/").parse().map_err(|_| Refusal::forbidden())?;
+///     let UserId(user) = *parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
+///     let prefix = ObjectPrefix::from_segments(["user", &user.to_string()])
+///         .map_err(|_| Refusal::forbidden())?;
 ///     let size = SizeRange::new(1, 10 << 20).map_err(|_| Refusal::forbidden())?;
-///     Ok(Grant::under(prefix, size).claims(&user))
+///     let types = ["image/png", "image/jpeg"].map(|name| name.parse());
+///     Ok(Grant::under(prefix, size).content_types(types.into_iter().flatten()).claims(&user))
 /// }
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -71,24 +71,46 @@ use issuer::Issuer;
 /// ```
 /// use http::request::Parts;
 /// use tower_aliyun_oss::{
-///     policy::{CallbackDirective, Credentials, Grant, OssPolicyService, Refusal},
-///     protocol::SizeRange,
+///     OssUploads,
+///     policy::{Authorize, Grant, OssPolicyService, Refusal},
+///     protocol::{ObjectPrefix, SizeRange},
 /// };
 ///
+/// #[derive(Clone, Copy)]
+/// struct UserId(u64); // set by your session layer
+///
 /// async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
-///     let user: u64 = *parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
-///     let prefix = format!("user/{user}/").parse().map_err(|_| Refusal::forbidden())?;
+///     let UserId(user) = *parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
+///     let prefix = ObjectPrefix::from_segments(["user", &user.to_string()])
+///         .map_err(|_| Refusal::forbidden())?;
 ///     let size = SizeRange::new(1, 10 * 1024 * 1024).map_err(|_| Refusal::forbidden())?;
-///     Ok(Grant::under(prefix, size))
+///     let types = ["image/png", "image/jpeg"].map(|name| name.parse());
+///     Ok(Grant::under(prefix, size).content_types(types.into_iter().flatten()).claims(&user))
 /// }
 ///
+/// // With a ticket in every callback, which `uploads.callback_layer()` requires.
+/// fn tokens(uploads: &OssUploads) -> OssPolicyService<impl Authorize> {
+///     uploads.policy_service(authorize)
+/// }
+/// ```
+///
+/// Without [`OssUploads`](crate::OssUploads), the callback layer and its [tickets](Self::tickets)
+/// are configured separately:
+///
+/// ```
+/// use tower_aliyun_oss::policy::{CallbackDirective, Credentials, Grant, OssPolicyService, Refusal};
+/// use tower_aliyun_oss::ticket::{TicketKey, TicketKeys, Tickets};
+///
+/// # async fn authorize(_: &http::request::Parts) -> Result<Grant, Refusal> { Err(Refusal::forbidden()) }
+/// let tickets = Tickets::in_memory(TicketKeys::new(1, TicketKey::generate()?));
 /// let tokens = OssPolicyService::new(
 ///     authorize,
 ///     Credentials::new("LTAI5tExample", "secret")?,
 ///     "examplebucket".parse()?,
 ///     "cn-hangzhou".parse()?,
 ///     CallbackDirective::new("https://app.example/oss/callback")?,
-/// )?;
+/// )?
+/// .tickets(tickets)?; // the same as those of the layer
 /// # let _ = tokens;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
