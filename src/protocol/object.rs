@@ -166,7 +166,7 @@ pub enum ObjectNameError {
     #[error("an object key or prefix must not contain a segment \".\" or \"..\"")]
     DotSegment,
     /// The text contains a backslash, a control character, or a character that changes the
-    /// direction of text; or a segment contains a slash.
+    /// direction of text.
     #[error("an object key or prefix must not contain the character {}", .0.escape_unicode())]
     Character(char),
     /// The text contains `$`, with which OSS starts a variable.
