@@ -227,6 +227,8 @@ async fn serve<E>(
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
+        // Some clients close their sending half after the request, and wait for the response.
+        .half_close(true)
         .max_headers(64)
         .max_buf_size(16 * 1024);
     let connections = GracefulShutdown::new();

@@ -69,6 +69,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
+            // Some clients close their sending half after the request, and wait for the response.
+            .half_close(true)
             .serve_connection(TokioIo::new(stream), service);
         tokio::spawn(async move {
             if let Err(error) = connection.await {

@@ -7,18 +7,25 @@
 //!
 //! ```
 //! # #[cfg(feature = "axum")]
-//! # fn app() -> axum::Router {
+//! # mod app {
 //! use axum::{Router, routing::post};
-//! use tower_aliyun_oss::{OssCallbackLayer, callback::{CallbackReply, VerifiedCallback}};
+//! use tower_aliyun_oss::{OssUploads, callback::{CallbackReply, VerifiedCallback}};
 //!
 //! async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
-//!     println!("{} bytes for {}", callback.body().len(), callback.target());
+//!     println!("{:?} by user {:?}", callback.event(), callback.claims::<u64>());
 //!     CallbackReply::ok()
 //! }
 //!
-//! Router::new().route("/oss/callback", post(on_upload).route_layer(OssCallbackLayer::new()))
+//! // `uploads` also issues the tokens, so the layer accepts only what they permit.
+//! fn routes(uploads: &OssUploads) -> Router {
+//!     let layer = uploads.callback_layer();
+//!     Router::new().route("/oss/callback", post(on_upload).route_layer(layer))
+//! }
 //! # }
 //! ```
+//!
+//! [`OssUploads`](crate::OssUploads) shows both sides. `OssCallbackLayer::new()` alone accepts every
+//! callback that OSS signed, for any customer.
 //!
 //! `post(handler).route_layer(layer)` answers other paths with 404 and other methods with 405, as
 //! it does without the layer.

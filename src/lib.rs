@@ -19,7 +19,7 @@
 //! use axum::{Router, routing::post};
 //! use http::request::Parts;
 //! use tower_aliyun_oss::{
-//!     CallbackReply, Credentials, Grant, OssUploads, Refusal, SizeRange, TicketKey,
+//!     CallbackReply, Credentials, Grant, ObjectPrefix, OssUploads, Refusal, SizeRange, TicketKey,
 //!     VerifiedCallback,
 //! };
 //!
@@ -28,7 +28,8 @@
 //!
 //! async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
 //!     let UserId(user) = *parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
-//!     let prefix = format!("user/{user}/").parse().map_err(|_| Refusal::forbidden())?;
+//!     let prefix = ObjectPrefix::from_segments(["user", &user.to_string()])
+//!         .map_err(|_| Refusal::forbidden())?;
 //!     let size = SizeRange::new(1, 10 << 20).map_err(|_| Refusal::forbidden())?;
 //!     let types = ["image/png", "image/jpeg"].map(|name| name.parse());
 //!     Ok(Grant::under(prefix, size).content_types(types.into_iter().flatten()).claims(&user))
@@ -109,7 +110,7 @@ pub mod guide {
 pub use callback::{CallbackReply, OssCallbackLayer, VerifiedCallback};
 pub use lookup::{Lookup, LookupFuture};
 pub use policy::{Credentials, Grant, OssPolicyService, Refusal};
-pub use protocol::SizeRange;
+pub use protocol::{ObjectPrefix, SizeRange};
 pub use ticket::TicketKey;
 pub use uploads::{OssUploads, OssUploadsBuilder, OssUploadsError};
 

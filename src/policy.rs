@@ -4,6 +4,37 @@
 //! `callback`, the uploader could send another callback, or none. Every policy created here
 //! therefore has a condition on the callback.
 //!
+//! ```
+//! use http::request::Parts;
+//! use tower_aliyun_oss::{
+//!     OssUploads,
+//!     policy::{Authorize, Credentials, Grant, OssPolicyService, Refusal},
+//!     protocol::{ObjectPrefix, SizeRange},
+//!     ticket::TicketKey,
+//! };
+//!
+//! #[derive(Clone)]
+//! struct UserName(String); // set by your session layer
+//!
+//! async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
+//!     let UserName(name) = parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
+//!     let prefix =
+//!         ObjectPrefix::from_segments(["user", name]).map_err(|_| Refusal::forbidden())?;
+//!     let size = SizeRange::new(1, 10 << 20).map_err(|_| Refusal::forbidden())?;
+//!     let types = ["image/png", "image/jpeg"].map(|name| name.parse());
+//!     Ok(Grant::under(prefix, size).content_types(types.into_iter().flatten()).claims(name))
+//! }
+//!
+//! fn tokens() -> Result<OssPolicyService<impl Authorize>, Box<dyn std::error::Error>> {
+//!     let uploads = OssUploads::builder("examplebucket".parse()?, Credentials::from_env()?)
+//!         .region("cn-hangzhou".parse()?)
+//!         .callback_url("https://app.example/oss/callback")
+//!         .ticket_key(TicketKey::from_env("OSS_TICKET_KEY")?) // openssl rand -base64 32
+//!         .build()?;
+//!     Ok(uploads.policy_service(authorize))
+//! }
+//! ```
+//!
 //! * [`PostPolicy`] describes one upload. It is built from validated values and signed into an
 //!   [`UploadToken`], with signature version 4 or 1.
 //! * [`OssPolicyService`] issues such tokens over HTTP. Your [`Authorize`] returns a [`Grant`], and
@@ -34,7 +65,7 @@ mod service;
 mod ticket_issuer;
 mod upload_token;
 
-pub use authorize::{Authorize, Refusal};
+pub use authorize::{Authorize, Grants, Refusal};
 pub use callback::{CallbackDirective, CallbackTemplate};
 pub use conditions::Condition;
 pub use credentials::{

@@ -26,15 +26,20 @@ use crate::{
 /// use tower_aliyun_oss::{
 ///     OssUploads,
 ///     policy::{Credentials, Grant, Refusal},
-///     protocol::SizeRange,
+///     protocol::{ObjectPrefix, SizeRange},
 ///     ticket::TicketKey,
 /// };
 ///
+/// #[derive(Clone, Copy)]
+/// struct UserId(u64); // set by your session layer
+///
 /// async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
-///     let user: u64 = *parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
-///     let prefix = format!("user/{user}/").parse().map_err(|_| Refusal::forbidden())?;
+///     let UserId(user) = *parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
+///     let prefix = ObjectPrefix::from_segments(["user", &user.to_string()])
+///         .map_err(|_| Refusal::forbidden())?;
 ///     let size = SizeRange::new(1, 10 << 20).map_err(|_| Refusal::forbidden())?;
-///     Ok(Grant::under(prefix, size).claims(&user))
+///     let types = ["image/png", "image/jpeg"].map(|name| name.parse());
+///     Ok(Grant::under(prefix, size).content_types(types.into_iter().flatten()).claims(&user))
 /// }
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -83,6 +88,8 @@ pub struct OssUploads {
 struct Nobody;
 
 impl Authorize for Nobody {
+    type Granted = Grant;
+
     async fn authorize(&self, _: &Parts) -> Result<Grant, Refusal> {
         Err(Refusal::forbidden())
     }
@@ -185,8 +192,10 @@ impl OssUploads {
     /// # Errors
     ///
     /// Fails if the callback uses the name of a field that a ticket needs for something else,
-    /// becomes too long, or has custom variables that a policy cannot pin.
+    /// becomes too long, or has custom variables that a policy cannot pin. Fails if one of its URLs
+    /// is not under the [`proxy_prefix`](OssUploadsBuilder::proxy_prefix).
     pub fn with_callback(&self, callback: CallbackDirective) -> Result<Self, OssUploadsError> {
+        check_prefix(self.proxy_prefix.as_deref(), &callback)?;
         let mut other = self.clone();
         other.tokens = other.tokens.callback(callback.clone())?;
         other.callback = callback;
@@ -199,6 +208,19 @@ impl OssUploads {
         let mut other = self.clone();
         other.tokens = other.tokens.with_bucket(bucket, region);
         other
+    }
+}
+
+/// Rejects a callback with a URL outside of the prefix: it would reach this server without passing
+/// the proxy, and the layer would verify a target that OSS did not sign.
+fn check_prefix(prefix: Option<&str>, callback: &CallbackDirective) -> Result<(), OssUploadsError> {
+    let Some(prefix) = prefix else { return Ok(()) };
+    let under = format!("/{}/", prefix.trim_matches('/'));
+    let mut paths = callback.targets().map(CallbackTarget::path);
+    if paths.all(|path| path.starts_with(&under)) {
+        Ok(())
+    } else {
+        Err(OssUploadsError::ProxyPrefix)
     }
 }
 
@@ -221,7 +243,7 @@ pub struct OssUploadsBuilder {
     region: Option<Region>,
     endpoint: Option<Endpoint>,
     callback: Option<Callback>,
-    body_type: CallbackBodyType,
+    body_type: Option<CallbackBodyType>,
     tickets: Option<Tickets>,
     without_tickets: bool,
     upload_time: Option<Duration>,
@@ -244,7 +266,7 @@ impl OssUploadsBuilder {
             region: None,
             endpoint: None,
             callback: None,
-            body_type: CallbackBodyType::Form,
+            body_type: None,
             tickets: None,
             without_tickets: false,
             upload_time: None,
@@ -287,8 +309,8 @@ impl OssUploadsBuilder {
     /// Sets the callback, with its URLs and its body. Fields that a ticket needs are added to the
     /// body if it lacks them.
     ///
-    /// Replaces the [`callback_url`](Self::callback_url), and takes its body type from the
-    /// directive instead of [`body_type`](Self::body_type).
+    /// Replaces the [`callback_url`](Self::callback_url). The directive contains the type of its
+    /// body, so a [`body_type`](Self::body_type) that differs from it is an error.
     pub fn callback(mut self, callback: CallbackDirective) -> Self {
         self.callback = Some(Callback::Directive(callback));
         self
@@ -297,7 +319,7 @@ impl OssUploadsBuilder {
     /// Sets the format of the callback body for [`callback_url`](Self::callback_url) and
     /// [`callback_urls`](Self::callback_urls). Defaults to a form.
     pub fn body_type(mut self, body_type: CallbackBodyType) -> Self {
-        self.body_type = body_type;
+        self.body_type = Some(body_type);
         self
     }
 
@@ -349,30 +371,30 @@ impl OssUploadsBuilder {
     ///
     /// Fails if the region, the callback or the ticket key is missing, if OSS would not call the
     /// callback or the layer would reject it, if a callback URL is not under the
-    /// [`proxy_prefix`](Self::proxy_prefix), or if the token format cannot express the policy.
+    /// [`proxy_prefix`](Self::proxy_prefix), or if the token format cannot express the policy. Fails
+    /// if two settings contradict each other.
     pub fn build(self) -> Result<OssUploads, OssUploadsError> {
         let region = self.region.ok_or(OssUploadsError::NoRegion)?;
         let callback = match self.callback.ok_or(OssUploadsError::NoCallback)? {
-            Callback::Urls(urls) => CallbackDirective::with_urls(urls)
-                .and_then(|callback| callback.body(CallbackTemplate::standard(self.body_type)))
-                .map_err(OssUploadsError::Callback)?,
-            Callback::Directive(callback) => callback,
-        };
-        let tickets = match self.tickets {
-            None if !self.without_tickets => return Err(OssUploadsError::NoTicketKey),
-            tickets => tickets,
-        };
-        // A URL outside of the prefix would reach this server without passing the proxy, and the
-        // layer would verify a target that OSS did not sign.
-        if let Some(prefix) = &self.proxy_prefix {
-            let under = format!("/{}/", prefix.trim_matches('/'));
-            if !callback
-                .targets()
-                .all(|target| target.path().starts_with(&under))
-            {
-                return Err(OssUploadsError::ProxyPrefix);
+            Callback::Urls(urls) => {
+                let body_type = self.body_type.unwrap_or(CallbackBodyType::Form);
+                CallbackDirective::with_urls(urls)
+                    .and_then(|callback| callback.body(CallbackTemplate::standard(body_type)))
+                    .map_err(OssUploadsError::Callback)?
             }
-        }
+            Callback::Directive(callback) => match self.body_type {
+                Some(other) if other != callback.body_type() => {
+                    return Err(OssUploadsError::BodyType);
+                }
+                _ => callback,
+            },
+        };
+        let tickets = match (self.tickets, self.without_tickets) {
+            (None, false) => return Err(OssUploadsError::NoTicketKey),
+            (Some(_), true) => return Err(OssUploadsError::WithoutTickets),
+            (tickets, _) => tickets,
+        };
+        check_prefix(self.proxy_prefix.as_deref(), &callback)?;
         let mut tokens = OssPolicyService::new(
             Nobody,
             self.credentials,
@@ -390,6 +412,7 @@ impl OssUploadsBuilder {
         if let Some(time) = self.upload_time {
             tokens = tokens.upload_time(time);
         }
+        tokens.check_complete()?;
         Ok(OssUploads {
             tokens,
             callback,
@@ -426,6 +449,14 @@ pub enum OssUploadsError {
          URL"
     )]
     NoTicketKey,
+    /// There are tickets, and [`dangerous_without_tickets`] as well.
+    ///
+    /// [`dangerous_without_tickets`]: OssUploadsBuilder::dangerous_without_tickets
+    #[error("tickets are set, and dangerous_without_tickets too; remove one of them")]
+    WithoutTickets,
+    /// The body type differs from that of the callback.
+    #[error("the body type differs from that of the callback, which contains its own; remove it")]
+    BodyType,
     /// A callback URL is not under the prefix that the proxy strips.
     #[error(
         "a callback URL is not under the prefix that the proxy strips; OSS calls the proxy, so \
@@ -445,14 +476,76 @@ mod tests {
     use super::*;
     use crate::policy::Credentials;
 
+    fn builder() -> OssUploadsBuilder {
+        let credentials = Credentials::new("id", "secret").unwrap();
+        OssUploads::builder("examplebucket".parse().unwrap(), credentials)
+            .region("cn-hangzhou".parse().unwrap())
+            .dangerous_without_tickets()
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_an_error() {
+        let form = CallbackDirective::new("https://app.example/cb").unwrap();
+        for builder in [
+            builder()
+                .callback(form.clone())
+                .body_type(CallbackBodyType::Json),
+            builder()
+                .body_type(CallbackBodyType::Json)
+                .callback(form.clone()),
+        ] {
+            assert_eq!(builder.build().unwrap_err(), OssUploadsError::BodyType);
+        }
+        let same = builder()
+            .callback(form.clone())
+            .body_type(CallbackBodyType::Form);
+        assert!(same.build().is_ok());
+
+        let both = builder()
+            .callback(form.clone())
+            .ticket_key(TicketKey::generate().unwrap());
+        assert_eq!(both.build().unwrap_err(), OssUploadsError::WithoutTickets);
+
+        let time = Duration::from_secs(60);
+        let error = builder()
+            .upload_time(time)
+            .callback(form)
+            .build()
+            .unwrap_err();
+        assert_eq!(error, OssUploadsError::Policy(PolicyError::UploadTime));
+    }
+
+    #[test]
+    fn another_callback_is_under_the_prefix_of_the_proxy_too() {
+        let callback =
+            |path| CallbackDirective::new(&format!("https://app.example{path}")).unwrap();
+        let built = |prefix| {
+            builder()
+                .callback(callback("/gw/cb"))
+                .proxy_prefix(prefix)
+                .build()
+        };
+        for prefix in ["/gw", "gw/", "/gw/"] {
+            let uploads = built(prefix).unwrap();
+            for wrong in ["/cb", "/gw", "/gwx/cb", "/other/gw/cb"] {
+                let error = uploads.with_callback(callback(wrong)).unwrap_err();
+                assert_eq!(error, OssUploadsError::ProxyPrefix, "{wrong}");
+            }
+            let other = uploads.with_callback(callback("/gw/avatar")).unwrap();
+            assert_eq!(other.callback_target().path(), "/gw/avatar");
+        }
+        // Every URL, not only the first.
+        let urls = ["https://app.example/gw/cb", "https://app.example/cb"];
+        let two = CallbackDirective::with_urls(urls).unwrap();
+        let error = built("/gw").unwrap().with_callback(two).unwrap_err();
+        assert_eq!(error, OssUploadsError::ProxyPrefix);
+        // Without a prefix there is no condition.
+        let plain = builder().callback(callback("/cb")).build().unwrap();
+        assert!(plain.with_callback(callback("/avatar")).is_ok());
+    }
+
     #[test]
     fn the_order_of_body_type_and_url_does_not_matter() {
-        let builder = || {
-            let credentials = Credentials::new("id", "secret").unwrap();
-            OssUploads::builder("examplebucket".parse().unwrap(), credentials)
-                .region("cn-hangzhou".parse().unwrap())
-                .dangerous_without_tickets()
-        };
         let url = "https://app.example/cb";
         for builder in [
             builder()

@@ -168,6 +168,8 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, mut stop: Receiver
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
+        // Some clients close their sending half after the request.
+        .half_close(true)
         .max_headers(64)
         .max_buf_size(16 * 1024);
     let connections = GracefulShutdown::new();

@@ -6,7 +6,8 @@
 //!
 //! The first address mounts the layer on a route next to gRPC; the second wraps the whole server in
 //! the layer. OSS sends callbacks over HTTP/1.1, so both accept it. tonic does not limit the time
-//! in which a client must send the head of such a request: put a proxy in front that does.
+//! in which a client must send the head of such a request, and does not answer a client that closes
+//! its sending half after the request: put a proxy in front that does both.
 
 use std::{error::Error, net::SocketAddr};
 

@@ -20,7 +20,7 @@ use tower_aliyun_oss::{
 async fn authorize(_: &Parts) -> Result<Grant, Refusal> {
     let size = SizeRange::new(1, 1000).map_err(|_| Refusal::forbidden())?;
     let prefix = "user/7/".parse().map_err(|_| Refusal::forbidden())?;
-    Ok(Grant::under(prefix, size).any_content_type())
+    Ok(Grant::under(prefix, size).any_content_type().max_files(50))
 }
 
 fn service() -> OssPolicyService<impl tower_aliyun_oss::policy::Authorize> {
@@ -64,7 +64,7 @@ fuzz_target!(|data: &[u8]| {
                 assert!(key.starts_with("user/7/") && !key["user/7/".len()..].contains('/'));
             }
         }
-        400 | 403 | 413 => assert!(answer["code"].is_string()),
+        400 | 403 | 413 | 422 => assert!(answer["code"].is_string()),
         other => panic!("status {other}"),
     }
 });

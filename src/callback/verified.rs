@@ -32,16 +32,16 @@ use crate::{
 ///
 /// ```
 /// # #[cfg(feature = "axum")]
-/// # fn app() -> axum::Router {
+/// # fn app(uploads: &tower_aliyun_oss::OssUploads) -> axum::Router {
 /// use axum::{Router, routing::post};
-/// use tower_aliyun_oss::{OssCallbackLayer, callback::{CallbackReply, VerifiedCallback}};
+/// use tower_aliyun_oss::callback::{CallbackReply, VerifiedCallback};
 ///
 /// async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
 ///     println!("{} bytes for {}", callback.body().len(), callback.target());
 ///     CallbackReply::ok()
 /// }
 ///
-/// Router::new().route("/oss/callback", post(on_upload).route_layer(OssCallbackLayer::new()))
+/// Router::new().route("/oss/callback", post(on_upload).route_layer(uploads.callback_layer()))
 /// # }
 /// ```
 #[derive(Clone)]

@@ -1,6 +1,6 @@
-//! Your decision who may upload what: [`Authorize`], and [`Refusal`] if it is nothing.
+//! Your decision who may upload what: [`Authorize`] returns [`Grants`] or a [`Refusal`].
 
-use std::{borrow::Cow, future::Future};
+use std::{borrow::Cow, future::Future, slice};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, request::Parts};
 
@@ -18,7 +18,7 @@ use super::grant::Grant;
 /// use http::{header::AUTHORIZATION, request::Parts};
 /// use tower_aliyun_oss::{
 ///     policy::{Authorize, Grant, Refusal},
-///     protocol::SizeRange,
+///     protocol::{ObjectPrefix, SizeRange},
 /// };
 ///
 /// async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
@@ -26,12 +26,39 @@ use super::grant::Grant;
 ///         Some(session) => user_of(session.as_bytes()).await?,
 ///         None => return Err(Refusal::unauthorized()),
 ///     };
-///     let prefix = format!("user/{user}/").parse().map_err(|_| Refusal::forbidden())?;
+///     // Refuses a name such as `ann/private`, which would be a folder of `ann`.
+///     let prefix = ObjectPrefix::from_segments(["user", &user]).map_err(|_| Refusal::forbidden())?;
 ///     let size = SizeRange::new(1, 10 * 1024 * 1024).map_err(|_| Refusal::forbidden())?;
 ///     Ok(Grant::under(prefix, size))
 /// }
-/// # async fn user_of(_: &[u8]) -> Result<u64, Refusal> { Ok(7) }
+/// # async fn user_of(_: &[u8]) -> Result<String, Refusal> { Ok("ann".into()) }
 /// # fn is_authorize(_: impl Authorize) {}
+/// # is_authorize(authorize);
+/// ```
+///
+/// A client can request several files at once. One grant serves one file unless
+/// [`Grant::max_files`] permits more. To decide about each file, return one grant per file, in the
+/// order of the request:
+///
+/// ```
+/// use http::request::Parts;
+/// use tower_aliyun_oss::{
+///     policy::{Grant, Refusal, RequestedFiles},
+///     protocol::{ObjectPrefix, SizeRange},
+/// };
+///
+/// async fn authorize(parts: &Parts) -> Result<Vec<Grant>, Refusal> {
+///     let requested: &RequestedFiles = parts.extensions.get().ok_or_else(Refusal::forbidden)?;
+///     let album = ObjectPrefix::from_segments(["album", "7"]).map_err(|_| Refusal::forbidden())?;
+///     let grant = |bytes| {
+///         let size = SizeRange::new(1, bytes).map_err(|_| Refusal::forbidden())?;
+///         Ok(Grant::under(album.clone(), size))
+///     };
+///     // The first picture is the cover, and may be larger.
+///     let files = requested.files().iter().enumerate();
+///     files.map(|(n, _)| grant(if n == 0 { 20 << 20 } else { 2 << 20 })).collect()
+/// }
+/// # fn is_authorize(_: impl tower_aliyun_oss::policy::Authorize) {}
 /// # is_authorize(authorize);
 /// ```
 ///
@@ -46,6 +73,8 @@ use super::grant::Grant;
 /// }
 ///
 /// impl Authorize for Sessions {
+///     type Granted = Grant;
+///
 ///     async fn authorize(&self, parts: &Parts) -> Result<Grant, Refusal> {
 ///         let _ = parts;
 ///         Err(Refusal::unauthorized())
@@ -55,49 +84,121 @@ use super::grant::Grant;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not decide who may upload what",
     label = "neither an `Authorize` nor an `async fn(&Parts) -> Result<Grant, Refusal>`",
+    note = "one grant, or a `Vec<Grant>` with one per requested file",
     note = "a closure needs the type of its argument: `|parts: &Parts| …`; with state, implement \
            `Authorize` for a struct"
 )]
 pub trait Authorize: Send + Sync + 'static {
+    /// What the decision returns: a [`Grant`], a `Vec<Grant>` with one grant per requested file, or
+    /// [`Grants`] if it is sometimes one and sometimes the other.
+    type Granted: Into<Grants>;
+
     /// Returns what the sender of this request may upload.
     ///
     /// # Errors
     ///
     /// Fails if they may not upload anything. The service sends the [`Refusal`] as its response.
-    fn authorize(&self, parts: &Parts) -> impl Future<Output = Result<Grant, Refusal>> + Send;
+    fn authorize(
+        &self,
+        parts: &Parts,
+    ) -> impl Future<Output = Result<Self::Granted, Refusal>> + Send;
 }
 
 impl<F> Authorize for F
 where
     F: for<'a> sealed::AuthorizeFn<'a> + Send + Sync + 'static,
 {
-    fn authorize(&self, parts: &Parts) -> impl Future<Output = Result<Grant, Refusal>> + Send {
-        self.call(parts)
+    // The function may return another type for each lifetime of the parts, so no type of its own
+    // can be named here.
+    type Granted = Grants;
+
+    fn authorize(&self, parts: &Parts) -> impl Future<Output = Result<Grants, Refusal>> + Send {
+        let decision = self.call(parts);
+        async move { decision.await.map(Into::into) }
     }
 }
 
 mod sealed {
-    use super::{Future, Grant, Parts, Refusal};
+    use super::{Future, Grants, Parts, Refusal};
 
     /// One `Fn` for each lifetime: the future of an `async fn` borrows the parts, and on stable
     /// Rust no other bound can require that such a future is `Send`.
     #[allow(unnameable_types, reason = "sealed")]
     pub trait AuthorizeFn<'a> {
-        type Future: Future<Output = Result<Grant, Refusal>> + Send;
+        type Granted: Into<Grants>;
+        type Future: Future<Output = Result<Self::Granted, Refusal>> + Send;
 
         fn call(&self, parts: &'a Parts) -> Self::Future;
     }
 
-    impl<'a, F, T> AuthorizeFn<'a> for F
+    impl<'a, F, T, G> AuthorizeFn<'a> for F
     where
         F: Fn(&'a Parts) -> T,
-        T: Future<Output = Result<Grant, Refusal>> + Send,
+        T: Future<Output = Result<G, Refusal>> + Send,
+        G: Into<Grants>,
     {
+        type Granted = G;
         type Future = T;
 
         fn call(&self, parts: &'a Parts) -> T {
             self(parts)
         }
+    }
+}
+
+/// The grants for one request: one [`Grant`], or one for each requested file.
+///
+/// One grant serves as many files as [`Grant::max_files`] permits, by default one; if the client
+/// requests more, the response is 422. Several grants serve one file each, in the order of
+/// [`RequestedFiles::files`](super::RequestedFiles::files). If their number differs from the number
+/// of files, which is a mistake of the server, the response is 500 and the log contains both.
+///
+/// ```
+/// use tower_aliyun_oss::{policy::{Grant, Grants}, protocol::SizeRange};
+///
+/// let grant = Grant::under("user/7/".parse()?, SizeRange::new(1, 5 << 20)?);
+/// let one: Grants = grant.clone().into();
+/// let for_two_files: Grants = vec![grant.clone(), grant].into();
+/// # let _ = (one, for_two_files);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "grants do nothing until they are returned"]
+pub struct Grants(Inner);
+
+#[derive(Clone, Debug)]
+enum Inner {
+    One(Box<Grant>),
+    Each(Vec<Grant>),
+}
+
+impl Grants {
+    /// Returns the grants without repetition.
+    pub(super) fn as_slice(&self) -> &[Grant] {
+        match &self.0 {
+            Inner::One(grant) => slice::from_ref(grant),
+            Inner::Each(grants) => grants,
+        }
+    }
+
+    /// Returns the grant for all files, unless there is one for each.
+    pub(super) fn one(&self) -> Option<&Grant> {
+        match &self.0 {
+            Inner::One(grant) => Some(grant),
+            Inner::Each(_) => None,
+        }
+    }
+}
+
+impl From<Grant> for Grants {
+    fn from(grant: Grant) -> Self {
+        Self(Inner::One(grant.into()))
+    }
+}
+
+impl From<Vec<Grant>> for Grants {
+    fn from(grants: Vec<Grant>) -> Self {
+        Self(Inner::Each(grants))
     }
 }
 
@@ -113,10 +214,10 @@ mod sealed {
 /// assert_eq!(full.status(), StatusCode::TOO_MANY_REQUESTS);
 /// ```
 #[derive(Clone, Debug)]
-pub struct Refusal(Box<Inner>);
+pub struct Refusal(Box<Answer>);
 
 #[derive(Clone, Debug)]
-struct Inner {
+struct Answer {
     status: StatusCode,
     code: Cow<'static, str>,
     message: Cow<'static, str>,
@@ -136,7 +237,7 @@ impl Refusal {
             StatusCode::TOO_MANY_REQUESTS => ("TooManyRequests", "wait before you upload more"),
             _ => ("Refused", "this upload was refused"),
         };
-        Self(Box::new(Inner {
+        Self(Box::new(Answer {
             status,
             code: code.into(),
             message: message.into(),

@@ -70,12 +70,21 @@ pub enum PolicyError {
         rest of a callback; shorten the key, the content types or the claims"
     )]
     TicketTooLong(usize),
+    /// An exact key is granted for another number of files than one.
+    #[error("an exact key is for one file; grant a prefix, or one key for each file")]
+    MaxFiles,
     /// The host of a [`public_demo`](super::OssPolicyService::public_demo) is part of its URL.
     #[error("the URL of a demo already contains the endpoint; change the URL instead")]
     Endpoint,
     /// Signature version 4 needs the region, and it is not set.
     #[error("signature version 4 needs the region; set it, for example to cn-hangzhou")]
     Region,
+    /// The format of the tokens is always signed with another version than the chosen one.
+    #[error("the format of the tokens has a fixed signature version; remove the other one")]
+    Signature,
+    /// There is an upload time, and no ticket that would end after it.
+    #[error("the upload time is the validity of tickets; set tickets, or remove it")]
+    UploadTime,
     /// The operating system returned no random bytes for an object name or a ticket.
     #[error("the operating system returned no random bytes")]
     Random,

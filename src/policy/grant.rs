@@ -53,6 +53,7 @@ pub struct Grant {
     variables: Vec<(Box<str>, Box<str>)>,
     claims: Claims,
     max_uses: NonZeroU16,
+    max_files: usize,
 }
 
 #[derive(Clone)]
@@ -95,6 +96,7 @@ impl Grant {
             variables: Vec::new(),
             claims: Claims::None,
             max_uses: Scope::DEFAULT_MAX_USES,
+            max_files: 1,
         }
     }
 
@@ -194,6 +196,17 @@ impl Grant {
         self
     }
 
+    /// Sets for how many files of one request the client gets a token; defaults to one. If the
+    /// client requests more, the response is 422, and no token is issued.
+    ///
+    /// Each of these tokens permits what this grant permits. For different grants, return one per
+    /// file; see [`Grants`](super::Grants). An [exact key](Self::exact) is for one file, so more is
+    /// an error. A request has at most 100 files.
+    pub fn max_files(mut self, max_files: usize) -> Self {
+        self.max_files = max_files;
+        self
+    }
+
     /// Replaces the permitted sizes.
     pub(super) fn size(mut self, size: SizeRange) -> Self {
         self.conditions.size = size;
@@ -204,8 +217,16 @@ impl Grant {
         matches!(self.key, UploadKey::Exact(_))
     }
 
+    /// Returns whether the grant serves this number of files of one request.
+    pub(super) fn serves(&self, files: usize) -> bool {
+        files <= self.max_files
+    }
+
     /// Checks what does not depend on the requested file, once for all files of a request.
     pub(super) fn check(&self, fields: FieldSet) -> Result<(), PolicyError> {
+        if self.is_exact() && self.max_files != 1 {
+            return Err(PolicyError::MaxFiles);
+        }
         self.conditions.check(fields)
     }
 

@@ -21,8 +21,11 @@ const MAX_FILES: usize = 100;
 ///
 /// A client requests one file in the query (`?filename=a.png&size=1024&type=image/png`) or as a
 /// JSON object with the same members, each of which is optional. It requests up to 100 files as
-/// `{"files":[…]}`, in at most 64 KiB. All of it is unverified input. Where the grant permits it,
-/// the policy enforces what was requested, so you can base the decision on it.
+/// `{"files":[…]}`, in at most 64 KiB. One grant serves one of them, or as many as
+/// [`Grant::max_files`](super::Grant::max_files) permits.
+///
+/// All of it is unverified input. Where the grant permits it, the policy enforces what was
+/// requested, so you can base the decision on it.
 ///
 /// ```
 /// use http::request::Parts;

@@ -47,8 +47,7 @@ use issuer::Issuer;
 ///
 /// The service accepts `GET`, `HEAD` and `POST`. The client describes its file in the query or in a
 /// JSON body; see [`RequestedFiles`](super::RequestedFiles). The response is JSON in one of three
-/// [formats](TokenFormat), with `Cache-Control: no-store`. All other responses are errors
-/// `{"code","message"}`:
+/// [formats](TokenFormat). All other responses are errors `{"code","message"}`:
 ///
 /// | status | reason |
 /// |---|---|
@@ -58,32 +57,60 @@ use issuer::Issuer;
 /// | 405 + `Allow` | another method; a `CorsLayer` around this service answers `OPTIONS` |
 /// | 408 | the body takes longer than ten seconds |
 /// | 413 | the body exceeds 64 KiB |
-/// | 415 | the body is not `application/json` |
+/// | 415 | it is a `POST` without the content type `application/json`, even if it has no body |
+/// | 422 | it is a batch of more files than the grant [permits](Grant::max_files) |
 /// | 500 | the grant does not make a valid policy; the log contains the reason |
+/// | 500 | there is neither one grant nor one for each file; the log contains both numbers |
 /// | 503 | there are no credentials to sign with |
 /// | 4xx, 5xx | the status of the [`Refusal`](super::Refusal) |
+///
+/// All responses have `Cache-Control: no-store` and `Cross-Origin-Resource-Policy: same-origin`. See
+/// [the browser guide](crate::guide::browser) for protection against requests that other sites
+/// forge.
 ///
 /// ```
 /// use http::request::Parts;
 /// use tower_aliyun_oss::{
-///     policy::{CallbackDirective, Credentials, Grant, OssPolicyService, Refusal},
-///     protocol::SizeRange,
+///     OssUploads,
+///     policy::{Authorize, Grant, OssPolicyService, Refusal},
+///     protocol::{ObjectPrefix, SizeRange},
 /// };
 ///
+/// #[derive(Clone, Copy)]
+/// struct UserId(u64); // set by your session layer
+///
 /// async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
-///     let user: u64 = *parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
-///     let prefix = format!("user/{user}/").parse().map_err(|_| Refusal::forbidden())?;
+///     let UserId(user) = *parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
+///     let prefix = ObjectPrefix::from_segments(["user", &user.to_string()])
+///         .map_err(|_| Refusal::forbidden())?;
 ///     let size = SizeRange::new(1, 10 * 1024 * 1024).map_err(|_| Refusal::forbidden())?;
-///     Ok(Grant::under(prefix, size))
+///     let types = ["image/png", "image/jpeg"].map(|name| name.parse());
+///     Ok(Grant::under(prefix, size).content_types(types.into_iter().flatten()).claims(&user))
 /// }
 ///
+/// // With a ticket in every callback, which `uploads.callback_layer()` requires.
+/// fn tokens(uploads: &OssUploads) -> OssPolicyService<impl Authorize> {
+///     uploads.policy_service(authorize)
+/// }
+/// ```
+///
+/// Without [`OssUploads`](crate::OssUploads), the callback layer and its [tickets](Self::tickets)
+/// are configured separately:
+///
+/// ```
+/// use tower_aliyun_oss::policy::{CallbackDirective, Credentials, Grant, OssPolicyService, Refusal};
+/// use tower_aliyun_oss::ticket::{TicketKey, TicketKeys, Tickets};
+///
+/// # async fn authorize(_: &http::request::Parts) -> Result<Grant, Refusal> { Err(Refusal::forbidden()) }
+/// let tickets = Tickets::in_memory(TicketKeys::new(1, TicketKey::generate()?));
 /// let tokens = OssPolicyService::new(
 ///     authorize,
 ///     Credentials::new("LTAI5tExample", "secret")?,
 ///     "examplebucket".parse()?,
 ///     "cn-hangzhou".parse()?,
 ///     CallbackDirective::new("https://app.example/oss/callback")?,
-/// )?;
+/// )?
+/// .tickets(tickets)?; // the same as those of the layer
 /// # let _ = tokens;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -140,17 +167,26 @@ impl<A: Authorize> OssPolicyService<A> {
     ///
     /// # Errors
     ///
-    /// Fails if the callback has custom variables, which the clients of the format do not send, or
-    /// if the format is signed for a region and none is set.
+    /// Fails if the callback has custom variables, which the clients of the format do not send, if
+    /// the format is signed for a region and none is set, or if it is always signed with another
+    /// version than the chosen [`signature`](Self::signature).
     pub fn format(self, format: TokenFormat) -> Result<Self, PolicyError> {
         self.try_with(|issuer| issuer.format = Some(format))
     }
 
-    /// Sets the signature version of [`TokenFormat::Fields`]; defaults to version 4. The other
-    /// formats each have a fixed version, which this does not change.
-    #[must_use]
-    pub fn signature(self, version: SignatureVersion) -> Self {
-        self.with(|issuer| issuer.signature = version)
+    /// Sets the signature version of [`TokenFormat::Fields`]; defaults to version 4.
+    ///
+    /// # Errors
+    ///
+    /// Fails if another [format](Self::format) is chosen that is always signed with the other
+    /// version. For the default format of a [`public_demo`](OssPolicyService::public_demo), which
+    /// depends on its region, the service fails with 500 instead.
+    pub fn signature(self, version: SignatureVersion) -> Result<Self, PolicyError> {
+        let service = self.with(|issuer| issuer.signature = Some(version));
+        if service.issuer.format.is_some() {
+            service.issuer.check_signature()?;
+        }
+        Ok(service)
     }
 
     /// Adds a ticket to every callback. A [callback layer](crate::OssCallbackLayer::tickets) with
@@ -169,11 +205,17 @@ impl<A: Authorize> OssPolicyService<A> {
     }
 
     /// Sets the maximum time from the end of the policy to the callback; defaults to one hour. A
-    /// ticket is valid for the lifetime of the policy plus this time. Without
-    /// [`tickets`](Self::tickets) it has no effect.
+    /// ticket is valid for the lifetime of the policy plus this time. A service without
+    /// [`tickets`](Self::tickets) that has an upload time fails with 500, because nothing enforces
+    /// it.
     #[must_use]
     pub fn upload_time(self, time: Duration) -> Self {
-        self.with(|issuer| issuer.upload_time = time)
+        self.with(|issuer| issuer.upload_time = Some(time))
+    }
+
+    /// Checks the settings after the last setter.
+    pub(crate) fn check_complete(&self) -> Result<(), PolicyError> {
+        self.issuer.check_complete()
     }
 
     /// Returns the callback of an upload that the server makes itself, with a ticket for this

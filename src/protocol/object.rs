@@ -65,10 +65,53 @@ impl fmt::Display for ObjectKey {
 /// assert_eq!("user/1".parse::<ObjectPrefix>(), Err(ObjectError::NoTrailingSlash));
 /// # Ok::<(), ObjectError>(())
 /// ```
+///
+/// Build a prefix that contains text from elsewhere, such as the name of a user, with
+/// [`from_segments`](Self::from_segments).
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ObjectPrefix(Box<str>);
 
 impl ObjectPrefix {
+    /// Creates a prefix of folders, one inside the other: `["user", "ann"]` becomes `user/ann/`.
+    ///
+    /// A segment is exactly one folder, whatever text it is, so it may come from elsewhere: with
+    /// `["user", name]`, the prefix of one name never lies inside that of another. With
+    /// `format!("user/{name}/")` the name `ann/private` would be a folder of `ann`.
+    ///
+    /// ```
+    /// use tower_aliyun_oss::protocol::ObjectPrefix;
+    ///
+    /// assert_eq!(ObjectPrefix::from_segments(["user", "ann"])?.as_str(), "user/ann/");
+    /// for name in ["", "..", "../bob", "ann/private", "ann\\private", "ann\n"] {
+    ///     assert!(ObjectPrefix::from_segments(["user", name]).is_err());
+    /// }
+    /// # Ok::<(), tower_aliyun_oss::protocol::ObjectError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no segment, if a segment is empty, `.` or `..`, if it contains a slash, a
+    /// backslash, `$`, a control character or a mark that changes the direction of text, or if the
+    /// prefix exceeds 1,023 bytes of UTF-8.
+    pub fn from_segments<I>(segments: I) -> Result<Self, ObjectError>
+    where
+        I: IntoIterator<Item: AsRef<str>>,
+    {
+        let mut prefix = String::new();
+        for segment in segments {
+            let segment = segment.as_ref();
+            match segment {
+                "" => return Err(ObjectError::EmptySegment),
+                // Two folders in one segment would put one user inside the folder of another.
+                _ if segment.contains('/') => return Err(ObjectError::Character('/')),
+                _ => {}
+            }
+            prefix.push_str(segment);
+            prefix.push('/');
+        }
+        prefix.parse()
+    }
+
     /// Returns the prefix, including its trailing slash.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -390,6 +433,89 @@ mod tests {
         assert_eq!("a/".parse::<ObjectKey>(), Err(E::EmptySegment));
         assert_eq!("a/b".parse::<ObjectPrefix>(), Err(E::NoTrailingSlash));
         assert_eq!("a//".parse::<ObjectPrefix>(), Err(E::EmptySegment));
+    }
+
+    #[test]
+    fn pl_34_segments_that_are_refused() {
+        use ObjectError as E;
+        let long = "a".repeat(1018);
+        for (segment, why) in [
+            ("", E::EmptySegment),
+            (".", E::DotSegment),
+            ("..", E::DotSegment),
+            ("/", E::Character('/')),
+            ("a/b", E::Character('/')),
+            ("../a", E::Character('/')),
+            ("a/", E::Character('/')),
+            ("\\", E::Character('\\')),
+            ("a\\..", E::Character('\\')),
+            ("a\0", E::Character('\0')),
+            ("a\r\n", E::Character('\r')),
+            ("a\u{85}", E::Character('\u{85}')),
+            ("a\u{202e}", E::Character('\u{202e}')),
+            ("${object}", E::Dollar),
+            (long.as_str(), E::TooLong(1024)),
+        ] {
+            assert_eq!(
+                ObjectPrefix::from_segments(["user", segment]),
+                Err(why),
+                "{segment:?}"
+            );
+        }
+        // As the first segment too.
+        for segment in ["", ".", "..", "/", "\\", "\0"] {
+            assert!(
+                ObjectPrefix::from_segments([segment, "a"]).is_err(),
+                "{segment:?}"
+            );
+        }
+        let nothing: [&str; 0] = [];
+        assert_eq!(ObjectPrefix::from_segments(nothing), Err(E::Empty));
+        let owned = [String::from("user"), String::from("安 . n")];
+        assert_eq!(
+            ObjectPrefix::from_segments(owned).unwrap().as_str(),
+            "user/安 . n/"
+        );
+    }
+
+    mod segments {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        /// Names that users might choose, and those that attack a path.
+        fn name() -> impl Strategy<Value = String> {
+            prop_oneof![
+                any::<String>(),
+                "[a./\\\\%2ef$ ]{0,6}",
+                "(\\.\\./|\\./|/|a|b|ab|%2e|%2f|\u{202e}|\u{0}){0,5}",
+            ]
+        }
+
+        proptest! {
+            #![proptest_config(ProptestConfig::with_cases(4096))]
+
+            #[test]
+            fn pl_34_a_user_name_cannot_reach_the_prefix_of_another_user(a in name(), b in name()) {
+                let prefix_of = |name: &str| ObjectPrefix::from_segments(["user", name]);
+                if let Ok(prefix) = prefix_of(&a) {
+                    // The prefix is one folder below `user`, and stays one when a consumer
+                    // resolves dot segments and separators.
+                    let text = prefix.as_str();
+                    prop_assert_eq!(text, format!("user/{a}/"));
+                    let parts: Vec<_> = text.split(['/', '\\']).collect();
+                    prop_assert_eq!(parts, ["user", &*a, ""]);
+                    prop_assert!(![".", "..", ""].contains(&&*a));
+                    prop_assert!(!text.contains(char::is_control));
+                    if let Ok(other) = prefix_of(&b) {
+                        let nested = text.starts_with(other.as_str());
+                        prop_assert_eq!(nested, a == b, "{} {}", text, other);
+                        let key: ObjectKey = format!("{text}x").parse().unwrap();
+                        prop_assert_eq!(other.contains(&key), a == b);
+                    }
+                }
+            }
+        }
     }
 
     #[test]

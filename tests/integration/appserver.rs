@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::TcpStream,
+    net::{Shutdown, TcpStream},
     path::PathBuf,
     process::{Child, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
@@ -50,7 +50,21 @@ impl Server {
         answer
     }
 
+    /// Sends a request, closes the sending half of the connection, and reads the response.
+    fn exchange_half_closed(&self, request: &[u8]) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.write_all(request).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
     fn post(&self, case: &Case) -> String {
+        self.exchange(&Self::callback(case))
+    }
+
+    fn callback(case: &Case) -> Vec<u8> {
         let mut request = format!(
             "POST {} HTTP/1.1\r\nhost: 88.88.88.88\r\nconnection: close\r\ncontent-length: {}\r\n",
             case.path_and_query,
@@ -62,7 +76,7 @@ impl Server {
         if !case.headers.contains_key("content-type") {
             request += &format!("content-type: {}\r\n", case.content_type());
         }
-        self.exchange((request + "\r\n" + &case.body).as_bytes())
+        (request + "\r\n" + &case.body).into()
     }
 }
 
@@ -120,6 +134,28 @@ fn it_does_the_job_of_the_sample_server() {
     assert!((now + 25..=now + 30).contains(&token["expire"].as_u64().unwrap()));
     let put = "PUT / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     assert!(server.exchange(put.as_bytes()).starts_with("HTTP/1.1 405"));
+}
+
+/// Some clients close their sending half after the request, and then wait for the response.
+#[test]
+fn a_client_that_half_closes_is_answered() {
+    let server = Server::start(&[]);
+    let case = Case::genuine().into_iter().next().unwrap();
+    // The end may arrive with the request or after it, so one try shows nothing.
+    for _ in 0..20 {
+        let answer = server.exchange_half_closed(&Server::callback(&case));
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer:?}");
+        assert!(
+            answer.ends_with("\r\n\r\n{\"Status\":\"OK\"}"),
+            "{answer:?}"
+        );
+        for connection in ["close", "keep-alive"] {
+            let ask = format!("GET / HTTP/1.1\r\nhost: x\r\nconnection: {connection}\r\n\r\n");
+            let answer = server.exchange_half_closed(ask.as_bytes());
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer:?}");
+            assert!(answer.contains("\"signature\""), "{answer:?}");
+        }
+    }
 }
 
 #[test]

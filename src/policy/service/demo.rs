@@ -23,6 +23,8 @@ use crate::{
 pub struct PublicDemo(Grant);
 
 impl Authorize for PublicDemo {
+    type Granted = Grant;
+
     async fn authorize(&self, _: &Parts) -> Result<Grant, Refusal> {
         Ok(self.0.clone())
     }

@@ -93,7 +93,7 @@ where
 {
     pub(super) fn new(authorize: Arc<A>, issuer: Arc<Issuer>, request: Request<B>) -> Self {
         let (parts, body) = request.into_parts();
-        let state = match issuer.check_method(&parts.method) {
+        let state = match check(&issuer, &parts) {
             Err(error) => State::failed(&error, &parts),
             Ok(()) => {
                 let exchange = Exchange {
@@ -260,20 +260,31 @@ fn is_limit(error: &(dyn Error + 'static)) -> bool {
         .any(|error| error.is::<LengthLimitError>())
 }
 
+/// Checks the head of a request, before a byte of the body is read.
+fn check(issuer: &Issuer, parts: &Parts) -> Result<(), TokenError> {
+    issuer.check_method(&parts.method)?;
+    // A page of another origin can send a form, plain text, or a POST without a type, all with the
+    // cookies of its visitor. JSON needs a CORS preflight, so a POST without a body needs it too.
+    if parts.method == Method::POST {
+        let mut types = parts.headers.get_all(CONTENT_TYPE).iter();
+        let json = types.next().is_some_and(|first| is_json(first.as_bytes()));
+        if !json || types.next().is_some() {
+            return Err(TokenError::MediaType);
+        }
+    }
+    Ok(())
+}
+
 /// Reads the requested files from the query or from the body, but not from both.
 fn parse_request(parts: &Parts, body: &Bytes) -> Result<RequestedFiles, TokenError> {
     let query = parts.uri.query();
-    if parts.method != Method::POST {
-        return RequestedFiles::from_query(query).map_err(TokenError::Request);
-    }
-    let requested = match parts.headers.get(CONTENT_TYPE) {
-        // A page of another origin can send a form or plain text without a CORS preflight, but not
-        // JSON.
-        Some(other) if !is_json(other.as_bytes()) => return Err(TokenError::MediaType),
-        None if !body.is_empty() => return Err(TokenError::MediaType),
-        _ if body.is_empty() => RequestedFiles::from_query(query),
-        _ if names_file(query) => Err(RequestError::Both),
-        _ => RequestedFiles::from_json(body),
+    // The body of a GET is never read, and that of a POST may be empty.
+    let requested = if body.is_empty() {
+        RequestedFiles::from_query(query)
+    } else if names_file(query) {
+        Err(RequestError::Both)
+    } else {
+        RequestedFiles::from_json(body)
     };
     requested.map_err(TokenError::Request)
 }

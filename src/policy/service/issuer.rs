@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     policy::{
-        authorize::Authorize,
+        authorize::{Authorize, Grants},
         callback::CallbackDirective,
         credentials::CredentialsProvider,
         error::PolicyError,
@@ -43,10 +43,11 @@ pub(super) struct Issuer {
     /// `None` until a format is chosen.
     pub(super) format: Option<TokenFormat>,
     pub(super) default_format: TokenFormat,
-    /// For formats that permit a choice.
-    pub(super) signature: SignatureVersion,
+    /// `None` until a version is chosen.
+    pub(super) signature: Option<SignatureVersion>,
     pub(super) tickets: Option<Tickets>,
-    pub(super) upload_time: Duration,
+    /// `None` until a time is set.
+    pub(super) upload_time: Option<Duration>,
     pub(super) clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
     pub(super) post_only: bool,
 }
@@ -64,9 +65,9 @@ impl Issuer {
             credentials: Arc::new(credentials),
             format: None,
             default_format,
-            signature: SignatureVersion::V4,
+            signature: None,
             tickets: None,
-            upload_time: DEFAULT_UPLOAD_TIME,
+            upload_time: None,
             clock: Arc::new(SystemTime::now),
             post_only: false,
         };
@@ -79,7 +80,7 @@ impl Issuer {
     pub(super) fn derive(&mut self) {
         let format = self.format();
         self.config.fields = format.field_set();
-        self.config.version = format.signature_version(self.signature);
+        self.config.version = format.signature_version(self.signature.unwrap_or_default());
     }
 
     /// Checks the settings against each other.
@@ -91,8 +92,31 @@ impl Issuer {
                 return Err(PolicyError::Bucket);
             }
         }
+        if self.format.is_some() {
+            self.check_signature()?;
+        }
         self.config.check_region()?;
         self.config.check_variables(self.callback.variables())
+    }
+
+    /// Rejects a chosen signature version that the format does not have.
+    pub(super) fn check_signature(&self) -> Result<(), PolicyError> {
+        match self.signature {
+            Some(chosen) if chosen != self.config.version => Err(PolicyError::Signature),
+            _ => Ok(()),
+        }
+    }
+
+    /// Rejects settings that have no effect, once no other setter can follow.
+    pub(super) fn check_complete(&self) -> Result<(), PolicyError> {
+        if self.upload_time.is_some() && self.tickets.is_none() {
+            return Err(PolicyError::UploadTime);
+        }
+        self.check_signature()
+    }
+
+    fn upload_time(&self) -> Duration {
+        self.upload_time.unwrap_or(DEFAULT_UPLOAD_TIME)
     }
 
     fn format(&self) -> TokenFormat {
@@ -112,6 +136,7 @@ impl Issuer {
 
     /// Returns the callback of an upload that needs no policy, with a ticket for this grant.
     pub(super) fn callback_for(&self, grant: &Grant) -> Result<CallbackDirective, PolicyError> {
+        self.check_complete()?;
         grant.callback(&self.context((self.clock)()))
     }
 
@@ -122,20 +147,30 @@ impl Issuer {
         parts: &Parts,
         requested: &RequestedFiles,
     ) -> Result<Bytes, TokenError> {
-        let grant = authorize
-            .authorize(parts)
-            .await
-            .map_err(TokenError::Refused)?;
+        let granted = authorize.authorize(parts).await;
+        let grants: Grants = granted.map_err(TokenError::Refused)?.into();
+        let files = requested.files();
         if requested.is_batch() {
             // One token for a prefix serves any number of files, so the other formats have no
             // batch.
             if self.format() != TokenFormat::Fields {
                 return Err(TokenError::BatchInFormat);
             }
-            if grant.is_exact() {
+            if grants.one().is_some_and(Grant::is_exact) {
                 return Err(TokenError::BatchUnderExactKey);
             }
         }
+        match grants.one() {
+            Some(grant) if !grant.serves(files.len()) => return Err(TokenError::TooManyFiles),
+            None if grants.as_slice().len() != files.len() => {
+                return Err(TokenError::grant_count(
+                    grants.as_slice().len(),
+                    files.len(),
+                ));
+            }
+            _ => {}
+        }
+        self.check_complete()?;
         let credentials = self.credentials.credentials().await;
         let credentials = credentials.map_err(|error| TokenError::credentials(&error))?;
         // Read after every wait, so that the lifetime starts when the token is signed.
@@ -144,13 +179,16 @@ impl Issuer {
         if credentials.expires_at().is_some_and(|end| end <= at) {
             return Err(PolicyError::CredentialsExpired.into());
         }
-        // The same for all files of a batch.
-        grant.check(self.config.fields)?;
+        // Every grant is checked before the first token is signed.
+        for grant in grants.as_slice() {
+            grant.check(self.config.fields)?;
+        }
         let context = self.context(at);
-        let tokens = requested
-            .files()
+        // One grant is for all files, several are for one each.
+        let tokens = files
             .iter()
-            .map(|file| grant.sign(&context, file, &credentials))
+            .zip(grants.as_slice().iter().cycle())
+            .map(|(file, grant)| grant.sign(&context, file, &credentials))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(match &*tokens {
             [token] if !requested.is_batch() => self.format().token(token),
@@ -161,7 +199,7 @@ impl Issuer {
     fn context(&self, at: SystemTime) -> IssueContext<'_> {
         let tickets = self.tickets.as_ref().map(|tickets| TicketIssuer {
             keys: tickets.keys(),
-            upload_time: self.upload_time,
+            upload_time: self.upload_time(),
         });
         IssueContext {
             config: &self.config,
@@ -179,7 +217,7 @@ impl fmt::Debug for Issuer {
             .field("callback", &self.callback)
             .field("format", &self.format())
             .field("tickets", &self.tickets)
-            .field("upload_time", &self.upload_time)
+            .field("upload_time", &self.upload_time())
             .field("post_only", &self.post_only)
             .finish_non_exhaustive()
     }

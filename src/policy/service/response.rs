@@ -25,6 +25,11 @@ use crate::policy::{
     requested::RequestError,
 };
 
+/// Not a constant of `http`. Source: the Fetch standard, section "Cross-Origin-Resource-Policy
+/// header".
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
+    HeaderName::from_static("cross-origin-resource-policy");
+
 /// Response body of [`OssPolicyService`](super::OssPolicyService).
 #[derive(Clone, Default)]
 pub struct PolicyBody(Full<Bytes>);
@@ -77,6 +82,10 @@ pub(super) fn json_response(
     // A token is a bearer credential; RFC 6749 section 5.1 requires the same for access tokens.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // No page of another origin may embed a token, for example as a script. Browsers check this
+    // only for requests without CORS, so a `CorsLayer` around the service decides as before.
+    let same_origin = HeaderValue::from_static("same-origin");
+    headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, same_origin);
     response
 }
 
@@ -93,6 +102,7 @@ pub(super) enum TokenError {
     Refused(Refusal),
     BatchUnderExactKey,
     BatchInFormat,
+    TooManyFiles,
     Size,
     ContentType,
     NoContentType,
@@ -111,6 +121,16 @@ impl TokenError {
     fn policy(error: &PolicyError) -> Self {
         let cause = error.source().map(ToString::to_string);
         tracing::error!(%error, cause, "what was granted cannot be put into a policy");
+        Self::Policy
+    }
+
+    /// Logs that the server returned neither one grant nor one for each file.
+    pub(super) fn grant_count(grants: usize, files: usize) -> Self {
+        tracing::error!(
+            grants,
+            files,
+            "authorize must return one grant, or one for each requested file"
+        );
         Self::Policy
     }
 
@@ -148,7 +168,7 @@ impl TokenError {
             Self::MediaType => (
                 S::UNSUPPORTED_MEDIA_TYPE,
                 "UnsupportedMediaType",
-                "the body must be application/json",
+                "a POST must have the content type application/json",
             ),
             Self::TooLarge => (
                 S::PAYLOAD_TOO_LARGE,
@@ -176,6 +196,11 @@ impl TokenError {
                 S::BAD_REQUEST,
                 "BatchNotSupported",
                 "one token serves all files in this format; request one",
+            ),
+            Self::TooManyFiles => (
+                S::UNPROCESSABLE_ENTITY,
+                "TooManyFiles",
+                "fewer files are granted at once; request fewer",
             ),
             Self::Size => (S::FORBIDDEN, "SizeNotGranted", "this size is not granted"),
             Self::ContentType => (S::FORBIDDEN, "TypeNotGranted", "this type is not granted"),
@@ -227,13 +252,14 @@ fn add_headers(headers: &mut HeaderMap, more: &HeaderMap) {
     }
 }
 
-/// Returns whether the header describes the body or prevents caching.
+/// Returns whether the header describes the body, or limits who may store or read it.
 fn is_own(name: &HeaderName) -> bool {
     [
         CONTENT_TYPE,
         CONTENT_LENGTH,
         CACHE_CONTROL,
         X_CONTENT_TYPE_OPTIONS,
+        CROSS_ORIGIN_RESOURCE_POLICY,
         TRANSFER_ENCODING,
     ]
     .contains(name)

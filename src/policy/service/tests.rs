@@ -71,7 +71,7 @@ type Setter = fn(OssPolicyService<PublicDemo>) -> OssPolicyService<PublicDemo>;
 
 const SETTERS: [Setter; 7] = [
     |service| service.region("cn-hangzhou".parse().unwrap()),
-    |service| service.signature(SignatureVersion::V1),
+    |service| service.signature(SignatureVersion::V1).unwrap(),
     |service| service.format(TokenFormat::Fields).unwrap(),
     |service| service.tickets(Tickets::in_memory(keys())).unwrap(),
     |service| service.upload_time(Duration::from_secs(600)),
@@ -118,6 +118,50 @@ fn the_order_of_setters_has_no_effect() {
     for part in ["format: Fields", "version: V1", "upload_time: 600s"] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
+}
+
+/// In either order, and whatever is issued.
+#[test]
+fn a_setting_without_an_effect_is_an_error() {
+    let fixed = [
+        (TokenFormat::Legacy, SignatureVersion::V4),
+        (TokenFormat::V4, SignatureVersion::V1),
+    ];
+    let demo = || demo().region("cn-hangzhou".parse().unwrap());
+    for (format, other) in fixed {
+        let first = demo().signature(other).unwrap().format(format);
+        let last = demo().format(format).unwrap().signature(other);
+        for service in [first, last] {
+            assert_eq!(service.unwrap_err(), PolicyError::Signature);
+        }
+    }
+    for (format, same) in [
+        (TokenFormat::Legacy, SignatureVersion::V1),
+        (TokenFormat::V4, SignatureVersion::V4),
+        (TokenFormat::Fields, SignatureVersion::V1),
+        (TokenFormat::Fields, SignatureVersion::V4),
+    ] {
+        let service = demo().format(format).unwrap().signature(same).unwrap();
+        assert_eq!(service.check_complete(), Ok(()));
+    }
+    // The default format of a demo depends on its region, so only the first token shows it.
+    let unsuitable = demo().signature(SignatureVersion::V1).unwrap();
+    assert_eq!(
+        unsuitable.callback_for(&grant()).unwrap_err(),
+        PolicyError::Signature
+    );
+
+    let untold = demo().upload_time(Duration::from_secs(60));
+    let error = untold.callback_for(&grant()).unwrap_err();
+    assert_eq!(error, PolicyError::UploadTime);
+    let tickets = Tickets::in_memory(keys());
+    assert!(
+        untold
+            .tickets(tickets)
+            .unwrap()
+            .callback_for(&grant())
+            .is_ok()
+    );
 }
 
 /// The URL of a demo contains its host, with or without a bucket, so another one is no silent no-op.

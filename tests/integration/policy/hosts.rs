@@ -11,9 +11,12 @@ use tokio::io::duplex;
 use tower::{Layer as _, ServiceExt as _};
 use tower_aliyun_oss::{
     policy::{Grant, Refusal},
-    protocol::SizeRange,
+    protocol::{ObjectPrefix, SizeRange},
 };
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::{
+    cors::{AllowOrigin, CorsLayer},
+    csrf::CsrfLayer,
+};
 
 use self::tokens::{everybody, get_over, is_token, tokens};
 
@@ -24,15 +27,12 @@ const PAGE: &str = "https://page.example";
 
 /// Inserted by a session layer.
 #[derive(Clone, Copy)]
-struct User(u64);
+struct UserId(u64);
 
 async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
-    let User(user) = *parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
-    let prefix = format!("user/{user}/");
-    Ok(Grant::under(
-        prefix.parse().unwrap(),
-        SizeRange::new(1, 1000).unwrap(),
-    ))
+    let UserId(user) = *parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
+    let prefix = ObjectPrefix::from_segments(["user", &user.to_string()]).unwrap();
+    Ok(Grant::under(prefix, SizeRange::new(1, 1000).unwrap()))
 }
 
 /// As in the browser guide: one allowed origin, with cookies.
@@ -46,7 +46,7 @@ fn cors() -> CorsLayer {
 
 fn session(mut request: AxumRequest) -> AxumRequest {
     if request.headers().contains_key("cookie") {
-        request.extensions_mut().insert(User(7));
+        request.extensions_mut().insert(UserId(7));
     }
     request
 }
@@ -105,6 +105,11 @@ async fn axum_mounts() {
         let (response, body) = ask(&app, request("GET", uri, &[("origin", PAGE), cookie])).await;
         assert_eq!(response.status(), 200, "{mount}");
         assert_eq!(response.headers()["access-control-allow-origin"], PAGE);
+        // For requests that are not CORS only: `script`, `img`, `fetch` with `no-cors`.
+        assert_eq!(
+            response.headers()["cross-origin-resource-policy"],
+            "same-origin"
+        );
         let token: Value = serde_json::from_slice(&body).unwrap();
         assert!(token["key"].as_str().unwrap().starts_with("user/7/"));
 
@@ -173,6 +178,59 @@ async fn pl_24_no_other_origin_is_let_in() {
     assert_eq!(response.status(), 405);
     let (response, _) = ask(&app, request("OPTIONS", "/", &large)).await;
     assert!(!format!("{:?}", response.headers()).contains("x-a"));
+}
+
+/// What a page of another origin can send with the cookies of its visitor, and without a preflight.
+#[tokio::test]
+async fn pl_28_no_other_site_posts_for_a_visitor() {
+    let session = middleware::map_request(|request: AxumRequest| async { session(request) });
+    let bare = Router::new()
+        .route_service("/", tokens(authorize))
+        .layer(session);
+    let cross_site = [
+        ("cookie", "session=seven"),
+        ("host", "app.example"),
+        ("origin", "https://evil.example"),
+        ("sec-fetch-site", "cross-site"),
+    ];
+    // `sendBeacon(url)`, `sendBeacon(url, text)`, a form, a form of another encoding.
+    for content_type in [
+        None,
+        Some("text/plain;charset=UTF-8"),
+        Some("application/x-www-form-urlencoded"),
+        Some("multipart/form-data; boundary=x"),
+        Some("text/plain; application/json"),
+    ] {
+        for body in ["", "{}"] {
+            let mut post = request("POST", "/", &cross_site);
+            if let Some(content_type) = content_type {
+                let content_type = HeaderValue::from_static(content_type);
+                post.headers_mut().insert("content-type", content_type);
+            }
+            *post.body_mut() = body.into();
+            let (response, answer) = ask(&bare, post).await;
+            assert_eq!(response.status(), 415, "{content_type:?}");
+            assert!(!answer.windows(6).any(|part| part == b"policy"));
+        }
+    }
+    // As in the browser guide: the layer also holds off JSON, whatever a CORS layer allows.
+    let app = bare.layer(CsrfLayer::new().add_trusted_origin(PAGE).unwrap());
+    let json = ("content-type", "application/json");
+    let from = |origin, site| {
+        let mut headers = vec![json, ("cookie", "session=seven"), ("host", "app.example")];
+        headers.extend([("origin", origin), ("sec-fetch-site", site)]);
+        request("POST", "/", &headers)
+    };
+    for (origin, site, status) in [
+        ("https://app.example", "same-origin", 200),
+        (PAGE, "cross-site", 200),
+        ("https://evil.example", "cross-site", 403),
+        ("https://evil.app.example", "same-site", 403),
+        ("null", "cross-site", 403),
+    ] {
+        let (response, _) = ask(&app, from(origin, site)).await;
+        assert_eq!(response.status(), status, "{origin}");
+    }
 }
 
 #[tokio::test]

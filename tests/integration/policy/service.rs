@@ -26,10 +26,10 @@ use tower_aliyun_oss::{
     Lookup, OssPolicyService,
     policy::{
         Authorize, CallbackDirective, CallbackTemplate, Condition, Credentials,
-        CredentialsProvider, CredentialsProviderError, FieldProblem, Grant, PolicyBody,
+        CredentialsProvider, CredentialsProviderError, FieldProblem, Grant, Grants, PolicyBody,
         PolicyError, Refusal, RequestedFiles, SignatureVersion, TokenFormat,
     },
-    protocol::{CallbackBodyType, Endpoint, ObjectKey, SizeRange},
+    protocol::{CallbackBodyType, Endpoint, ObjectKey, ObjectPrefix, SizeRange},
 };
 
 const SECRET: &str = "canary-secret-OtxrzxIsfpFjA7";
@@ -73,6 +73,8 @@ fn service<A: Authorize>(authorize: A) -> OssPolicyService<A> {
 struct Always(Grant);
 
 impl Authorize for Always {
+    type Granted = Grant;
+
     async fn authorize(&self, _: &Parts) -> Result<Grant, Refusal> {
         Ok(self.0.clone())
     }
@@ -93,6 +95,7 @@ async fn send<A: Authorize>(
         ("content-type", "application/json"),
         ("cache-control", "no-store"),
         ("x-content-type-options", "nosniff"),
+        ("cross-origin-resource-policy", "same-origin"),
     ] {
         assert_eq!(parts.headers[name], value);
     }
@@ -278,18 +281,19 @@ async fn everything_a_grant_can_say_is_in_the_token() {
     }
 }
 
+/// Counts how often credentials are requested.
+#[derive(Clone, Default)]
+struct Counted(Arc<AtomicUsize>);
+
+impl CredentialsProvider for Counted {
+    fn credentials(&self) -> Lookup<Credentials, CredentialsProviderError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Lookup::Ready(Ok(Credentials::new("id", SECRET).unwrap()))
+    }
+}
+
 #[tokio::test]
 async fn pl_25_nobody_is_signed_for_before_the_authoriser_has_answered() {
-    #[derive(Clone, Default)]
-    struct Counted(Arc<AtomicUsize>);
-
-    impl CredentialsProvider for Counted {
-        fn credentials(&self) -> Lookup<Credentials, CredentialsProviderError> {
-            self.0.fetch_add(1, Ordering::Relaxed);
-            Lookup::Ready(Ok(Credentials::new("id", SECRET).unwrap()))
-        }
-    }
-
     let counted = Counted::default();
     let tokens = OssPolicyService::new(
         by_session,
@@ -328,6 +332,10 @@ async fn a_refusal_is_what_the_authoriser_says() {
                 .header(header::SET_COOKIE, HeaderValue::from_static("a=1"))
                 .header(header::SET_COOKIE, HeaderValue::from_static("b=2"))
                 .header(header::CACHE_CONTROL, HeaderValue::from_static("public"))
+                .header(
+                    header::HeaderName::from_static("cross-origin-resource-policy"),
+                    HeaderValue::from_static("cross-origin"),
+                )
                 .header(header::CONTENT_LENGTH, HeaderValue::from_static("1")),
         ))
     });
@@ -336,6 +344,8 @@ async fn a_refusal_is_what_the_authoriser_says() {
     assert_eq!(response.headers()["retry-after"], "60");
     let cookies = response.headers().get_all("set-cookie").iter();
     assert!(cookies.eq(["a=1", "b=2"]));
+    let policy = response.headers().get_all("cross-origin-resource-policy");
+    assert!(policy.iter().eq(["same-origin"]));
     assert_eq!(body, json!({ "code": "Slow\"Down", "message": "wait\n" }));
     // A refusal with a status other than an error becomes 403, so no client takes it for a token.
     assert_eq!(Refusal::new(StatusCode::OK).status(), StatusCode::FORBIDDEN);
@@ -364,7 +374,8 @@ async fn the_authoriser_sees_what_is_asked_for() {
     let (response, _) = send(&tokens, get("/?filename=a+b.png&size=5")).await;
     assert_eq!(response.status(), 200);
     let body = r#"{"files":[{"filename":"a","size":5},{}]}"#;
-    assert_eq!(send(&tokens, post(body)).await.0.status(), 200);
+    // Both are read; one grant is not enough for both.
+    assert_eq!(send(&tokens, post(body)).await.0.status(), 422);
 }
 
 #[tokio::test]
@@ -373,6 +384,7 @@ async fn a_batch_gives_a_token_for_each_file() {
         .map(|n| json!({ "filename": format!("{n}.png"), "size": n, "type": "image/png" }))
         .collect();
     let body = json!({ "files": files }).to_string();
+    let types = || types().max_files(100);
     let (response, answer) = send(&service(Always(types())), post(body)).await;
     assert_eq!(response.status(), 200);
     let uploads = answer["uploads"].as_array().unwrap();
@@ -408,6 +420,124 @@ async fn a_batch_gives_a_token_for_each_file() {
         (response.status().as_u16(), &answer["code"]),
         (400, &json!("BatchNotSupported"))
     );
+}
+
+/// Returns the response to a batch of this many files, and how often credentials were requested.
+async fn batch_of<A: Authorize>(authorize: A, files: usize) -> (u16, Value, usize) {
+    let counted = Counted::default();
+    let tokens = OssPolicyService::new(
+        authorize,
+        counted.clone(),
+        "examplebucket".parse().unwrap(),
+        "cn-hangzhou".parse().unwrap(),
+        callback(),
+    );
+    let body = json!({ "files": vec![json!({}); files] }).to_string();
+    let (response, answer) = send(&tokens.unwrap(), post(body)).await;
+    let credentials = counted.0.load(Ordering::Relaxed);
+    (response.status().as_u16(), answer, credentials)
+}
+
+#[tokio::test]
+async fn pl_33_one_grant_serves_one_file_unless_it_says_how_many() {
+    for (grant, files, served) in [
+        (grant(), 1, true),
+        (grant(), 2, false),
+        (grant(), 100, false),
+        (any_name(), 1, true),
+        (any_name(), 2, false),
+        (grant().max_files(3), 3, true),
+        (grant().max_files(3), 4, false),
+        (grant().max_files(100), 100, true),
+        (grant().max_files(0), 1, false),
+    ] {
+        let (status, answer, credentials) = batch_of(Always(grant), files).await;
+        if served {
+            assert_eq!((status, credentials), (200, 1), "{answer}");
+            assert_eq!(answer["uploads"].as_array().unwrap().len(), files);
+        } else {
+            assert_eq!((status, &answer["code"]), (422, &json!("TooManyFiles")));
+            assert_eq!(credentials, 0, "nothing is signed");
+        }
+    }
+    // An exact key is for one file, which is a mistake of the server.
+    let exact = Grant::exact("a".parse().unwrap(), SizeRange::new(1, 2).unwrap());
+    for files in [0, 2] {
+        let answer = refused(exact.clone().max_files(files), "").await;
+        assert_eq!(answer.0, if files == 0 { 422 } else { 500 });
+    }
+}
+
+#[tokio::test]
+async fn pl_33_several_grants_serve_one_file_each() {
+    fn album(n: u64) -> Grant {
+        let prefix = ObjectPrefix::from_segments(["album", &n.to_string()]).unwrap();
+        Grant::under(prefix, SizeRange::new(n, n).unwrap())
+    }
+
+    async fn as_many_as_asked(parts: &Parts) -> Result<Vec<Grant>, Refusal> {
+        tokio::task::yield_now().await;
+        let asked: &RequestedFiles = parts.extensions.get().unwrap();
+        Ok((1..).map(album).take(asked.files().len()).collect())
+    }
+
+    let (status, answer, _) = batch_of(as_many_as_asked, 5).await;
+    assert_eq!(status, 200, "{answer}");
+    for (upload, n) in answer["uploads"].as_array().unwrap().iter().zip(1..) {
+        let key = upload["key"].as_str().unwrap();
+        assert!(key.starts_with(&format!("album/{n}/")), "{key}");
+        let conditions = conditions(&upload["fields"]["policy"]);
+        assert!(has(&conditions, &json!(["content-length-range", n, n])));
+    }
+    // One file without a batch has one grant.
+    let (response, token) = send(&service(as_many_as_asked), get("/?size=1")).await;
+    assert_eq!(response.status(), 200);
+    assert!(token["key"].as_str().unwrap().starts_with("album/1/"));
+
+    // Keys that the server chose.
+    let exact = |parts: &Parts| {
+        let asked: &RequestedFiles = parts.extensions.get().unwrap();
+        let key = |n: usize| format!("a/{n}").parse().unwrap();
+        let one = |n| Grant::exact(key(n), SizeRange::new(1, 2).unwrap());
+        let grants: Vec<_> = (0..asked.files().len()).map(one).collect();
+        std::future::ready(Ok::<_, Refusal>(grants))
+    };
+    let (status, answer, _) = batch_of(exact, 2).await;
+    assert_eq!((status, &answer["uploads"][1]["key"]), (200, &json!("a/1")));
+
+    // Any other number is a mistake of the server, and nothing is signed.
+    for (grants, files) in [(0, 1), (1, 2), (2, 1), (3, 2), (99, 100)] {
+        let authorize = move |_: &Parts| {
+            // `max_files` does not make one of several grants serve two files.
+            let grants = vec![grant().max_files(100); grants];
+            std::future::ready(Ok::<_, Refusal>(grants))
+        };
+        let (status, answer, credentials) = batch_of(authorize, files).await;
+        assert_eq!(
+            (status, &answer["code"]),
+            (500, &json!("PolicyUnavailable"))
+        );
+        assert_eq!(credentials, 0);
+    }
+
+    // One wrong grant fails all, and a type that is sometimes one and sometimes several works.
+    struct Mixed;
+
+    impl Authorize for Mixed {
+        type Granted = Grants;
+
+        async fn authorize(&self, parts: &Parts) -> Result<Grants, Refusal> {
+            match parts.extensions.get::<RequestedFiles>().unwrap().files() {
+                [_] => Ok(grant().into()),
+                [_, _] => Ok(vec![grant(), grant().field("key", "a")].into()),
+                files => Ok(vec![grant(); files.len()].into()),
+            }
+        }
+    }
+
+    for (files, status) in [(1, 200), (2, 500), (3, 200)] {
+        assert_eq!(batch_of(Mixed, files).await.0, status);
+    }
 }
 
 #[tokio::test]
@@ -488,8 +618,25 @@ async fn pl_28_only_json_is_read() {
             assert_eq!(answer["code"], "UnsupportedMediaType");
         }
     }
-    let none = Request::post("/").body(Full::new(Bytes::from("{}")));
-    assert_eq!(send(&tokens, none.unwrap()).await.0.status(), 415);
+    // A page of another origin can send a POST without a type: `navigator.sendBeacon(url)`.
+    for body in ["{}", ""] {
+        let none = Request::post("/?size=3").body(Full::new(Bytes::from(body)));
+        assert_eq!(send(&tokens, none.unwrap()).await.0.status(), 415);
+    }
+    // Two types, of which a proxy or framework may choose the other one.
+    for types in [
+        ["application/json", "text/plain"],
+        ["text/plain", "application/json"],
+        ["application/json", "application/json"],
+    ] {
+        let mut two = post("{}");
+        two.headers_mut().remove(header::CONTENT_TYPE);
+        for one in types {
+            let one = HeaderValue::from_static(one);
+            two.headers_mut().append(header::CONTENT_TYPE, one);
+        }
+        assert_eq!(send(&tokens, two).await.0.status(), 415);
+    }
     for content_type in ["application/json", "Application/JSON ; charset=utf-8"] {
         let request = Request::post("/").header("content-type", content_type);
         let request = request.body(Full::new(Bytes::from("{}"))).unwrap();
@@ -501,7 +648,8 @@ async fn pl_28_only_json_is_read() {
     odd.headers_mut().insert(header::CONTENT_TYPE, text);
     assert_eq!(send(&tokens, odd).await.0.status(), 200);
     // A POST without a body uses the query.
-    let bare = Request::post("/?size=3").body(Full::default()).unwrap();
+    let mut bare = post("");
+    *bare.uri_mut() = "/?size=3".parse().unwrap();
     let (_, token) = send(&tokens, bare).await;
     let conditions = conditions(&token["fields"]["policy"]);
     assert!(has(&conditions, &json!(["content-length-range", 3, 3])));
@@ -526,7 +674,7 @@ async fn pl_23_methods() {
         assert_eq!(response.status(), 405);
         assert_eq!(response.headers()["allow"], "POST");
     }
-    assert_eq!(send(&posted, with("POST").unwrap()).await.0.status(), 200);
+    assert_eq!(send(&posted, post("")).await.0.status(), 200);
     let head = posted.oneshot(with("HEAD").unwrap()).await.unwrap();
     assert_eq!(head.status(), 405);
 
@@ -787,9 +935,20 @@ async fn host_region_and_signature_are_settings_of_their_own() {
     let tokens = service(Always(grant())).endpoint(custom).unwrap();
     let (_, token) = send(&tokens, get("/")).await;
     assert_eq!(token["url"], "https://img.example.com");
-    let (_, token) = send(&tokens.signature(SignatureVersion::V1), get("/")).await;
+    let tokens = tokens.signature(SignatureVersion::V1).unwrap();
+    let (_, token) = send(&tokens, get("/")).await;
     assert!(token["fields"]["Signature"].is_string());
     assert!(token["fields"].get("x-oss-signature").is_none());
+}
+
+#[tokio::test]
+async fn an_upload_time_needs_tickets() {
+    let tokens = service(Always(grant())).upload_time(Duration::from_secs(60));
+    let (response, answer) = send(&tokens, get("/")).await;
+    assert_eq!(
+        (response.status().as_u16(), &answer["code"]),
+        (500, &json!("PolicyUnavailable"))
+    );
 }
 
 #[tokio::test]
