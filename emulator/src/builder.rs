@@ -76,7 +76,8 @@ pub struct EmulatorBuilder {
     owner: Box<str>,
     network: Arc<dyn CallbackNetwork>,
     allow_private: bool,
-    strict_multipart: bool,
+    lenient_multipart: bool,
+    reject_v1: bool,
     clock: Clock,
     request_ids: RequestIds,
     observer: Option<Observer>,
@@ -95,7 +96,8 @@ impl EmulatorBuilder {
             owner: "1234567890123456".into(),
             network: Arc::new(SystemNetwork::new()),
             allow_private: false,
-            strict_multipart: false,
+            lenient_multipart: false,
+            reject_v1: false,
             clock: Arc::new(SystemTime::now),
             request_ids: default_request_ids(),
             observer: None,
@@ -158,10 +160,25 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Rejects forms that are well-formed but that OSS reportedly cannot parse: those with a quoted
-    /// boundary or with unquoted field names.
-    pub fn strict_multipart(mut self) -> Self {
-        self.strict_multipart = true;
+    /// Accepts forms that OSS cannot read but that RFC 7578 allows.
+    ///
+    /// By default the emulator refuses what OSS refuses, see
+    /// [above](crate#what-only-captures-and-clients-show): a part whose `Content-Type` comes before
+    /// its `Content-Disposition`, a semicolon without a blank after it, names without quotes, and a
+    /// quoted boundary.
+    pub fn lenient_multipart(mut self) -> Self {
+        self.lenient_multipart = true;
+        self
+    }
+
+    /// Rejects signatures of version 1, as OSS does for new accounts and new buckets, with 403 and
+    /// EC 0002-00000080.
+    ///
+    /// OSS refuses version 1 for accounts created since 2025-03-01 and for buckets created since
+    /// 2025-09-01, in phases. Alibaba Cloud does not state whether this includes forms. Here it
+    /// does, so that a client that passes needs no version 1 anywhere.
+    pub fn reject_signature_v1(mut self) -> Self {
+        self.reject_v1 = true;
         self
     }
 
@@ -189,7 +206,8 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Sets a function that is called with a report of every upload, once its status is known.
+    /// Sets a function that is called with a report of every upload, and of every callback for an
+    /// existing object, once its status is known.
     ///
     /// The function must not block.
     ///
@@ -251,7 +269,8 @@ impl EmulatorBuilder {
                 owner: self.owner,
             },
             allow_private: self.allow_private,
-            strict_multipart: self.strict_multipart,
+            lenient_multipart: self.lenient_multipart,
+            reject_v1: self.reject_v1,
             clock: self.clock,
             request_ids: self.request_ids,
             observer: self.observer,

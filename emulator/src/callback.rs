@@ -7,4 +7,4 @@ mod template;
 
 pub(crate) use client::{Caller, Upload, run};
 pub use network::{CallbackNetwork, Connection, Destination, SystemNetwork};
-pub(crate) use parameters::{Directive, of_request, variables};
+pub(crate) use parameters::{Directive, of_request, unprefixed_variables, variables};

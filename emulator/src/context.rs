@@ -52,7 +52,8 @@ pub(crate) struct Shared {
     pub(crate) store: ObjectStore,
     pub(crate) caller: Caller,
     pub(crate) allow_private: bool,
-    pub(crate) strict_multipart: bool,
+    pub(crate) lenient_multipart: bool,
+    pub(crate) reject_v1: bool,
     pub(crate) clock: Clock,
     pub(crate) request_ids: RequestIds,
     pub(crate) observer: Option<Observer>,
@@ -158,11 +159,15 @@ impl<'a> RequestContext<'a> {
         Ok(sealed)
     }
 
-    /// Reads the whole body into memory: an XML document of at most `limit` bytes.
-    pub(crate) async fn read_document(&self, limit: usize) -> Result<Vec<u8>, OssError> {
+    /// Reads the whole body into memory: at most `limit` bytes, or else the error `too_large`.
+    pub(crate) async fn read_document(
+        &self,
+        limit: usize,
+        too_large: OssError,
+    ) -> Result<Vec<u8>, OssError> {
         let document = self.inbound.collect(limit).await;
         let document = document.map_err(|error| match error {
-            InboundError::Allowance => errors::MALFORMED_XML,
+            InboundError::Allowance => too_large,
             error => body_refusal(&error),
         })?;
         self.check_content_md5(&STANDARD.encode(Md5::digest(&document)))?;

@@ -11,7 +11,7 @@
 
 use std::borrow::Cow;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 
 /// An error response of OSS: status, `Code`, `Message` and EC.
 ///
@@ -101,6 +101,14 @@ macro_rules! catalogue {
     };
 }
 
+/// The response to a method that the bucket, or otherwise the object, does not have.
+pub(crate) fn method_not_allowed(method: &Method, of_bucket: bool) -> OssError {
+    let resource = if of_bucket { "Bucket" } else { "Object" };
+    METHOD_NOT_ALLOWED
+        .detail("Method", method.as_str())
+        .detail("ResourceType", resource)
+}
+
 // Routing and storage.
 catalogue! {
     INVALID_BUCKET_NAME = 400 "InvalidBucketName" "The specified bucket is not valid." "";
@@ -108,6 +116,8 @@ catalogue! {
     NO_SUCH_KEY = 404 "NoSuchKey" "The specified key does not exist." "0026-00000001";
     METHOD_NOT_ALLOWED = 405 "MethodNotAllowed" "The specified method is not allowed against this resource." "";
     NOT_IMPLEMENTED = 400 "NotImplemented" "A header you provided implies functionality that is not implemented." "";
+    PROCESS = 400 "NotImplemented" "The emulator implements no x-oss-process other than trigger/callback." "";
+    CALLBACK_V2 = 400 "NotImplemented" "The emulator does not implement callback signature version 2.0, which OSS offers by invitation and whose formula is not published." "";
     INVALID_RANGE = 416 "InvalidRange" "The requested range cannot be satisfied." "";
     INTERNAL = 500 "InternalError" "We encountered an internal error. Please try again." "";
     STORE_FULL = 500 "InternalError" "The memory store of the emulator is full." "";
@@ -123,8 +133,8 @@ catalogue! {
 
 // The form.
 catalogue! {
-    NOT_MULTIPART = 400 "RequestIsNotMultiPartContent" "Bucket POST must be of the enclosure-type multipart/form-data." "";
     MALFORMED_FORM = 400 "MalformedPOSTRequest" "The body of your POST request is not well-formed multipart/form-data." "0006-00000104";
+    PART_HEAD = 400 "MalformedPOSTRequest" "The body of your POST request is not well-formed multipart/form-data." "0006-00000109";
     NO_KEY = 400 "InvalidArgument" "The bucket POST must contain the specified 'key'. If it is specified, please check the order of the fields" "";
     NO_FIELD_NAME = 400 "InvalidArgument" "The bucket POST must contain the specified field name." "";
     UNRECOGNIZED_HEADER = 400 "InvalidArgument" "The bucket POST contains unrecognized field name." "";
@@ -141,6 +151,7 @@ catalogue! {
 
 // Signatures of forms, and access rights.
 catalogue! {
+    SIGNATURE_V1 = 403 "AccessDenied" "Signature version 1 is no longer supported. Use signature version 4." "0002-00000080";
     SIGNATURE_VERSION = 400 "InvalidArgument" "The signature version is invalid." "0002-00000701";
     NO_POLICY = 400 "InvalidArgument" "Post request policy is empty." "0002-00000702";
     NO_SIGNATURE = 400 "InvalidArgument" "Post request signature is empty." "0002-00000703";
@@ -164,7 +175,8 @@ catalogue! {
 catalogue! {
     AUTHORIZATION = 400 "InvalidArgument" "Authorization header is invalid." "";
     TWO_SIGNATURES = 400 "InvalidArgument" "Authorization header and signature in the query must not be used at once." "";
-    QUERY_SIGNATURE = 400 "InvalidArgument" "Query-string authentication requires the Signature, Expires and OSSAccessKeyId parameters, or those of version 4." "";
+    QUERY_SIGNATURE = 403 "AccessDenied" "Query-string authentication requires the Signature, Expires and OSSAccessKeyId parameters" "";
+    QUERY_SIGNATURE_V4 = 400 "InvalidArgument" "The signature parameters of version 4 in the query are incomplete or invalid." "";
     NO_DATE = 403 "AccessDenied" "OSS authentication requires a valid Date." "";
     PAYLOAD_HASH = 400 "InvalidArgument" "Invalid x-oss-content-sha256." "";
     REQUEST_SIGNATURE_MISMATCH = 403 "SignatureDoesNotMatch" "The request signature we calculated does not match the signature you provided. Check your key and signing method." "0002-00000040";
@@ -249,6 +261,7 @@ catalogue! {
     CALLBACK_HEADER_KEY = 400 "InvalidArgument" "The key of callback additional headers contains invalid characters." "0007-00000024";
     CALLBACK_HEADER_VALUE = 400 "InvalidArgument" "The value of callback additional headers contains CR or LF." "0007-00000025";
     CALLBACK_HEADER_PREFIX = 400 "InvalidArgument" "The key of callback additional headers can not start with x-oss-." "0007-00000026";
+    CALLBACK_HEADER_RESERVED = 400 "InvalidArgument" "The key of callback additional headers is reserved." "";
     CALLBACK_VAR_LENGTH = 400 "InvalidArgument" "The length of callback var exceed max value." "0007-00000101";
     CALLBACK_VAR = 400 "InvalidArgument" "The callback var is not expecten json." "";
     CALLBACK_TWICE = 400 "InvalidArgument" "Either the callback query string parameter or the x-oss-callback header should be specified, not both." "";

@@ -4,16 +4,19 @@
 //! signature and policy are checked before its content is read. The parser shares the body with
 //! the code that drains it: see [`Inbound`].
 
+mod part_head;
+
 use std::error::Error as _;
 
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::{HeaderMap, Method, header};
 use multer::{Field, Multipart};
 
 use crate::{
     body::{Inbound, InboundError},
     errors::{self, OssError},
 };
+use part_head::PartHead;
 
 /// The longest field name, in bytes.
 const MAX_NAME: usize = 8 * 1024;
@@ -71,7 +74,7 @@ impl Form {
 pub(crate) struct FormReader {
     multipart: Multipart<'static>,
     inbound: Inbound,
-    strict: bool,
+    lenient: bool,
 }
 
 /// The part `file`, whose content has not been read.
@@ -92,12 +95,12 @@ impl FilePart {
 impl FormReader {
     /// Checks the content type.
     ///
-    /// `strict` refuses well-formed multipart that the SDKs avoid for OSS: a quoted boundary, and
-    /// field names without quotes.
+    /// `lenient` accepts well-formed multipart that OSS cannot read: see [`part_head`]. It also
+    /// accepts a quoted boundary.
     pub(crate) fn new(
         headers: &HeaderMap,
         inbound: Inbound,
-        strict: bool,
+        lenient: bool,
     ) -> Result<Self, OssError> {
         let content_type = headers
             .get(header::CONTENT_TYPE)
@@ -105,17 +108,19 @@ impl FormReader {
             .unwrap_or_default();
         let essence = content_type.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("multipart/form-data") {
-            return Err(errors::NOT_MULTIPART);
+            // The reference documents RequestIsNotMultiPartContent, 400. Captured responses of OSS
+            // are 405: aliyun/aliyun-oss-csharp-sdk#121.
+            return Err(errors::method_not_allowed(&Method::POST, true));
         }
         let boundary = multer::parse_boundary(content_type).map_err(|_| errors::MALFORMED_FORM)?;
-        if strict && content_type.contains('"') {
+        if !lenient && has_quoted_boundary(content_type) {
             return Err(errors::MALFORMED_FORM);
         }
         let multipart = Multipart::new(inbound.stream(), boundary);
         Ok(Self {
             multipart,
             inbound,
-            strict,
+            lenient,
         })
     }
 
@@ -125,12 +130,12 @@ impl FormReader {
         let mut form = Form::default();
         let mut total = 0_usize;
         while let Some(field) = self.next().await? {
-            let name = self.checked_name(&field)?;
+            let (name, file_name) = self.read_head(&field)?;
             if name.eq_ignore_ascii_case("file") {
                 if form.get("key").is_none() {
                     return Err(errors::NO_KEY);
                 }
-                let file = file_part(field, &self.inbound)?;
+                let file = file_part(field, file_name, &self.inbound)?;
                 // From here on the size range of the policy limits what is read.
                 self.inbound.allow(u64::MAX);
                 return Ok((form, file));
@@ -150,7 +155,7 @@ impl FormReader {
         drop(file);
         self.inbound.allow(MAX_FRAMING);
         while let Some(mut field) = self.next().await? {
-            let name = self.checked_name(&field)?;
+            let (name, _) = self.read_head(&field)?;
             if name.eq_ignore_ascii_case("file") {
                 return Err(errors::SEVERAL_FILES);
             }
@@ -167,24 +172,29 @@ impl FormReader {
         next.map_err(|error| refusal(&error))
     }
 
-    /// Returns the name of a field, which must not be empty or too long.
-    fn checked_name(&self, field: &Field<'_>) -> Result<String, OssError> {
-        let name = field.name().filter(|name| !name.is_empty());
+    /// Returns the name of a part, which must not be empty or too long, and the file name, which is
+    /// empty if there is none.
+    fn read_head(&self, field: &Field<'_>) -> Result<(String, String), OssError> {
+        let head = if self.lenient {
+            PartHead::lenient(field)
+        } else {
+            PartHead::parse(field.headers())?
+        };
+        let name = head.name.filter(|name| !name.is_empty());
         let name = name.ok_or(errors::NO_FIELD_NAME)?;
         if name.len() > MAX_NAME {
             return Err(errors::FIELD_TOO_LONG);
         }
-        // The parser accepts both forms and does not report which one it read.
-        let disposition = field.headers().get(header::CONTENT_DISPOSITION);
-        let quoted = |value: &header::HeaderValue| {
-            let value = value.as_bytes();
-            value.windows(6).any(|text| text == b"name=\"")
-        };
-        if self.strict && !disposition.is_some_and(quoted) {
-            return Err(errors::MALFORMED_FORM);
-        }
-        Ok(name.to_owned())
+        Ok((name, head.file_name.unwrap_or_default()))
     }
+}
+
+/// Whether the boundary is quoted. The C# SDK removes the quotes before it sends a form to OSS.
+fn has_quoted_boundary(content_type: &str) -> bool {
+    content_type.split(';').any(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or_default();
+        name.trim().eq_ignore_ascii_case("boundary") && value.trim_start().starts_with('"')
+    })
 }
 
 async fn next_chunk(inbound: &Inbound, field: &mut Field<'_>) -> Result<Option<Bytes>, OssError> {
@@ -211,14 +221,14 @@ async fn read_value(
     String::from_utf8(value).map_err(|_| errors::MALFORMED_FORM)
 }
 
-fn file_part(field: Field<'static>, inbound: &Inbound) -> Result<FilePart, OssError> {
+fn file_part(field: Field<'static>, name: String, inbound: &Inbound) -> Result<FilePart, OssError> {
     let known = |name: &header::HeaderName| name.as_str().starts_with("content-");
     if !field.headers().keys().all(known) {
         return Err(errors::UNRECOGNIZED_HEADER);
     }
     let content_type = field.headers().get(header::CONTENT_TYPE);
     Ok(FilePart {
-        name: field.file_name().unwrap_or_default().to_owned(),
+        name,
         content_type: content_type
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned),

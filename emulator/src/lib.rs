@@ -43,11 +43,16 @@
 //! | `CompleteMultipartUpload` | with a callback, and with `x-oss-complete-all` |
 //! | `GetObject`, `HeadObject`, `GetObjectMeta` | with ranges; no conditions, no `response-*` |
 //! | `DeleteObject`, `ListObjectsV2` | |
+//! | `ProcessObject` | only `trigger/callback`, which calls back for an existing object |
 //! | `PutBucketCors`, `GetBucketCors`, `DeleteBucketCors`, `OPTIONS` | the rules of the builder apply until `PutBucketCors` replaces them |
 //!
 //! Requests are signed with version 1 or 4, in a header or in the URL, with a long-term key or a
 //! temporary key of STS. A signed request may do everything. Every other operation fails with
-//! `NotImplemented`.
+//! `NotImplemented`. A `POST` that is neither a form nor one of these operations fails with
+//! `MethodNotAllowed`.
+//!
+//! Alibaba Cloud switches version 1 off:
+//! [`reject_signature_v1`](EmulatorBuilder::reject_signature_v1) shows what remains.
 //!
 //! # Compatibility with the SDKs
 //!
@@ -81,31 +86,72 @@
 //!    [`allow_private_callbacks`](EmulatorBuilder::allow_private_callbacks) is set.
 //! 6. Name, ACL and metadata of the object.
 //! 7. The size of the file, while it is received.
+//! 8. The expiration of the policy again, once the whole request has arrived: a policy must outlive
+//!    the upload.
 //!
 //! Errors are the XML of OSS, with its codes, and with its messages and EC where they are
 //! documented.
+//!
+//! # What only captures and clients show
+//!
+//! The documentation does not contain these details, or contradicts them:
+//!
+//! | behavior | source |
+//! |---|---|
+//! | A part whose `Content-Type` comes before its `Content-Disposition` fails with `MalformedPOSTRequest`, EC 0006-00000109. | captured responses: dart-lang/http#676 and #1772, cfug/dio#534, mpflutter#396 |
+//! | In a part head, a blank follows each semicolon, and names are quoted. Otherwise OSS does not find the name, or reads a longer one. | repaired clients: ZLMediaKit#2293; reports of .NET and React Native clients |
+//! | `${filename}` is empty if the file has only `filename*`, or a name that is not UTF-8. The object is then named like the prefix. | reports |
+//! | A `POST` to a bucket that is not multipart, and one to an object, fail with `MethodNotAllowed`, 405, with `Method` and `ResourceType`. | captured responses: aliyun/aliyun-oss-csharp-sdk#121, hujinchen/Image_upload_aliyun#2 |
+//! | A condition on `content-type` applies to the type of the object if the form has no such field. | two pairs of server and client in production; no capture |
+//! | In JSON callbacks `crc64` is a number, which may exceed 2<sup>63</sup>, and an empty `vpcId` is `null`. | captured callbacks of 2024 and 2025: alphasnow/aliyun-oss-appserver-go |
+//! | `trigger/callback`, whose variables need no `x:`. | the SDKs for iOS and Android, and their tests |
+//! | Additional headers of a callback must not have one of nine reserved names. | [announcement](https://developer.aliyun.com/article/229339) |
+//! | Successful responses carry `x-oss-server-time`, in milliseconds. | captured responses; tests of the C# SDK |
+//!
+//! JavaScript numbers are exact up to 2<sup>53</sup> only, so `JSON.parse` changes most values of
+//! `crc64`.
+//!
+//! [`lenient_multipart`](EmulatorBuilder::lenient_multipart) turns the first two rows off.
 //!
 //! # Where OSS is not documented
 //!
 //! The emulator takes the stricter reading:
 //!
-//! * A condition on a field that is not sent fails, whatever the condition.
+//! * A condition on a field that is not sent fails, whatever the condition. `content-type` is the
+//!   exception, see above.
 //! * If a field repeats, each value must satisfy the conditions.
 //! * A policy of version 4 must have a condition on the security token.
 //! * The response to a callback must be a JSON object or array, or XML with the type
 //!   `application/xml`.
 //! * A callback without a URL is refused.
 //! * Fields after `file` are refused, except `submit`, which the samples send.
+//! * Any header of a part before `Content-Disposition` is refused, not only `Content-Type`. A quoted
+//!   boundary is refused: the C# SDK removes the quotes for OSS. A file name without quotes counts
+//!   as absent, like a name without quotes.
 //! * `success_action_redirect` responds with 303, as S3 does. With a callback, both `success_*`
 //!   fields are ignored.
-//! * A name in `callback-var` that does not begin with `x:` is refused.
+//! * A name in `callback-var` that does not begin with `x:` is refused, except with
+//!   `trigger/callback`.
+//! * `trigger/callback` requires a signature, even in a public bucket. `${operation}` is empty in
+//!   its callback, and its response carries no checksums.
 //! * Redirects and other statuses of the application server are not relayed.
+//!
+//! Where no reading is stricter, it takes one that loses nothing:
+//!
+//! * `charset` before the boundary, as in `multipart/form-data; charset=utf-8; boundary=…`, is
+//!   accepted.
+//! * In form bodies of callbacks, everything but letters, digits and `-._~` is percent-encoded: a
+//!   space is `%20`, and `*'()` are encoded. OSS may send `+` for a space. In JSON bodies, only what
+//!   JSON requires is escaped.
+//! * The message and the code for version 1, if it is rejected, and the message for a reserved header
+//!   are those of the emulator.
 //!
 //! # Limits
 //!
 //! The emulator is not a durable store, and it must not be reachable from the internet: anyone who
 //! reaches it can fill it. Signatures of version 2, object versions and server-side encryption are
-//! not implemented. Callbacks to `https` URLs need a [`CallbackNetwork`] that speaks TLS.
+//! not implemented, and neither is version 2.0 of the callback signature, which Alibaba Cloud offers
+//! by invitation. Callbacks to `https` URLs need a [`CallbackNetwork`] that speaks TLS.
 //!
 //! Sources: [PostObject], [Callback] and the [EC pages].
 //!

@@ -50,11 +50,7 @@ impl NewObject {
         let key = form.get("key").unwrap_or_default();
         // The policy has been checked against the field as sent, before this replacement.
         let key = key.replace("${filename}", &file.name);
-        let content_type = form
-            .get("x-oss-content-type")
-            .or(file.content_type.as_deref())
-            .or_else(|| form.get("Content-Type"));
-        Self::new(key, content_type, form, headers)
+        Self::new(key, content_type(form, file), form, headers)
     }
 
     /// Reads the headers of a request whose path names the object.
@@ -88,6 +84,13 @@ impl NewObject {
             forbid_overwrite,
         })
     }
+}
+
+/// Returns the type that the object of a form will have, unless the form has none.
+pub(crate) fn content_type<'a>(form: &'a Form, file: &'a FilePart) -> Option<&'a str> {
+    form.get("x-oss-content-type")
+        .or(file.content_type.as_deref())
+        .or_else(|| form.get("Content-Type"))
 }
 
 impl Description {

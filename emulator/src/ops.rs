@@ -10,6 +10,7 @@ mod get_object;
 mod list_objects;
 mod multipart;
 mod post_object;
+mod process_object;
 mod put_object;
 
 use http::{Method, Response};
@@ -31,6 +32,8 @@ pub(crate) enum Operation {
     GetObject,
     PutObject,
     DeleteObject,
+    /// Only `trigger/callback`.
+    ProcessObject,
     InitiateMultipartUpload,
     UploadPart,
     ListParts,
@@ -45,7 +48,7 @@ pub(crate) enum Operation {
 /// Query parameters that select an operation or a variant that is not implemented.
 ///
 /// They are refused, because ignoring one would run a different operation.
-const NOT_IMPLEMENTED: [&str; 23] = [
+const NOT_IMPLEMENTED: [&str; 22] = [
     "acl",
     "append",
     "bucketInfo",
@@ -68,8 +71,10 @@ const NOT_IMPLEMENTED: [&str; 23] = [
     "versions",
     "website",
     "worm",
-    "x-oss-process",
 ];
+
+/// The query parameter of image processing, and of `trigger/callback`.
+const PROCESS: &str = "x-oss-process";
 
 impl Operation {
     /// Selects the operation by method, query, and whether the path names only a bucket.
@@ -77,9 +82,14 @@ impl Operation {
         if *method == Method::OPTIONS {
             return Ok(Self::Preflight);
         }
+        // The body of a POST contains the process, unlike the query of a GET.
+        let is_process = *method == Method::POST && query.get(PROCESS) == Some("");
         let overrides_header = |name: &str| name.starts_with("response-");
         let mut names = query.iter().map(|(name, _)| name);
-        if names.any(|name| NOT_IMPLEMENTED.contains(&name) || overrides_header(name)) {
+        if names.any(|name| match name {
+            PROCESS => !is_process || of_bucket,
+            name => NOT_IMPLEMENTED.contains(&name) || overrides_header(name),
+        }) {
             return Err(errors::NOT_IMPLEMENTED);
         }
         if of_bucket {
@@ -93,11 +103,12 @@ impl Operation {
             Method::GET | Method::HEAD => Self::GetObject,
             Method::PUT if in_parts || query.has("partNumber") => Self::UploadPart,
             Method::PUT => Self::PutObject,
+            Method::POST if is_process => Self::ProcessObject,
             Method::POST if query.has("uploads") => Self::InitiateMultipartUpload,
             Method::POST if in_parts => Self::CompleteMultipartUpload,
             Method::DELETE if in_parts => Self::AbortMultipartUpload,
             Method::DELETE => Self::DeleteObject,
-            _ => return Err(errors::METHOD_NOT_ALLOWED),
+            _ => return Err(errors::method_not_allowed(method, false)),
         })
     }
 
@@ -113,7 +124,7 @@ impl Operation {
             }
             // A form goes to the bucket and names the object in a field.
             Method::POST => Self::PostObject,
-            _ => return Err(errors::METHOD_NOT_ALLOWED),
+            _ => return Err(errors::method_not_allowed(method, true)),
         })
     }
 
@@ -125,6 +136,8 @@ impl Operation {
             Self::ListObjects => acl.lets_read(),
             // As on OSS, only the owner configures a bucket, whatever its ACL.
             Self::PutBucketCors | Self::GetBucketCors | Self::DeleteBucketCors => false,
+            // Who may call back for an existing object is not documented: the stricter reading.
+            Self::ProcessObject => false,
             Self::PutObject
             | Self::DeleteObject
             | Self::InitiateMultipartUpload
@@ -141,6 +154,7 @@ impl Operation {
     pub(crate) fn upload_name(self) -> Option<&'static str> {
         match self {
             Self::PutObject => Some(put_object::OPERATION),
+            Self::ProcessObject => Some(process_object::OPERATION),
             Self::CompleteMultipartUpload => Some(multipart::COMPLETE),
             _ => None,
         }
@@ -158,6 +172,7 @@ impl Operation {
             Self::GetObject => get_object::run(context, signed).await,
             Self::PutObject => put_object::run(context).await,
             Self::DeleteObject => delete_object::run(context).await,
+            Self::ProcessObject => process_object::run(context).await,
             Self::InitiateMultipartUpload => multipart::initiate(context),
             Self::UploadPart => multipart::upload_part(context).await,
             Self::ListParts => multipart::list_parts(context),

@@ -117,9 +117,14 @@ impl Policy {
 /// The values are those that were sent, before `${filename}` is replaced. Fields without a
 /// condition may have any value. If a field occurs more than once, every value must satisfy the
 /// condition, because the reference does not document which of them OSS uses.
+///
+/// A condition on `content-type` applies to `content_type`, the type that the object will have, if
+/// the form has no such field. No reference states this, but clients in production upload with such
+/// a policy, and send a type only with the file.
 pub(crate) fn check_conditions(
     policy: &Policy,
     form: &Form,
+    content_type: Option<&str>,
     bucket: &Bucket,
 ) -> Result<(), OssError> {
     for condition in &policy.conditions {
@@ -132,6 +137,9 @@ pub(crate) fn check_conditions(
         } else {
             // `all` alone holds for a missing field.
             let mut given = form.values(field).peekable();
+            let is_type = field.eq_ignore_ascii_case("content-type");
+            let otherwise = content_type.filter(|_| is_type && given.peek().is_none());
+            let mut given = given.chain(otherwise).peekable();
             given.peek().is_some() && given.all(|given| condition.accepts(given))
         };
         if !holds {

@@ -77,7 +77,8 @@ impl UploadReport {
         &self.request_id
     }
 
-    /// Returns `PostObject`, `PutObject` or `CompleteMultipartUpload`.
+    /// Returns `PostObject`, `PutObject`, `CompleteMultipartUpload`, or `ProcessObject` for a
+    /// callback for an existing object.
     #[must_use]
     pub fn operation(&self) -> &str {
         self.operation
@@ -169,7 +170,8 @@ pub enum UploadStep {
     Form,
     /// The signature is valid, or the bucket does not require one.
     Signature,
-    /// Neither the policy nor the signature has expired. Applies to forms only.
+    /// Neither the policy nor the signature has expired. Applies to forms only. The policy may
+    /// still expire before the content has arrived.
     Expiry,
     /// Every condition of the policy holds. Applies to forms only.
     Conditions,

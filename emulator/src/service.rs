@@ -76,6 +76,7 @@ impl Emulator {
                 run(&context).await
             }
         };
+        let succeeded = result.is_ok();
         let mut response = match result {
             Ok(response) => response,
             Err(error) => {
@@ -98,7 +99,14 @@ impl Emulator {
             headers.extend(cors::simple(&rules, &parts.method, &parts.headers));
         }
         // The clock is read again: an upload may take minutes.
-        insert_common(headers, &request_id, &http_date(shared.now()));
+        let responded = shared.now();
+        insert_common(headers, &request_id, &http_date(responded));
+        if succeeded {
+            let taken = responded.duration_since(now).unwrap_or_default();
+            let taken = taken.as_millis().to_string();
+            let name = HeaderName::from_static("x-oss-server-time");
+            response::insert(headers, name, &taken);
+        }
         response
     }
 }
@@ -226,8 +234,8 @@ fn error_response(
         headers.insert("x-oss-ec", HeaderValue::from_static(ec));
     }
     if error.code() == errors::METHOD_NOT_ALLOWED.code() {
-        // RFC 9110 section 15.5.6 requires `Allow` with 405.
-        let allowed = HeaderValue::from_static("DELETE, GET, HEAD, OPTIONS, POST, PUT");
+        // As captured. RFC 9110 section 10.2.1 has commas here.
+        let allowed = HeaderValue::from_static("GET DELETE HEAD PUT POST OPTIONS");
         headers.insert(header::ALLOW, allowed);
     }
     response

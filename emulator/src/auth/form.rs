@@ -7,7 +7,10 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
 use sha1::Sha1;
 
-use super::key::{ALGORITHM, MAX_LIFE, SKEW, Scope, derive, find, hmac_sha256, parse_time};
+use super::{
+    key::{ALGORITHM, MAX_LIFE, SKEW, Scope, derive, find, hmac_sha256, parse_time},
+    v1::check_allowed,
+};
 use crate::{
     context::RequestContext,
     errors::{self, OssError},
@@ -48,6 +51,7 @@ fn v1<'a>(
     if id.is_none() && policy.is_none() && signature.is_none() {
         return Ok(None);
     }
+    check_allowed(context)?;
     let policy = policy.ok_or(errors::NO_POLICY)?;
     let id = id.filter(|id| !id.is_empty());
     let id = id.ok_or(errors::NO_ACCESS_KEY_ID)?;

@@ -98,6 +98,7 @@ const RESOURCE: [&str; 81] = [
 
 /// Verifies `Authorization: OSS id:signature`.
 pub(super) fn in_header(context: &RequestContext<'_>, credentials: &str) -> Result<(), OssError> {
+    check_allowed(context)?;
     let (id, signature) = credentials
         .trim()
         .split_once(':')
@@ -119,6 +120,7 @@ pub(super) fn in_header(context: &RequestContext<'_>, credentials: &str) -> Resu
 
 /// Verifies `OSSAccessKeyId`, `Expires` and `Signature` in the URL.
 pub(super) fn in_query(context: &RequestContext<'_>) -> Result<(), OssError> {
+    check_allowed(context)?;
     let get = |name| context.query.get(name).ok_or(errors::QUERY_SIGNATURE);
     let (id, expires, signature) = (get("OSSAccessKeyId")?, get("Expires")?, get("Signature")?);
     let ends = expires.parse::<i64>().ok();
@@ -131,6 +133,14 @@ pub(super) fn in_query(context: &RequestContext<'_>) -> Result<(), OssError> {
     let token = context.query.get("security-token");
     // The string to sign contains the expiration in place of a date.
     check(context, id, signature, token, expires)
+}
+
+/// Fails if the emulator rejects version 1.
+pub(super) fn check_allowed(context: &RequestContext<'_>) -> Result<(), OssError> {
+    if context.shared.reject_v1 {
+        return Err(errors::SIGNATURE_V1);
+    }
+    Ok(())
 }
 
 fn check(

@@ -56,7 +56,7 @@ pub(super) fn in_header(context: &RequestContext<'_>, parameters: &str) -> Resul
 /// Verifies the same parameters in the URL, where `x-oss-expires` limits the validity.
 pub(super) fn in_query(context: &RequestContext<'_>) -> Result<(), OssError> {
     let get = |name| context.query.get(name);
-    let needed = |name| get(name).ok_or(errors::QUERY_SIGNATURE);
+    let needed = |name| get(name).ok_or(errors::QUERY_SIGNATURE_V4);
     let given = Given {
         credential: needed("x-oss-credential")?,
         additional: get("x-oss-additional-headers").unwrap_or_default(),
@@ -65,10 +65,10 @@ pub(super) fn in_query(context: &RequestContext<'_>) -> Result<(), OssError> {
         token: get("x-oss-security-token"),
     };
     let life = needed("x-oss-expires")?.parse::<u32>();
-    let life = life.map_err(|_| errors::QUERY_SIGNATURE)?;
+    let life = life.map_err(|_| errors::QUERY_SIGNATURE_V4)?;
     let life = SignedDuration::from_secs(life.into());
     if life.is_zero() || life > MAX_LIFE {
-        return Err(errors::QUERY_SIGNATURE);
+        return Err(errors::QUERY_SIGNATURE_V4);
     }
     let age = age(context, given.date)?;
     if age < -SKEW {

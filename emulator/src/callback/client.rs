@@ -48,6 +48,7 @@ pub(crate) struct Caller {
 pub(crate) struct Upload<'a> {
     pub(crate) bucket: &'a Bucket,
     pub(crate) record: &'a Record,
+    /// Empty if the name that OSS uses is not known.
     pub(crate) operation: &'static str,
     pub(crate) request_id: &'a str,
     pub(crate) client: &'a str,
@@ -162,8 +163,8 @@ fn request(
     Ok(request)
 }
 
-/// Adds `additionalHeaders`. They never replace a header of the callback: the documentation does
-/// not say what OSS does, but a second `Authorization` would invalidate every callback.
+/// Adds `additionalHeaders`. They never replace a header of the callback, such as `Date`, which is
+/// not reserved: what OSS does then is not documented.
 fn add_headers(headers: &mut HeaderMap, directive: &Directive) {
     let mut names = Vec::new();
     for (name, value) in &directive.headers {
@@ -181,7 +182,7 @@ fn render(directive: &Directive, upload: &Upload<'_>) -> String {
     let content = &upload.record.content;
     let description = &upload.record.description;
     let image = content.image.as_ref();
-    let (etag, crc64) = (content.etag(), content.crc64.to_string());
+    let etag = content.etag();
     let md5 = content.md5_base64();
     directive.template.render(directive.body_type, |name| {
         // The whole object, which `SystemVariable` does not list.
@@ -203,7 +204,8 @@ fn render(directive: &Directive, upload: &Upload<'_>) -> String {
             Var::ImageHeight => return Value::Number(image.map(|image| image.height)),
             Var::ImageWidth => return Value::Number(image.map(|image| image.width)),
             Var::ImageFormat => image.map(|image| &*image.format).unwrap_or_default(),
-            Var::Crc64 => &crc64,
+            // Bare in JSON, and often beyond 2^63: captured callbacks of 2024 and 2025.
+            Var::Crc64 => return Value::Number(Some(content.crc64)),
             Var::ContentMd5 => &md5,
             // Uploads to the emulator never come from a VPC.
             Var::VpcId => "",

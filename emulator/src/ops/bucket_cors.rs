@@ -50,7 +50,9 @@ pub(super) fn preflight(context: &RequestContext<'_>) -> Result<Response<Emulato
 
 /// `PutBucketCors`: replaces all rules of the bucket.
 pub(super) async fn put(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
-    let document = context.read_document(MAX_DOCUMENT).await?;
+    let document = context
+        .read_document(MAX_DOCUMENT, errors::MALFORMED_XML)
+        .await?;
     let configuration: CorsConfiguration = xml::parse(&document)?;
     if configuration.rules.is_empty() {
         return Err(errors::MALFORMED_XML);

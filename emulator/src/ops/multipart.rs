@@ -214,7 +214,9 @@ async fn join_parts(
         Some(value) if value == "false" => false,
         Some(_) => return Err(errors::FORBID_OVERWRITE),
     };
-    let document = context.read_document(MAX_DOCUMENT).await?;
+    let document = context
+        .read_document(MAX_DOCUMENT, errors::MALFORMED_XML)
+        .await?;
     let all = headers.get("x-oss-complete-all");
     let parts = if all.is_some_and(|all| all == "yes") && document.is_empty() {
         session.parts.values().cloned().collect()

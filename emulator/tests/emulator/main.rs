@@ -9,6 +9,7 @@
 
 mod buckets;
 mod callbacks;
+mod captures;
 mod client;
 mod objects;
 mod parts;

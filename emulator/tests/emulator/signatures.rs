@@ -379,9 +379,9 @@ async fn what_is_missing_is_named() {
                 ("x-oss-content-sha256", 400, "InvalidArgument", ""),
             ],
             (false, true) => &[
-                ("OSSAccessKeyId", 400, "InvalidArgument", ""),
-                ("Expires", 400, "InvalidArgument", ""),
-                ("Signature", 400, "InvalidArgument", ""),
+                ("OSSAccessKeyId", 403, "AccessDenied", ""),
+                ("Expires", 403, "AccessDenied", ""),
+                ("Signature", 403, "AccessDenied", ""),
             ],
             (true, true) => &[
                 ("x-oss-credential", 400, "InvalidArgument", ""),
