@@ -10,7 +10,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use proptest::prelude::*;
 
 use super::{
-    store::{Attempt, StoredReply, StoredReplyError, TextDigest, UseLimit},
+    store::{Attempt, StoreError, StoreErrorKind, StoredReply, UseLimit},
     token, *,
 };
 use crate::protocol::{CallbackBodyType, CallbackTarget, ObjectPrefix, SizeRange};
@@ -518,9 +518,9 @@ fn without_random_numbers_there_is_no_ticket() {
 #[test]
 fn settings_of_tickets() {
     let tickets = Tickets::in_memory(keys());
-    let digest = TextDigest::from_bytes([1; 32]);
     let ticket = check(&text()).unwrap();
-    let lease = |tickets: &Tickets| tickets.attempt(&ticket, digest, at(NOW)).lease_time();
+    let attempt = |tickets: &Tickets| tickets.attempt(&ticket, [1; 32], at(NOW)).unwrap();
+    let lease = |tickets: &Tickets| attempt(tickets).lease_time();
 
     assert!(tickets.frees_on_failure());
     assert!(!tickets.runs_without_store());
@@ -530,7 +530,15 @@ fn settings_of_tickets() {
 
     let once = short.on_failure(OnFailure::AtMostOnce);
     assert!(!once.frees_on_failure());
-    assert_eq!(lease(&once), MAX_LIFETIME * 2);
+    // Killed before the handler is called, the ticket is free when the lease ends.
+    assert_eq!(lease(&once), Duration::from_secs(9));
+    assert!(attempt(&once).is_at_most_once() && !attempt(&tickets).is_at_most_once());
+
+    let starts = |tickets: &Tickets| attempt(tickets).max_starts();
+    let per_use = u32::from(ticket.use_limit().get());
+    assert_eq!(starts(&tickets), per_use * 5);
+    assert_eq!(starts(&tickets.clone().max_attempts(2)), per_use * 2);
+    assert_eq!(starts(&tickets.clone().max_attempts(0)), per_use);
 
     let lenient = tickets.dangerous_accept_without_ticket_until(at(NOW));
     assert!(lenient.can_be_absent(at(NOW - 1)));
@@ -546,14 +554,16 @@ fn settings_of_tickets() {
 fn attempts_are_counted() {
     let attempt = Attempt::new(
         nonce(),
-        TextDigest::from_bytes([1; 32]),
+        [1; 32],
         UseLimit::Once,
         at(EXPIRES),
         at(NOW),
-    );
+    )
+    .unwrap();
     let second = attempt.clone().again(at(NOW));
     let third = second.clone().again(at(NOW));
     assert_eq!([&attempt, &second, &third].map(Attempt::round), [0, 1, 2]);
+    assert_eq!(attempt.fence(), third.fence());
 }
 
 #[test]
@@ -633,14 +643,15 @@ fn answers_are_bounded_and_read_back() {
     assert_eq!(reply.to_bytes(), b"\x00\xca\x10application/json{}");
     assert_eq!(StoredReply::from_bytes(&reply.to_bytes()).unwrap(), reply);
     let long = vec![b'x'; StoredReply::MAX_BODY_LEN + 1];
+    let kind = |result: Result<StoredReply, StoreError>| result.unwrap_err().kind();
     assert_eq!(
-        StoredReply::new(StatusCode::OK, None, long),
-        Err(StoredReplyError::BodyTooLong(1024 * 1024 + 1))
+        kind(StoredReply::new(StatusCode::OK, None, long)),
+        StoreErrorKind::ReplyTooLong
     );
     let long = HeaderValue::from_str(&"x".repeat(256)).unwrap();
     assert_eq!(
-        StoredReply::new(StatusCode::OK, Some(long), ""),
-        Err(StoredReplyError::ContentTypeTooLong)
+        kind(StoredReply::new(StatusCode::OK, Some(long), "")),
+        StoreErrorKind::ReplyTooLong
     );
     for unreadable in [
         &b""[..],
@@ -651,8 +662,8 @@ fn answers_are_bounded_and_read_back() {
         b"\0\xc8\x01\n",
     ] {
         assert_eq!(
-            StoredReply::from_bytes(unreadable),
-            Err(StoredReplyError::Unreadable)
+            kind(StoredReply::from_bytes(unreadable)),
+            StoreErrorKind::Unreadable
         );
     }
 }
