@@ -552,14 +552,7 @@ fn settings_of_tickets() {
 
 #[test]
 fn attempts_are_counted() {
-    let attempt = Attempt::new(
-        nonce(),
-        [1; 32],
-        UseLimit::Once,
-        at(EXPIRES),
-        at(NOW),
-    )
-    .unwrap();
+    let attempt = Attempt::new(nonce(), [1; 32], UseLimit::Once, at(EXPIRES), at(NOW)).unwrap();
     let second = attempt.clone().again(at(NOW));
     let third = second.clone().again(at(NOW));
     assert_eq!([&attempt, &second, &third].map(Attempt::round), [0, 1, 2]);

@@ -242,7 +242,8 @@ impl MemoryStore {
         let mut shard = self.shard(lease.nonce());
         let shard = &mut *shard;
         let entry = shard.entries.get_mut(&lease.nonce());
-        let state = entry.and_then(|entry| Some((entry.texts.get_mut(lease.digest())?.fence(), entry)));
+        let state =
+            entry.and_then(|entry| Some((entry.texts.get_mut(lease.digest())?.fence(), entry)));
         match state {
             Some((fence, entry)) if fence == lease.fence() => {
                 let Some(run) = entry.texts.remove_run(lease.digest()) else {
@@ -266,7 +267,11 @@ impl MemoryStore {
             // the text is held until the ticket expires if it does.
             _ if !ran && self.records.reserve(1).is_ok() => {
                 let now = Clocks::new(self.milliseconds(), SystemTime::UNIX_EPOCH);
-                if shard.tombstones.insert(lease.fence(), now.after(TOMBSTONE)).is_some() {
+                if shard
+                    .tombstones
+                    .insert(lease.fence(), now.after(TOMBSTONE))
+                    .is_some()
+                {
                     self.records.release(1);
                 }
             }

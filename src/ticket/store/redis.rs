@@ -16,7 +16,9 @@ use tokio::{
 };
 
 use self::{error::store_error, link::Link};
-use super::{Attempt, Begin, Lease, ReplayStore, StoreError, StoreErrorKind, StoredReply, UseLimit};
+use super::{
+    Attempt, Begin, Lease, ReplayStore, StoreError, StoreErrorKind, StoredReply, UseLimit,
+};
 use crate::{Lookup, ticket::Nonce};
 
 /// The first pause before a running text is polled again. Doubles with each attempt.
@@ -458,14 +460,28 @@ mod tests {
                 let command = part.split('\'').next().unwrap();
                 assert!(
                     [
-                        "TIME", "EXISTS", "HGET", "HSET", "HSETNX", "HDEL", "HINCRBY", "ZADD",
-                        "ZREM", "ZRANGEBYSCORE", "PTTL", "PEXPIRE", "SET", "DEL"
+                        "TIME",
+                        "EXISTS",
+                        "HGET",
+                        "HSET",
+                        "HSETNX",
+                        "HDEL",
+                        "HINCRBY",
+                        "ZADD",
+                        "ZREM",
+                        "ZRANGEBYSCORE",
+                        "PTTL",
+                        "PEXPIRE",
+                        "SET",
+                        "DEL"
                     ]
                     .contains(&command),
                     "{command}"
                 );
             }
-            let code = script.lines().filter(|line| !line.trim_start().starts_with("--"));
+            let code = script
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("--"));
             for line in code.filter(|line| line.contains("for ") || line.contains("while ")) {
                 assert_eq!(line, "for _, k in ipairs({key, leases}) do");
             }

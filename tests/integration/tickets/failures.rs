@@ -607,7 +607,10 @@ async fn rp_22_at_most_once_starts_immediately_before_the_handler() {
         let service = layer(&tickets).layer(inner.clone());
         let left = tokio::spawn(send(service.clone(), request.clone()));
         tokio::task::yield_now().await;
-        assert_eq!((inner.handler.runs(), store.started.load(Ordering::SeqCst)), (1, 2));
+        assert_eq!(
+            (inner.handler.runs(), store.started.load(Ordering::SeqCst)),
+            (1, 2)
+        );
         left.abort();
         assert!(left.await.unwrap_err().is_cancelled());
         // It was called, so it is used up.

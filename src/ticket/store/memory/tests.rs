@@ -233,7 +233,10 @@ async fn rp_21_starts_are_counted_per_ticket() {
     for _ in 0..2 {
         store.release(&fresh(&store, &attempt(2)), true);
     }
-    assert!(matches!(store.try_begin(&attempt(2)), Ok(Begin::Spent { .. })));
+    assert!(matches!(
+        store.try_begin(&attempt(2)),
+        Ok(Begin::Spent { .. })
+    ));
     assert_eq!(stored(&store, &attempt(1)), reply("first"));
     assert_eq!(store.len(), 1);
     advance(6 * MINUTE).await;
@@ -303,7 +306,10 @@ async fn rp_23_a_used_up_ticket_costs_no_more_than_a_new_one() {
         assert!(matches!(more, Ok(Begin::Exhausted)));
         assert_eq!(stored(&store, &attempt(n)), reply(""));
     }
-    println!("{:?} for a replay and a refusal at 65,535 uses", start.elapsed() / 1000);
+    println!(
+        "{:?} for a replay and a refusal at 65,535 uses",
+        start.elapsed() / 1000
+    );
 }
 
 /// A handler answers with slices of buffers of 64 KiB, and the buffers are gone.
@@ -319,7 +325,11 @@ async fn rp_24_what_is_kept_stays_within_its_bound() {
     let sliced = |n: usize| {
         let buffer = Bytes::from(vec![b'x'; 65 * 1024]);
         let content_type = HeaderValue::from_maybe_shared(buffer.slice(..16)).unwrap();
-        StoredReply::new(StatusCode::OK, Some(content_type), buffer.slice(n..n + 20 + n % 100))
+        StoredReply::new(
+            StatusCode::OK,
+            Some(content_type),
+            buffer.slice(n..n + 20 + n % 100),
+        )
     };
     let measured = allocation_counter::measure(|| {
         for n in 0..TEXTS {
@@ -482,11 +492,7 @@ async fn rp_08_a_ticket_takes_at_most_128_bytes_beside_its_answer() {
     println!("{per_ticket} bytes a ticket beside an answer of {answers}");
     assert!(per_ticket <= 128, "{per_ticket}");
     assert_eq!(store.len(), usize::try_from(TICKETS).unwrap());
-    println!(
-        "entry {}, use {}",
-        size_of::<Entry>(),
-        size_of::<Texts>()
-    );
+    println!("entry {}, use {}", size_of::<Entry>(), size_of::<Texts>());
 }
 
 #[tokio::test(start_paused = true)]

@@ -21,7 +21,7 @@ fn kind(error: &RedisError) -> Kind {
             | ServerErrorKind::TryAgain => Kind::Loading,
             ServerErrorKind::NoPerm => Kind::Denied,
             // Before version 7, Redis reports an error inside of a script as its text.
-            _ => error.detail().and_then(inside_of_script).unwrap_or(Kind::Refused),
+            _ => error.detail().and_then(by_text).unwrap_or(Kind::Refused),
         },
         ErrorKind::AuthenticationFailed => Kind::Denied,
         ErrorKind::Extension => error.code().and_then(by_code).unwrap_or(Kind::Refused),
@@ -44,32 +44,36 @@ fn by_code(code: &str) -> Option<Kind> {
 
 /// `Error running script (call to f_…): @user_script:12: -OOM command not allowed …`, or without
 /// the hyphen.
-fn inside_of_script(text: &str) -> Option<Kind> {
+fn by_text(text: &str) -> Option<Kind> {
     text.split_whitespace()
         .map(|word| word.trim_start_matches('-'))
         .find_map(|word| match word {
             "READONLY" => Some(Kind::ReadOnly),
             "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" => Some(Kind::Loading),
             "MOVED" | "CROSSSLOT" => Some(Kind::Moved),
-            "NOPERM" => Some(Kind::Denied),
+            // `Protocol error: unauthenticated multibulk length`: a script has more arguments than
+            // Redis reads before a password.
+            "NOPERM" | "unauthenticated" => Some(Kind::Denied),
             _ => by_code(word),
         })
 }
 
 #[cfg(feature = "redis-tls")]
 fn is_tls(error: &RedisError) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    use std::{error::Error, io, sync::Arc};
+
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(current) = cause {
         if current.is::<rustls::Error>() {
             return true;
         }
-        // The source of an I/O error skips the error that it wraps.
-        let inner = current
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        cause = match inner {
-            Some(inner) => Some(inner),
-            None => current.source(),
+        // The sources of these two skip the error that they wrap.
+        cause = if let Some(shared) = current.downcast_ref::<Arc<dyn Error + Send + Sync>>() {
+            Some(&**shared)
+        } else if let Some(inner) = current.downcast_ref().and_then(io::Error::get_ref) {
+            Some(inner)
+        } else {
+            current.source()
         };
     }
     false
@@ -92,18 +96,46 @@ mod tests {
         for (answer, expected) in [
             ("MOVED 3999 127.0.0.1:6381", Kind::Moved),
             ("ASK 3999 127.0.0.1:6381", Kind::Moved),
-            ("CROSSSLOT Keys in request don't hash to the same slot", Kind::Moved),
-            ("READONLY You can't write against a read only replica.", Kind::ReadOnly),
-            ("OOM command not allowed when used memory > 'maxmemory'.", Kind::Full),
+            (
+                "CROSSSLOT Keys in request don't hash to the same slot",
+                Kind::Moved,
+            ),
+            (
+                "READONLY You can't write against a read only replica.",
+                Kind::ReadOnly,
+            ),
+            (
+                "OOM command not allowed when used memory > 'maxmemory'.",
+                Kind::Full,
+            ),
             ("NOAUTH Authentication required.", Kind::Denied),
-            ("WRONGPASS invalid username-password pair or user is disabled.", Kind::Denied),
-            ("NOPERM this user has no permissions to run the 'evalsha' command", Kind::Denied),
-            ("LOADING Redis is loading the dataset in memory", Kind::Loading),
+            (
+                "WRONGPASS invalid username-password pair or user is disabled.",
+                Kind::Denied,
+            ),
+            (
+                "NOPERM this user has no permissions to run the 'evalsha' command",
+                Kind::Denied,
+            ),
+            (
+                "LOADING Redis is loading the dataset in memory",
+                Kind::Loading,
+            ),
             ("MASTERDOWN Link with MASTER is down", Kind::Loading),
             ("CLUSTERDOWN The cluster is down", Kind::Loading),
-            ("WRONGTYPE Operation against a key holding the wrong kind of value", Kind::Unreadable),
-            ("MISCONF Redis is configured to save RDB snapshots, but", Kind::Refused),
+            (
+                "WRONGTYPE Operation against a key holding the wrong kind of value",
+                Kind::Unreadable,
+            ),
+            (
+                "MISCONF Redis is configured to save RDB snapshots, but",
+                Kind::Refused,
+            ),
             ("ERR unknown command 'EVALSHA'", Kind::Refused),
+            (
+                "ERR Protocol error: unauthenticated multibulk length",
+                Kind::Denied,
+            ),
             (
                 "ERR Error running script (call to f_0123): @user_script:58: @user_script: 58: \
                  -OOM command not allowed when used memory > 'maxmemory'.",

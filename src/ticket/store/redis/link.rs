@@ -24,7 +24,8 @@ pub(super) enum Link {
     Given(Execute),
 }
 
-type Execute = Arc<dyn Fn(Cmd) -> Pin<Box<dyn Future<Output = RedisResult<Value>> + Send>> + Send + Sync>;
+type Execute =
+    Arc<dyn Fn(Cmd) -> Pin<Box<dyn Future<Output = RedisResult<Value>> + Send>> + Send + Sync>;
 
 impl Link {
     pub(super) fn own(client: Client) -> Result<Self, StoreError> {
