@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod certificate;
+mod chaos;
 mod layer;
 mod server;
 mod store;

@@ -23,6 +23,15 @@ pub const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"]
 pub const FORGETFUL: &[&str] = &["--appendonly", "no"];
 /// With the commands that let it stall.
 pub const DEBUGGED: &[&str] = &["--enable-debug-command", "yes"];
+/// Both.
+pub const CHAOS: &[&str] = &[
+    "--appendonly",
+    "yes",
+    "--appendfsync",
+    "always",
+    "--enable-debug-command",
+    "yes",
+];
 pub const CLUSTERED: &[&str] = &["--cluster-enabled", "yes"];
 
 /// A `redis-server` with a directory of its own; both are gone when this is.
@@ -174,6 +183,10 @@ impl Redis {
             .unwrap();
         // It reads the command before it closes the connection.
         std::thread::sleep(Duration::from_millis(50));
+    }
+
+    pub fn directory(&self) -> &std::path::Path {
+        &self.directory
     }
 
     pub fn url(&self) -> String {
