@@ -274,14 +274,14 @@ mod soak {
         let mut turn = 0;
         while begun.elapsed() < whole {
             sleep(every / 2).await;
-            let choices = if begun.elapsed() > whole * 3 / 4 {
-                5
-            } else {
-                4
-            };
-            let fault = turn % choices;
+            let forgets = begun.elapsed() > whole * 3 / 4;
             turn += 1;
-            let name = match fault {
+            let name = match turn % 4 {
+                _ if forgets && (flushes.is_empty() || turn % 5 == 0) => {
+                    redis.command(&["FLUSHALL"]);
+                    flushes.push(millis());
+                    "flush of Redis"
+                }
                 0 => {
                     redis.kill();
                     sleep(Duration::from_millis(random() % 1500)).await;
@@ -317,8 +317,8 @@ mod soak {
         let ran = |object: &str| read(&runs).get(object).cloned().unwrap_or_default();
         let mut sent: Vec<(String, Sent)> = sent.into_iter().collect();
         let (mut failed_first, mut again) = (0, 0);
-        let give_up = Instant::now() + Duration::from_secs(40);
         for (object, entry) in &mut sent {
+            let give_up = Instant::now() + Duration::from_secs(40);
             if entry.failed > 0 {
                 failed_first += 1;
             }

@@ -443,6 +443,10 @@ impl Entry {
 /// The texts that a ticket was redeemed for. A ticket for one object has one text, stored inline to
 /// avoid a second allocation. Many are a map: a ticket for a prefix can have 65,535 of them, and any
 /// replay looks one up.
+#[expect(
+    clippy::box_collection,
+    reason = "unboxed, a map would make the entry of every ticket larger"
+)]
 enum Texts {
     None,
     One(Digest, State),

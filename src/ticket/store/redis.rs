@@ -117,7 +117,7 @@ impl RedisStore {
     pub fn new(url: &str) -> Result<Self, StoreError> {
         // The cause is dropped: it could repeat the URL, which can contain a password.
         let client = Client::open(url).map_err(|_| StoreErrorKind::Url)?;
-        Self::with_client(client)
+        Ok(Self::with_link(Link::own(&client)?))
     }
 
     /// Creates a store for the Redis at a `rediss://` URL, whose certificate must be issued by one
@@ -148,11 +148,7 @@ impl RedisStore {
         };
         let client = Client::build_with_tls(url, roots)
             .map_err(|error| StoreError::with_source(StoreErrorKind::Tls, error))?;
-        Self::with_client(client)
-    }
-
-    fn with_client(client: Client) -> Result<Self, StoreError> {
-        Ok(Self::with_link(Link::own(client)?))
+        Ok(Self::with_link(Link::own(&client)?))
     }
 
     /// Creates a store that uses a connection of the application: a `ConnectionManager`, a
@@ -261,12 +257,12 @@ impl RedisStore {
     }
 
     async fn try_start(self, lease: Lease) -> Result<(), StoreError> {
-        held(self.run(Call::new(&self.scripts.start, &lease)).await?)
+        held(&self.run(Call::new(&self.scripts.start, &lease)).await?)
     }
 
     async fn try_finish(self, lease: Lease, reply: Vec<u8>) -> Result<(), StoreError> {
         let call = Call::new(&self.scripts.finish, &lease).arg(reply);
-        held(self.run(call).await?)
+        held(&self.run(call).await?)
     }
 
     async fn release(self, lease: Lease, ran: bool) -> Result<(), StoreError> {
@@ -370,7 +366,7 @@ fn read<T: FromRedisValue>(value: &Value) -> Result<T, StoreError> {
         .map_err(|error| StoreError::with_source(StoreErrorKind::Unreadable, error))
 }
 
-fn held(value: Value) -> Result<(), StoreError> {
+fn held(value: &Value) -> Result<(), StoreError> {
     match value {
         Value::Int(1) => Ok(()),
         Value::Int(0) => Err(StoreErrorKind::LeaseLost.into()),

@@ -28,7 +28,7 @@ type Execute =
     Arc<dyn Fn(Cmd) -> Pin<Box<dyn Future<Output = RedisResult<Value>> + Send>> + Send + Sync>;
 
 impl Link {
-    pub(super) fn own(client: Client) -> Result<Self, StoreError> {
+    pub(super) fn own(client: &Client) -> Result<Self, StoreError> {
         let info = client.get_connection_info();
         #[cfg(feature = "redis-tls")]
         if matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. }) {
