@@ -71,6 +71,7 @@
 //! | `axum` | [`VerifiedCallback`] as an extractor, [`CallbackReply`] as a response, and axum's `OriginalUri` honoured as the signed path |
 //! | `fetch` | `key::FetchedKeys`: keys that are not pinned, over HTTPS from the one host that has them |
 //! | `redis` | `ticket::RedisStore`: single use of tickets across machines |
+//! | `redis-tls` | `rediss://` URLs for `ticket::RedisStore`: TLS, without a C library |
 //! | `testing` | `testing::CallbackSigner`: callbacks signed with your own key, for tests |
 //!
 //! The package `aliyun-oss-emulator` is OSS on one machine, for tests and development.
@@ -86,6 +87,8 @@ mod sign;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod ticket;
+#[cfg(any(feature = "fetch", feature = "redis-tls"))]
+mod tls;
 mod uploads;
 
 /// Guides: browser clients, Alibaba Cloud set-up, deployment, security, testing.

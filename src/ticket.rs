@@ -70,13 +70,19 @@
 //! | again, after the handler finished | the stored reply; the handler does not run |
 //! | again, while the handler runs | the stored reply, or 503 at the deadline of the layer |
 //! | again, after the handler failed | by [`OnFailure`]: from the handler, or the stored reply |
+//! | again, after it failed [`max_attempts`](Tickets::max_attempts) times | 503 |
 //! | with another text, for one object | 403 |
 //! | with another text, for a prefix | from the handler, within its uses; then 403 |
 //! | while the store is unreachable | 503 |
 //!
 //! The layer reports success only after the store confirms the reply. If a handler ran but its
-//! reply could not be stored, the layer returns an error. With [`OnFailure::Retry`] the handler can
-//! then run again once its [lease](Tickets::lease) has expired. This is not *exactly once*: where
+//! reply could not be stored, the layer returns an error, and offers the reply to the store for ten
+//! more minutes. With [`OnFailure::Retry`] the handler can run again only if the process died before
+//! that, or was cut off from the store for longer than its [lease](Tickets::lease). A callback whose
+//! handler was not called, because the store failed or the client left, can always be sent again.
+//!
+//! A handler that always fails is started at most [`max_attempts`](Tickets::max_attempts) times per
+//! use of a ticket, however often a captured callback is sent. This is not *exactly once*: where
 //! that matters, record the [nonce](crate::callback::VerifiedCallback::ticket_nonce) and the [text
 //! digest](crate::callback::VerifiedCallback::text_digest) in the transaction of the handler.
 //!

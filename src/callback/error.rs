@@ -170,6 +170,9 @@ kinds! {
     OutsideGrant, FORBIDDEN, "the callback is outside of what the ticket grants";
     /// The ticket was used for a different callback, or is used up.
     TicketUsed, FORBIDDEN, "the ticket is already used";
+    /// The handler was started as often as
+    /// [`Tickets::max_attempts`](crate::ticket::Tickets::max_attempts) allows, and failed.
+    TooManyAttempts, SERVICE_UNAVAILABLE, "the callback has failed too often";
     /// The store of used tickets failed; see the source.
     StoreUnavailable, SERVICE_UNAVAILABLE, "the store of used tickets is not available";
     /// With tickets: the response of the inner service cannot be stored, because it exceeds 1 MiB,

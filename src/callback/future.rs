@@ -392,13 +392,20 @@ where
         parts.extensions.insert(callback);
         let request = Request::from_parts(parts, body);
         match redeem {
-            Some((tickets, granted)) => Self::Redeeming {
-                attempt: tickets.attempt(&granted.ticket, granted.digest, tickets.now()),
-                redemption: Redemption::new(tickets),
-                timer: Timer::resume(started),
-                inner,
-                request,
-            },
+            Some((tickets, granted)) => {
+                match tickets.attempt(&granted.ticket, granted.digest, tickets.now()) {
+                    Ok(attempt) => Self::Redeeming {
+                        redemption: Redemption::new(tickets, &attempt),
+                        attempt,
+                        timer: Timer::resume(started),
+                        inner,
+                        request,
+                    },
+                    Err(why) => {
+                        Self::rejected(CallbackError::with_source(Kind::StoreUnavailable, why))
+                    }
+                }
+            }
             None => Self::handle(inner, request, None),
         }
     }
@@ -408,8 +415,11 @@ where
     fn handle(
         mut inner: S,
         request: Request<RequestBody<B>>,
-        redemption: Option<Redemption>,
+        mut redemption: Option<Redemption>,
     ) -> Self {
+        if let Some(redemption) = &mut redemption {
+            redemption.handler_is_called();
+        }
         Self::Handling {
             response: inner.call(request),
             redemption,

@@ -17,7 +17,10 @@ use super::{
     error::{CallbackError, CallbackErrorKind as Kind},
     reply::MAX_REPLY_LEN,
 };
-use crate::key::{KeyTable, KeyUrl};
+use crate::{
+    key::{KeyTable, KeyUrl},
+    ticket::store::Nonce,
+};
 
 /// The log of one layer. Anyone can provoke its messages, so each problem is a warning once and a
 /// debug message afterwards.
@@ -75,6 +78,17 @@ impl Log {
                 "{error}"
             ),
         }
+    }
+
+    /// Warns that the handler failed for a ticket as often as it may. Logged once per ticket, which
+    /// takes a ticket of yours.
+    pub(super) fn too_many_attempts(nonce: Nonce) {
+        tracing::warn!(
+            target: "tower_aliyun_oss::rejection",
+            ?nonce,
+            "the handler has failed for a ticket as often as Tickets::max_attempts allows; its \
+             callbacks are rejected with 503"
+        );
     }
 
     /// Warns of a response to a verified callback that OSS rejects.

@@ -5,12 +5,19 @@ use std::{
     mem,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use http::StatusCode;
-use tokio::runtime::Handle;
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep},
+};
 
-use super::error::{CallbackError, CallbackErrorKind as Kind};
+use super::{
+    error::{CallbackError, CallbackErrorKind as Kind},
+    log::Log,
+};
 use crate::{
     Lookup,
     ticket::{
@@ -19,33 +26,53 @@ use crate::{
     },
 };
 
+/// How long a response is offered to a store that fails. Until then its lease is renewed, so that no
+/// other instance runs the handler.
+const OFFER_RESPONSE_FOR: Duration = Duration::from_secs(10 * 60);
+
+/// How long a store that fails is told that a handler did not run. Afterwards the lease expires.
+const ABANDON_FOR: Duration = Duration::from_secs(30);
+
+/// The first pause between two such calls. Doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
 type StoreStep<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
 /// One use of a ticket. Dropping it never leaks the ticket:
 ///
-/// * A pending `begin` of the store runs on in a task, which abandons the lease that it returns.
-/// * The lease of a handler that did not finish is abandoned or used up, as
+/// * If the handler was not called, the claim is abandoned, even if the store has not confirmed it:
+///   a `begin` that was sent can still arrive.
+/// * If the handler was called and did not finish, the ticket is released or used up, as
 ///   [`OnFailure`](crate::ticket::OnFailure) defines.
-/// * A pending `finish` of the store runs on in a task.
+/// * A response that the store has not confirmed is offered again.
 ///
-/// So errors, panics and disconnected clients need no code of their own.
+/// So errors, panics and disconnected clients need no code of their own. What has to wait for the
+/// store, goes on in a task.
 pub(super) struct Redemption {
     tickets: Tickets,
+    lease: Lease,
     step: Step,
 }
 
 /// What dropping a [`Redemption`] has to undo or to complete.
 enum Step {
     /// The store has not been asked yet.
-    Start,
+    Idle,
     /// The store is asked for the ticket.
     Beginning(StoreStep<Begin>),
     /// Another request runs the handler for the same callback.
     Waiting(Pin<Box<dyn Future<Output = ()> + Send>>),
-    /// This request may run the handler.
-    Held(Lease),
+    /// The ticket is used up, immediately before the handler is called.
+    Starting(StoreStep<()>),
+    /// This request may call the handler.
+    Held,
+    /// The handler was called.
+    Running,
     /// The store saves the response.
-    Finishing(StoreStep<()>),
+    Finishing(StoreStep<()>, StoredReply),
     /// There is nothing left to do.
     Settled,
 }
@@ -59,10 +86,11 @@ pub(super) enum Decision {
 }
 
 impl Redemption {
-    pub(super) fn new(tickets: Tickets) -> Self {
+    pub(super) fn new(tickets: Tickets, attempt: &Attempt) -> Self {
         Self {
             tickets,
-            step: Step::Start,
+            lease: Lease::new(attempt),
+            step: Step::Idle,
         }
     }
 
@@ -75,7 +103,7 @@ impl Redemption {
     ) -> Poll<Result<Decision, CallbackError>> {
         loop {
             let begun = match &mut self.step {
-                Step::Start => match self.tickets.store().begin(attempt) {
+                Step::Idle => match self.tickets.store().begin(attempt) {
                     Lookup::Ready(begun) => begun,
                     Lookup::Pending(step) => {
                         self.step = Step::Beginning(step);
@@ -86,18 +114,32 @@ impl Redemption {
                 Step::Waiting(wait) => {
                     ready!(wait.as_mut().poll(cx));
                     *attempt = attempt.clone().again(self.tickets.now());
-                    self.step = Step::Start;
+                    self.step = Step::Idle;
                     continue;
                 }
-                Step::Held(_) | Step::Finishing(_) | Step::Settled => {
+                Step::Starting(step) => {
+                    let started = ready!(step.as_mut().poll(cx));
+                    return Poll::Ready(self.started(started));
+                }
+                Step::Held | Step::Running | Step::Finishing(..) | Step::Settled => {
                     unreachable!("a ticket is redeemed once")
                 }
             };
             self.step = Step::Settled;
             return Poll::Ready(match begun {
                 Ok(Begin::Fresh(lease)) => {
-                    self.step = Step::Held(lease);
-                    Ok(Decision::Run)
+                    self.lease = lease;
+                    self.step = Step::Held;
+                    if !attempt.is_at_most_once() {
+                        return Poll::Ready(Ok(Decision::Run));
+                    }
+                    match self.tickets.store().start(&self.lease) {
+                        Lookup::Ready(started) => self.started(started),
+                        Lookup::Pending(step) => {
+                            self.step = Step::Starting(step);
+                            continue;
+                        }
+                    }
                 }
                 Ok(Begin::Running(wait)) => {
                     self.step = Step::Waiting(wait);
@@ -105,10 +147,49 @@ impl Redemption {
                 }
                 Ok(Begin::Stored(reply)) => Ok(Decision::Replay(reply)),
                 Ok(Begin::OtherText | Begin::Exhausted) => Err(Kind::TicketUsed.into()),
-                // Without a lease nothing is stored and nothing is freed afterwards.
-                Err(_) if self.tickets.runs_without_store() => Ok(Decision::Run),
-                Err(why) => Err(unavailable(why)),
+                Ok(Begin::Spent { first }) => {
+                    if first {
+                        Log::too_many_attempts(attempt.nonce());
+                    }
+                    Err(Kind::TooManyAttempts.into())
+                }
+                Err(why) => {
+                    if why.kind().is_outcome_unknown() {
+                        self.settle(Call::Abandon);
+                    }
+                    self.failed(why)
+                }
             });
+        }
+    }
+
+    fn started(&mut self, started: Result<(), StoreError>) -> Result<Decision, CallbackError> {
+        match started {
+            Ok(()) => {
+                self.step = Step::Held;
+                Ok(Decision::Run)
+            }
+            Err(why) => {
+                // Even if the ticket was used up in the store, its handler has not run.
+                self.step = Step::Settled;
+                self.settle(Call::Abandon);
+                self.failed(why)
+            }
+        }
+    }
+
+    fn failed(&self, why: StoreError) -> Result<Decision, CallbackError> {
+        if self.tickets.runs_without_store() {
+            // Without a lease nothing is stored and nothing is freed afterwards.
+            return Ok(Decision::Run);
+        }
+        Err(unavailable(why))
+    }
+
+    /// Must be called immediately before the handler is.
+    pub(super) fn handler_is_called(&mut self) {
+        if matches!(self.step, Step::Held) {
+            self.step = Step::Running;
         }
     }
 
@@ -116,7 +197,7 @@ impl Redemption {
     /// left to do.
     pub(super) fn stores(&self, status: StatusCode) -> bool {
         let frees_ticket = self.tickets.frees_on_failure() && !status.is_success();
-        matches!(self.step, Step::Held(_)) && !frees_ticket
+        matches!(self.step, Step::Running) && !frees_ticket
     }
 
     /// Saves the response. From the first call on, nothing frees the ticket.
@@ -125,25 +206,76 @@ impl Redemption {
         reply: &StoredReply,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), CallbackError>> {
-        // The lease is taken out first, so that not even a panic of the store frees the ticket.
-        match mem::replace(&mut self.step, Step::Settled) {
-            Step::Held(lease) => match self.tickets.store().finish(&lease, reply) {
-                Lookup::Ready(finished) => return Poll::Ready(finished.map_err(unavailable)),
-                Lookup::Pending(step) => self.step = Step::Finishing(step),
+        // Settled first, so that not even a panic of the store frees the ticket.
+        let finished = match mem::replace(&mut self.step, Step::Settled) {
+            Step::Running => match self.tickets.store().finish(&self.lease, reply) {
+                Lookup::Ready(finished) => finished,
+                Lookup::Pending(mut step) => match step.as_mut().poll(cx) {
+                    Poll::Ready(finished) => finished,
+                    Poll::Pending => {
+                        self.step = Step::Finishing(step, reply.clone());
+                        return Poll::Pending;
+                    }
+                },
             },
-            step => self.step = step,
-        }
-        let Step::Finishing(step) = &mut self.step else {
-            unreachable!("a response is stored once, under a lease")
+            Step::Finishing(mut step, reply) => match step.as_mut().poll(cx) {
+                Poll::Ready(finished) => finished,
+                Poll::Pending => {
+                    self.step = Step::Finishing(step, reply);
+                    return Poll::Pending;
+                }
+            },
+            _ => unreachable!("a response is stored once, under a lease"),
         };
-        let finished = ready!(step.as_mut().poll(cx));
-        self.step = Step::Settled;
-        Poll::Ready(finished.map_err(unavailable))
+        Poll::Ready(finished.map_err(|why| {
+            if why.kind().is_transient() {
+                self.go_on(None, Call::Finish(reply.clone()));
+            }
+            unavailable(why)
+        }))
     }
 
     /// Whether a response is sent although the store could not save it.
     pub(super) fn runs_without_store(&self) -> bool {
         self.tickets.runs_without_store()
+    }
+
+    /// Makes the last call for this lease. It goes on in a task if it cannot be completed at once.
+    fn settle(&self, call: Call) {
+        match call.make(&self.tickets, &self.lease) {
+            Lookup::Ready(Err(why)) if why.kind().is_transient() => self.go_on(None, call),
+            Lookup::Ready(_) => {}
+            Lookup::Pending(step) => self.go_on(Some(step), call),
+        }
+    }
+
+    /// Repeats a call in a task, until the store has executed it. `first` is a call under way.
+    ///
+    /// Outside of a runtime nothing goes on, and the ticket is free once its lease expires.
+    fn go_on(&self, first: Option<StoreStep<()>>, call: Call) {
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        // The lease lives as long as the task, and is renewed as long as it lives.
+        let (tickets, lease) = (self.tickets.clone(), self.lease.clone());
+        drop(runtime.spawn(async move {
+            if let Some(first) = first {
+                match first.await {
+                    Err(why) if why.kind().is_transient() => {}
+                    _ => return,
+                }
+            }
+            let give_up = Instant::now() + call.patience();
+            let mut pause = FIRST_PAUSE;
+            while Instant::now() < give_up {
+                sleep(pause).await;
+                match call.make(&tickets, &lease).await {
+                    Err(why) if why.kind().is_transient() => {}
+                    _ => return,
+                }
+                pause = LONGEST_PAUSE.min(pause * 2);
+            }
+        }));
     }
 }
 
@@ -151,40 +283,48 @@ impl Drop for Redemption {
     fn drop(&mut self) {
         match mem::replace(&mut self.step, Step::Settled) {
             // To stop waiting costs the store nothing, see `Begin::Running`.
-            Step::Start | Step::Waiting(_) | Step::Settled => {}
+            Step::Idle | Step::Waiting(_) | Step::Settled => {}
+            // No handler ran, so the ticket is freed even with `OnFailure::AtMostOnce`.
+            Step::Held => self.settle(Call::Abandon),
+            // What is under way is dropped, and abandoned wherever it is.
             Step::Beginning(step) => {
-                let tickets = self.tickets.clone();
-                run_on(async move {
-                    if let Ok(Begin::Fresh(lease)) = step.await {
-                        // No handler ran, so the ticket is freed even with `OnFailure::AtMostOnce`.
-                        if let Lookup::Pending(abandoned) = tickets.store().abandon(&lease) {
-                            drop(abandoned.await);
-                        }
-                    }
-                });
+                drop(step);
+                self.settle(Call::Abandon);
             }
-            Step::Held(lease) => {
-                let store = self.tickets.store();
-                let released = if self.tickets.frees_on_failure() {
-                    store.abandon(&lease)
-                } else {
-                    store.finish(&lease, &no_response())
-                };
-                if let Lookup::Pending(released) = released {
-                    run_on(released);
-                }
+            Step::Starting(step) => {
+                drop(step);
+                self.settle(Call::Abandon);
             }
+            Step::Running if self.tickets.frees_on_failure() => self.settle(Call::Fail),
+            Step::Running => self.settle(Call::Finish(no_response())),
             // The handler did its work, whether the client waits for it or not.
-            Step::Finishing(step) => run_on(step),
+            Step::Finishing(step, reply) => self.go_on(Some(step), Call::Finish(reply)),
         }
     }
 }
 
-/// Runs a step of a store to its end after its request is gone. Outside of a runtime the step is
-/// dropped, and the ticket is free once its lease expires.
-fn run_on(step: impl Future<Output: Send> + Send + 'static) {
-    if let Ok(runtime) = Handle::try_current() {
-        drop(runtime.spawn(step));
+/// A last call for a lease.
+enum Call {
+    Abandon,
+    Fail,
+    Finish(StoredReply),
+}
+
+impl Call {
+    fn make(&self, tickets: &Tickets, lease: &Lease) -> Lookup<(), StoreError> {
+        let store = tickets.store();
+        match self {
+            Self::Abandon => store.abandon(lease),
+            Self::Fail => store.fail(lease),
+            Self::Finish(reply) => store.finish(lease, reply),
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        match self {
+            Self::Abandon | Self::Fail => ABANDON_FOR,
+            Self::Finish(_) => OFFER_RESPONSE_FOR,
+        }
     }
 }
 

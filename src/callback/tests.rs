@@ -60,7 +60,8 @@ fn all_kinds() -> Vec<Kind> {
         Kind::DeadlineExceeded => Some(Kind::SignatureMismatch),
         Kind::SignatureMismatch => Some(Kind::OutsideGrant),
         Kind::OutsideGrant => Some(Kind::TicketUsed),
-        Kind::TicketUsed => Some(Kind::StoreUnavailable),
+        Kind::TicketUsed => Some(Kind::TooManyAttempts),
+        Kind::TooManyAttempts => Some(Kind::StoreUnavailable),
         Kind::StoreUnavailable => Some(Kind::UnusableAnswer),
         Kind::UnusableAnswer => None,
     } {
@@ -144,6 +145,7 @@ fn refused(kind: Kind) -> (OssCallbackLayer, Request<TestBody>) {
         }
         Kind::OutsideGrant => return granted("object=b&size=5", MemoryStore::new()),
         Kind::TicketUsed => return granted("object=a&size=5", Store::UsedUp),
+        Kind::TooManyAttempts => return granted("object=a&size=5", Store::Spent),
         Kind::StoreUnavailable => return granted("object=a&size=5", Store::Down),
         Kind::UnusableAnswer => {
             let (layer, mut request) = granted("object=a&size=5", MemoryStore::new());
@@ -209,6 +211,7 @@ fn granted(
 enum Store {
     Down,
     UsedUp,
+    Spent,
 }
 
 impl ReplayStore for Store {
@@ -216,15 +219,28 @@ impl ReplayStore for Store {
         Lookup::Ready(match self {
             Self::Down => Err(StoreErrorKind::Unavailable.into()),
             Self::UsedUp => Ok(Begin::OtherText),
+            Self::Spent => Ok(Begin::Spent { first: true }),
         })
+    }
+
+    fn start(&self, _: &Lease) -> Lookup<(), StoreError> {
+        panic!("no lease was granted")
     }
 
     fn finish(&self, _: &Lease, _: &StoredReply) -> Lookup<(), StoreError> {
         panic!("no lease was granted")
     }
 
-    fn abandon(&self, _: &Lease) -> Lookup<(), StoreError> {
+    fn fail(&self, _: &Lease) -> Lookup<(), StoreError> {
         panic!("no lease was granted")
+    }
+
+    fn abandon(&self, _: &Lease) -> Lookup<(), StoreError> {
+        match self {
+            // Whether it is down for the other direction only is unknown.
+            Self::Down => Lookup::Ready(Err(StoreErrorKind::Unavailable.into())),
+            Self::UsedUp | Self::Spent => panic!("no lease was granted"),
+        }
     }
 }
 
@@ -366,11 +382,20 @@ struct PanicsInFinish(Arc<AtomicUsize>);
 
 impl ReplayStore for PanicsInFinish {
     fn begin(&self, attempt: &Attempt) -> Lookup<Begin, StoreError> {
-        Lookup::Ready(Ok(Begin::Fresh(Lease::new(attempt, 1))))
+        Lookup::Ready(Ok(Begin::Fresh(Lease::new(attempt))))
+    }
+
+    fn start(&self, _: &Lease) -> Lookup<(), StoreError> {
+        Lookup::Ready(Ok(()))
     }
 
     fn finish(&self, _: &Lease, _: &StoredReply) -> Lookup<(), StoreError> {
         panic!("on purpose")
+    }
+
+    fn fail(&self, _: &Lease) -> Lookup<(), StoreError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Lookup::Ready(Ok(()))
     }
 
     fn abandon(&self, _: &Lease) -> Lookup<(), StoreError> {

@@ -13,11 +13,7 @@ use crate::{
         CallbackBodyType, CallbackTarget,
         header::{X_OSS_BUCKET, X_OSS_OWNER, X_OSS_REQUEST_ID, X_OSS_REQUESTER},
     },
-    ticket::{
-        TicketError,
-        internal::CheckedTicket,
-        store::{Nonce, TextDigest},
-    },
+    ticket::{TicketError, internal::CheckedTicket, store::Nonce},
 };
 
 /// A callback that OSS signed. The layer puts it into the extensions of the request.
@@ -59,7 +55,7 @@ pub struct VerifiedCallback {
 #[derive(Debug)]
 pub(super) struct Granted {
     pub(super) ticket: CheckedTicket,
-    pub(super) digest: TextDigest,
+    pub(super) digest: [u8; 32],
     /// Already parsed for the check of the grant.
     pub(super) event: UploadEvent,
 }
@@ -184,7 +180,7 @@ impl VerifiedCallback {
     /// same ticket. `None` if the callback has no ticket. The layer already ensured that this
     /// callback is handled once.
     #[must_use]
-    pub fn text_digest(&self) -> Option<TextDigest> {
+    pub fn text_digest(&self) -> Option<[u8; 32]> {
         self.granted.as_deref().map(|granted| granted.digest)
     }
 

@@ -25,7 +25,7 @@ use crate::{
         CallbackBodyType, CallbackTarget,
         header::{X_OSS_PUB_KEY_URL, X_OSS_SIGNATURE_VERSION},
     },
-    ticket::{TicketError, Tickets, internal::CheckedTicket, store::TextDigest},
+    ticket::{TicketError, Tickets, internal::CheckedTicket},
 };
 
 /// Verifies one callback. It performs no I/O, so it works in any server.
@@ -282,7 +282,7 @@ impl CallbackVerifier {
                 text.update(&body);
                 let granted = Granted {
                     ticket: *ticket,
-                    digest: TextDigest::from_bytes(text.finalize().into()),
+                    digest: text.finalize().into(),
                     event,
                 };
                 Some((tickets, Arc::new(granted)))

@@ -7,9 +7,8 @@ use std::{
 };
 
 use super::{
-    key::TicketKeys,
-    store::{Attempt, ReplayStore, TextDigest, memory::MemoryStore},
-    terms::MAX_LIFETIME,
+    key::{TicketKeyError, TicketKeys},
+    store::{Attempt, ReplayStore, memory::MemoryStore},
     token::CheckedTicket,
 };
 
@@ -38,6 +37,7 @@ struct Settings {
     keys: TicketKeys,
     store: Arc<dyn ReplayStore>,
     lease: Duration,
+    max_attempts: u16,
     on_failure: OnFailure,
     clock: Clock,
     without_ticket_until: Option<SystemTime>,
@@ -53,15 +53,22 @@ struct Settings {
 pub enum OnFailure {
     /// Releases the ticket, so the same callback runs the handler again. Use it for handlers that
     /// either complete all of their work or none. A ticket held by a crashed process is released
-    /// when its [lease](Tickets::lease) expires.
+    /// when its [lease](Tickets::lease) expires. A ticket starts the handler at most
+    /// [`max_attempts`](Tickets::max_attempts) times per use.
     #[default]
     Retry,
     /// Consumes the ticket. The same callback receives the response of the failed handler, or 503
-    /// if there was none. A crash does not release the ticket either: it is held until it expires.
+    /// if there was none. A crash during the handler does not release the ticket either: it is held
+    /// until it expires. A crash before the handler was called releases it when its
+    /// [lease](Tickets::lease) expires; this takes a second step in the store, immediately before
+    /// the handler.
     AtMostOnce,
 }
 
 impl Tickets {
+    /// The default of [`max_attempts`](Self::max_attempts): 5.
+    pub const DEFAULT_MAX_ATTEMPTS: u16 = 5;
+
     /// Creates a configuration that issues and verifies tickets with `keys` and records their use
     /// in `store`.
     #[must_use]
@@ -71,6 +78,7 @@ impl Tickets {
             keys,
             store: Arc::new(store),
             lease: Attempt::DEFAULT_LEASE,
+            max_attempts: Self::DEFAULT_MAX_ATTEMPTS,
             on_failure: OnFailure::default(),
             clock: Arc::new(SystemTime::now),
             without_ticket_until: None,
@@ -85,11 +93,28 @@ impl Tickets {
         Self::new(keys, MemoryStore::new())
     }
 
-    /// Sets how long a handler may run before another instance considers it dead and runs the same
-    /// callback. Defaults to 10 s. Is ignored with [`OnFailure::AtMostOnce`].
+    /// Sets after what time another instance considers the process of a handler dead and runs the
+    /// same callback. Defaults to 10 s.
+    ///
+    /// It does not limit the handler: `RedisStore` renews the lease while the handler runs, and in a
+    /// [`MemoryStore`] it does not expire.
     #[must_use]
     pub fn lease(self, lease: Duration) -> Self {
         self.with(|settings| settings.lease = lease)
+    }
+
+    /// Sets how often a ticket may start the handler per use, with [`OnFailure::Retry`]. Defaults to
+    /// 5; 0 counts as 1.
+    ///
+    /// One captured callback can be sent any number of times, and a handler that fails would run
+    /// each time. Once a ticket has started the handler this often, times the uses of
+    /// [`Scope::Prefix`](super::Scope::Prefix), its callbacks fail with 503 and
+    /// [`TooManyAttempts`](crate::callback::CallbackErrorKind::TooManyAttempts), and the log gets
+    /// one warning. A start counts when the handler is called; a callback that is rejected before
+    /// does not count.
+    #[must_use]
+    pub fn max_attempts(self, attempts: u16) -> Self {
+        self.with(|settings| settings.max_attempts = attempts.max(1))
     }
 
     /// Sets what happens to a ticket when the handler fails. Defaults to [`OnFailure::Retry`].
@@ -143,28 +168,25 @@ impl Tickets {
         (self.0.clock)()
     }
 
-    /// Creates the first attempt to redeem `ticket` for a text, with the configured lease.
-    #[must_use]
+    /// Creates an attempt to redeem `ticket` for the text with this SHA-256, with these settings.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the operating system provides no random numbers.
     pub(crate) fn attempt(
         &self,
         ticket: &CheckedTicket,
-        digest: TextDigest,
+        digest: [u8; 32],
         now: SystemTime,
-    ) -> Attempt {
-        let lease = match self.0.on_failure {
-            OnFailure::Retry => self.0.lease,
-            // Exceeds the life of every ticket: the record expires before the lease does, so a
-            // crashed handler never runs again.
-            OnFailure::AtMostOnce => MAX_LIFETIME * 2,
-        };
-        Attempt::new(
-            ticket.nonce(),
-            digest,
-            ticket.use_limit(),
-            ticket.until(),
-            now,
-        )
-        .lease(lease)
+    ) -> Result<Attempt, TicketKeyError> {
+        let limit = ticket.use_limit();
+        let attempt = Attempt::new(ticket.nonce(), digest, limit, ticket.until(), now)?
+            .lease(self.0.lease)
+            .starts(u32::from(limit.get()) * u32::from(self.0.max_attempts));
+        Ok(match self.0.on_failure {
+            OnFailure::Retry => attempt,
+            OnFailure::AtMostOnce => attempt.at_most_once(),
+        })
     }
 
     /// Returns whether a failed handler releases its ticket.
@@ -195,6 +217,7 @@ impl fmt::Debug for Tickets {
         f.debug_struct("Tickets")
             .field("keys", &self.0.keys)
             .field("lease", &self.0.lease)
+            .field("max_attempts", &self.0.max_attempts)
             .field("on_failure", &self.0.on_failure)
             .field("without_ticket_until", &self.0.without_ticket_until)
             .field("without_store", &self.0.without_store)

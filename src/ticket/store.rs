@@ -3,10 +3,17 @@
 //! Applications use [`MemoryStore`](super::MemoryStore) or `RedisStore` and need nothing from this
 //! module. Implement [`ReplayStore`] to keep the records elsewhere.
 //!
-//! For each callback the layer calls [`begin`](ReplayStore::begin) with an [`Attempt`] to redeem a
-//! ticket for a signed text. The store returns [`Begin`]. If it is [`Begin::Fresh`], the layer runs
-//! the handler and then calls [`finish`](ReplayStore::finish) with the [`StoredReply`], or
-//! [`abandon`](ReplayStore::abandon) if the handler failed.
+//! For each callback the layer makes one [`Attempt`] to redeem a ticket for a signed text, and calls
+//! the store:
+//!
+//! ```text
+//! begin ─▶ Fresh ─▶ start* ─▶ handler ─┬─▶ finish    it answered: the reply is stored
+//!   │        │        │                └─▶ fail      it failed, and may run again
+//!   └────────┴────────┴──────────────────▶ abandon   it was not called
+//! ```
+//!
+//! `start` is called with [`OnFailure::AtMostOnce`](super::OnFailure::AtMostOnce) only. An attempt
+//! that is not [`Begin::Fresh`] needs no further call.
 
 pub(super) mod memory;
 #[cfg(feature = "redis")]
@@ -25,6 +32,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
+use super::key::{TicketKeyError, fill_random};
 use crate::Lookup;
 
 pub use super::key::Nonce;
@@ -33,27 +41,52 @@ pub use super::key::Nonce;
 ///
 /// A text is what OSS signed. A ticket for one object covers one text, a ticket for a prefix
 /// several. Of all concurrent [`begin`](Self::begin) calls for a text, exactly one returns
-/// [`Begin::Fresh`]. That caller runs the handler, and then calls [`finish`](Self::finish), or
-/// [`abandon`](Self::abandon) to let the handler run again. If it calls neither, because its
-/// process died, its lease expires and the next caller receives `Fresh`.
+/// [`Begin::Fresh`]: that attempt holds the text. It keeps it until [`finish`](Self::finish),
+/// [`fail`](Self::fail) or [`abandon`](Self::abandon), or until its process died and its lease
+/// expired. Each attempt has a random [fence](Attempt::fence), by which the store knows the holder.
+///
+/// The outcome of a call that times out is unknown: it may have been executed, or it may be executed
+/// later. Therefore every call must be idempotent for one fence, and `abandon` must also cancel a
+/// `begin` that arrives after it.
 ///
 /// Return [`Lookup::Ready`] if the call does not wait. Do not hold a lock while waiting. If the
-/// store is unreachable, return an error: the layer responds with 503.
+/// store is unreachable, return an error: the layer responds with 503. It repeats `finish`, `fail`
+/// and `abandon` in the background for up to ten minutes, unless the kind of their error shows that
+/// this is useless, such as [`LeaseLost`](StoreErrorKind::LeaseLost).
 pub trait ReplayStore: Send + Sync {
     /// Attempts to redeem a ticket for a text.
+    ///
+    /// Without [`at_most_once`](Attempt::is_at_most_once), `Fresh` counts as a start of the handler.
+    /// If the ticket has used up its [starts](Attempt::max_starts), return [`Begin::Spent`] instead
+    /// of `Fresh`, and change nothing.
     fn begin(&self, attempt: &Attempt) -> Lookup<Begin, StoreError>;
 
-    /// Stores the reply to a text, which then never runs again.
-    ///
-    /// Must be idempotent for one lease: a second call changes nothing and succeeds.
+    /// Marks a text as used up immediately before an at-most-once handler is called. From then on
+    /// its lease does not expire.
     ///
     /// # Errors
     ///
-    /// Fails with [`StoreErrorKind::LeaseLost`], and changes nothing, if the lease expired and
-    /// another caller holds the text.
+    /// Fails with [`StoreErrorKind::LeaseLost`], and changes nothing, if another attempt holds the
+    /// text.
+    fn start(&self, lease: &Lease) -> Lookup<(), StoreError>;
+
+    /// Stores the reply to a text, which then never runs again. The first reply stays.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`StoreErrorKind::LeaseLost`], and changes nothing, if another attempt holds the
+    /// text.
     fn finish(&self, lease: &Lease, reply: &StoredReply) -> Lookup<(), StoreError>;
 
-    /// Releases a text whose handler failed. Has no effect if the lease is lost or finished.
+    /// Releases a text whose handler failed. Its start stays counted. Has no effect if the lease is
+    /// lost or finished.
+    fn fail(&self, lease: &Lease) -> Lookup<(), StoreError>;
+
+    /// Releases a text whose handler was not called, and does not count a start. Has no effect if
+    /// the lease is lost or finished.
+    ///
+    /// If the fence of the lease has not begun, a later `begin` with this fence must change nothing,
+    /// for at least as long as it can be delayed on its way to the store.
     fn abandon(&self, lease: &Lease) -> Lookup<(), StoreError>;
 }
 
@@ -62,33 +95,20 @@ impl<S: ReplayStore + ?Sized> ReplayStore for Arc<S> {
         (**self).begin(attempt)
     }
 
+    fn start(&self, lease: &Lease) -> Lookup<(), StoreError> {
+        (**self).start(lease)
+    }
+
     fn finish(&self, lease: &Lease, reply: &StoredReply) -> Lookup<(), StoreError> {
         (**self).finish(lease, reply)
     }
 
+    fn fail(&self, lease: &Lease) -> Lookup<(), StoreError> {
+        (**self).fail(lease)
+    }
+
     fn abandon(&self, lease: &Lease) -> Lookup<(), StoreError> {
         (**self).abandon(lease)
-    }
-}
-
-/// The SHA-256 of the text that OSS signed, which tells the texts of one ticket apart.
-///
-/// OSS signs an MD5, but two texts with the same MD5 take seconds to construct. Identified by MD5,
-/// the second of them would receive the reply of the first.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct TextDigest([u8; 32]);
-
-impl TextDigest {
-    /// Creates a digest from the 32 bytes of a SHA-256.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// Returns the bytes.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
     }
 }
 
@@ -105,12 +125,26 @@ pub enum UseLimit {
     Texts(NonZeroU16),
 }
 
+impl UseLimit {
+    /// Returns the number of texts.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        match self {
+            Self::Once => 1,
+            Self::Texts(max) => max.get(),
+        }
+    }
+}
+
 /// An attempt to redeem a ticket for a text.
 #[derive(Clone, Debug)]
 pub struct Attempt {
     nonce: Nonce,
-    digest: TextDigest,
+    digest: [u8; 32],
+    fence: u128,
     limit: UseLimit,
+    max_starts: u32,
+    at_most_once: bool,
     until: SystemTime,
     now: SystemTime,
     lease: Duration,
@@ -121,36 +155,62 @@ impl Attempt {
     /// The default lease: 10 s, twice as long as OSS waits for a response.
     pub const DEFAULT_LEASE: Duration = Duration::from_secs(10);
 
-    /// Creates the first attempt to redeem the ticket `nonce` for a text. The store keeps the
-    /// record until `until`; the expiry of the ticket plus [`SKEW`](super::SKEW).
-    #[must_use]
-    pub const fn new(
+    /// Creates an attempt to redeem the ticket `nonce` for the text with this
+    /// [digest](Self::digest), and draws its [fence](Self::fence). The store keeps the record until
+    /// `until`; the expiry of the ticket plus [`SKEW`](super::SKEW).
+    ///
+    /// # Errors
+    ///
+    /// Fails if the operating system provides no random numbers.
+    pub fn new(
         nonce: Nonce,
-        digest: TextDigest,
+        digest: [u8; 32],
         limit: UseLimit,
         until: SystemTime,
         now: SystemTime,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, TicketKeyError> {
+        // Random rather than counted: the instances have no counter in common.
+        let mut fence = [0; 16];
+        fill_random(&mut fence)?;
+        Ok(Self {
             nonce,
             digest,
+            fence: u128::from_be_bytes(fence),
             limit,
+            max_starts: u32::MAX,
+            at_most_once: false,
             until,
             now,
             lease: Self::DEFAULT_LEASE,
             round: 0,
-        }
+        })
     }
 
-    /// Sets how long the text is reserved for the caller of `begin`. A handler that takes longer
-    /// can run twice.
+    /// Sets how long the text stays reserved for a holder that no longer renews its lease, because
+    /// its process died or lost the connection to the store.
     #[must_use]
     pub const fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
     }
 
-    /// Returns the next attempt, to make after [`Begin::Running`]. A store can use
+    /// Sets how many starts of the handler the ticket allows, over all of its texts. Unlimited by
+    /// default.
+    #[must_use]
+    pub const fn starts(mut self, max: u32) -> Self {
+        self.max_starts = max;
+        self
+    }
+
+    /// Requires [`ReplayStore::start`] before the handler is called. Until then the text is only
+    /// reserved; afterwards it is used up, whatever becomes of the handler.
+    #[must_use]
+    pub const fn at_most_once(mut self) -> Self {
+        self.at_most_once = true;
+        self
+    }
+
+    /// Returns the attempt to make after [`Begin::Running`]. It has the same fence. A store can use
     /// [`round`](Self::round) to back off.
     #[must_use]
     pub const fn again(mut self, now: SystemTime) -> Self {
@@ -165,16 +225,37 @@ impl Attempt {
         self.nonce
     }
 
-    /// Returns the digest, which identifies the text.
+    /// Returns the SHA-256 of the text that OSS signed, which tells the texts of one ticket apart.
+    ///
+    /// OSS signs an MD5, but two texts with the same MD5 take seconds to construct. Identified by
+    /// MD5, the second of them would receive the reply of the first.
     #[must_use]
-    pub const fn digest(&self) -> TextDigest {
+    pub const fn digest(&self) -> [u8; 32] {
         self.digest
+    }
+
+    /// Returns the random number that identifies this attempt as the holder of the text.
+    #[must_use]
+    pub const fn fence(&self) -> u128 {
+        self.fence
     }
 
     /// Returns how many texts the ticket covers.
     #[must_use]
     pub const fn limit(&self) -> UseLimit {
         self.limit
+    }
+
+    /// Returns how many starts of the handler the ticket allows.
+    #[must_use]
+    pub const fn max_starts(&self) -> u32 {
+        self.max_starts
+    }
+
+    /// Returns whether the handler must be [started](ReplayStore::start) separately.
+    #[must_use]
+    pub const fn is_at_most_once(&self) -> bool {
+        self.at_most_once
     }
 
     /// Returns until when the store must keep the record of the ticket.
@@ -205,18 +286,24 @@ impl Attempt {
 /// The result of an [`Attempt`].
 #[non_exhaustive]
 pub enum Begin {
-    /// The handler has not run for this text. The caller must run it.
+    /// The handler has not answered for this text, and this attempt holds it now. The caller must
+    /// run the handler, or [abandon](ReplayStore::abandon) the lease.
     Fresh(Lease),
     /// The handler has run for this text, with this reply.
     Stored(StoredReply),
-    /// Another caller runs the handler for this text. Await the future, then try
-    /// [`again`](Attempt::again). The future completes soon after the handler finishes or its
-    /// lease expires, or earlier. Dropping it has no effect.
+    /// Another attempt holds this text. Await the future, then try [`again`](Attempt::again). The
+    /// future completes soon after the handler finishes or its lease expires, or earlier. Dropping
+    /// it has no effect.
     Running(Pin<Box<dyn Future<Output = ()> + Send>>),
     /// The ticket covers one text, and it was redeemed for another.
     OtherText,
     /// The ticket was redeemed as often as it allows.
     Exhausted,
+    /// The handler was started as often as the ticket [allows](Attempt::max_starts).
+    Spent {
+        /// Whether this is the first such result for the ticket, which is worth a line in the log.
+        first: bool,
+    },
 }
 
 impl fmt::Debug for Begin {
@@ -227,30 +314,38 @@ impl fmt::Debug for Begin {
             Self::Running(_) => f.write_str("Running(..)"),
             Self::OtherText => f.write_str("OtherText"),
             Self::Exhausted => f.write_str("Exhausted"),
+            Self::Spent { first } => f.debug_struct("Spent").field("first", first).finish(),
         }
     }
 }
 
-/// The exclusive right to run the handler for one text, until it expires.
-#[derive(Clone, Debug)]
+/// The exclusive right to run the handler for one text.
+#[derive(Clone)]
 pub struct Lease {
     nonce: Nonce,
-    digest: TextDigest,
+    digest: [u8; 32],
     fence: u128,
+    guard: Option<Arc<dyn Send + Sync>>,
 }
 
 impl Lease {
-    /// Creates a lease, for implementations of [`ReplayStore`].
-    ///
-    /// `fence` must be unique: it distinguishes a caller that lost its lease from the current
-    /// holder.
+    /// Creates the lease that an attempt asks for.
     #[must_use]
-    pub const fn new(attempt: &Attempt, fence: u128) -> Self {
+    pub const fn new(attempt: &Attempt) -> Self {
         Self {
             nonce: attempt.nonce,
             digest: attempt.digest,
-            fence,
+            fence: attempt.fence,
+            guard: None,
         }
+    }
+
+    /// Keeps `guard` until the lease and its clones are dropped. A store can attach the task that
+    /// renews the lease.
+    #[must_use]
+    pub fn guard(mut self, guard: impl Send + Sync + 'static) -> Self {
+        self.guard = Some(Arc::new(guard));
+        self
     }
 
     /// Returns the nonce, which identifies the ticket.
@@ -259,9 +354,9 @@ impl Lease {
         self.nonce
     }
 
-    /// Returns the digest, which identifies the text.
+    /// Returns the SHA-256 of the text; see [`Attempt::digest`].
     #[must_use]
-    pub const fn digest(&self) -> TextDigest {
+    pub const fn digest(&self) -> [u8; 32] {
         self.digest
     }
 
@@ -269,6 +364,15 @@ impl Lease {
     #[must_use]
     pub const fn fence(&self) -> u128 {
         self.fence
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("nonce", &self.nonce)
+            .field("fence", &format_args!("{:032x}", self.fence))
+            .finish_non_exhaustive()
     }
 }
 
@@ -281,7 +385,7 @@ impl Lease {
 /// let json = HeaderValue::from_static("application/json");
 /// let reply = StoredReply::new(StatusCode::OK, Some(json), "{}")?;
 /// assert_eq!(StoredReply::from_bytes(&reply.to_bytes())?, reply);
-/// # Ok::<(), tower_aliyun_oss::ticket::store::StoredReplyError>(())
+/// # Ok::<(), tower_aliyun_oss::ticket::store::StoreError>(())
 /// ```
 #[derive(Clone, Eq, PartialEq)]
 pub struct StoredReply {
@@ -302,19 +406,17 @@ impl StoredReply {
     ///
     /// # Errors
     ///
-    /// Fails if the body exceeds [`Self::MAX_BODY_LEN`], or the content type
-    /// [`Self::MAX_CONTENT_TYPE_LEN`].
+    /// Fails with [`StoreErrorKind::ReplyTooLong`] if the body exceeds [`Self::MAX_BODY_LEN`], or
+    /// the content type [`Self::MAX_CONTENT_TYPE_LEN`].
     pub fn new(
         status: StatusCode,
         content_type: Option<HeaderValue>,
         body: impl Into<Bytes>,
-    ) -> Result<Self, StoredReplyError> {
+    ) -> Result<Self, StoreError> {
         let body = body.into();
-        if body.len() > Self::MAX_BODY_LEN {
-            return Err(StoredReplyError::BodyTooLong(body.len()));
-        }
-        if content_type.as_ref().map_or(0, HeaderValue::len) > Self::MAX_CONTENT_TYPE_LEN {
-            return Err(StoredReplyError::ContentTypeTooLong);
+        let content_type_len = content_type.as_ref().map_or(0, HeaderValue::len);
+        if body.len() > Self::MAX_BODY_LEN || content_type_len > Self::MAX_CONTENT_TYPE_LEN {
+            return Err(StoreErrorKind::ReplyTooLong.into());
         }
         Ok(Self {
             status,
@@ -368,22 +470,52 @@ impl StoredReply {
     ///
     /// # Errors
     ///
-    /// Fails if the bytes are anything else.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, StoredReplyError> {
-        let unreadable = || StoredReplyError::Unreadable;
+    /// Fails with [`StoreErrorKind::Unreadable`] if the bytes are anything else.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, StoreError> {
+        let unreadable = || StoreError::from(StoreErrorKind::Unreadable);
         let (&[high, low, length], rest) = bytes.split_first_chunk().ok_or_else(unreadable)?;
         let (content_type, body) = rest
             .split_at_checked(usize::from(length))
             .ok_or_else(unreadable)?;
-        let status = StatusCode::from_u16(u16::from_be_bytes([high, low]))
-            .map_err(|_| StoredReplyError::Unreadable)?;
+        let status =
+            StatusCode::from_u16(u16::from_be_bytes([high, low])).map_err(|_| unreadable())?;
         // Bytes from a shared database are parsed like any input: they can hold a status or a
         // header value that `http` does not accept.
         let content_type = (!content_type.is_empty())
             .then(|| HeaderValue::from_bytes(content_type))
             .transpose()
-            .map_err(|_| StoredReplyError::Unreadable)?;
-        Self::new(status, content_type, Bytes::copy_from_slice(body))
+            .map_err(|_| unreadable())?;
+        Self::new(status, content_type, Bytes::copy_from_slice(body)).map_err(|_| unreadable())
+    }
+
+    /// Returns a copy in one allocation of its own.
+    ///
+    /// The body of a response can be a slice of a much larger buffer, such as the read buffer of a
+    /// connection, which it would keep in memory.
+    fn compact(&self) -> Self {
+        let content_type = self.content_type.as_ref().map_or(&[][..], |t| t.as_bytes());
+        let whole = Bytes::from([content_type, &self.body].concat());
+        let body = whole.slice(content_type.len()..);
+        let content_type = whole.slice(..content_type.len());
+        Self {
+            status: self.status,
+            content_type: self.content_type.as_ref().and_then(|_| {
+                // Valid: it is a copy of a header value.
+                HeaderValue::from_maybe_shared(content_type).ok()
+            }),
+            body,
+        }
+    }
+
+    /// Returns the heap memory of a [compact](Self::compact) reply, in bytes.
+    fn heap_bytes(&self) -> usize {
+        /// What `Bytes` allocates beside a buffer that several handles share: address, capacity and
+        /// count. A test measures it.
+        const SHARED: usize = 3 * size_of::<usize>();
+        match self.content_type.as_ref().map_or(0, HeaderValue::len) + self.body.len() {
+            0 => 0,
+            len => len + SHARED,
+        }
     }
 }
 
@@ -395,23 +527,6 @@ impl fmt::Debug for StoredReply {
             .field("body_len", &self.body.len())
             .finish_non_exhaustive()
     }
-}
-
-/// Error of [`StoredReply`].
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoredReplyError {
-    /// The body exceeds 1 MiB; holds its length.
-    #[error(
-        "the reply has {0} bytes, and at most 1048576 can be stored; OSS accepts no more either"
-    )]
-    BodyTooLong(usize),
-    /// The content type exceeds 255 bytes.
-    #[error("the content type of the reply exceeds 255 bytes")]
-    ContentTypeTooLong,
-    /// The bytes are not a serialized reply.
-    #[error("the bytes are not a stored reply; does another program write to the store?")]
-    Unreadable,
 }
 
 /// Error of a [`ReplayStore`]. The layer responds with 503, never with success.
@@ -457,17 +572,41 @@ impl fmt::Display for StoreError {
                 "the ticket store is full, and no record has expired; increase its capacity"
             }
             StoreErrorKind::LeaseLost => {
-                "the handler exceeded its lease, and another caller holds the text; extend the \
-                 lease"
+                "the handler lost its lease, and another caller holds the text; was the store out \
+                 of reach for longer than the lease?"
             }
             StoreErrorKind::ReplyNotKept => {
                 "the handler has run for this text, but its reply could not be stored; increase \
                  the room for replies"
             }
+            StoreErrorKind::ReplyTooLong => {
+                "the reply cannot be stored: its body exceeds 1 MiB, or its content type 255 bytes"
+            }
             StoreErrorKind::Unreadable => {
                 "the ticket store contains unreadable data; does another program write to it?"
             }
-            StoreErrorKind::Url => "the URL of the ticket store is not a usable redis:// URL",
+            StoreErrorKind::Url => {
+                "the URL of the ticket store is not a usable redis:// URL; rediss:// needs the \
+                 feature `redis-tls`"
+            }
+            StoreErrorKind::Tls => {
+                "no TLS connection to the ticket store; check its certificate, its name and the \
+                 trusted roots"
+            }
+            StoreErrorKind::Denied => {
+                "the ticket store denies access; check user, password and permissions"
+            }
+            StoreErrorKind::Loading => {
+                "the ticket store is starting or failing over; it accepts no commands yet"
+            }
+            StoreErrorKind::ReadOnly => {
+                "the ticket store is a read-only replica; connect to the primary"
+            }
+            StoreErrorKind::Moved => {
+                "the ticket store is one node of a cluster, and the record is on another; connect \
+                 with a cluster client"
+            }
+            StoreErrorKind::Refused => "the ticket store refused a command; see the source",
         })
     }
 }
@@ -484,18 +623,52 @@ impl Error for StoreError {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// The store is unreachable or refused the request.
+    /// The store is unreachable. Whether it executed the call is unknown.
     Unavailable,
-    /// The store did not respond in time.
+    /// The store did not respond in time. Whether it executed the call is unknown.
     TimedOut,
-    /// The store has no room, and none of its records has expired.
+    /// The store has no room, and none of its records has expired. Redis: `OOM`.
     Full,
-    /// The lease expired, and another caller holds the text.
+    /// Another attempt holds the text, or this one was abandoned.
     LeaseLost,
     /// The handler has run, but its reply could not be stored.
     ReplyNotKept,
+    /// The reply exceeds the limits of [`StoredReply`].
+    ReplyTooLong,
     /// The store contains unreadable data.
     Unreadable,
     /// The URL of the store is invalid.
     Url,
+    /// The TLS handshake with the store failed, or no cryptography is available.
+    Tls,
+    /// The store denies access. Redis: `NOAUTH`, `WRONGPASS`, `NOPERM`.
+    Denied,
+    /// The store is starting or failing over. Redis: `LOADING`, `MASTERDOWN`, `CLUSTERDOWN`,
+    /// `TRYAGAIN`.
+    Loading,
+    /// The store accepts no writes. Redis: `READONLY`.
+    ReadOnly,
+    /// Another node of a cluster has the record. Redis: `MOVED`, `ASK`, `CROSSSLOT`.
+    Moved,
+    /// The store refused the call for another reason; see the source.
+    Refused,
+}
+
+impl StoreErrorKind {
+    /// Returns whether the store may have executed the call nevertheless.
+    pub(crate) const fn is_outcome_unknown(self) -> bool {
+        matches!(self, Self::Unavailable | Self::TimedOut)
+    }
+
+    /// Returns whether the same call can succeed later.
+    pub(crate) const fn is_transient(self) -> bool {
+        !matches!(
+            self,
+            Self::LeaseLost
+                | Self::ReplyNotKept
+                | Self::ReplyTooLong
+                | Self::Unreadable
+                | Self::Url
+        )
+    }
 }

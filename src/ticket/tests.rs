@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::{
     internal::{CheckedTicket, Scope, Terms, TermsError},
-    store::{Attempt, Nonce, StoredReply, StoredReplyError, TextDigest, UseLimit},
+    store::{Attempt, Nonce, StoreError, StoreErrorKind, StoredReply, UseLimit},
     token, *,
 };
 use crate::protocol::{CallbackBodyType, CallbackTarget, ObjectPrefix, SizeRange};
@@ -523,9 +523,9 @@ fn without_random_numbers_there_is_no_ticket() {
 #[test]
 fn settings_of_tickets() {
     let tickets = Tickets::in_memory(keys());
-    let digest = TextDigest::from_bytes([1; 32]);
     let ticket = check(&text()).unwrap();
-    let lease = |tickets: &Tickets| tickets.attempt(&ticket, digest, at(NOW)).lease_time();
+    let attempt = |tickets: &Tickets| tickets.attempt(&ticket, [1; 32], at(NOW)).unwrap();
+    let lease = |tickets: &Tickets| attempt(tickets).lease_time();
 
     assert!(tickets.frees_on_failure());
     assert!(!tickets.runs_without_store());
@@ -535,7 +535,15 @@ fn settings_of_tickets() {
 
     let once = short.on_failure(OnFailure::AtMostOnce);
     assert!(!once.frees_on_failure());
-    assert_eq!(lease(&once), MAX_LIFETIME * 2);
+    // Killed before the handler is called, the ticket is free when the lease ends.
+    assert_eq!(lease(&once), Duration::from_secs(9));
+    assert!(attempt(&once).is_at_most_once() && !attempt(&tickets).is_at_most_once());
+
+    let starts = |tickets: &Tickets| attempt(tickets).max_starts();
+    let per_use = u32::from(ticket.use_limit().get());
+    assert_eq!(starts(&tickets), per_use * 5);
+    assert_eq!(starts(&tickets.clone().max_attempts(2)), per_use * 2);
+    assert_eq!(starts(&tickets.clone().max_attempts(0)), per_use);
 
     let lenient = tickets.dangerous_accept_without_ticket_until(at(NOW));
     assert!(lenient.can_be_absent(at(NOW - 1)));
@@ -549,16 +557,11 @@ fn settings_of_tickets() {
 
 #[test]
 fn attempts_are_counted() {
-    let attempt = Attempt::new(
-        nonce(),
-        TextDigest::from_bytes([1; 32]),
-        UseLimit::Once,
-        at(EXPIRES),
-        at(NOW),
-    );
+    let attempt = Attempt::new(nonce(), [1; 32], UseLimit::Once, at(EXPIRES), at(NOW)).unwrap();
     let second = attempt.clone().again(at(NOW));
     let third = second.clone().again(at(NOW));
     assert_eq!([&attempt, &second, &third].map(Attempt::round), [0, 1, 2]);
+    assert_eq!(attempt.fence(), third.fence());
 }
 
 #[test]
@@ -638,14 +641,15 @@ fn answers_are_bounded_and_read_back() {
     assert_eq!(reply.to_bytes(), b"\x00\xca\x10application/json{}");
     assert_eq!(StoredReply::from_bytes(&reply.to_bytes()).unwrap(), reply);
     let long = vec![b'x'; StoredReply::MAX_BODY_LEN + 1];
+    let kind = |result: Result<StoredReply, StoreError>| result.unwrap_err().kind();
     assert_eq!(
-        StoredReply::new(StatusCode::OK, None, long),
-        Err(StoredReplyError::BodyTooLong(1024 * 1024 + 1))
+        kind(StoredReply::new(StatusCode::OK, None, long)),
+        StoreErrorKind::ReplyTooLong
     );
     let long = HeaderValue::from_str(&"x".repeat(256)).unwrap();
     assert_eq!(
-        StoredReply::new(StatusCode::OK, Some(long), ""),
-        Err(StoredReplyError::ContentTypeTooLong)
+        kind(StoredReply::new(StatusCode::OK, Some(long), "")),
+        StoreErrorKind::ReplyTooLong
     );
     for unreadable in [
         &b""[..],
@@ -656,8 +660,8 @@ fn answers_are_bounded_and_read_back() {
         b"\0\xc8\x01\n",
     ] {
         assert_eq!(
-            StoredReply::from_bytes(unreadable),
-            Err(StoredReplyError::Unreadable)
+            kind(StoredReply::from_bytes(unreadable)),
+            StoreErrorKind::Unreadable
         );
     }
 }

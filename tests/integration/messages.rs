@@ -20,7 +20,7 @@ use tower_aliyun_oss::{
         internal::TermsError,
         store::{
             Attempt, Begin, Nonce, ReplayStore as _, StoreError, StoreErrorKind, StoredReply,
-            StoredReplyError, TextDigest, UseLimit,
+            UseLimit,
         },
     },
 };
@@ -160,11 +160,6 @@ fn errors_of_tickets() {
         (Terms::TooManyContentTypes, "64 content types"),
         (Terms::TooLong(4000), "4000 characters, and at most 3072"),
     ]);
-    say([
-        (StoredReplyError::BodyTooLong(2_000_000), "2000000 bytes"),
-        (StoredReplyError::ContentTypeTooLong, "255 bytes"),
-        (StoredReplyError::Unreadable, "not a stored reply"),
-    ]);
     let kinds = [
         (Store::Unavailable, "cannot be reached"),
         (Store::TimedOut, "in time"),
@@ -173,6 +168,13 @@ fn errors_of_tickets() {
         (Store::ReplyNotKept, "room for replies"),
         (Store::Unreadable, "unreadable"),
         (Store::Url, "URL"),
+        (Store::ReplyTooLong, "255 bytes"),
+        (Store::Tls, "certificate"),
+        (Store::Denied, "password"),
+        (Store::Loading, "starting"),
+        (Store::ReadOnly, "primary"),
+        (Store::Moved, "cluster client"),
+        (Store::Refused, "refused a command"),
     ];
     say(kinds.map(|(kind, part)| (StoreError::from(kind), part)));
     let caused = StoreError::with_source(Store::Unavailable, Ticket::Mac);
@@ -236,13 +238,12 @@ async fn what_stores_and_tickets_show() {
     let until = now + Duration::from_secs(60);
     let nonce = Nonce::from_bytes([0xab; 16]);
     assert_eq!(format!("{nonce:?}"), format!("Nonce({})", "ab".repeat(16)));
-    let digest = TextDigest::from_bytes([7; 32]);
-    let attempt = Attempt::new(nonce, digest, UseLimit::Once, until, now);
-    let begin = store.begin(&attempt);
+    let attempt = || Attempt::new(nonce, [7; 32], UseLimit::Once, until, now).unwrap();
+    let begin = store.begin(&attempt());
     assert!(format!("{begin:?}").starts_with("Ready(Ok(Fresh(Lease"));
     assert!(!store.is_empty());
     assert_eq!(format!("{store:?}"), "MemoryStore { len: 1, .. }");
-    let begin = store.begin(&attempt);
+    let begin = store.begin(&attempt());
     assert_eq!(format!("{begin:?}"), "Ready(Ok(Running(..)))");
     let pending = Lookup::<(), StoreError>::pending(async { Ok(()) });
     assert_eq!(format!("{pending:?}"), "Pending(..)");
@@ -255,6 +256,8 @@ async fn what_stores_and_tickets_show() {
     );
     assert_eq!(format!("{:?}", Begin::OtherText), "OtherText");
     assert_eq!(format!("{:?}", Begin::Exhausted), "Exhausted");
+    let spent = Begin::Spent { first: true };
+    assert_eq!(format!("{spent:?}"), "Spent { first: true }");
 
     let key = TicketKey::generate().unwrap();
     assert_eq!(format!("{key:?}"), "TicketKey(..)");

@@ -16,11 +16,11 @@ use tower::{Layer as _, Service, service_fn};
 use tower_aliyun_oss::{
     OssCallbackLayer,
     callback::{CallbackErrorKind, CallbackReply, RequestBody, VerifiedCallback},
-    ticket::{OnFailure, Tickets},
+    ticket::{OnFailure, RedisStore, Tickets},
 };
 
 use crate::{
-    server::{DURABLE, FORGETFUL, Redis},
+    server::{CHAOS, DURABLE, FORGETFUL, Redis},
     support::*,
 };
 
@@ -197,6 +197,63 @@ async fn rp_06_redis_killed_in_the_middle() {
         let held = successes.iter().filter(|success| success.is_none()).count();
         assert!(held <= instances.len(), "{held} of {TICKETS} are locked");
         assert!(runs.0.lock().unwrap().values().all(|runs| *runs == 1));
+    }
+}
+
+/// Whatever the fault: a callback whose handler did not run can run afterwards, and none runs twice.
+#[ignore = "needs redis-server"]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rp_22_after_a_fault_what_did_not_run_can_run() {
+    const TICKETS: usize = 40;
+    for fault in ["stalled", "partitioned", "killed"] {
+        for on_failure in [OnFailure::Retry, OnFailure::AtMostOnce] {
+            let mut redis = Redis::start(CHAOS);
+            let runs = Runs::default();
+            // The defaults: a store that waits 1 s, a layer that waits 4 s.
+            let store = RedisStore::new(&redis.url()).unwrap();
+            let tickets = Tickets::new(keys(), store).on_failure(on_failure);
+            let service = layer(&tickets).layer(runs.clone());
+            let requests: Vec<_> = (0..TICKETS)
+                .map(|n| {
+                    let object = format!("{n}.png");
+                    signed(form(&object, &mint(&exact(&object))))
+                })
+                .collect();
+            send(service.clone(), requests[0].clone()).await;
+            match fault {
+                "stalled" => redis.debug_sleep("1.6"),
+                "partitioned" => redis.stop(),
+                _ => {}
+            }
+            let mut tasks = JoinSet::new();
+            for request in &requests {
+                tasks.spawn(send(service.clone(), request.clone()));
+            }
+            if fault == "killed" {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                redis.kill();
+            }
+            tasks.join_all().await;
+            match fault {
+                "partitioned" => redis.go_on(),
+                "killed" => redis.restart(),
+                _ => {}
+            }
+            for request in &requests {
+                let mut tries = 0;
+                loop {
+                    let outcome = send(service.clone(), request.clone()).await;
+                    if outcome.status == 200 {
+                        break;
+                    }
+                    tries += 1;
+                    assert!(tries < 5, "{fault} {on_failure:?}: {:?}", outcome.error);
+                }
+            }
+            let runs = runs.0.lock().unwrap();
+            assert_eq!(runs.len(), TICKETS);
+            assert!(runs.values().all(|runs| *runs == 1), "{fault} {runs:?}");
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 //! Requires `redis-server` (`apt-get install redis-server`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod certificate;
+mod chaos;
 mod layer;
 mod server;
 mod store;

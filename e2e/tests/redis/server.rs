@@ -1,7 +1,9 @@
 //! Runs a separate `redis-server` for each test.
 
 use std::{
+    ffi::OsString,
     io::{Read as _, Write as _},
+    net::{Ipv4Addr, TcpListener},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -17,6 +19,19 @@ pub(crate) const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "a
 /// Options of a Redis that loses its data when it is killed.
 pub(crate) const FORGETFUL: &[&str] = &["--appendonly", "no"];
 
+/// Options of a Redis that can be made to stall.
+pub(crate) const DEBUGGED: &[&str] = &["--enable-debug-command", "yes"];
+
+/// Options of a Redis that writes to disk before it responds, and can be made to stall.
+pub(crate) const CHAOS: &[&str] = &[
+    "--appendonly",
+    "yes",
+    "--appendfsync",
+    "always",
+    "--enable-debug-command",
+    "yes",
+];
+
 /// How long a server may take to start before the test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -28,6 +43,8 @@ pub(crate) struct Redis {
     directory: TempDir,
     options: &'static [&'static str],
     server: Option<Child>,
+    /// The port for TLS, and the root certificate.
+    tls: Option<(u16, String)>,
 }
 
 impl Redis {
@@ -37,34 +54,110 @@ impl Redis {
         redis
     }
 
+    /// Starts a server that serves TLS too, with a certificate for `localhost`.
+    pub(crate) fn with_tls() -> Self {
+        let mut redis = Self::stopped(FORGETFUL);
+        let [root, certificate, key] = crate::certificate::for_localhost();
+        let path = |name: &str| redis.directory.path().join(name);
+        std::fs::write(path("cert.pem"), certificate).unwrap();
+        std::fs::write(path("key.pem"), key).unwrap();
+        let files: [OsString; 2] = ["cert.pem", "key.pem"].map(|name| path(name).into());
+        let [certificate, key] = files;
+        let port = redis.start_on_a_port(|port| {
+            vec![
+                "--tls-port".into(),
+                port.to_string().into(),
+                "--tls-cert-file".into(),
+                certificate.clone(),
+                "--tls-key-file".into(),
+                key.clone(),
+                "--tls-ca-cert-file".into(),
+                certificate.clone(),
+                "--tls-auth-clients".into(),
+                "no".into(),
+            ]
+        });
+        redis.tls = Some((port, root));
+        redis
+    }
+
+    /// Starts a node of a cluster.
+    pub(crate) fn clustered() -> Self {
+        let mut redis = Self::stopped(FORGETFUL);
+        redis.start_on_a_port(|port| {
+            let port: OsString = port.to_string().into();
+            let bus = "0".into();
+            let enabled = ["--cluster-enabled", "yes", "--cluster-port"].map(Into::into);
+            [vec!["--port".into(), port], enabled.to_vec(), vec![bus]].concat()
+        });
+        redis
+    }
+
+    /// Starts the server with options that contain a TCP port. If another process takes the port
+    /// first, the server exits, and another port is tried.
+    fn start_on_a_port(&mut self, options: impl Fn(u16) -> Vec<OsString>) -> u16 {
+        for _ in 0..20 {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            drop(listener);
+            if self.try_start(&options(port)) {
+                return port;
+            }
+        }
+        panic!("redis-server found no port");
+    }
+
+    pub(crate) fn tls_url(&self, host: &str) -> String {
+        format!("rediss://{host}:{}/", self.tls.as_ref().unwrap().0)
+    }
+
+    pub(crate) fn root_certificate(&self) -> &str {
+        &self.tls.as_ref().unwrap().1
+    }
+
     pub(crate) fn stopped(options: &'static [&'static str]) -> Self {
         Self {
             directory: tempfile::tempdir().unwrap(),
             options,
             server: None,
+            tls: None,
         }
     }
 
     pub(crate) fn restart(&mut self) {
+        assert!(self.try_start(&[]), "redis-server exited");
+    }
+
+    /// Starts the server without waiting for it.
+    pub(crate) fn spawn(&mut self, options: &[OsString]) {
         let server = Command::new("redis-server")
             .args(["--port", "0", "--save", "", "--unixsocket"])
             .arg(self.socket())
             .arg("--dir")
             .arg(self.directory.path())
+            .args(["--bind", "127.0.0.1"])
             .args(self.options)
+            .args(options)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("redis-server is required: apt-get install redis-server");
+        self.server = Some(server);
+    }
+
+    /// Starts the server and waits for it. `false` if it exits.
+    fn try_start(&mut self, options: &[OsString]) -> bool {
+        self.spawn(options);
         let socket = self.socket();
-        let server = self.server.insert(server);
         let give_up = Instant::now() + PATIENCE;
         while !answers_ping(&socket) {
-            let exited = server.try_wait().unwrap();
-            assert!(exited.is_none(), "redis-server exited: {exited:?}");
+            if self.server.as_mut().unwrap().try_wait().unwrap().is_some() {
+                return false;
+            }
             assert!(Instant::now() < give_up, "redis-server did not start");
             std::thread::sleep(Duration::from_millis(20));
         }
+        true
     }
 
     /// Kills the server with SIGKILL.
@@ -75,11 +168,40 @@ impl Redis {
         }
     }
 
+    /// Stops the process, like a network partition: connections stay open, and nothing responds.
+    pub(crate) fn stop(&self) {
+        self.signal("-STOP");
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.server.as_ref().unwrap().id().to_string();
+        let status = Command::new("kill").args([signal, &id]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Makes the server do nothing for some seconds. Returns when it has received the command.
+    pub(crate) fn debug_sleep(&self, seconds: &str) {
+        let mut stream = UnixStream::connect(self.socket()).unwrap();
+        stream
+            .write_all(format!("DEBUG SLEEP {seconds}\r\n").as_bytes())
+            .unwrap();
+        // The server reads the command before it notices that the connection is closed.
+        std::thread::sleep(Duration::from_millis(50));
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     fn socket(&self) -> PathBuf {
         self.directory.path().join("redis.sock")
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis+unix://{}", self.socket().display())
     }
 

@@ -1,11 +1,10 @@
-//! TLS: trust roots and cryptography for the key host.
+//! TLS: trust roots for the key host.
 
 use std::sync::Arc;
 
 use rustls::{
     ClientConfig, RootCertStore,
     client::Resumption,
-    crypto::CryptoProvider,
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 use tokio::task::spawn_blocking;
@@ -54,10 +53,7 @@ fn system_roots() -> Result<Arc<RootCertStore>, FetchError> {
 }
 
 pub(super) async fn config(roots: &Roots) -> Result<ClientConfig, FetchError> {
-    let provider = match CryptoProvider::get_default() {
-        Some(installed) => Arc::clone(installed),
-        None => built_in().ok_or_else(|| FetchError::new(Kind::NoTls))?,
-    };
+    let provider = crate::tls::provider().ok_or_else(|| FetchError::new(Kind::NoTls))?;
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|why| FetchError::with_source(Kind::NoTls, why))?
@@ -67,35 +63,4 @@ pub(super) async fn config(roots: &Roots) -> Result<ClientConfig, FetchError> {
     // The next fetch is a day away.
     config.resumption = Resumption::disabled();
     Ok(config)
-}
-
-/// Returns the built-in cryptography, if the processor supports it.
-///
-/// graviola panics on processors without these features, so check for them first.
-#[cfg(target_arch = "x86_64")]
-fn built_in() -> Option<Arc<CryptoProvider>> {
-    use std::arch::is_x86_feature_detected as has;
-
-    let known = has!("adx")
-        && has!("aes")
-        && has!("avx")
-        && has!("avx2")
-        && has!("bmi1")
-        && has!("bmi2")
-        && has!("pclmulqdq")
-        && has!("ssse3");
-    known.then(|| Arc::new(rustls_graviola::default_provider()))
-}
-
-#[cfg(target_arch = "aarch64")]
-fn built_in() -> Option<Arc<CryptoProvider>> {
-    use std::arch::is_aarch64_feature_detected as has;
-
-    let known = has!("aes") && has!("neon") && has!("pmull") && has!("sha2");
-    known.then(|| Arc::new(rustls_graviola::default_provider()))
-}
-
-#[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
-fn built_in() -> Option<Arc<CryptoProvider>> {
-    None
 }

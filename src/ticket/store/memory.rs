@@ -5,11 +5,8 @@ mod tests;
 
 use std::{
     collections::{HashMap, hash_map},
-    fmt,
-    future::Future,
-    mem,
+    fmt, mem,
     pin::Pin,
-    slice,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -17,14 +14,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::{
-    sync::Notify,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::Notify, time::Instant};
 
 use super::{
     super::key::Nonce, Attempt, Begin, Lease, ReplayStore, StoreError, StoreErrorKind, StoredReply,
-    TextDigest, UseLimit,
+    UseLimit,
 };
 use crate::Lookup;
 
@@ -36,14 +30,24 @@ const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// How often all shards are swept while the store is full.
 const SWEEP_WHEN_FULL_EVERY: Duration = Duration::from_secs(1);
 
+/// How long an abandoned attempt cannot begin. Calls to this store are not delayed, except by a
+/// wrapper around it.
+const TOMBSTONE: Duration = Duration::from_secs(60);
+
+type Digest = [u8; 32];
+
 /// Records redeemed tickets in the memory of this process.
 ///
 /// For a service that runs as a single process. Instances do not share their records, and a restart
 /// loses them: unexpired tickets can then be redeemed again. Use `RedisStore` where that matters.
 ///
-/// A ticket takes at most 128 bytes besides its stored replies, and 144 while its handler runs.
-/// Only expired records are evicted. A full store returns [`StoreErrorKind::Full`], and the layer
-/// responds with 503.
+/// A ticket takes at most 128 bytes besides its stored replies, and 160 while its handler runs; each
+/// further text of a ticket for a prefix takes no more than that. Stored replies take the configured
+/// room at most. Only expired records are evicted. A full store returns [`StoreErrorKind::Full`],
+/// and the layer responds with 503.
+///
+/// A text stays with its holder until the handler has finished or failed, however long that takes:
+/// [leases](Attempt::lease) do not expire, because the holder lives in the same process.
 ///
 /// A record expires when the ticket has expired by the clock of [`Attempt::now`] *and* the same
 /// amount of time has passed on the monotonic clock. A clock that jumps does not lose records.
@@ -53,15 +57,14 @@ const SWEEP_WHEN_FULL_EVERY: Duration = Duration::from_secs(1);
 /// use http::StatusCode;
 /// use tower_aliyun_oss::ticket::{
 ///     MemoryStore,
-///     store::{Attempt, Begin, Nonce, ReplayStore, StoredReply, TextDigest, UseLimit},
+///     store::{Attempt, Begin, Nonce, ReplayStore, StoredReply, UseLimit},
 /// };
 ///
 /// # tokio_test::block_on(async {
 /// let store = MemoryStore::new();
 /// let now = SystemTime::now();
-/// let digest = TextDigest::from_bytes([7; 32]);
 /// let until = now + Duration::from_secs(60);
-/// let attempt = Attempt::new(Nonce::random()?, digest, UseLimit::Once, until, now);
+/// let attempt = Attempt::new(Nonce::random()?, [7; 32], UseLimit::Once, until, now)?;
 ///
 /// let Begin::Fresh(lease) = store.begin(&attempt).await? else { panic!("unused") };
 /// store.finish(&lease, &StoredReply::new(StatusCode::OK, None, "{}")?).await?;
@@ -74,12 +77,10 @@ const SWEEP_WHEN_FULL_EVERY: Duration = Duration::from_secs(1);
 pub struct MemoryStore {
     /// Sharded by nonce, so that callbacks rarely contend for a lock. No lock is held across await.
     shards: [Mutex<Shard>; SHARDS],
-    /// Texts of all tickets.
-    texts: Counter,
+    /// Texts of all tickets, tickets without a text, and tombstones.
+    records: Counter,
     /// Bytes of stored replies.
     replies: Counter,
-    /// The next fence, unique within this process.
-    fence: AtomicU64,
     start: Instant,
     /// When all shards can be swept again, in milliseconds since the start.
     next_full_sweep: AtomicU64,
@@ -89,6 +90,8 @@ pub struct MemoryStore {
 struct Shard {
     // Boxed, because a table keeps many of its slots empty, and moves the others when it grows.
     entries: HashMap<Nonce, Box<Entry>>,
+    /// Fences that were abandoned before they began, and until when they cannot begin.
+    tombstones: HashMap<u128, u64>,
     /// In milliseconds since the start.
     next_sweep: u64,
 }
@@ -115,18 +118,18 @@ impl MemoryStore {
     pub fn with_capacity(texts: usize, answer_bytes: usize) -> Self {
         Self {
             shards: Default::default(),
-            texts: Counter::new(texts),
+            records: Counter::new(texts),
             replies: Counter::new(answer_bytes),
-            fence: AtomicU64::new(1),
             start: Instant::now(),
             next_full_sweep: AtomicU64::new(0),
         }
     }
 
-    /// Returns the number of recorded texts, including expired ones.
+    /// Returns the number of records, including expired ones: the texts of all tickets. A ticket
+    /// whose handler only failed counts as one, and so does an abandoned attempt, for a minute.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.texts.get()
+        self.records.get()
     }
 
     /// Returns whether the store has no records.
@@ -156,96 +159,146 @@ impl MemoryStore {
 
     fn redeem(&self, attempt: &Attempt, now: Clocks) -> Result<Begin, StoreError> {
         let mut shard = self.shard(attempt.nonce());
+        let shard = &mut *shard;
         if now.monotonic >= shard.next_sweep {
-            self.sweep(&mut shard, now);
+            self.sweep(shard, now);
         }
-        // Relaxed, because only uniqueness matters. The lock orders everything else.
-        let fence = self.fence.fetch_add(1, Ordering::Relaxed);
-        let fresh = || Redemption::running(attempt, fence, now);
-        let lease = Lease::new(attempt, fence.into());
-        let mut entry = match shard.entries.entry(attempt.nonce()) {
+        if !shard.tombstones.is_empty() && shard.tombstones.contains_key(&attempt.fence()) {
+            return Err(StoreErrorKind::LeaseLost.into());
+        }
+        let entry = match shard.entries.entry(attempt.nonce()) {
             hash_map::Entry::Vacant(vacant) => {
                 // Before the insert: a full store must not record the text.
-                self.texts.reserve(1)?;
-                vacant.insert(Box::new(Entry::new(attempt, now, fresh())));
-                return Ok(Begin::Fresh(lease));
+                self.records.reserve(1)?;
+                vacant.insert(Box::new(Entry::new(attempt, now)));
+                return Ok(Begin::Fresh(Lease::new(attempt)));
             }
-            hash_map::Entry::Occupied(occupied) => occupied,
+            hash_map::Entry::Occupied(occupied) => occupied.into_mut(),
         };
-        let entry = entry.get_mut();
-        // A repeated text is looked up first, because it does not count against the limit.
-        if let Some(known) = entry.find(attempt.digest()) {
-            return match known.status(self.start, now) {
-                Status::Finished(Some(reply)) => Ok(Begin::Stored(reply)),
-                Status::Finished(None) => Err(StoreErrorKind::ReplyNotKept.into()),
-                Status::Running(wait) => Ok(Begin::Running(wait)),
-                // From now on the fence of the previous holder does not match: it cannot finish.
-                Status::Lapsed => {
-                    *known = fresh();
-                    Ok(Begin::Fresh(lease))
-                }
-            };
-        }
-        // A lapsed lease does not count: a crashed handler must not use up the ticket for others.
-        let active = entry.count_active(now);
-        match attempt.limit() {
-            UseLimit::Once if active > 0 => return Ok(Begin::OtherText),
-            UseLimit::Texts(max) if active >= usize::from(max.get()) => {
-                return Ok(Begin::Exhausted);
+        // A repeated text is looked up first, because it does not count against the limits.
+        match entry.texts.get_mut(attempt.digest()) {
+            Some(State::Finished(finished)) => {
+                return match &finished.reply {
+                    Some(reply) => Ok(Begin::Stored(reply.clone())),
+                    None => Err(StoreErrorKind::ReplyNotKept.into()),
+                };
             }
-            UseLimit::Once | UseLimit::Texts(_) => {}
+            Some(State::Running(run)) if run.fence() == attempt.fence() => {
+                return Ok(Begin::Fresh(Lease::new(attempt)));
+            }
+            Some(State::Running(run)) => return Ok(Begin::Running(run.wait())),
+            None => {}
         }
-        match entry.remove_lapsed(now) {
-            0 => self.texts.reserve(1)?,
-            removed => self.texts.release(removed - 1),
+        if entry.texts.len() >= usize::from(attempt.limit().get()) {
+            return Ok(match attempt.limit() {
+                UseLimit::Once => Begin::OtherText,
+                UseLimit::Texts(_) => Begin::Exhausted,
+            });
         }
-        entry.push(fresh());
-        Ok(Begin::Fresh(lease))
+        if entry.starts >= attempt.max_starts() {
+            let first = !mem::replace(&mut entry.spent, true);
+            return Ok(Begin::Spent { first });
+        }
+        // A ticket without a text has one record already, for its starts.
+        if !entry.texts.is_empty() {
+            self.records.reserve(1)?;
+        }
+        entry.run(attempt);
+        Ok(Begin::Fresh(Lease::new(attempt)))
+    }
+
+    /// Confirms the holder. Nothing is recorded: a claim does not expire here, and if the process
+    /// dies, so does the record.
+    fn try_start(&self, lease: &Lease) -> Result<(), StoreError> {
+        let mut shard = self.shard(lease.nonce());
+        let entry = shard.entries.get_mut(&lease.nonce());
+        match entry.and_then(|entry| entry.texts.get_mut(lease.digest())) {
+            Some(state) if state.fence() == lease.fence() => Ok(()),
+            _ => Err(StoreErrorKind::LeaseLost.into()),
+        }
     }
 
     fn try_finish(&self, lease: &Lease, reply: &StoredReply) -> Result<(), StoreError> {
+        // Copied before the lock is taken.
+        let reply = reply.compact();
         let mut shard = self.shard(lease.nonce());
-        let found = shard
-            .entries
-            .get_mut(&lease.nonce())
-            .and_then(|entry| entry.find(lease.digest()));
-        match found {
-            Some(found) if found.is_finished_by(lease.fence()) => Ok(()),
-            Some(found) if found.is_run_by(lease.fence()) => {
-                // Recorded even without room for the reply: the handler has run, and must not
-                // again.
-                let room = self.replies.reserve(Finished::size_of(reply)).is_ok();
-                found.finish(lease.fence(), room.then(|| reply.clone()));
+        let entry = shard.entries.get_mut(&lease.nonce());
+        match entry.and_then(|entry| entry.texts.get_mut(lease.digest())) {
+            Some(state) if state.fence() == lease.fence() => {
+                if matches!(state, State::Running(_)) {
+                    // Recorded even without room for the reply: the handler has run, and must not
+                    // again.
+                    let room = self.replies.reserve(Finished::size_of(&reply)).is_ok();
+                    *state = State::finished(lease.fence(), room.then_some(reply));
+                }
                 Ok(())
             }
             _ => Err(StoreErrorKind::LeaseLost.into()),
         }
     }
 
-    fn try_abandon(&self, lease: &Lease) {
+    /// Releases a text. `ran` is whether its handler was called.
+    fn release(&self, lease: &Lease, ran: bool) {
         let mut shard = self.shard(lease.nonce());
-        if let hash_map::Entry::Occupied(mut entry) = shard.entries.entry(lease.nonce()) {
-            self.texts
-                .release(entry.get_mut().remove_run(lease.digest(), lease.fence()));
-            // An abandoned ticket takes no memory: a failing handler must not fill the store.
-            if entry.get().is_empty() {
-                entry.remove();
+        let shard = &mut *shard;
+        let entry = shard.entries.get_mut(&lease.nonce());
+        let state =
+            entry.and_then(|entry| Some((entry.texts.get_mut(lease.digest())?.fence(), entry)));
+        match state {
+            Some((fence, entry)) if fence == lease.fence() => {
+                let Some(run) = entry.texts.remove_run(lease.digest()) else {
+                    return;
+                };
+                if run.counted && !ran {
+                    entry.starts -= 1;
+                }
+                match (entry.texts.is_empty(), entry.starts) {
+                    // An abandoned ticket takes no memory.
+                    (true, 0) => {
+                        shard.entries.remove(&lease.nonce());
+                        self.records.release(1);
+                    }
+                    // The record stays for the starts.
+                    (true, _) => {}
+                    (false, _) => self.records.release(1),
+                }
             }
+            // The attempt has not begun, or it ended before. It must not begin later. Without room,
+            // the text is held until the ticket expires if it does.
+            _ if !ran && self.records.reserve(1).is_ok() => {
+                let now = Clocks::new(self.milliseconds(), SystemTime::UNIX_EPOCH);
+                if shard
+                    .tombstones
+                    .insert(lease.fence(), now.after(TOMBSTONE))
+                    .is_some()
+                {
+                    self.records.release(1);
+                }
+            }
+            _ => {}
         }
     }
 
     /// Evicts expired records, and nothing else: evicting any other would allow a replay.
     fn sweep(&self, shard: &mut Shard, now: Clocks) {
-        let (mut texts, mut bytes) = (0, 0);
+        let (mut records, mut bytes) = (0, 0);
         shard.entries.retain(|_, entry| {
             let expired = entry.has_expired(now);
             if expired {
-                texts += entry.len();
-                bytes += entry.reply_bytes();
+                records += entry.texts.len().max(1);
+                bytes += entry.texts.reply_bytes();
             }
             !expired
         });
-        self.texts.release(texts);
+        shard.tombstones.retain(|_, until| {
+            let expired = now.monotonic > *until;
+            records += usize::from(expired);
+            !expired
+        });
+        if shard.tombstones.is_empty() {
+            shard.tombstones = HashMap::new();
+        }
+        self.records.release(records);
         self.replies.release(bytes);
         shard.next_sweep = now.after(SWEEP_EVERY);
     }
@@ -282,12 +335,21 @@ impl ReplayStore for MemoryStore {
         Lookup::Ready(self.try_begin(attempt))
     }
 
+    fn start(&self, lease: &Lease) -> Lookup<(), StoreError> {
+        Lookup::Ready(self.try_start(lease))
+    }
+
     fn finish(&self, lease: &Lease, reply: &StoredReply) -> Lookup<(), StoreError> {
         Lookup::Ready(self.try_finish(lease, reply))
     }
 
+    fn fail(&self, lease: &Lease) -> Lookup<(), StoreError> {
+        self.release(lease, true);
+        Lookup::Ready(Ok(()))
+    }
+
     fn abandon(&self, lease: &Lease) -> Lookup<(), StoreError> {
-        self.try_abandon(lease);
+        self.release(lease, false);
         Lookup::Ready(Ok(()))
     }
 }
@@ -340,17 +402,35 @@ struct Entry {
     until: u64,
     /// The same moment on the monotonic clock, as estimated at the first redemption.
     until_monotonic: u64,
-    redemptions: Redemptions,
+    texts: Texts,
+    /// How often the handler was started.
+    starts: u32,
+    /// Whether a caller was told that the starts are used up.
+    spent: bool,
 }
 
 impl Entry {
-    fn new(attempt: &Attempt, now: Clocks, first: Redemption) -> Self {
+    /// The record of a ticket whose first text runs.
+    fn new(attempt: &Attempt, now: Clocks) -> Self {
         let left = attempt.until().duration_since(attempt.now());
-        Self {
+        let mut entry = Self {
             until: unix_seconds(attempt.until()),
             until_monotonic: now.after(left.unwrap_or_default()),
-            redemptions: Redemptions::One(first),
-        }
+            texts: Texts::None,
+            starts: 0,
+            spent: false,
+        };
+        entry.run(attempt);
+        entry
+    }
+
+    /// Adds a text whose handler runs.
+    fn run(&mut self, attempt: &Attempt) {
+        let run = Run::new(attempt);
+        // An at-most-once handler starts once per text, so its starts need no limit.
+        self.starts += u32::from(run.counted);
+        self.texts
+            .insert(attempt.digest(), State::Running(Box::new(run)));
     }
 
     fn has_expired(&self, now: Clocks) -> bool {
@@ -358,111 +438,142 @@ impl Entry {
         // run ahead of a wall clock that was set back, by which the ticket is still accepted.
         now.wall > self.until && now.monotonic > self.until_monotonic
     }
+}
 
-    fn find(&mut self, digest: TextDigest) -> Option<&mut Redemption> {
-        let redemptions = self.redemptions.as_mut_slice();
-        redemptions.iter_mut().find(|known| known.digest == digest)
-    }
+/// The texts that a ticket was redeemed for. A ticket for one object has one text, stored inline to
+/// avoid a second allocation. Many are a map: a ticket for a prefix can have 65,535 of them, and any
+/// replay looks one up.
+#[expect(
+    clippy::box_collection,
+    reason = "unboxed, a map would make the entry of every ticket larger"
+)]
+enum Texts {
+    None,
+    One(Digest, State),
+    Many(Box<HashMap<Digest, State>>),
+}
 
-    fn count_active(&self, now: Clocks) -> usize {
-        let redemptions = self.redemptions.as_slice().iter();
-        redemptions.filter(|known| !known.has_lapsed(now)).count()
-    }
-
-    fn remove_lapsed(&mut self, now: Clocks) -> usize {
-        self.redemptions.remove(|known| known.has_lapsed(now))
-    }
-
-    fn remove_run(&mut self, digest: TextDigest, fence: u128) -> usize {
-        self.redemptions
-            .remove(|known| known.digest == digest && known.is_run_by(fence))
-    }
-
-    fn push(&mut self, new: Redemption) {
-        self.redemptions.push(new);
-    }
-
+impl Texts {
     fn len(&self) -> usize {
-        self.redemptions.as_slice().len()
+        match self {
+            Self::None => 0,
+            Self::One(..) => 1,
+            Self::Many(many) => many.len(),
+        }
     }
 
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    fn reply_bytes(&self) -> usize {
-        let redemptions = self.redemptions.as_slice().iter();
-        redemptions.map(Redemption::reply_bytes).sum()
-    }
-}
-
-/// The texts that a ticket was redeemed for. A ticket for one object has one text, stored inline to
-/// avoid a second allocation.
-enum Redemptions {
-    One(Redemption),
-    Many(Vec<Redemption>),
-}
-
-impl Redemptions {
-    fn as_slice(&self) -> &[Redemption] {
+    fn get_mut(&mut self, digest: Digest) -> Option<&mut State> {
         match self {
-            Self::One(one) => slice::from_ref(one),
-            Self::Many(many) => many,
+            Self::One(known, state) if *known == digest => Some(state),
+            Self::Many(many) => many.get_mut(&digest),
+            Self::None | Self::One(..) => None,
         }
     }
 
-    fn as_mut_slice(&mut self) -> &mut [Redemption] {
-        match self {
-            Self::One(one) => slice::from_mut(one),
-            Self::Many(many) => many,
-        }
-    }
-
-    /// Returns the number of removed redemptions.
-    fn remove(&mut self, mut which: impl FnMut(&Redemption) -> bool) -> usize {
-        let before = self.as_slice().len();
-        match self {
-            Self::One(one) if which(one) => *self = Self::Many(Vec::new()),
-            Self::One(_) => {}
-            Self::Many(many) => many.retain(|one| !which(one)),
-        }
-        before - self.as_slice().len()
-    }
-
-    fn push(&mut self, new: Redemption) {
-        *self = match mem::replace(self, Self::Many(Vec::new())) {
-            Self::One(one) => Self::Many(vec![one, new]),
-            Self::Many(many) if many.is_empty() => Self::One(new),
+    fn insert(&mut self, digest: Digest, state: State) {
+        *self = match mem::replace(self, Self::None) {
+            Self::None => Self::One(digest, state),
+            Self::One(first, running) => {
+                Self::Many(Box::new([(first, running), (digest, state)].into()))
+            }
             Self::Many(mut many) => {
-                many.push(new);
+                many.insert(digest, state);
                 Self::Many(many)
             }
         };
     }
+
+    /// Removes a text whose handler runs. Returns `None`, and removes nothing, if it has finished.
+    fn remove_run(&mut self, digest: Digest) -> Option<Box<Run>> {
+        if !matches!(self.get_mut(digest)?, State::Running(_)) {
+            return None;
+        }
+        let removed = match self {
+            Self::Many(many) => many.remove(&digest),
+            Self::None | Self::One(..) => match mem::replace(self, Self::None) {
+                Self::One(_, state) => Some(state),
+                Self::None | Self::Many(_) => None,
+            },
+        };
+        match removed {
+            Some(State::Running(run)) => Some(run),
+            _ => None,
+        }
+    }
+
+    fn reply_bytes(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::One(_, state) => state.reply_bytes(),
+            Self::Many(many) => many.values().map(State::reply_bytes).sum(),
+        }
+    }
 }
 
 /// The redemption of a ticket for one text.
-struct Redemption {
-    digest: TextDigest,
-    state: State,
-}
-
 enum State {
     Running(Box<Run>),
     Finished(Box<Finished>),
 }
 
-/// A handler that runs.
-struct Run {
-    // Half as wide as in a `Lease`: this store counts its fences.
-    fence: u64,
-    /// When the lease expires, in milliseconds since the creation of the store.
-    ends: u64,
-    /// Created by the first waiter: most callbacks have none.
-    done: Option<Arc<Notify>>,
+impl State {
+    fn finished(fence: u128, reply: Option<StoredReply>) -> Self {
+        let fence = fence.to_be_bytes();
+        Self::Finished(Box::new(Finished { fence, reply }))
+    }
+
+    fn fence(&self) -> u128 {
+        u128::from_be_bytes(match self {
+            Self::Running(run) => run.fence,
+            Self::Finished(finished) => finished.fence,
+        })
+    }
+
+    fn reply_bytes(&self) -> usize {
+        match self {
+            Self::Finished(finished) => finished.reply.as_ref().map_or(0, Finished::size_of),
+            Self::Running(_) => 0,
+        }
+    }
 }
 
-/// Wakes the waiters however the run ends: finished, abandoned, replaced or evicted.
+/// A handler that runs.
+struct Run {
+    // In bytes, because the alignment of `u128` would cost another eight.
+    fence: [u8; 16],
+    /// Created by the first waiter: most callbacks have none.
+    done: Option<Arc<Notify>>,
+    /// Whether it counts as a start of the handler.
+    counted: bool,
+}
+
+impl Run {
+    fn new(attempt: &Attempt) -> Self {
+        Self {
+            fence: attempt.fence().to_be_bytes(),
+            done: None,
+            counted: !attempt.is_at_most_once(),
+        }
+    }
+
+    fn fence(&self) -> u128 {
+        u128::from_be_bytes(self.fence)
+    }
+
+    /// Returns a future that completes when this run ends.
+    fn wait(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let done = self.done.get_or_insert_default().clone();
+        // `notify_waiters` wakes futures that exist, polled or not. Created here, under the lock,
+        // this one misses no notification.
+        Box::pin(done.notified_owned())
+    }
+}
+
+/// Wakes the waiters however the run ends: finished, released or evicted.
 impl Drop for Run {
     fn drop(&mut self) {
         if let Some(done) = &self.done {
@@ -473,84 +584,15 @@ impl Drop for Run {
 
 /// A handler that has run.
 struct Finished {
-    fence: u128,
-    /// `None` if there was no room for it.
+    fence: [u8; 16],
+    /// Compact. `None` if there was no room for it.
     reply: Option<StoredReply>,
 }
 
 impl Finished {
     /// Returns the memory that a stored reply takes, in bytes.
     fn size_of(reply: &StoredReply) -> usize {
-        let content_type = reply.content_type().map_or(0, |value| value.len());
-        size_of::<Self>() + reply.body().len() + content_type
-    }
-}
-
-/// The state of a redemption, for a caller that repeats it.
-enum Status {
-    Finished(Option<StoredReply>),
-    Running(Pin<Box<dyn Future<Output = ()> + Send>>),
-    /// The lease expired before the handler finished.
-    Lapsed,
-}
-
-impl Redemption {
-    fn running(attempt: &Attempt, fence: u64, now: Clocks) -> Self {
-        Self {
-            digest: attempt.digest(),
-            state: State::Running(Box::new(Run {
-                fence,
-                ends: now.after(attempt.lease_time()),
-                done: None,
-            })),
-        }
-    }
-
-    /// `start` is the creation of the store.
-    fn status(&mut self, start: Instant, now: Clocks) -> Status {
-        match &mut self.state {
-            State::Finished(finished) => Status::Finished(finished.reply.clone()),
-            State::Running(run) if run.ends <= now.monotonic => Status::Lapsed,
-            State::Running(run) => {
-                let done = run.done.get_or_insert_default().clone();
-                // `notify_waiters` wakes futures that exist, polled or not. Created here, under the
-                // lock, this one misses no notification.
-                let done = done.notified_owned();
-                let ends = start.checked_add(Duration::from_millis(run.ends));
-                Status::Running(Box::pin(async move {
-                    match ends {
-                        // Finished or lapsed: the caller must try again in both cases.
-                        Some(ends) => drop(timeout_at(ends, done).await),
-                        // A lease beyond what the clock can represent never lapses.
-                        None => done.await,
-                    }
-                }))
-            }
-        }
-    }
-
-    fn finish(&mut self, fence: u128, reply: Option<StoredReply>) {
-        self.state = State::Finished(Box::new(Finished { fence, reply }));
-    }
-
-    fn is_finished_by(&self, fence: u128) -> bool {
-        matches!(&self.state, State::Finished(finished) if finished.fence == fence)
-    }
-
-    /// The lease may have expired: a late holder that nobody replaced can still finish.
-    fn is_run_by(&self, fence: u128) -> bool {
-        matches!(&self.state, State::Running(run) if u128::from(run.fence) == fence)
-    }
-
-    fn has_lapsed(&self, now: Clocks) -> bool {
-        matches!(&self.state, State::Running(run) if run.ends <= now.monotonic)
-    }
-
-    fn reply_bytes(&self) -> usize {
-        match &self.state {
-            State::Finished(finished) => finished.reply.as_ref().map_or(0, Finished::size_of),
-            State::Running(_) => 0,
-        }
+        size_of::<Self>() + reply.heap_bytes()
     }
 }
 

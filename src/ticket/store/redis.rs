@@ -1,25 +1,25 @@
 //! Redeemed tickets in a Redis shared by several processes.
 
+mod error;
+mod link;
+
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use redis::{
-    AsyncConnectionConfig, Client, FromRedisValue, RedisError, Script, ScriptInvocation,
-    aio::MultiplexedConnection,
-};
+use redis::{Client, FromRedisValue, Script, Value, aio::ConnectionLike};
 use tokio::{
-    sync::OnceCell,
+    task::AbortHandle,
     time::{sleep, timeout},
 };
 
+use self::{error::store_error, link::Link};
 use super::{
-    super::key::{Nonce, fill_random},
     Attempt, Begin, Lease, ReplayStore, StoreError, StoreErrorKind, StoredReply, UseLimit,
 };
-use crate::Lookup;
+use crate::{Lookup, ticket::store::Nonce};
 
 /// The first pause before a running text is polled again. Doubles with each attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
@@ -30,16 +30,23 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(400);
 /// How long a record outlives its ticket, so that setting a clock back does not allow a replay.
 const KEPT_LONGER: Duration = Duration::from_secs(60 * 60);
 
+/// How long an abandoned attempt cannot begin: as long as a `begin` can be delayed by a stalled
+/// connection. One that comes even later holds its text until its lease expires.
+const TOMBSTONE: Duration = Duration::from_secs(60);
+
 /// Records redeemed tickets in Redis, for a service with several instances.
 ///
-/// Each step is one Lua script: atomic, and one round trip (two if Redis does not know the script
-/// yet). A ticket is one key, `oss-ticket:` followed by its nonce in hex, which Redis drops an hour
-/// after the ticket expires. Leases are timed by the clock of Redis. A text that another instance
-/// is handling is polled every 25 to 400 ms.
+/// Each step is one Lua script: atomic, one round trip, and as fast for a ticket with 65,535 used
+/// texts as for a new one. With [`OnFailure::AtMostOnce`](crate::ticket::OnFailure::AtMostOnce) a
+/// callback takes three steps, otherwise two. A ticket is one key, `oss-ticket:{nonce in hex}`,
+/// which Redis drops an hour after the ticket expires, beside short-lived keys with the same hash
+/// tag. Leases are timed by the clock of Redis, and renewed while the handler runs. A text that
+/// another instance is handling is polled every 25 to 400 ms.
 ///
-/// The store connects on first use and reconnects when the connection is lost. Every step is
-/// idempotent, so it is safe to repeat it on a new connection. If Redis is unreachable or exceeds
-/// the [timeout](Self::timeout), the step fails and the layer responds with 503.
+/// The store connects on first use, over one multiplexed connection, and reconnects when that is
+/// lost. Every step is idempotent, so a step that fails with its connection is repeated once. If
+/// Redis is unreachable or exceeds the [timeout](Self::timeout), the step fails and the layer
+/// responds with 503. The kind of the error tells what happened, see [`StoreErrorKind`].
 ///
 /// # Requirements
 ///
@@ -51,9 +58,9 @@ const KEPT_LONGER: Duration = Duration::from_secs(60 * 60);
 ///   expires: its handler runs again for a replayed callback. No new permission arises. Where a
 ///   second run does harm, record the nonce in the transaction of the handler.
 /// * `maxmemory-policy noeviction`. Any other policy evicts records of redeemed tickets when memory
-///   is short. With `noeviction` a full Redis refuses writes, and the layer responds with 503.
-/// * A trusted network: the connection does not use TLS. The URL can contain a password, which is
-///   never shown.
+///   is short. With `noeviction` a full Redis refuses new tickets, and the layer responds with 503.
+/// * A trusted network, or TLS: a `rediss://` URL with the feature `redis-tls`. The URL can contain
+///   a password, which is never shown.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -65,37 +72,121 @@ const KEPT_LONGER: Duration = Duration::from_secs(60 * 60);
 /// ```
 #[derive(Clone)]
 pub struct RedisStore {
-    connection: Arc<Connection>,
+    link: Link,
     scripts: Arc<Scripts>,
     timeout: Duration,
 }
 
 struct Scripts {
-    begin: Script,
-    finish: Script,
-    abandon: Script,
+    begin: LuaScript,
+    start: LuaScript,
+    renew: LuaScript,
+    finish: LuaScript,
+    release: LuaScript,
+}
+
+struct LuaScript {
+    code: &'static str,
+    hash: String,
+}
+
+impl LuaScript {
+    fn new(code: &'static str) -> Self {
+        let hash = Script::new(code).get_hash().to_owned();
+        Self { code, hash }
+    }
 }
 
 impl RedisStore {
     /// The default timeout of a step, including the connection: 1 s.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 
-    /// Creates a store for the Redis at `url`: `redis://[user:password@]host[:port][/database]`.
-    /// Does not connect yet.
+    /// Creates a store for the Redis at `url`: `redis://[user:password@]host[:port][/database]`, or
+    /// `rediss://…` with the feature `redis-tls`. Does not connect yet.
+    ///
+    /// With TLS, the trusted roots are those of the system, including `SSL_CERT_FILE` and
+    /// `SSL_CERT_DIR`; see `with_root_certificates` for others. The cryptography is that of the
+    /// rustls provider that the application has installed. If it has installed none, this installs
+    /// the built-in provider for the process, because the Redis client uses no other. So install
+    /// yours first.
     ///
     /// # Errors
     ///
-    /// Fails with [`StoreErrorKind::Url`] if the URL is invalid or requires TLS.
+    /// Fails with [`StoreErrorKind::Url`] if the URL is invalid, or requires TLS without the
+    /// feature, and with [`StoreErrorKind::Tls`] if there is no cryptography for this processor.
     pub fn new(url: &str) -> Result<Self, StoreError> {
-        Ok(Self {
-            connection: Arc::new(Connection::new(url)?),
+        // The cause is dropped: it could repeat the URL, which can contain a password.
+        let client = Client::open(url).map_err(|_| StoreErrorKind::Url)?;
+        Ok(Self::with_link(Link::own(&client)?))
+    }
+
+    /// Creates a store for the Redis at a `rediss://` URL, whose certificate must be issued by one
+    /// of these roots instead of those of the system: the CA certificate that the provider of a
+    /// managed Redis offers for download, in PEM.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`new`](Self::new) does, and with [`StoreErrorKind::Tls`] if `pem` contains no valid
+    /// certificate.
+    #[cfg(feature = "redis-tls")]
+    pub fn with_root_certificates(url: &str, pem: &[u8]) -> Result<Self, StoreError> {
+        use redis::IntoConnectionInfo as _;
+
+        // The client accepts a file without a certificate, and then trusts nothing.
+        if !pem.windows(10).any(|line| line == b"-----BEGIN") {
+            return Err(StoreErrorKind::Tls.into());
+        }
+        let url = url
+            .into_connection_info()
+            .map_err(|_| StoreErrorKind::Url)?;
+        if !matches!(url.addr(), redis::ConnectionAddr::TcpTls { .. }) {
+            return Err(StoreErrorKind::Url.into());
+        }
+        let roots = redis::TlsCertificates {
+            client_tls: None,
+            root_cert: Some(pem.to_vec()),
+        };
+        let client = Client::build_with_tls(url, roots)
+            .map_err(|error| StoreError::with_source(StoreErrorKind::Tls, error))?;
+        Ok(Self::with_link(Link::own(&client)?))
+    }
+
+    /// Creates a store that uses a connection of the application: a `ConnectionManager`, a
+    /// connection to a cluster, or any other that is cheap to clone. How it connects, reconnects and
+    /// authenticates is up to it.
+    ///
+    /// The trait is that of version 1 of the crate `redis`. All keys of a script have the same hash
+    /// tag, so a cluster can run it.
+    ///
+    /// ```no_run
+    /// use redis::aio::ConnectionManager;
+    /// use tower_aliyun_oss::ticket::RedisStore;
+    ///
+    /// # async fn connect() -> redis::RedisResult<()> {
+    /// let client = redis::Client::open("redis://10.0.0.5")?;
+    /// let store = RedisStore::with_connection(ConnectionManager::new(client).await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_connection<C>(connection: C) -> Self
+    where
+        C: ConnectionLike + Clone + Send + Sync + 'static,
+    {
+        Self::with_link(Link::given(connection))
+    }
+
+    fn with_link(link: Link) -> Self {
+        Self {
+            link,
             scripts: Arc::new(Scripts {
-                begin: Script::new(include_str!("redis/begin.lua")),
-                finish: Script::new(include_str!("redis/finish.lua")),
-                abandon: Script::new(include_str!("redis/abandon.lua")),
+                begin: LuaScript::new(include_str!("redis/begin.lua")),
+                start: LuaScript::new(include_str!("redis/start.lua")),
+                renew: LuaScript::new(include_str!("redis/renew.lua")),
+                finish: LuaScript::new(include_str!("redis/finish.lua")),
+                release: LuaScript::new(include_str!("redis/release.lua")),
             }),
             timeout: Self::DEFAULT_TIMEOUT,
-        })
+        }
     }
 
     /// Sets the timeout of a step, including the connection. Keep it below the deadline of the
@@ -107,77 +198,148 @@ impl RedisStore {
     }
 
     async fn try_begin(self, attempt: Attempt) -> Result<Begin, StoreError> {
-        // Random rather than counted: the instances have no counter in common.
-        let mut fence = [0; 16];
-        fill_random(&mut fence)
-            .map_err(|error| StoreError::with_source(StoreErrorKind::Unavailable, error))?;
-        let max = match attempt.limit() {
-            // Not 1: of a prefix with one use the second text is exhausted, not another text.
-            UseLimit::Once => 0,
-            UseLimit::Texts(max) => max.get(),
-        };
-        let mut script = self.scripts.begin.key(key(attempt.nonce()));
-        script
-            .arg(&attempt.digest().as_bytes()[..])
-            .arg(&fence[..])
+        let lease = Lease::new(&attempt);
+        let call = Call::new(&self.scripts.begin, &lease)
             .arg(milliseconds(attempt.lease_time()))
             .arg(milliseconds(time_to_live(&attempt)))
-            .arg(max);
-        let (name, value): (String, Option<redis::Value>) =
-            match self.connection.invoke(&script, self.timeout).await? {
-                redis::Value::Array(parts) => {
-                    let mut parts = parts.into_iter();
-                    let name = parts.next().unwrap_or(redis::Value::Nil);
-                    (read(&name)?, parts.next())
-                }
-                _ => return Err(StoreErrorKind::Unreadable.into()),
-            };
+            .arg(attempt.limit().get())
+            .arg(attempt.max_starts())
+            .arg(if attempt.is_at_most_once() { "U" } else { "C" });
+        let (name, value): (String, Option<Value>) = match self.run(call).await? {
+            Value::Array(parts) => {
+                let mut parts = parts.into_iter();
+                let name = parts.next().unwrap_or(Value::Nil);
+                (read(&name)?, parts.next())
+            }
+            _ => return Err(StoreErrorKind::Unreadable.into()),
+        };
         match (name.as_str(), value) {
-            ("fresh", None) => Ok(Begin::Fresh(Lease::new(
-                &attempt,
-                u128::from_be_bytes(fence),
-            ))),
+            ("fresh", None) => Ok(Begin::Fresh(self.keep(lease, attempt.lease_time()))),
             ("stored", Some(reply)) => {
                 let reply: Vec<u8> = read(&reply)?;
-                let reply = StoredReply::from_bytes(&reply)
-                    .map_err(|error| StoreError::with_source(StoreErrorKind::Unreadable, error))?;
-                Ok(Begin::Stored(reply))
+                Ok(Begin::Stored(StoredReply::from_bytes(&reply)?))
             }
             ("running", Some(left)) => {
                 let left = Duration::from_millis(read(&left)?);
                 let pause = pause(attempt.round(), left);
                 Ok(Begin::Running(Box::pin(sleep(pause))))
             }
-            ("other", None) => Ok(Begin::OtherText),
-            ("exhausted", None) => Ok(Begin::Exhausted),
+            ("full", None) => Ok(match attempt.limit() {
+                UseLimit::Once => Begin::OtherText,
+                UseLimit::Texts(_) => Begin::Exhausted,
+            }),
+            ("spent", Some(first)) => Ok(Begin::Spent {
+                first: read(&first)?,
+            }),
+            ("abandoned", None) => Err(StoreErrorKind::LeaseLost.into()),
             _ => Err(StoreErrorKind::Unreadable.into()),
         }
+    }
+
+    /// Renews a lease as long as it, or a clone of it, lives in this process.
+    fn keep(self, lease: Lease, time: Duration) -> Lease {
+        let (nonce, digest, fence) = (lease.nonce(), lease.digest(), lease.fence());
+        let task = tokio::spawn(async move {
+            loop {
+                // Leaves time for two more tries.
+                sleep(time / 3).await;
+                let call = Call::with_keys(&self.scripts.renew, nonce, digest, fence)
+                    .arg(milliseconds(time));
+                match self.run(call).await {
+                    Ok(Value::Int(1)) => {}
+                    Ok(_) => return,
+                    // Until the lease is dropped: Redis can come back.
+                    Err(_) => sleep(FIRST_PAUSE).await,
+                }
+            }
+        });
+        lease.guard(Renewal(task.abort_handle()))
+    }
+
+    async fn try_start(self, lease: Lease) -> Result<(), StoreError> {
+        held(&self.run(Call::new(&self.scripts.start, &lease)).await?)
     }
 
     async fn try_finish(self, lease: Lease, reply: Vec<u8>) -> Result<(), StoreError> {
-        let mut script = self.scripts.finish.key(key(lease.nonce()));
-        script
-            .arg(&lease.digest().as_bytes()[..])
-            .arg(&lease.fence().to_be_bytes()[..])
-            .arg(reply);
-        match self.connection.invoke(&script, self.timeout).await? {
-            1 => Ok(()),
-            0 => Err(StoreErrorKind::LeaseLost.into()),
-            _ => Err(StoreErrorKind::Unreadable.into()),
-        }
+        let call = Call::new(&self.scripts.finish, &lease).arg(reply);
+        held(&self.run(call).await?)
     }
 
-    async fn try_abandon(self, lease: Lease) -> Result<(), StoreError> {
-        let mut script = self.scripts.abandon.key(key(lease.nonce()));
-        script
-            .arg(&lease.digest().as_bytes()[..])
-            .arg(&lease.fence().to_be_bytes()[..]);
-        self.connection.invoke(&script, self.timeout).await
+    async fn release(self, lease: Lease, ran: bool) -> Result<(), StoreError> {
+        let call = Call::new(&self.scripts.release, &lease)
+            .arg(u8::from(ran))
+            .arg(milliseconds(TOMBSTONE));
+        self.run(call).await.map(drop)
+    }
+
+    async fn run(&self, call: Call<'_>) -> Result<Value, StoreError> {
+        match timeout(self.timeout, self.link.run(&call, self.timeout)).await {
+            Ok(result) => result.map_err(store_error),
+            Err(_) => Err(StoreErrorKind::TimedOut.into()),
+        }
     }
 }
 
-fn key(nonce: Nonce) -> String {
-    format!("oss-ticket:{:032x}", u128::from_be_bytes(*nonce.as_bytes()))
+/// Ends the renewal of a lease when it is dropped.
+struct Renewal(AbortHandle);
+
+impl Drop for Renewal {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A call of a script, with the keys of a ticket. All keys have the same hash tag.
+struct Call<'a> {
+    script: &'a LuaScript,
+    keys: [String; 3],
+    args: Vec<Vec<u8>>,
+}
+
+impl<'a> Call<'a> {
+    fn new(script: &'a LuaScript, lease: &Lease) -> Self {
+        Self::with_keys(script, lease.nonce(), lease.digest(), lease.fence())
+    }
+
+    fn with_keys(script: &'a LuaScript, nonce: Nonce, digest: [u8; 32], fence: u128) -> Self {
+        let ticket = format!(
+            "oss-ticket:{{{:032x}}}",
+            u128::from_be_bytes(*nonce.as_bytes())
+        );
+        Self {
+            script,
+            keys: [
+                ticket.clone(),
+                format!("{ticket}:leases"),
+                format!("{ticket}:abandoned:{fence:032x}"),
+            ],
+            args: vec![digest.to_vec(), fence.to_be_bytes().to_vec()],
+        }
+    }
+
+    fn arg(mut self, arg: impl redis::ToRedisArgs) -> Self {
+        arg.write_redis_args(&mut self.args);
+        self
+    }
+
+    /// Returns the command that runs the script if Redis knows it.
+    fn by_hash(&self) -> redis::Cmd {
+        self.command("EVALSHA", &self.script.hash)
+    }
+
+    /// Returns the command that runs the script, and makes Redis know it.
+    fn by_code(&self) -> redis::Cmd {
+        self.command("EVAL", self.script.code)
+    }
+
+    fn command(&self, name: &str, script: &str) -> redis::Cmd {
+        let mut command = redis::cmd(name);
+        command.arg(script).arg(self.keys.len()).arg(&self.keys);
+        for arg in &self.args {
+            command.arg(&arg[..]);
+        }
+        command
+    }
 }
 
 fn time_to_live(attempt: &Attempt) -> Duration {
@@ -199,9 +361,17 @@ fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(MAX).min(MAX)
 }
 
-fn read<T: FromRedisValue>(value: &redis::Value) -> Result<T, StoreError> {
+fn read<T: FromRedisValue>(value: &Value) -> Result<T, StoreError> {
     T::from_redis_value_ref(value)
         .map_err(|error| StoreError::with_source(StoreErrorKind::Unreadable, error))
+}
+
+fn held(value: &Value) -> Result<(), StoreError> {
+    match value {
+        Value::Int(1) => Ok(()),
+        Value::Int(0) => Err(StoreErrorKind::LeaseLost.into()),
+        _ => Err(StoreErrorKind::Unreadable.into()),
+    }
 }
 
 impl ReplayStore for RedisStore {
@@ -212,12 +382,20 @@ impl ReplayStore for RedisStore {
         Lookup::pending(self.clone().try_begin(attempt.clone()))
     }
 
+    fn start(&self, lease: &Lease) -> Lookup<(), StoreError> {
+        Lookup::pending(self.clone().try_start(lease.clone()))
+    }
+
     fn finish(&self, lease: &Lease, reply: &StoredReply) -> Lookup<(), StoreError> {
         Lookup::pending(self.clone().try_finish(lease.clone(), reply.to_bytes()))
     }
 
+    fn fail(&self, lease: &Lease) -> Lookup<(), StoreError> {
+        Lookup::pending(self.clone().release(lease.clone(), true))
+    }
+
     fn abandon(&self, lease: &Lease) -> Lookup<(), StoreError> {
-        Lookup::pending(self.clone().try_abandon(lease.clone()))
+        Lookup::pending(self.clone().release(lease.clone(), false))
     }
 }
 
@@ -227,88 +405,6 @@ impl fmt::Debug for RedisStore {
         f.debug_struct("RedisStore")
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
-    }
-}
-
-/// One multiplexed connection for all callers, opened on first use and replaced when it fails.
-struct Connection {
-    client: Client,
-    current: Mutex<Cell>,
-}
-
-/// Initialized by the first caller, while the others wait for it.
-type Cell = Arc<OnceCell<MultiplexedConnection>>;
-
-impl Connection {
-    fn new(url: &str) -> Result<Self, StoreError> {
-        // The cause is dropped: it could repeat the URL, which can contain a password.
-        let client = Client::open(url).map_err(|_| StoreErrorKind::Url)?;
-        Ok(Self {
-            client,
-            current: Mutex::default(),
-        })
-    }
-
-    /// Runs an idempotent script within `limit`, connecting first if necessary.
-    ///
-    /// An idle connection can break unnoticed, by a firewall or a restart of Redis. A script that
-    /// fails on an existing connection is therefore repeated once on a new one. A connection that
-    /// failed or was too slow is left to its current users, and the next step opens a new one.
-    async fn invoke<T: FromRedisValue>(
-        &self,
-        script: &ScriptInvocation<'_>,
-        limit: Duration,
-    ) -> Result<T, StoreError> {
-        let mut cell = self.cell().clone();
-        let steps = async {
-            let was_connected = cell.initialized();
-            match self.invoke_over(&cell, script).await {
-                // Any other error is a response of Redis, which would be the same again.
-                Err(error) if was_connected && error.is_io_error() => {
-                    self.replace(&cell);
-                    cell = self.cell().clone();
-                    self.invoke_over(&cell, script).await
-                }
-                result => result,
-            }
-        };
-        let error = match timeout(limit, steps).await {
-            Ok(Ok(value)) => return Ok(value),
-            Ok(Err(error)) => StoreError::with_source(StoreErrorKind::Unavailable, error),
-            Err(_) => StoreErrorKind::TimedOut.into(),
-        };
-        self.replace(&cell);
-        Err(error)
-    }
-
-    async fn invoke_over<T: FromRedisValue>(
-        &self,
-        cell: &Cell,
-        script: &ScriptInvocation<'_>,
-    ) -> Result<T, RedisError> {
-        // The step as a whole has the limit of the caller. The defaults of the client would cut a
-        // longer one short.
-        let unlimited = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None);
-        let connect = || {
-            self.client
-                .get_multiplexed_async_connection_with_config(&unlimited)
-        };
-        let mut connection = cell.get_or_try_init(connect).await?.clone();
-        script.invoke_async(&mut connection).await
-    }
-
-    /// Makes later steps open a new connection, unless another caller already replaced this one.
-    fn replace(&self, cell: &Cell) {
-        let mut current = self.cell();
-        if Arc::ptr_eq(&current, cell) {
-            *current = Cell::default();
-        }
-    }
-
-    fn cell(&self) -> MutexGuard<'_, Cell> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -335,5 +431,56 @@ mod tests {
         assert_eq!(u128::from(most), (day * 366 * 100).as_millis());
         assert_eq!(milliseconds(day * 366 * 100 + day), most);
         assert_eq!(milliseconds(Duration::MAX), most);
+    }
+
+    #[test]
+    fn all_keys_of_a_script_have_one_hash_tag() {
+        let script = LuaScript::new("");
+        let nonce = Nonce::from_bytes([0xab; 16]);
+        let call = Call::with_keys(&script, nonce, [1; 32], 7);
+        let tag = format!("oss-ticket:{{{}}}", "ab".repeat(16));
+        assert!(call.keys.iter().all(|key| key.starts_with(&tag)));
+    }
+
+    /// What makes a step take as long for 65,535 texts as for one.
+    #[test]
+    fn rp_23_no_script_walks_over_the_texts() {
+        for script in [
+            include_str!("redis/begin.lua"),
+            include_str!("redis/start.lua"),
+            include_str!("redis/renew.lua"),
+            include_str!("redis/finish.lua"),
+            include_str!("redis/release.lua"),
+        ] {
+            for part in script.split("redis.call('").skip(1) {
+                let command = part.split('\'').next().unwrap();
+                assert!(
+                    [
+                        "TIME",
+                        "EXISTS",
+                        "HGET",
+                        "HSET",
+                        "HSETNX",
+                        "HDEL",
+                        "HINCRBY",
+                        "ZADD",
+                        "ZREM",
+                        "ZRANGEBYSCORE",
+                        "PTTL",
+                        "PEXPIRE",
+                        "SET",
+                        "DEL"
+                    ]
+                    .contains(&command),
+                    "{command}"
+                );
+            }
+            let code = script
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("--"));
+            for line in code.filter(|line| line.contains("for ") || line.contains("while ")) {
+                assert_eq!(line, "for _, k in ipairs({key, leases}) do");
+            }
+        }
     }
 }

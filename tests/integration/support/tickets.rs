@@ -232,13 +232,17 @@ impl KeySource for CountedKeys {
 pub struct CountedStore {
     pub store: Arc<MemoryStore>,
     pub begun: Arc<AtomicUsize>,
+    pub started: Arc<AtomicUsize>,
     pub finished: Arc<AtomicUsize>,
+    pub failed: Arc<AtomicUsize>,
     pub abandoned: Arc<AtomicUsize>,
 }
 
 impl CountedStore {
-    pub fn counts(&self) -> [usize; 3] {
-        [&self.begun, &self.finished, &self.abandoned].map(|count| count.load(Ordering::SeqCst))
+    /// Begun, finished, failed, abandoned.
+    pub fn counts(&self) -> [usize; 4] {
+        [&self.begun, &self.finished, &self.failed, &self.abandoned]
+            .map(|count| count.load(Ordering::SeqCst))
     }
 }
 
@@ -248,9 +252,19 @@ impl ReplayStore for CountedStore {
         self.store.begin(attempt)
     }
 
+    fn start(&self, lease: &Lease) -> Lookup<(), StoreError> {
+        self.started.fetch_add(1, Ordering::SeqCst);
+        self.store.start(lease)
+    }
+
     fn finish(&self, lease: &Lease, reply: &StoredReply) -> Lookup<(), StoreError> {
         self.finished.fetch_add(1, Ordering::SeqCst);
         self.store.finish(lease, reply)
+    }
+
+    fn fail(&self, lease: &Lease) -> Lookup<(), StoreError> {
+        self.failed.fetch_add(1, Ordering::SeqCst);
+        self.store.fail(lease)
     }
 
     fn abandon(&self, lease: &Lease) -> Lookup<(), StoreError> {

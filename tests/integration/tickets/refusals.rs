@@ -43,7 +43,7 @@ impl Counted {
 
     #[track_caller]
     fn assert_free(&self) {
-        assert_eq!((self.keys.lookups(), self.store.counts()), (0, [0; 3]));
+        assert_eq!((self.keys.lookups(), self.store.counts()), (0, [0; 4]));
         assert_eq!(self.handler.runs(), 0);
     }
 
@@ -66,7 +66,7 @@ impl Counted {
         let outcome = self.send(request);
         outcome.assert_refused(403, CallbackErrorKind::OutsideGrant);
         assert_eq!(outcome.why(), Some(why));
-        assert_eq!((self.store.counts(), self.handler.runs()), ([0; 3], 0));
+        assert_eq!((self.store.counts(), self.handler.runs()), ([0; 4], 0));
     }
 }
 
@@ -402,7 +402,7 @@ fn without_a_valid_ticket(each: usize) {
     counted.send(signed(form("a.png", &good))).assert_run(1);
     assert_eq!(
         (counted.keys.lookups(), counted.store.counts()),
-        (1, [1, 1, 0])
+        (1, [1, 1, 0, 0])
     );
 }
 
@@ -468,7 +468,7 @@ fn the_order_of_the_checks() {
     check(&request, Kind::TicketInvalid);
     assert_eq!(
         (counted.keys.lookups(), counted.store.counts()),
-        (1, [1, 1, 0])
+        (1, [1, 1, 0, 0])
     );
     let outside = used.replace("object=a", "object=b");
     *request.body_mut() = Full::from(outside.clone());
@@ -484,12 +484,12 @@ fn the_order_of_the_checks() {
     check(&request, Kind::SignatureMismatch);
     request.headers_mut().insert("authorization", genuine);
     check(&request, Kind::OutsideGrant);
-    assert_eq!(counted.store.counts(), [1, 1, 0]);
+    assert_eq!(counted.store.counts(), [1, 1, 0, 0]);
     let other_text = used.replace("size=5", "size=6");
     check(&signed(other_text), Kind::TicketUsed);
     assert_eq!(
         (counted.store.counts(), counted.handler.runs()),
-        ([2, 1, 0], 1)
+        ([2, 1, 0, 0], 1)
     );
 }
 

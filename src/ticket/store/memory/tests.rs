@@ -19,8 +19,8 @@ fn nonce(n: u128) -> Nonce {
     )
 }
 
-fn digest(n: u8) -> TextDigest {
-    TextDigest::from_bytes([n; 32])
+fn digest(n: u8) -> [u8; 32] {
+    [n; 32]
 }
 
 fn once(n: u128, text: u8) -> Attempt {
@@ -31,11 +31,12 @@ fn once(n: u128, text: u8) -> Attempt {
         now() + 5 * MINUTE,
         now(),
     )
+    .unwrap()
 }
 
 fn up_to(max: u16, n: u128, text: u8) -> Attempt {
     let limit = UseLimit::Texts(NonZeroU16::new(max).unwrap());
-    Attempt::new(nonce(n), digest(text), limit, now() + 5 * MINUTE, now())
+    Attempt::new(nonce(n), digest(text), limit, now() + 5 * MINUTE, now()).unwrap()
 }
 
 fn reply(text: &str) -> StoredReply {
@@ -82,7 +83,7 @@ async fn rp_04_the_same_ticket_twice() {
     store.try_finish(&lease, &reply("again")).unwrap();
     assert_eq!(stored(&store, &once(1, 1)), reply("first"));
     // A finished text cannot be abandoned.
-    store.try_abandon(&lease);
+    store.release(&lease, false);
     assert_eq!(stored(&store, &once(1, 1)), reply("first"));
 }
 
@@ -145,7 +146,7 @@ async fn rp_05_who_waits_is_woken_when_the_first_is_done() {
         drop(dropped);
         // Before any waiter is polled: none misses it.
         if abandon {
-            store.try_abandon(&lease);
+            store.release(&lease, false);
             assert!(store.is_empty());
         } else {
             store.try_finish(&lease, &reply("first")).unwrap();
@@ -163,68 +164,191 @@ async fn rp_05_who_waits_is_woken_when_the_first_is_done() {
     }
 }
 
+/// The holder lives in this process: as long as the store does.
 #[tokio::test(start_paused = true)]
-async fn rp_05_a_lease_that_ends_frees_the_text_and_fences_its_holder() {
+async fn rp_05_a_live_claim_does_not_expire() {
+    for attempt in [once(1, 1), once(1, 1).at_most_once()] {
+        let store = MemoryStore::new();
+        let lease = fresh(&store, &attempt);
+        store.try_start(&lease).unwrap();
+        let wait = running(&store, &once(1, 1));
+        advance(30 * Attempt::DEFAULT_LEASE).await;
+        drop(running(&store, &once(1, 1)));
+        assert!(matches!(store.try_begin(&once(1, 2)), Ok(Begin::OtherText)));
+        store.try_finish(&lease, &reply("late")).unwrap();
+        wait.await;
+        assert_eq!(stored(&store, &once(1, 1)), reply("late"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rp_05_who_does_not_hold_a_text_has_no_say_in_it() {
     let store = MemoryStore::new();
     let lost = fresh(&store, &once(1, 1));
-    let wait = running(&store, &once(1, 1));
-    advance(Attempt::DEFAULT_LEASE - Duration::from_millis(1)).await;
-    drop(running(&store, &once(1, 1)));
-    // Woken when the lease expires, although the holder never returns.
-    let start = Instant::now();
-    wait.await;
-    assert!(start.elapsed() <= Duration::from_millis(2));
-
+    store.release(&lost, false);
     let held = fresh(&store, &once(1, 1));
     assert_ne!(lost.fence(), held.fence());
-    let late = store.try_finish(&lost, &reply("late")).unwrap_err();
-    assert_eq!(late.kind(), StoreErrorKind::LeaseLost);
-    store.try_abandon(&lost);
+    for _ in 0..2 {
+        let late = store.try_finish(&lost, &reply("late")).unwrap_err();
+        assert_eq!(late.kind(), StoreErrorKind::LeaseLost);
+        let late = store.try_start(&lost).unwrap_err();
+        assert_eq!(late.kind(), StoreErrorKind::LeaseLost);
+        store.release(&lost, false);
+        store.release(&lost, true);
+    }
     drop(running(&store, &once(1, 1)));
+    store.try_start(&held).unwrap();
     store.try_finish(&held, &reply("held")).unwrap();
+    let late = store.try_finish(&lost, &reply("late")).unwrap_err();
+    assert_eq!(late.kind(), StoreErrorKind::LeaseLost);
     assert_eq!(stored(&store, &once(1, 1)), reply("held"));
-    let late = store.try_finish(&lost, &reply("late")).unwrap_err();
-    assert_eq!(late.kind(), StoreErrorKind::LeaseLost);
-    assert_eq!(store.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn rp_05_a_late_holder_that_nobody_replaced_may_finish() {
+async fn rp_21_starts_are_counted_per_ticket() {
     let store = MemoryStore::new();
-    let lease = fresh(&store, &once(1, 1));
-    advance(3 * Attempt::DEFAULT_LEASE).await;
-    store.try_finish(&lease, &reply("late")).unwrap();
-    assert_eq!(stored(&store, &once(1, 1)), reply("late"));
+    let attempt = |text| up_to(2, 1, text).starts(3);
+    // Abandoned: the handler was not called.
+    for _ in 0..10 {
+        store.release(&fresh(&store, &attempt(1)), false);
+    }
+    assert!(store.is_empty());
+    for text in 1..=3 {
+        store.release(&fresh(&store, &attempt(text)), true);
+        assert_eq!(store.len(), 1, "a ticket that only failed takes one record");
+    }
+    for first in [true, false, false] {
+        let spent = store.try_begin(&attempt(4)).unwrap();
+        assert!(matches!(spent, Begin::Spent { first: told } if told == first));
+    }
+    // Another ticket is not affected, and an at-most-once handler starts once per text.
+    fresh(&store, &up_to(2, 2, 1).starts(3));
+    for text in 1..=2 {
+        fresh(&store, &up_to(2, 3, text).starts(1).at_most_once());
+    }
+    // What has an answer is answered, whatever failed since.
+    let store = MemoryStore::new();
+    let lease = fresh(&store, &attempt(1));
+    store.try_finish(&lease, &reply("first")).unwrap();
+    for _ in 0..2 {
+        store.release(&fresh(&store, &attempt(2)), true);
+    }
+    assert!(matches!(
+        store.try_begin(&attempt(2)),
+        Ok(Begin::Spent { .. })
+    ));
+    assert_eq!(stored(&store, &attempt(1)), reply("first"));
+    assert_eq!(store.len(), 1);
+    advance(6 * MINUTE).await;
+    assert!(store.sweep_all(Clocks::new(store.milliseconds(), now() + 10 * MINUTE)));
+    assert!(store.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn rp_05_what_a_holder_left_behind_keeps_no_other_text_out() {
+async fn rp_22_an_attempt_abandoned_before_it_begins_changes_nothing() {
     let store = MemoryStore::new();
-    let lost = fresh(&store, &once(1, 1));
-    assert!(matches!(store.try_begin(&once(1, 2)), Ok(Begin::OtherText)));
-    advance(Attempt::DEFAULT_LEASE).await;
-    let held = fresh(&store, &once(1, 2));
-    let late = store.try_finish(&lost, &reply("late")).unwrap_err();
-    assert_eq!(late.kind(), StoreErrorKind::LeaseLost);
-    store.try_finish(&held, &reply("held")).unwrap();
+    let late = once(1, 1);
+    store.release(&Lease::new(&late), false);
+    store.release(&Lease::new(&late), false);
+    assert_eq!(store.len(), 1);
+    assert_eq!(refused(&store, &late), StoreErrorKind::LeaseLost);
+    // Others are not held up.
+    let held = fresh(&store, &once(1, 1));
+    assert_eq!(refused(&store, &late), StoreErrorKind::LeaseLost);
+    store.try_finish(&held, &reply("first")).unwrap();
+    assert_eq!(store.len(), 2);
+    // The mark is short-lived.
+    advance(2 * TOMBSTONE).await;
+    assert!(store.sweep_all(Clocks::new(store.milliseconds(), now())));
     assert_eq!(store.len(), 1);
 
-    // For a prefix, the lapsed use becomes available again.
-    let answered = fresh(&store, &up_to(2, 2, 1));
-    store.try_finish(&answered, &reply("1")).unwrap();
-    fresh(&store, &up_to(2, 2, 2));
-    assert!(matches!(
-        store.try_begin(&up_to(2, 2, 3)),
-        Ok(Begin::Exhausted)
-    ));
-    advance(Attempt::DEFAULT_LEASE).await;
-    fresh(&store, &up_to(2, 2, 3));
-    assert!(matches!(
-        store.try_begin(&up_to(2, 2, 2)),
-        Ok(Begin::Exhausted)
-    ));
-    assert_eq!(stored(&store, &up_to(2, 2, 1)), reply("1"));
-    assert_eq!(store.len(), 3);
+    // In the other order: it began, and is undone.
+    let begun = once(2, 1).at_most_once();
+    let lease = fresh(&store, &begun);
+    store.try_start(&lease).unwrap();
+    store.release(&Lease::new(&begun), false);
+    fresh(&store, &once(2, 1));
+    // A call that is repeated, because its answer was lost, holds what it holds.
+    let twice = once(3, 1);
+    assert_eq!(fresh(&store, &twice).fence(), fresh(&store, &twice).fence());
+
+    // Marks take the room of records, and no more.
+    let store = MemoryStore::with_capacity(1, 0);
+    for n in 0..10 {
+        store.release(&Lease::new(&once(n, 1)), false);
+    }
+    assert_eq!(store.len(), 1);
+}
+
+/// A replay of a used-up ticket looks one text up and compares two numbers: no walk over the texts.
+#[tokio::test(start_paused = true)]
+async fn rp_23_a_used_up_ticket_costs_no_more_than_a_new_one() {
+    let text = |n: u32| {
+        let mut digest = [0; 32];
+        digest[..4].copy_from_slice(&n.to_be_bytes());
+        digest
+    };
+    let limit = UseLimit::Texts(NonZeroU16::MAX);
+    let attempt = |n| Attempt::new(nonce(1), text(n), limit, now() + 5 * MINUTE, now()).unwrap();
+    let store = MemoryStore::new();
+    for n in 0..65_535 {
+        let lease = fresh(&store, &attempt(n));
+        store.try_finish(&lease, &reply("")).unwrap();
+    }
+    {
+        let shard = store.shard(nonce(1));
+        let texts = &shard.entries[&nonce(1)].texts;
+        assert!(matches!(texts, Texts::Many(many) if many.len() == 65_535));
+    }
+    let start = std::time::Instant::now();
+    for n in 0..1000 {
+        let more = store.try_begin(&attempt(65_535 + n));
+        assert!(matches!(more, Ok(Begin::Exhausted)));
+        assert_eq!(stored(&store, &attempt(n)), reply(""));
+    }
+    println!(
+        "{:?} for a replay and a refusal at 65,535 uses",
+        start.elapsed() / 1000
+    );
+}
+
+/// A handler answers with slices of buffers of 64 KiB, and the buffers are gone.
+#[tokio::test(start_paused = true)]
+async fn rp_24_what_is_kept_stays_within_its_bound() {
+    use bytes::Bytes;
+    use http::HeaderValue;
+
+    const ROOM: usize = 256 * 1024;
+    const TEXTS: usize = 2000;
+    let store = MemoryStore::with_capacity(TEXTS, ROOM);
+    let mut kept = 0;
+    let sliced = |n: usize| {
+        let buffer = Bytes::from(vec![b'x'; 65 * 1024]);
+        let content_type = HeaderValue::from_maybe_shared(buffer.slice(..16)).unwrap();
+        StoredReply::new(
+            StatusCode::OK,
+            Some(content_type),
+            buffer.slice(n..n + 20 + n % 100),
+        )
+    };
+    let measured = allocation_counter::measure(|| {
+        for n in 0..TEXTS {
+            let attempt = once(n as u128, 1);
+            let lease = fresh(&store, &attempt);
+            store.try_finish(&lease, &sliced(n).unwrap()).unwrap();
+            // Repeated, as by a replay.
+            match store.try_begin(&attempt) {
+                Ok(Begin::Stored(_)) => kept += 1,
+                other => assert_eq!(other.unwrap_err().kind(), StoreErrorKind::ReplyNotKept),
+            }
+        }
+    });
+    let live = usize::try_from(measured.bytes_current).unwrap();
+    println!("{kept} answers of 20 to 119 bytes in {live} bytes");
+    assert!(store.replies.get() <= ROOM && kept > 1000 && kept < TEXTS);
+    // A text without an answer still takes the box that says so.
+    let bound = ROOM + TEXTS * (128 + size_of::<Finished>());
+    assert!(live <= bound, "{live} of {bound}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -269,7 +393,7 @@ async fn rp_06_a_text_whose_answer_found_no_room_never_runs_again() {
 async fn rp_08_what_is_abandoned_takes_no_memory() {
     let store = MemoryStore::new();
     for n in 0..1000 {
-        store.try_abandon(&fresh(&store, &once(n, 1)));
+        store.release(&fresh(&store, &once(n, 1)), false);
     }
     let entries = store.shards.iter().map(|shard| lock(shard).entries.len());
     assert_eq!((store.len(), entries.sum::<usize>()), (0, 0));
@@ -279,7 +403,7 @@ async fn rp_08_what_is_abandoned_takes_no_memory() {
         fresh(&store, &up_to(2, 1, 2)),
     );
     store.try_finish(&first, &reply("first")).unwrap();
-    store.try_abandon(&second);
+    store.release(&second, false);
     assert_eq!(stored(&store, &up_to(2, 1, 1)), reply("first"));
     assert_eq!(store.len(), 1);
 }
@@ -294,7 +418,7 @@ async fn rp_08_a_store_that_is_not_full_forgets_what_has_expired() {
         let nonce = Nonce::from_bytes(bytes);
         let until = if n == 1 { 5 } else { 60 };
         let until = now() + until * MINUTE;
-        Attempt::new(nonce, digest(1), UseLimit::Once, until, at)
+        Attempt::new(nonce, digest(1), UseLimit::Once, until, at).unwrap()
     };
     let lease = fresh(&store, &once(1, now()));
     store.try_finish(&lease, &reply("first")).unwrap();
@@ -327,7 +451,8 @@ async fn rp_06_answers_are_counted_to_the_byte() {
     assert_eq!(MemoryStore::DEFAULT_REPLY_BYTES, 67_108_864);
     let json = HeaderValue::from_static("application/json");
     let reply = StoredReply::new(StatusCode::OK, Some(json), "{}").unwrap();
-    let size = size_of::<Finished>() + "application/json".len() + "{}".len();
+    let shared = 3 * size_of::<usize>();
+    let size = size_of::<Finished>() + "application/json".len() + "{}".len() + shared;
     let store = MemoryStore::with_capacity(10, size);
     let lease = fresh(&store, &once(1, 1));
     store.try_finish(&lease, &reply).unwrap();
@@ -354,7 +479,7 @@ async fn rp_08_a_ticket_takes_at_most_128_bytes_beside_its_answer() {
     });
     let per_ticket = running.bytes_current / i64::try_from(TICKETS).unwrap();
     println!("{per_ticket} bytes a ticket while its handler runs");
-    assert!(per_ticket <= 144, "{per_ticket}");
+    assert!(per_ticket <= 160, "{per_ticket}");
     let finished = allocation_counter::measure(|| {
         for lease in &leases {
             store.try_finish(lease, &empty).unwrap();
@@ -367,11 +492,7 @@ async fn rp_08_a_ticket_takes_at_most_128_bytes_beside_its_answer() {
     println!("{per_ticket} bytes a ticket beside an answer of {answers}");
     assert!(per_ticket <= 128, "{per_ticket}");
     assert_eq!(store.len(), usize::try_from(TICKETS).unwrap());
-    println!(
-        "entry {}, use {}",
-        size_of::<Entry>(),
-        size_of::<Redemption>()
-    );
+    println!("entry {}, use {}", size_of::<Entry>(), size_of::<Texts>());
 }
 
 #[tokio::test(start_paused = true)]
@@ -397,13 +518,13 @@ async fn rp_11_a_clock_that_jumps_revives_no_ticket() {
     // Before 1970, and the latest representable time.
     let early = SystemTime::UNIX_EPOCH - hour;
     let lease = fresh(&store, &once(2, 1).again(early));
-    store.try_abandon(&lease);
-    let over = Attempt::new(nonce(3), digest(1), UseLimit::Once, early, now());
+    store.release(&lease, false);
+    let over = Attempt::new(nonce(3), digest(1), UseLimit::Once, early, now()).unwrap();
     fresh(&store, &over);
     let far = SystemTime::UNIX_EPOCH + Duration::from_secs(i64::MAX.unsigned_abs());
-    let far = Attempt::new(nonce(4), digest(1), UseLimit::Once, far, early).lease(Duration::MAX);
-    fresh(&store, &far);
+    let far = || Attempt::new(nonce(4), digest(1), UseLimit::Once, far, early).unwrap();
+    fresh(&store, &far());
     advance(hour).await;
-    let mut wait = tokio_test::task::spawn(running(&store, &far));
+    let mut wait = tokio_test::task::spawn(running(&store, &far()));
     assert!(wait.poll().is_pending());
 }

@@ -1,47 +1,59 @@
--- Redeems a ticket for a text, unless it is running, finished, or beyond the limit of the ticket.
+-- Redeems a ticket for a text, unless it is held, finished, or beyond the limits of the ticket.
 --
--- KEYS[1]  the ticket: a hash of "s" + digest -> state, and "r" + digest -> reply
--- ARGV     digest, fence (16 bytes), lease (ms), time to live (ms), limit of texts (0: just one)
+-- KEYS[1]  the ticket, a hash:
+--            "s" + digest -> state of a text
+--            "r" + digest -> its reply
+--            "texts"      -> how many texts have a state
+--            "starts"     -> how often the handler was started
+--            "spent"      -> a caller was told that the starts are used up
+-- KEYS[2]  its leases, a sorted set of digests by expiry (ms, by the clock of this server)
+-- KEYS[3]  exists if this attempt was abandoned
+-- ARGV     digest, fence (16 bytes), lease (ms), time to live (ms), limit of texts, limit of starts,
+--          "C" if the start counts now, or "U" if `start` follows
 --
--- A state is "R" + fence + expiry of the lease (ms, by the clock of this server), or "D" + fence.
-local key, digest, fence = KEYS[1], ARGV[1], ARGV[2]
-local lease, ttl, max = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+-- A state is a letter, the fence, and for "C" and "U" the expiry of the lease:
+--   C  held, and the start is counted       U  held, and not started
+--   S  started, and used up                 D  done
+--
+-- No step depends on the number of texts.
+local key, leases, digest, fence = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
+local lease, ttl, max_texts, max_starts = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function number(field) return tonumber(redis.call('HGET', key, field) or 0) end
 
--- Returns the rest of a lease, or nil if it has expired or the state is not running.
-local function left(state)
-  if string.sub(state, 1, 1) ~= 'R' then return nil end
-  local rest = (tonumber(string.sub(state, 18)) or 0) - now
-  if rest > 0 then return rest end
-end
-
+if redis.call('EXISTS', KEYS[3]) == 1 then return {'abandoned'} end
 local known = redis.call('HGET', key, 's' .. digest)
+local lapsed
 if known then
-  if string.sub(known, 1, 1) == 'D' then
-    return {'stored', redis.call('HGET', key, 'r' .. digest)}
-  end
+  local kind = string.sub(known, 1, 1)
+  if kind == 'D' then return {'stored', redis.call('HGET', key, 'r' .. digest)} end
   -- The same call, repeated because its response was lost.
   if string.sub(known, 2, 17) == fence then return {'fresh'} end
-  local rest = left(known)
-  if rest then return {'running', rest} end
-elseif max == 0 or redis.call('HLEN', key) >= max then
+  if kind == 'S' then return {'running', ttl} end
+  local rest = (tonumber(string.sub(known, 18)) or 0) - now
+  if rest > 0 then return {'running', rest} end
+  lapsed = digest
+elseif number('texts') >= max_texts then
   -- An expired lease does not count: a crashed handler must not use up the ticket for others.
-  local texts = 0
-  for _, field in ipairs(redis.call('HKEYS', key)) do
-    if string.sub(field, 1, 1) == 's' then
-      local state = redis.call('HGET', key, field)
-      if string.sub(state, 1, 1) == 'D' or left(state) then
-        texts = texts + 1
-      else
-        redis.call('HDEL', key, field)
-      end
-    end
-  end
-  if max == 0 and texts > 0 then return {'other'} end
-  if max > 0 and texts >= max then return {'exhausted'} end
+  lapsed = redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, 1)[1]
+  if not lapsed then return {'full'} end
+end
+if number('starts') >= max_starts then
+  return {'spent', redis.call('HSETNX', key, 'spent', 1)}
 end
 
-redis.call('HSET', key, 's' .. digest, 'R' .. fence .. string.format('%.0f', now + lease))
-if redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl) end
+local ends = string.format('%.0f', now + lease)
+redis.call('HSET', key, 's' .. digest, ARGV[7] .. fence .. ends)
+if not lapsed then
+  redis.call('HINCRBY', key, 'texts', 1)
+elseif lapsed ~= digest then
+  redis.call('HDEL', key, 's' .. lapsed)
+  redis.call('ZREM', leases, lapsed)
+end
+if ARGV[7] == 'C' then redis.call('HINCRBY', key, 'starts', 1) end
+redis.call('ZADD', leases, ends, digest)
+for _, k in ipairs({key, leases}) do
+  if redis.call('PTTL', k) < ttl then redis.call('PEXPIRE', k, ttl) end
+end
 return {'fresh'}
