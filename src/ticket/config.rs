@@ -108,7 +108,7 @@ impl Tickets {
     ///
     /// One captured callback can be sent any number of times, and a handler that fails would run
     /// each time. Once a ticket has started the handler this often, times the uses of
-    /// [`Scope::Prefix`](super::Scope::Prefix), its callbacks fail with 503 and
+    /// a prefix, its callbacks fail with 503 and
     /// [`TooManyAttempts`](crate::callback::CallbackErrorKind::TooManyAttempts), and the log gets
     /// one warning. A start counts when the handler is called; a callback that is rejected before
     /// does not count.
