@@ -31,10 +31,10 @@ use tower::{Layer as _, Service, service_fn};
 use tower_aliyun_oss::{
     Lookup, OssCallbackLayer,
     key::{KeyError, KeySource, KeyTable, KeyUrl, PublicKey},
-    protocol::{CallbackBodyType, SizeRange, TICKET_FIELD},
+    protocol::{CallbackBodyType, SizeRange, SystemVariable, TICKET_FIELD},
     ticket::{
         MemoryStore, TicketKey, TicketKeys, Tickets,
-        internal::{Scope, Terms},
+        internal::{BodyField, FieldValue, Scope, Terms},
         store::Nonce,
     },
 };
@@ -106,7 +106,7 @@ impl Bench {
             .body_type(body_type)
             .content_types(["image/jpeg".parse()?])
             .claims(&("user", 7))?;
-        Ok(keys.issue(&terms, made, Nonce::random()?)?)
+        Ok(keys.issue(&terms, fields(body_type), made, Nonce::random()?)?)
     }
 
     /// Builds a signed callback. Its size does not depend on the ticket.
@@ -117,14 +117,14 @@ impl Bench {
                 "reqId=5CF3E7820000000000000001&bucket=examplebucket\
                  &object=user%2F7%2Fphoto.jpg&size=4711\
                  &etag=D41D8CD98F00B204E9800998ECF8427E&mimeType=image%2Fjpeg\
-                 &{TICKET_FIELD}={ticket}&x:note="
+                 &{TICKET_FIELD}={ticket}&note="
             )
         } else {
             format!(
                 "{{\"reqId\":\"5CF3E7820000000000000001\",\"bucket\":\"examplebucket\",\
                  \"object\":\"user/7/photo.jpg\",\"size\":4711,\
                  \"etag\":\"D41D8CD98F00B204E9800998ECF8427E\",\"mimeType\":\"image/jpeg\",\
-                 \"imageInfo.height\":,\"{TICKET_FIELD}\":\"{ticket}\",\"x:note\":\""
+                 \"imageInfo.height\":,\"{TICKET_FIELD}\":\"{ticket}\",\"note\":\""
             )
         };
         let end = if form { "" } else { "\"}" };
@@ -150,6 +150,28 @@ impl Bench {
             .header("content-length", body.len())
             .body(Full::from(body))?)
     }
+}
+
+/// The fields of [`Bench::callback`]. The last one fills the body up to its size, so its value is not
+/// sealed.
+fn fields(body_type: CallbackBodyType) -> impl Iterator<Item = BodyField<'static>> {
+    let height = (body_type == CallbackBodyType::Json).then_some(SystemVariable::ImageHeight);
+    let variables = [
+        SystemVariable::ReqId,
+        SystemVariable::Bucket,
+        SystemVariable::Object,
+        SystemVariable::Size,
+        SystemVariable::Etag,
+        SystemVariable::MimeType,
+    ];
+    let variables = variables.into_iter().chain(height);
+    let field = |(name, value)| BodyField::new(name, value);
+    let system = |variable: SystemVariable| (variable.name(), FieldValue::System(variable));
+    let others = [
+        (TICKET_FIELD, FieldValue::Ticket),
+        ("note", FieldValue::System(SystemVariable::Operation)),
+    ];
+    variables.map(system).chain(others).map(field)
 }
 
 fn answer<B>(_: Request<B>) -> Ready<Result<Response<Full<Bytes>>, Infallible>> {

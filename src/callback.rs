@@ -52,8 +52,9 @@
 //!    503.
 //! 9. The signature (RSASSA-PKCS1-v1_5 with MD5) verifies with that key over the decoded path, the
 //!    query, a line feed and the body; otherwise 403.
-//! 10. With tickets: `bucket`, `object`, `size` and `mimeType` are within what the ticket grants;
-//!     otherwise 403.
+//! 10. With tickets: the body has exactly the fields that the ticket seals, with its constants and
+//!     custom variables, and bucket, object, size and content type are within what the ticket
+//!     grants; otherwise 403.
 //! 11. With tickets: the ticket was neither used for a different body nor used up (otherwise 403),
 //!     and the store responds before the deadline (otherwise 503). A repeated callback receives the
 //!     stored response, and the inner service does not run.
@@ -180,10 +181,18 @@
 //!   because two parsers could pick different values. This applies to all names at the top level,
 //!   whether `T` has the field or not; your type decides about deeper levels of JSON.
 //! * Bytes that are not UTF-8 are an error in every field.
+//! * In `event`, a variable whose value is its own placeholder (`${object}`) is an error: OSS inserts
+//!   nothing if `callbackBody` was percent-encoded as a whole.
 //! * Unknown fields are ignored unless your type denies them. All values of a form are text, so
 //!   `#[serde(flatten)]` and untagged enums find no numbers there.
 //! * JSON may be nested at most 128 levels deep when it is read into `T`. Parsing takes linear time
-//!   in the length of the body, which [`body_limit`](OssCallbackLayer::body_limit) bounds.
+//!   in the length of the body, which [`body_limit`](OssCallbackLayer::body_limit) bounds. The
+//!   repair inserts at most 349 values, more than OSS can leave out.
+//!
+//! With a ticket, both read what was granted: the body has the sealed fields and no others, the
+//! content type has the spelling of the grant, and `event` finds a variable under any name that the
+//! template gave it. OSS does not document how it writes a `+` or a space in a form. If the sealed
+//! texts match only when `+` is a plus sign, it is one in the whole body.
 //!
 //! # When the signature never matches
 //!

@@ -7,7 +7,8 @@
 //! | type | meaning |
 //! |---|---|
 //! | [`Bucket`], [`Region`], [`Endpoint`], [`UploadUrl`] | where an upload goes |
-//! | [`ObjectKey`], [`ObjectPrefix`] | the names that an object may have |
+//! | [`ObjectKey`], [`ObjectPrefix`] | the names that your server gives to objects |
+//! | [`ReceivedName`] | a name that an uploader chose |
 //! | [`SizeRange`], [`ContentType`], [`ObjectAcl`] | its size and type, and who may read it |
 //! | [`CallbackTarget`], [`CallbackBodyType`] | the request that OSS sends afterwards |
 //! | [`SystemVariable`] | the values that OSS can insert into the callback body |
@@ -28,5 +29,7 @@ mod target;
 pub use bucket::{Bucket, Endpoint, EndpointError, Region, UploadUrl};
 pub(crate) use callback_body::CUSTOM_PREFIX;
 pub use callback_body::{CallbackBodyType, SystemVariable, TICKET_FIELD};
-pub use object::{ContentType, ObjectAcl, ObjectError, ObjectKey, ObjectPrefix, SizeRange};
+pub use object::{
+    ContentType, ObjectAcl, ObjectError, ObjectKey, ObjectPrefix, ReceivedName, SizeRange,
+};
 pub use target::{CallbackTarget, TargetError};

@@ -38,7 +38,7 @@
 //!
 //! | field | bytes |
 //! |---|---|
-//! | version, 1 | 1 |
+//! | version, 2 | 1 |
 //! | key id | 2 |
 //! | expiry, in seconds of Unix time | 8 |
 //! | nonce | 16 |
@@ -49,6 +49,8 @@
 //! | smallest and largest size | 8 + 8 |
 //! | content types: count, then each | 1 + (2 + length) each |
 //! | claims, as JSON | 2 + length |
+//! | fields of the callback body: count, then the kind of each | 1 + 1 each |
+//! | first half of the SHA-256 of names, constants and custom variables | 16 |
 //! | HMAC-SHA256 over `oss-cb-v1` with its length, then all fields above | 32 |
 //!
 //! Integers are big-endian. The ticket is self-contained and every field is authenticated.
@@ -103,10 +105,18 @@
 //!
 //! # What a ticket does not prove
 //!
-//! The lawful holder of a ticket can make OSS sign a false size, type or checksum by uploading
-//! through their own bucket. Query OSS with your credentials for facts that must be true.
+//! The lawful holder of a ticket can upload to a bucket of their own and have OSS sign any body with
+//! that ticket. The layer accepts only a body with the sealed fields, so bucket, constants, custom
+//! variables and claims are the granted ones, whatever field they are read from. What OSS reports
+//! about the upload is not proven against the holder:
+//!
+//! * That the object exists. Its size and content type, beyond that they are within the grant. Its
+//!   `etag`, `crc64` and `contentMd5`. Query OSS (`HeadObject`) with your credentials for these.
+//! * `imageInfo.*`, `clientIp`, `vpcId`, `reqId` and `operation`. Nothing confirms these.
+//! * For a prefix, the name below it.
 
 mod config;
+mod fields;
 mod key;
 pub mod store;
 mod terms;
@@ -115,6 +125,7 @@ mod tests;
 mod token;
 
 pub use config::{OnFailure, Tickets};
+pub(crate) use fields::{BodyField, FieldDigest, FieldKind, FieldValue};
 pub use key::{TicketKey, TicketKeyError, TicketKeys};
 pub use store::memory::MemoryStore;
 #[cfg(feature = "redis")]
@@ -132,9 +143,11 @@ pub use token::{SKEW, TicketError};
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
-/// use tower_aliyun_oss::protocol::{CallbackBodyType, CallbackTarget, SizeRange};
+/// use tower_aliyun_oss::protocol::{
+///     CallbackBodyType, CallbackTarget, SizeRange, SystemVariable, TICKET_FIELD,
+/// };
 /// use tower_aliyun_oss::ticket::{TicketKey, TicketKeys};
-/// use tower_aliyun_oss::ticket::{internal::{Scope, Terms}, store::Nonce};
+/// use tower_aliyun_oss::ticket::{internal::{BodyField, FieldValue, Scope, Terms}, store::Nonce};
 ///
 /// let keys = TicketKeys::new(1, TicketKey::generate()?);
 /// let target: CallbackTarget = "/oss/callback".parse()?;
@@ -151,11 +164,17 @@ pub use token::{SKEW, TicketError};
 /// .body_type(CallbackBodyType::Json)
 /// .content_types(["image/jpeg".parse()?])
 /// .claims(&("user", 7))?;
-/// let text = keys.issue(&terms, now, Nonce::random()?)?;
+/// // The callback body: {"key":${object},"plan":"free","x:ticket":"..."}
+/// let fields = [
+///     BodyField::new("key", FieldValue::System(SystemVariable::Object)),
+///     BodyField::new("plan", FieldValue::Constant(br#""free""#)),
+///     BodyField::new(TICKET_FIELD, FieldValue::Ticket),
+/// ];
+/// let text = keys.issue(&terms, fields, now, Nonce::random()?)?;
 ///
 /// // When OSS sends the callback, before any expensive check:
 /// let ticket = keys.check(&text, &target, CallbackBodyType::Json, now)?;
-/// // After the OSS signature is verified:
+/// // After the OSS signature is verified, the layer compares the fields of the body, and then:
 /// ticket.permits("examplebucket", "user/7/photo.jpg", 4711, "image/jpeg")?;
 /// assert_eq!(ticket.claims::<(String, u32)>()?, ("user".into(), 7));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -163,6 +182,7 @@ pub use token::{SKEW, TicketError};
 #[doc(hidden)]
 pub mod internal {
     pub use super::{
+        fields::{BodyField, FieldValue},
         terms::{Scope, Terms, TermsError},
         token::CheckedTicket,
     };

@@ -132,8 +132,9 @@ impl OssUploads {
     ///
     /// With tickets, the callback contains a ticket for the grant, and the
     /// [layer](Self::callback_layer) accepts it only for an upload within the grant: the key (for
-    /// [`Grant::under`], one object with a name of your choice; see [`unique_key`]), the size, the
-    /// content type (defaults to `application/octet-stream`) and the claims. The ticket is valid
+    /// [`Grant::under`], one object with a name of your choice; see [`unique_key`]), the size and
+    /// the content type (defaults to `application/octet-stream`). The body must have the fields of
+    /// this callback, with its constants and custom variables. The ticket is valid
     /// for the lifetime of the grant plus the [upload time](OssUploadsBuilder::upload_time).
     ///
     /// There is no policy, so OSS itself enforces nothing of the grant. It stores any object that

@@ -45,7 +45,7 @@ fuzz_target!(|data: &[u8]| {
             return;
         };
         let nonce = Nonce::random().expect("the operating system provides random bytes");
-        let Ok(ticket) = KEYS.issue(&terms, now, nonce) else {
+        let Ok(ticket) = KEYS.issue(&terms, [], now, nonce) else {
             return;
         };
         let checked = KEYS.check(&ticket, &TARGET, CallbackBodyType::Form, now);

@@ -9,33 +9,47 @@
 //! | `event.rs` | [`UploadEvent`], and how a variable is read |
 //! | `form.rs` | deserializer for form bodies |
 //! | `json.rs` | deserializer for JSON bodies, and the repair of the invalid JSON that OSS sends |
+//! | `sealed.rs` | [`read_sealed`]: the body of a callback with a ticket, compared with its fields |
 //! | `ticket.rs` | [`find_ticket`] |
 //! | `error.rs` | [`EventError`] |
 
 mod error;
 mod form;
 mod json;
+mod sealed;
 mod ticket;
 
-use std::{collections::BTreeMap, fmt, marker::PhantomData};
+use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeOwned, Error, IgnoredAny, MapAccess, Unexpected, Visitor},
+    de::{DeserializeOwned, DeserializeSeed, Error, IgnoredAny, MapAccess, Unexpected, Visitor},
 };
 
 pub use error::EventError;
+pub(super) use sealed::{SealedUpload, read as read_sealed};
 pub(super) use ticket::find as find_ticket;
 
 use crate::protocol::{CUSTOM_PREFIX, CallbackBodyType, SystemVariable};
 
+/// How a `+` in a form is read. OSS does not document how it writes a space.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Plus {
+    /// As a space, as every form decoder reads it.
+    #[default]
+    Space,
+    /// As a plus sign.
+    Literal,
+}
+
 /// Deserializes a body in the format that its content type declares.
 pub(super) fn read<T: DeserializeOwned>(
     body_type: CallbackBodyType,
+    plus: Plus,
     body: &[u8],
 ) -> Result<T, EventError> {
     match body_type {
-        CallbackBodyType::Form => form::read(body),
+        CallbackBodyType::Form => form::read(body, plus),
         CallbackBodyType::Json => json::read(body),
     }
 }
@@ -45,7 +59,7 @@ pub(super) fn read_event(
     body_type: CallbackBodyType,
     body: &[u8],
 ) -> Result<UploadEvent, EventError> {
-    read(body_type, body).map(|Fields(event)| event)
+    read(body_type, Plus::Space, body).map(|Fields(event)| event)
 }
 
 /// The upload that a callback reports, by the names that OSS gives its variables.
@@ -58,9 +72,20 @@ pub(super) fn read_event(
 /// `None` means that the field is absent or empty. A text file has no image height, and OSS sends
 /// an `x:` variable that the uploader omitted as an empty value.
 ///
-/// The event is only as trustworthy as the callback: the author of `callbackBody` may have written
-/// constants into it. If a size, type or checksum matters, ask OSS for it with your own
-/// credentials.
+/// # What is proven
+///
+/// Without a ticket, nothing: the author of `callbackBody` may have written constants into it.
+///
+/// With a [ticket](super::OssCallbackLayer::tickets), the lawful holder of that ticket may still
+/// have written the body, for an upload to a bucket of their own. The layer accepts only the sealed
+/// fields, so some values are the granted ones, and a variable is found under any name that the
+/// template gave it. Each method tells what holds for its value:
+///
+/// * *granted*: the value of your grant.
+/// * *within the grant*: one of the permitted values. OSS confirms or refutes it if you ask with your
+///   own credentials (`HeadObject`).
+/// * *not proven*: the holder of the ticket chooses the value. Some can be confirmed with
+///   `HeadObject`.
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct UploadEvent {
     bucket: Option<String>,
@@ -82,96 +107,103 @@ pub struct UploadEvent {
 }
 
 impl UploadEvent {
-    /// Returns `bucket`: the name of the bucket.
+    /// Returns `bucket`: the name of the bucket. Granted, with a ticket.
     #[must_use]
     pub fn bucket(&self) -> Option<&str> {
         self.bucket.as_deref()
     }
 
-    /// Returns `object`: the full key of the object.
+    /// Returns `object`: the full key of the object. Granted, with a ticket for one object. With a
+    /// ticket for a prefix, it is under the prefix and has no dot segments, but the rest of the name
+    /// is not proven: `HeadObject` tells whether the object exists.
     ///
-    /// OSS stores keys that [`ObjectKey`](crate::protocol::ObjectKey) rejects. Parse the key as one
-    /// to hold the uploader to the names that a policy can grant.
+    /// OSS stores keys that [`ObjectKey`](crate::protocol::ObjectKey) rejects, with control
+    /// characters and marks that reorder text. Parse the key as a
+    /// [`ReceivedName`](crate::protocol::ReceivedName) before you show or log it.
     #[must_use]
     pub fn object(&self) -> Option<&str> {
         self.object.as_deref()
     }
 
-    /// Returns `etag`: the ETag, upper-case hex without quotes.
+    /// Returns `etag`: the ETag, upper-case hex without quotes. Not proven; confirm it with
+    /// `HeadObject`.
     #[must_use]
     pub fn etag(&self) -> Option<&str> {
         self.etag.as_deref()
     }
 
-    /// Returns `size`: the size of the whole object, in bytes.
+    /// Returns `size`: the size of the whole object, in bytes. Within the grant, with a ticket;
+    /// confirm it with `HeadObject`.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
         self.size
     }
 
-    /// Returns `mimeType`: the Content-Type of the object, which the uploader chose.
+    /// Returns `mimeType`: the Content-Type of the object, which the uploader chose. Within the
+    /// grant and in its spelling, with a ticket; confirm it with `HeadObject`.
     #[must_use]
     pub fn mime_type(&self) -> Option<&str> {
         self.mime_type.as_deref()
     }
 
-    /// Returns `imageInfo.height`: the height of an image, in pixels.
+    /// Returns `imageInfo.height`: the height of an image, in pixels. Not proven.
     #[must_use]
     pub fn image_height(&self) -> Option<u32> {
         self.image_height
     }
 
-    /// Returns `imageInfo.width`: the width of an image, in pixels.
+    /// Returns `imageInfo.width`: the width of an image, in pixels. Not proven.
     #[must_use]
     pub fn image_width(&self) -> Option<u32> {
         self.image_width
     }
 
-    /// Returns `imageInfo.format`: the format of an image, such as `jpg`.
+    /// Returns `imageInfo.format`: the format of an image, such as `jpg`. Not proven.
     #[must_use]
     pub fn image_format(&self) -> Option<&str> {
         self.image_format.as_deref()
     }
 
-    /// Returns `crc64`: the CRC-64 of the object.
+    /// Returns `crc64`: the CRC-64 of the object. Not proven; confirm it with `HeadObject`.
     #[must_use]
     pub fn crc64(&self) -> Option<u64> {
         self.crc64
     }
 
     /// Returns `contentMd5`: the Base64-encoded MD5 of the uploaded data. OSS sets it only for
-    /// PutObject and PostObject.
+    /// PutObject and PostObject. Not proven; confirm it with `HeadObject`, which returns it for the
+    /// same objects.
     #[must_use]
     pub fn content_md5(&self) -> Option<&str> {
         self.content_md5.as_deref()
     }
 
-    /// Returns `vpcId`: the VPC that the upload came from.
+    /// Returns `vpcId`: the VPC that the upload came from. Not proven.
     #[must_use]
     pub fn vpc_id(&self) -> Option<&str> {
         self.vpc_id.as_deref()
     }
 
-    /// Returns `clientIp`: the IP address of the uploader.
+    /// Returns `clientIp`: the IP address of the uploader. Not proven.
     #[must_use]
     pub fn client_ip(&self) -> Option<&str> {
         self.client_ip.as_deref()
     }
 
-    /// Returns `reqId`: the ID of the upload request.
+    /// Returns `reqId`: the ID of the upload request. Not proven.
     #[must_use]
     pub fn req_id(&self) -> Option<&str> {
         self.req_id.as_deref()
     }
 
-    /// Returns `operation`: the API operation of the upload, such as `PostObject`.
+    /// Returns `operation`: the API operation of the upload, such as `PostObject`. Not proven.
     #[must_use]
     pub fn operation(&self) -> Option<&str> {
         self.operation.as_deref()
     }
 
-    /// Returns the custom variable with this name. Names are case-sensitive; the `x:` that OSS
-    /// requires is optional here.
+    /// Returns the custom variable, or the constant, with this name. Granted, with a ticket. Names
+    /// are case-sensitive; the `x:` that OSS requires is optional here.
     #[must_use]
     pub fn custom(&self, name: &str) -> Option<&str> {
         let value = if name.starts_with(CUSTOM_PREFIX) {
@@ -182,8 +214,8 @@ impl UploadEvent {
         value.map(String::as_str)
     }
 
-    /// Returns the names and values of all custom variables that are not empty, sorted by name. The
-    /// names include `x:`.
+    /// Returns the names and values of all custom variables that are not empty, sorted by name, with
+    /// the constants whose names start with `x:`. Granted, with a ticket. The names include `x:`.
     pub fn custom_variables(&self) -> impl Iterator<Item = (&str, &str)> {
         self.custom.iter().map(|(name, value)| (&**name, &**value))
     }
@@ -240,7 +272,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                 Some(variable) => event.read(variable, &mut map)?,
                 // An empty custom variable is the same as an absent one, and is not recorded.
                 None if name.starts_with(CUSTOM_PREFIX) => {
-                    if let Text(Some(value)) = map.next_value()? {
+                    if let Some(value) = map.next_value_seed(Text { name: &name })? {
                         event.custom.insert(name, value);
                     }
                 }
@@ -254,18 +286,23 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 }
 
 impl UploadEvent {
-    /// Reads the value of one variable. No value is overwritten: `form` and `json` reject duplicate
-    /// names first.
-    fn read<'de, A: MapAccess<'de>>(
-        &mut self,
-        variable: SystemVariable,
-        map: &mut A,
-    ) -> Result<(), A::Error> {
-        let text = match variable {
-            SystemVariable::Size => return number(&mut self.size, map),
-            SystemVariable::ImageHeight => return number(&mut self.image_height, map),
-            SystemVariable::ImageWidth => return number(&mut self.image_width, map),
-            SystemVariable::Crc64 => return number(&mut self.crc64, map),
+    /// Sets a variable to its decoded text. `None` if a number does not parse.
+    fn set(&mut self, variable: SystemVariable, value: Cow<'_, str>) -> Option<()> {
+        if value.is_empty() {
+            return Some(());
+        }
+        match variable {
+            SystemVariable::Size => self.size = Some(parse_number(&value)?),
+            SystemVariable::ImageHeight => self.image_height = Some(parse_number(&value)?),
+            SystemVariable::ImageWidth => self.image_width = Some(parse_number(&value)?),
+            SystemVariable::Crc64 => self.crc64 = Some(parse_number(&value)?),
+            _ => *self.text_mut(variable)? = Some(value.into_owned()),
+        }
+        Some(())
+    }
+
+    fn text_mut(&mut self, variable: SystemVariable) -> Option<&mut Option<String>> {
+        Some(match variable {
             SystemVariable::Bucket => &mut self.bucket,
             SystemVariable::Object => &mut self.object,
             SystemVariable::Etag => &mut self.etag,
@@ -276,95 +313,152 @@ impl UploadEvent {
             SystemVariable::ClientIp => &mut self.client_ip,
             SystemVariable::ReqId => &mut self.req_id,
             SystemVariable::Operation => &mut self.operation,
-        };
-        Text(*text) = map.next_value()?;
+            SystemVariable::Size
+            | SystemVariable::ImageHeight
+            | SystemVariable::ImageWidth
+            | SystemVariable::Crc64 => return None,
+        })
+    }
+
+    /// Reads the value of one variable. No value is overwritten: `form` and `json` reject duplicate
+    /// names first.
+    fn read<'de, A: MapAccess<'de>>(
+        &mut self,
+        variable: SystemVariable,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        let name = variable.name();
+        match variable {
+            SystemVariable::Size => self.size = map.next_value_seed(Number::new(name))?,
+            SystemVariable::ImageHeight => {
+                self.image_height = map.next_value_seed(Number::new(name))?;
+            }
+            SystemVariable::ImageWidth => {
+                self.image_width = map.next_value_seed(Number::new(name))?;
+            }
+            SystemVariable::Crc64 => self.crc64 = map.next_value_seed(Number::new(name))?,
+            _ => {
+                let value = map.next_value_seed(Text { name })?;
+                if let Some(text) = self.text_mut(variable) {
+                    *text = value;
+                }
+            }
+        }
         Ok(())
     }
 }
 
-fn number<'de, N: TryFrom<u64>, A: MapAccess<'de>>(
-    field: &mut Option<N>,
-    map: &mut A,
-) -> Result<(), A::Error> {
-    Number(*field) = map.next_value()?;
-    Ok(())
+/// The message by which [`form`] and [`json`] recognize a value that OSS did not insert. A
+/// deserializer returns only messages.
+const UNSUBSTITUTED: &str = "OSS did not replace the variable";
+
+/// Returns whether a value is `${name}` itself: OSS inserts nothing into a template that was
+/// percent-encoded, and sends the placeholder.
+fn is_placeholder(value: &str, name: &str) -> bool {
+    let inner = value.strip_prefix("${");
+    inner.and_then(|inner| inner.strip_suffix('}')) == Some(name)
 }
 
-/// A string variable.
+/// Parses the digits of a number. `parse` alone accepts a leading plus sign, which would be a second
+/// spelling.
+fn parse_number<N: std::str::FromStr>(text: &str) -> Option<N> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits)
+}
+
+/// Deserializes a string variable.
 ///
 /// `None` is an empty value: nothing in a form; `null` in JSON, which the repair also inserts where
 /// OSS writes nothing; and `""`, the result of quotes around a variable in `callbackBody`.
-struct Text(Option<String>);
+struct Text<'n> {
+    name: &'n str,
+}
 
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TextVisitor)
+impl<'de> DeserializeSeed<'de> for Text<'_> {
+    type Value = Option<String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
-struct TextVisitor;
-
-impl Visitor<'_> for TextVisitor {
-    type Value = Text;
+impl Visitor<'_> for Text<'_> {
+    type Value = Option<String>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a string")
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Text, E> {
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
         self.visit_string(text.to_owned())
     }
 
-    fn visit_string<E: Error>(self, text: String) -> Result<Text, E> {
-        Ok(Text(Some(text).filter(|text| !text.is_empty())))
+    fn visit_string<E: Error>(self, text: String) -> Result<Self::Value, E> {
+        if is_placeholder(&text, self.name) {
+            return Err(E::custom(UNSUBSTITUTED));
+        }
+        Ok(Some(text).filter(|text| !text.is_empty()))
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Text, E> {
-        Ok(Text(None))
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
     }
 }
 
-/// A numeric variable: a number, or a string of its digits. `None` as in [`Text`].
+/// Deserializes a numeric variable: a number, or a string of its digits. `None` as in [`Text`].
 ///
 /// A form has only strings, and the documentation of OSS does not say which of the two it writes
 /// for `crc64` in JSON.
-struct Number<N>(Option<N>);
+struct Number<'n, N> {
+    name: &'n str,
+    number: PhantomData<N>,
+}
 
-impl<'de, N: TryFrom<u64>> Deserialize<'de> for Number<N> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NumberVisitor(PhantomData))
+impl<'n, N> Number<'n, N> {
+    fn new(name: &'n str) -> Self {
+        Self {
+            name,
+            number: PhantomData,
+        }
     }
 }
 
-struct NumberVisitor<N>(PhantomData<N>);
+impl<'de, N: TryFrom<u64>> DeserializeSeed<'de> for Number<'_, N> {
+    type Value = Option<N>;
 
-impl<N: TryFrom<u64>> Visitor<'_> for NumberVisitor<N> {
-    type Value = Number<N>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<N: TryFrom<u64>> Visitor<'_> for Number<'_, N> {
+    type Value = Option<N>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "an unsigned {}-bit integer", 8 * size_of::<N>())
     }
 
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Number<N>, E> {
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
         match N::try_from(number) {
-            Ok(number) => Ok(Number(Some(number))),
+            Ok(number) => Ok(Some(number)),
             Err(_) => Err(E::invalid_value(Unexpected::Unsigned(number), &self)),
         }
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Number<N>, E> {
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
         if text.is_empty() {
-            return Ok(Number(None));
+            return Ok(None);
         }
-        // `parse` alone accepts a leading plus sign, which would be a second spelling.
-        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-        match text.parse() {
-            Ok(number) if digits => self.visit_u64(number),
-            _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
+        if is_placeholder(text, self.name) {
+            return Err(E::custom(UNSUBSTITUTED));
+        }
+        match parse_number(text) {
+            Some(number) => self.visit_u64(number),
+            None => Err(E::invalid_value(Unexpected::Str(text), &self)),
         }
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Number<N>, E> {
-        Ok(Number(None))
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
     }
 }

@@ -28,10 +28,10 @@ use super::{
 use crate::{
     Lookup,
     key::{PinnedKeys, PublicKey},
-    protocol::{CallbackBodyType, SizeRange, TICKET_FIELD},
+    protocol::{CallbackBodyType, SizeRange, SystemVariable, TICKET_FIELD},
     ticket::{
         MemoryStore, TicketKey, TicketKeys, Tickets,
-        internal::{Scope, Terms},
+        internal::{BodyField, FieldValue, Scope, Terms},
         store::{
             Attempt, Begin, Lease, Nonce, ReplayStore, StoreError, StoreErrorKind, StoredReply,
         },
@@ -182,8 +182,15 @@ fn granted(
         &target.parse().unwrap(),
         expires,
     );
+    let fields = [
+        ("bucket", FieldValue::System(SystemVariable::Bucket)),
+        ("object", FieldValue::System(SystemVariable::Object)),
+        ("size", FieldValue::System(SystemVariable::Size)),
+        (TICKET_FIELD, FieldValue::Ticket),
+    ];
+    let fields = fields.map(|(name, value)| BodyField::new(name, value));
     let ticket = ticket_keys()
-        .issue(&terms, SystemTime::now(), Nonce::random().unwrap())
+        .issue(&terms, fields, SystemTime::now(), Nonce::random().unwrap())
         .unwrap();
     let body = format!("bucket=yonghu-test&{report}&{TICKET_FIELD}={ticket}");
 

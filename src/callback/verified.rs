@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use serde::de::DeserializeOwned;
 
-use super::event::{self, EventError, UploadEvent};
+use super::event::{self, EventError, Plus, SealedUpload, UploadEvent};
 use crate::{
     key::{KeyUrl, PublicKey},
     protocol::{
@@ -21,8 +21,17 @@ use crate::{
 /// It proves that OSS sent this body to this target for somebody. It does **not** prove that your
 /// bucket received an object, or that you asked for the callback: one key signs for all customers
 /// of OSS, anyone can have OSS send any body to any URL, and a signed callback can be replayed at
-/// any time. Its [`ticket`](Self::ticket) proves that you granted the upload and that the callback
-/// is handled once, if the layer [requires tickets](super::OssCallbackLayer::tickets).
+/// any time.
+///
+/// If the layer [requires tickets](super::OssCallbackLayer::tickets), it proves that you granted an
+/// upload like this one, and that it is handled once:
+///
+/// * The bucket, the claims, the constants and the custom variables are the granted ones, and so is
+///   the object, unless the grant is for a prefix. Every field has the variable that the template
+///   gave it.
+/// * Size and content type are within the grant.
+/// * Nothing else that OSS reports is proven against the holder of the ticket, not even that the
+///   object exists. Each method of [`UploadEvent`] tells what holds for its value.
 ///
 /// Only a successful verification creates this type. With feature `axum` it is an extractor:
 ///
@@ -56,13 +65,16 @@ pub struct VerifiedCallback {
 pub(super) struct Granted {
     pub(super) ticket: CheckedTicket,
     pub(super) digest: [u8; 32],
-    /// Already parsed for the check of the grant.
-    pub(super) event: UploadEvent,
+    /// Already read for the check of the grant.
+    pub(super) upload: SealedUpload,
 }
 
 impl VerifiedCallback {
-    /// Returns the signed body, byte for byte. It may be invalid UTF-8, and may not match its
-    /// content type.
+    /// Returns the signed body, byte for byte. Without a ticket, it may be invalid UTF-8, and may not
+    /// match its content type.
+    ///
+    /// [`event`](Self::event) and [`event_as`](Self::event_as) read it as the ticket was checked;
+    /// another parser can decode a `+` or the case of a content type differently.
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.body
@@ -95,10 +107,11 @@ impl VerifiedCallback {
     ///
     /// Fails if the body is not UTF-8, if its content type is JSON and the body is not, or if a
     /// name at the top level is repeated. Fails if a variable has the wrong type: a numeric
-    /// variable that is not a number, or an `x:` variable that is not a string.
+    /// variable that is not a number, or an `x:` variable that is not a string. Fails if OSS did not
+    /// replace a variable. With a ticket it never fails, because the layer has read the event.
     pub fn event(&self) -> Result<UploadEvent, EventError> {
         match &self.granted {
-            Some(granted) => Ok(granted.event.clone()),
+            Some(granted) => Ok(granted.upload.event.clone()),
             None => event::read_event(self.body_type, &self.body),
         }
     }
@@ -129,7 +142,11 @@ impl VerifiedCallback {
     /// at the top level is repeated (even one that `T` does not have), or if the body does not
     /// match `T`.
     pub fn event_as<T: DeserializeOwned>(&self) -> Result<T, EventError> {
-        event::read(self.body_type, &self.body)
+        let (plus, body) = match self.granted.as_deref() {
+            Some(Granted { upload, .. }) => (upload.plus, &upload.body),
+            None => (Plus::default(), &self.body),
+        };
+        event::read(self.body_type, plus, body)
     }
 
     /// Deserializes the claims of the ticket: what you attached to the grant, such as the user who
@@ -159,7 +176,7 @@ impl VerifiedCallback {
     }
 
     /// Returns the nonce of the ticket, which is unique to the token that was issued. The ticket is
-    /// authentic, has not expired, and grants what the body reports.
+    /// authentic, has not expired, seals the fields of the body, and grants what they report.
     ///
     /// `None` if the layer does not require tickets, or accepted this callback
     /// [without one](crate::ticket::Tickets::dangerous_accept_without_ticket_until).

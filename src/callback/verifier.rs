@@ -16,7 +16,7 @@ use super::{
     body::Collected,
     config::VerifierConfig,
     error::{CallbackError, CallbackErrorKind as Kind},
-    event::{UploadEvent, find_ticket, read_event},
+    event::{find_ticket, read_sealed},
     verified::{Granted, Unauthenticated, VerifiedCallback},
 };
 use crate::{
@@ -274,7 +274,7 @@ impl CallbackVerifier {
         let body = self.body.bytes();
         let redeem = match ticket {
             Some((tickets, ticket)) => {
-                let event = within_grant(&ticket, self.body_type, &body)
+                let upload = read_sealed(&ticket, self.body_type, &body)
                     .map_err(|why| CallbackError::with_source(Kind::OutsideGrant, why))?;
                 // Not the MD5 of the signature: two bodies with the same MD5 take seconds to find, and
                 // the store would take the second one for a repetition of the first.
@@ -283,7 +283,7 @@ impl CallbackVerifier {
                 let granted = Granted {
                     ticket: *ticket,
                     digest: text.finalize().into(),
-                    event,
+                    upload,
                 };
                 Some((tickets, Arc::new(granted)))
             }
@@ -310,21 +310,6 @@ fn start_text<D: Digest>(target: &CallbackTarget) -> D {
     text.update(query);
     text.update(b"\n");
     text
-}
-
-/// Checks the signed body against the ticket, and returns what the body reports about the upload.
-fn within_grant(
-    ticket: &CheckedTicket,
-    body_type: CallbackBodyType,
-    body: &[u8],
-) -> Result<UploadEvent, TicketError> {
-    let event = read_event(body_type, body).map_err(|_| TicketError::Unreadable)?;
-    let bucket = event.bucket().ok_or(TicketError::Bucket)?;
-    let object = event.object().ok_or(TicketError::Object)?;
-    let size = event.size().ok_or(TicketError::Size)?;
-    // A missing type matches only an unrestricted grant.
-    ticket.permits(bucket, object, size, event.mime_type().unwrap_or_default())?;
-    Ok(event)
 }
 
 /// The longest `authorization` that is decoded, in bytes: a signature of 4,096 bits has 684.

@@ -20,7 +20,10 @@ use super::{
     document::to_json,
     error::{CallbackDirectiveError, FieldProblem},
 };
-use crate::protocol::{CallbackBodyType, CallbackTarget, SystemVariable, TICKET_FIELD};
+use crate::{
+    protocol::{CallbackBodyType, CallbackTarget, SystemVariable, TICKET_FIELD},
+    ticket::BodyField,
+};
 
 pub use template::CallbackTemplate;
 
@@ -219,6 +222,14 @@ impl CallbackDirective {
             check_variables(self.variables_with(variables))?;
         }
         self.encode_template(&template)
+    }
+
+    /// Returns the fields of the body of one upload with these additions and a ticket.
+    pub(super) fn sealed_fields<'a>(
+        &'a self,
+        variables: &'a [(Box<str>, Box<str>)],
+    ) -> impl Iterator<Item = BodyField<'a>> {
+        self.body.sealed_fields(variables)
     }
 
     /// Returns the callback of one upload that is not a form, with the same additions.

@@ -106,6 +106,7 @@ impl From<TermsError> for PolicyError {
             TermsError::TooManyContentTypes => Self::TooManyContentTypes,
             // A directive has at most as many URLs as a ticket has targets.
             TermsError::TooManyTargets => Self::Callback(CallbackDirectiveError::TooManyUrls),
+            TermsError::TooManyFields => Self::Callback(CallbackDirectiveError::TooManyFields),
             TermsError::TooLong(length) => Self::TicketTooLong(length),
         }
     }
@@ -156,6 +157,11 @@ pub enum CallbackDirectiveError {
     /// The body has no fields (EC 0007-00000011).
     #[error("callbackBody is empty; add at least one field (EC 0007-00000011)")]
     EmptyBody,
+    /// The body has more fields than the 255 that a ticket can seal.
+    #[error(
+        "callbackBody has more than 255 fields; use fewer, because a ticket seals each of them"
+    )]
+    TooManyFields,
     /// A field of the body, or a custom variable, is not valid.
     #[error("the field \"{field}\" of callbackBody {problem}")]
     Field {
@@ -301,6 +307,7 @@ mod tests {
             (E::NotEncoded, "callbackUrl", "0007-00000004"),
             (E::CallbackHost, "callbackHost", "0007-00000009"),
             (E::EmptyBody, "callbackBody", "0007-00000011"),
+            (E::TooManyFields, "callbackBody", ""),
             (E::VariablesTooLong(6000), "6000", "0007-00000101"),
             (E::TooLong(6000), "6000", "0007-00000001"),
         ] {

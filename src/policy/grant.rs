@@ -81,6 +81,11 @@ impl Grant {
 
     /// Grants any number of objects under this prefix. The uploader chooses the names.
     ///
+    /// The ticket accepts a callback for every name that OSS stores under the prefix, except for
+    /// segments `.` and `..` in any percent-encoding. Treat the name as a
+    /// [`ReceivedName`](crate::protocol::ReceivedName). It is not proven: the holder of the ticket
+    /// can have OSS sign the name of an object that was never stored.
+    ///
     /// The holder of the token can write to every name under the prefix, so use a separate prefix
     /// for each user. In the [formats of the samples](super::TokenFormat) the holder can also
     /// replace objects there, and choose content type and ACL.
@@ -173,8 +178,11 @@ impl Grant {
     }
 
     /// Adds a custom variable (`x:…`), and a field of the same name to the callback body. The
-    /// policy requires this value, which can contain neither `$` nor control characters. For text
+    /// policy requires this value, which can contain neither `${` nor control characters. For text
     /// from users, prefer [`claims`](Self::claims), which accept any text.
+    ///
+    /// With [tickets](super::OssPolicyService::tickets), the callback handler reads exactly this
+    /// value. Without them, anyone can have OSS sign a callback with another value.
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.into(), value.into()));
         self
@@ -345,7 +353,7 @@ impl Grant {
             },
             policy_expires: system_time(validity.expires()),
         };
-        tickets.issue(&request, context.callback, context.at)
+        tickets.issue(&request, context.callback, &self.variables, context.at)
     }
 
     /// Returns no ticket, or an error if there are claims that only a ticket could carry.

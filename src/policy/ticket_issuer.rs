@@ -68,11 +68,13 @@ pub(super) struct TicketIssuer<'a> {
 }
 
 impl TicketIssuer<'_> {
-    /// Returns the text of a ticket for one upload, called back as `callback` specifies.
+    /// Returns the text of a ticket for one upload, called back as `callback` specifies. It seals
+    /// the fields of the callback body, among them `variables`, which only this upload has.
     pub(super) fn issue(
         &self,
         request: &TicketRequest<'_>,
         callback: &CallbackDirective,
+        variables: &[(Box<str>, Box<str>)],
         at: SystemTime,
     ) -> Result<String, PolicyError> {
         let expires = request
@@ -98,6 +100,7 @@ impl TicketIssuer<'_> {
         }
         // A nonce per ticket, so that the store can count the uses of each.
         let nonce = Nonce::random().map_err(|_| PolicyError::Random)?;
-        Ok(self.keys.issue(&terms, at, nonce)?)
+        let fields = callback.sealed_fields(variables);
+        Ok(self.keys.issue(&terms, fields, at, nonce)?)
     }
 }

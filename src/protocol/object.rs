@@ -143,7 +143,75 @@ impl fmt::Display for ObjectPrefix {
     }
 }
 
-fn check(name: &str) -> Result<(), ObjectError> {
+/// The name of an object that an uploader chose: any name that OSS stores, except those that a
+/// consumer could resolve to another place.
+///
+/// [`ObjectKey`] is for the names that your server gives. Under a
+/// [prefix](crate::policy::Grant::any_name_under) the uploader chooses, and OSS stores almost
+/// everything: `Invoice $100.pdf`, control characters, marks that display text in another order
+/// than it is stored in. A callback for such a name is genuine. Rejected are only:
+///
+/// * what OSS does not store: an empty name, one over 1,023 bytes, and a leading `/` or `\`;
+/// * a segment `.` or `..`, with `/` or `\` around it, in any depth of percent-encoding, because a
+///   consumer may resolve it to a place outside of the prefix.
+///
+/// **The name is still hostile text.** It can deceive whoever reads it (`photo\u{202e}gpj.exe` is
+/// displayed as `photoexe.jpg`), break lines of a log, contain HTML or `${…}`, and be a path that
+/// your file system treats in its own way. Never use it as a file name. `Display` escapes control
+/// characters, the marks and `\`; [`as_str`](Self::as_str) returns the name as it is.
+///
+/// ```
+/// use tower_aliyun_oss::protocol::ReceivedName;
+///
+/// let name: ReceivedName = "user/1/Invoice $100\u{202e}fdp.exe".parse()?;
+/// assert_eq!(name.to_string(), "user/1/Invoice $100\\u{202e}fdp.exe");
+/// assert!("user/1/%2e%2e/2/a.pdf".parse::<ReceivedName>().is_err());
+/// # Ok::<(), tower_aliyun_oss::protocol::ObjectError>(())
+/// ```
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ReceivedName(Box<str>);
+
+impl ReceivedName {
+    /// Returns the name as OSS stores it, which may contain control characters and marks.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn check(name: &str) -> Result<(), ObjectError> {
+        check_stored(name)?;
+        if has_dot_segment(name) {
+            return Err(ObjectError::DotSegment);
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for ReceivedName {
+    type Err = ObjectError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::check(name)?;
+        Ok(Self(name.into()))
+    }
+}
+
+impl fmt::Display for ReceivedName {
+    /// Escapes what hides or reorders text: `\n` for a line feed, `\u{202e}` for a mark, `\\` for a
+    /// backslash.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| {
+            if c == '\\' || is_deceptive(c) {
+                write!(f, "{}", c.escape_default())
+            } else {
+                write!(f, "{c}")
+            }
+        })
+    }
+}
+
+/// Checks what OSS itself requires.
+fn check_stored(name: &str) -> Result<(), ObjectError> {
     if name.is_empty() {
         return Err(ObjectError::Empty);
     }
@@ -153,13 +221,16 @@ fn check(name: &str) -> Result<(), ObjectError> {
     if name.starts_with(['/', '\\']) {
         return Err(ObjectError::LeadingSlash);
     }
+    Ok(())
+}
+
+fn check(name: &str) -> Result<(), ObjectError> {
+    check_stored(name)?;
     for c in name.chars() {
         match c {
             '$' => return Err(ObjectError::Dollar),
             '\\' => return Err(ObjectError::Character(c)),
-            c if c.is_control() || is_direction_mark(c) => {
-                return Err(ObjectError::Character(c));
-            }
+            c if is_deceptive(c) => return Err(ObjectError::Character(c)),
             _ => {}
         }
     }
@@ -175,11 +246,35 @@ fn check(name: &str) -> Result<(), ObjectError> {
     Ok(())
 }
 
-/// Marks that display text in another order than it is stored in (Unicode UAX #9), and the line
-/// separators.
-fn is_direction_mark(c: char) -> bool {
-    matches!(c,
+/// Control characters, the marks that display text in another order than it is stored in (Unicode
+/// UAX #9), and the line separators.
+fn is_deceptive(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
         '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Returns whether a name has a segment `.` or `..` once its percent-encoding is removed, however
+/// often it was applied.
+fn has_dot_segment(name: &str) -> bool {
+    let mut decoded: Vec<u8> = Vec::with_capacity(name.len());
+    for byte in name.bytes() {
+        decoded.push(byte);
+        // A decoded byte can be the end of another escape, as in `%252e`.
+        while let [.., b'%', high, low] = decoded[..]
+            && let (Some(high), Some(low)) = (hex_digit(high), hex_digit(low))
+        {
+            decoded.truncate(decoded.len() - 3);
+            decoded.push(high << 4 | low);
+        }
+    }
+    let mut segments = decoded.split(|byte| matches!(byte, b'/' | b'\\'));
+    segments.any(|segment| matches!(segment, b"." | b".."))
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    let digit = char::from(byte).to_digit(16)?;
+    u8::try_from(digit).ok()
 }
 
 /// The sizes that an upload may have, in bytes, both ends included: the `content-length-range` of a
@@ -523,6 +618,68 @@ mod tests {
         let prefix: ObjectPrefix = "user/1/".parse().unwrap();
         assert!(prefix.contains(&"user/1/a".parse().unwrap()));
         assert!(!prefix.contains(&"user/10/a".parse().unwrap()));
+    }
+
+    #[test]
+    fn received_names_are_all_that_oss_stores_except_dot_segments() {
+        for name in [
+            "a",
+            "a/",
+            "a//b",
+            "$",
+            "${object}",
+            "a\\b",
+            "a\0b",
+            "\u{200e}a",
+            "a\n",
+            "..a/...",
+            "100%",
+            "%2",
+            "%zz",
+            "%%",
+            "a%2fb",
+            ".hidden/a.",
+            "\u{ff0e}\u{ff0e}/a",
+            "a+b c",
+        ] {
+            assert_eq!(name.parse::<ReceivedName>().unwrap().as_str(), name);
+        }
+        let long = "é".repeat(512);
+        use ObjectError as E;
+        for (name, why) in [
+            ("", E::Empty),
+            (long.as_str(), E::TooLong(1024)),
+            ("/a", E::LeadingSlash),
+            ("\\a", E::LeadingSlash),
+            (".", E::DotSegment),
+            ("a/..", E::DotSegment),
+            ("a/./b", E::DotSegment),
+            ("a/../b", E::DotSegment),
+            ("a\\..\\b", E::DotSegment),
+            ("a/%2e%2E/b", E::DotSegment),
+            ("a/.%2e/b", E::DotSegment),
+            ("a%2F..%2Fb", E::DotSegment),
+            ("a%5c..%5Cb", E::DotSegment),
+            ("a/%252e%252e/b", E::DotSegment),
+            ("a/%25252e./b", E::DotSegment),
+            ("a/%%32%65./b", E::DotSegment),
+            ("a/%2%65%2%45/b", E::DotSegment),
+        ] {
+            assert_eq!(name.parse::<ReceivedName>(), Err(why), "{name:?}");
+        }
+        // One pass, however often the text was encoded.
+        let nested = format!("a/%{}2e", "25".repeat(500));
+        assert_eq!(nested.parse::<ReceivedName>(), Err(E::DotSegment));
+    }
+
+    #[test]
+    fn a_received_name_is_displayed_without_its_tricks() {
+        let shown = |name: &str| name.parse::<ReceivedName>().unwrap().to_string();
+        assert_eq!(shown("user/照片 $1+é.jpg"), "user/照片 $1+é.jpg");
+        assert_eq!(shown("a\u{202e}gpj.exe"), "a\\u{202e}gpj.exe");
+        assert_eq!(shown("a\r\n\0\u{1b}[2J"), "a\\r\\n\\u{0}\\u{1b}[2J");
+        // Not to be confused with an escape.
+        assert_eq!(shown("a\\u{202e}"), "a\\\\u{202e}");
     }
 
     #[test]

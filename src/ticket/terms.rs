@@ -11,7 +11,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::store::UseLimit;
 use crate::protocol::{
-    Bucket, CallbackBodyType, CallbackTarget, ContentType, ObjectKey, ObjectPrefix, SizeRange,
+    Bucket, CallbackBodyType, CallbackTarget, ContentType, ObjectKey, ObjectPrefix, ReceivedName,
+    SizeRange,
 };
 
 /// The maximum length of a ticket, in characters.
@@ -63,9 +64,10 @@ impl Scope {
     pub(super) fn contains(&self, object: &str) -> bool {
         match self {
             Self::Exact(key) => key.as_str() == object,
-            // Parsed rather than compared as text: `user/1/../2/a` is not under `user/1/`.
+            // OSS has stored the object, so every name is accepted that it stores, but for dot
+            // segments: `user/1/../2/a` is not under `user/1/`.
             Self::Prefix { prefix, .. } => {
-                object.parse().is_ok_and(|object| prefix.contains(&object))
+                object.starts_with(prefix.as_str()) && ReceivedName::check(object).is_ok()
             }
         }
     }
@@ -220,6 +222,9 @@ pub enum TermsError {
     /// There are more than [`Terms::MAX_CONTENT_TYPES`] content types.
     #[error("a ticket grants at most 64 content types")]
     TooManyContentTypes,
+    /// The callback body has more than 255 fields.
+    #[error("a callback body with a ticket has at most 255 fields")]
+    TooManyFields,
     /// The ticket would exceed [`MAX_TICKET_LEN`]; holds its length.
     #[error(
         "the ticket would have {0} characters, and at most {MAX_TICKET_LEN} leave room for the \

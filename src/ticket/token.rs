@@ -21,33 +21,37 @@ use serde::de::DeserializeOwned;
 use sha2::Sha256;
 
 use super::{
+    fields::{BodyField, FieldDigest, FieldKind, SealedFields},
     key::{Nonce, TicketKey, TicketKeys},
     store::UseLimit,
     terms::{MAX_LIFETIME, MAX_TICKET_LEN, Scope, TargetDigest, Terms, TermsError},
 };
-use crate::protocol::{Bucket, CallbackBodyType, CallbackTarget, SizeRange};
+use crate::protocol::{Bucket, CallbackBodyType, CallbackTarget, ContentType, SizeRange};
 
 /// The tolerated difference between the clocks of two instances: a ticket is accepted for 60 s
 /// after its expiry.
 pub const SKEW: Duration = Duration::from_secs(60);
 
 impl TicketKeys {
-    /// Issues a ticket for `terms` with the newest key. `nonce` must be unique.
+    /// Issues a ticket for `terms` with the newest key. It seals `fields`, the fields of the callback
+    /// body in their order. `nonce` must be unique.
     ///
     /// # Errors
     ///
     /// Fails if the terms expire at or before `now`, if they expire later than [`MAX_LIFETIME`]
     /// from now, or if they exceed the limits of [`Terms`] or [`MAX_TICKET_LEN`].
     #[doc(hidden)]
-    pub fn issue(
+    pub fn issue<'a>(
         &self,
         terms: &Terms,
+        fields: impl IntoIterator<Item = BodyField<'a>>,
         now: SystemTime,
         nonce: Nonce,
     ) -> Result<String, TermsError> {
         // The layout has whole seconds. Compared like this, `check` sees the same time.
         let expires = since_epoch(terms.expires).as_secs();
-        let mut bytes = write(self.newest_id(), expires, &nonce, terms)?;
+        let sealed = SealedFields::of(fields, &nonce).ok_or(TermsError::TooManyFields)?;
+        let mut bytes = write(self.newest_id(), expires, &nonce, terms, &sealed)?;
         match Duration::from_secs(expires).checked_sub(since_epoch(now)) {
             None | Some(Duration::ZERO) => return Err(TermsError::Expired),
             Some(lifetime) if lifetime > MAX_LIFETIME => return Err(TermsError::TooFar),
@@ -128,6 +132,7 @@ impl TicketKeys {
         Ok(CheckedTicket {
             nonce: content.nonce,
             terms: content.terms,
+            sealed: content.sealed,
         })
     }
 }
@@ -141,6 +146,7 @@ impl TicketKeys {
 pub struct CheckedTicket {
     nonce: Nonce,
     terms: Terms,
+    sealed: SealedFields,
 }
 
 impl CheckedTicket {
@@ -170,14 +176,28 @@ impl CheckedTicket {
         if !terms.sizes.contains(size) {
             return Err(TicketError::Size);
         }
-        // Parsed, because media types are case-insensitive. A missing type does not parse, so only
-        // an unrestricted grant permits it.
-        let any = terms.content_types.is_empty();
-        let granted = |content_type| terms.content_types.contains(&content_type);
-        if !any && !content_type.parse().is_ok_and(granted) {
+        // A missing type is empty and matches none, so only an unrestricted grant permits it.
+        if !terms.content_types.is_empty() && self.granted_content_type(content_type).is_none() {
             return Err(TicketError::ContentType);
         }
         Ok(())
+    }
+
+    /// Returns the granted content type that equals this one, if the grant has a list of types.
+    /// Media types are case-insensitive.
+    pub(crate) fn granted_content_type(&self, content_type: &str) -> Option<&str> {
+        let mut granted = self.terms.content_types.iter().map(ContentType::as_str);
+        granted.find(|granted| granted.eq_ignore_ascii_case(content_type))
+    }
+
+    /// Returns what kind of value each field of the callback body has, in their order.
+    pub(crate) fn sealed_kinds(&self) -> impl Iterator<Item = FieldKind> + '_ {
+        self.sealed.kinds()
+    }
+
+    /// Returns whether these are the sealed fields, with the sealed values.
+    pub(crate) fn seals(&self, fields: FieldDigest) -> bool {
+        self.sealed.are(fields, &self.nonce)
     }
 
     /// Deserializes the claims. Without claims it deserializes JSON `null`, so `Option<T>` always
@@ -294,6 +314,16 @@ pub enum TicketError {
     /// The callback body cannot be parsed, or repeats a name, so the upload is ambiguous.
     #[error("the callback body cannot be parsed or repeats a name; compare it with callbackBody")]
     Unreadable,
+    /// The fields of the callback body are not exactly those of the grant: a field was added, left
+    /// out, moved or repeated, or a constant or custom variable has another value.
+    #[error("the fields of the callback body are not those that the ticket seals")]
+    Fields,
+    /// A field contains the name of a variable instead of its value.
+    #[error(
+        "the callback body contains a variable that OSS did not replace; was callbackBody \
+         percent-encoded as a whole?"
+    )]
+    Unsubstituted,
     /// The ticket is for another bucket, or the callback names none.
     #[error("the ticket is for another bucket, or the callback body names none")]
     Bucket,
@@ -314,7 +344,7 @@ pub enum TicketError {
 /// The decoded length of the longest ticket, in bytes.
 pub(super) const MAX_BYTES: usize = MAX_TICKET_LEN / 4 * 3;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 const EXACT: u8 = 0;
 const PREFIX: u8 = 1;
@@ -365,6 +395,7 @@ pub(super) struct Content {
     pub(super) expires: u64,
     pub(super) nonce: Nonce,
     pub(super) terms: Terms,
+    pub(super) sealed: SealedFields,
 }
 
 /// Serializes a ticket without its MAC.
@@ -375,6 +406,7 @@ pub(super) fn write(
     expires: u64,
     nonce: &Nonce,
     terms: &Terms,
+    sealed: &SealedFields,
 ) -> Result<Vec<u8>, TermsError> {
     if terms.targets.len() > Terms::MAX_TARGETS {
         return Err(TermsError::TooManyTargets);
@@ -410,6 +442,10 @@ pub(super) fn write(
         write_text(&mut out, content_type.as_str())?;
     }
     write_text(&mut out, &terms.claims)?;
+    let fields = u8::try_from(sealed.kind_bytes().len());
+    out.push(fields.map_err(|_| TermsError::TooManyFields)?);
+    out.extend(sealed.kind_bytes());
+    out.extend(sealed.digest());
     Ok(out)
 }
 
@@ -454,6 +490,8 @@ pub(super) fn read(bytes: &[u8]) -> Option<Content> {
     let sizes = SizeRange::new(min, u64::from_be_bytes(input.array()?)).ok()?;
     let content_types = input.list(Reader::parsed)?;
     let claims = input.text()?.into();
+    let kinds = input.list(|input| input.array().map(|[kind]| kind))?;
+    let sealed = SealedFields::from_parts(kinds, input.array()?)?;
     if !input.0.is_empty() {
         return None;
     }
@@ -471,6 +509,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Content> {
         expires,
         nonce,
         terms,
+        sealed,
     })
 }
 

@@ -158,6 +158,7 @@ fn errors_of_tickets() {
         (Terms::TooFar, "eight days"),
         (Terms::TooManyTargets, "5 targets"),
         (Terms::TooManyContentTypes, "64 content types"),
+        (Terms::TooManyFields, "255 fields"),
         (Terms::TooLong(4000), "4000 characters, and at most 3072"),
     ]);
     let kinds = [

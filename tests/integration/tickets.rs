@@ -3,6 +3,7 @@
 mod failures;
 mod once;
 mod refusals;
+mod sealed;
 #[path = "support/tickets.rs"]
 mod support;
 
@@ -22,11 +23,11 @@ use tower_aliyun_oss::{
     Lookup, OssCallbackLayer,
     callback::{CallbackErrorKind, RequestBody, VerifiedCallback},
     key::KeySource,
-    protocol::{CallbackBodyType, TICKET_FIELD},
+    protocol::{CallbackBodyType, SystemVariable, TICKET_FIELD},
     testing::CallbackSigner,
     ticket::{
         MemoryStore, TicketError, TicketKeys, Tickets,
-        internal::Scope,
+        internal::{BodyField, FieldValue, Scope},
         store::{Attempt, Begin, Lease, Nonce, ReplayStore, StoreError, StoredReply},
     },
 };

@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use super::UNSUBSTITUTED;
+
 /// The most characters of a field name that an error repeats.
 const MAX_FIELD: usize = 64;
 
@@ -77,6 +79,23 @@ pub enum EventError {
         /// The message of the parser.
         source: Arc<dyn Error + Send + Sync>,
     },
+    /// A variable of OSS, or a custom variable, has its own placeholder as its value, such as
+    /// `${object}`. OSS sends `callbackBody` as it is if it was percent-encoded as a whole.
+    ///
+    /// Only [`event`](crate::callback::VerifiedCallback::event) finds it, because it knows which
+    /// field has which variable.
+    #[error(
+        "the callback body contains a variable that OSS did not replace; do not percent-encode \
+         callbackBody as a whole{}",
+        place(self)
+    )]
+    #[non_exhaustive]
+    Unsubstituted {
+        /// The field, if it is known.
+        field: Option<Box<str>>,
+        /// The position of the error, if it is known.
+        offset: Option<usize>,
+    },
 }
 
 impl EventError {
@@ -86,7 +105,9 @@ impl EventError {
         match self {
             Self::NotJson { .. } => None,
             Self::DuplicateField { field, .. } => Some(field),
-            Self::NotUtf8 { field, .. } | Self::Mismatch { field, .. } => field.as_deref(),
+            Self::NotUtf8 { field, .. }
+            | Self::Mismatch { field, .. }
+            | Self::Unsubstituted { field, .. } => field.as_deref(),
         }
     }
 
@@ -97,8 +118,21 @@ impl EventError {
             Self::NotUtf8 { offset, .. }
             | Self::NotJson { offset, .. }
             | Self::DuplicateField { offset, .. } => Some(*offset),
-            Self::Mismatch { offset, .. } => *offset,
+            Self::Mismatch { offset, .. } | Self::Unsubstituted { offset, .. } => *offset,
         }
+    }
+}
+
+/// Creates the error for a value that does not fit, from the message of the deserializer.
+pub(super) fn unfit(field: Option<Box<str>>, offset: Option<usize>, message: &str) -> EventError {
+    if message == UNSUBSTITUTED {
+        return EventError::Unsubstituted { field, offset };
+    }
+    let source = detail(message);
+    EventError::Mismatch {
+        field,
+        offset,
+        source,
     }
 }
 

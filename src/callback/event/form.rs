@@ -12,10 +12,13 @@ use serde::{
 };
 use serde_path_to_error::Segment;
 
-use super::error::{EventError, detail, field_name};
+use super::{
+    Plus,
+    error::{EventError, field_name, unfit},
+};
 
-pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, EventError> {
-    let fields = fields(body)?;
+pub(super) fn read<T: DeserializeOwned>(body: &[u8], plus: Plus) -> Result<T, EventError> {
+    let fields = fields(body, plus)?;
     serde_path_to_error::deserialize(Form(&fields)).map_err(|error| {
         // A form is flat, so the first segment of the path is the field.
         let key = match error.path().iter().next() {
@@ -23,11 +26,11 @@ pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, EventError> {
             _ => None,
         };
         let position = |key: &String| fields.iter().find(|field| field.name == **key);
-        EventError::Mismatch {
-            field: key.map(field_name),
-            offset: key.and_then(position).map(|field| field.offset),
-            source: detail(error.inner()),
-        }
+        unfit(
+            key.map(field_name),
+            key.and_then(position).map(|field| field.offset),
+            &error.inner().to_string(),
+        )
     })
 }
 
@@ -41,12 +44,15 @@ struct Field<'a> {
 ///
 /// Bytes that are not UTF-8 are an error. `form_urlencoded` alone replaces them with U+FFFD, so two
 /// different object names would become the same.
-fn fields(body: &[u8]) -> Result<Vec<Field<'_>>, EventError> {
+fn fields(body: &[u8], plus: Plus) -> Result<Vec<Field<'_>>, EventError> {
     let mut fields = Vec::new();
     let mut offset = 0;
     // `form_urlencoded::parse` over the whole body would not tell where a field starts.
     for pair in body.split(|&byte| byte == b'&') {
-        let decoded = form_urlencoded::parse(pair).next();
+        let decoded = match plus {
+            Plus::Space => form_urlencoded::parse(pair).next(),
+            Plus::Literal => decode_literal(pair),
+        };
         if let Some((name, value)) = decoded {
             // `=` is ASCII, so name and value are UTF-8 if the pair is.
             if percent_decode(pair).decode_utf8().is_err() {
@@ -71,6 +77,23 @@ fn fields(body: &[u8]) -> Result<Vec<Field<'_>>, EventError> {
         }),
         None => Ok(fields),
     }
+}
+
+/// Decodes a field whose `+` is a plus sign.
+fn decode_literal(pair: &[u8]) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
+    if !pair.contains(&b'+') {
+        return form_urlencoded::parse(pair).next();
+    }
+    let encoded: Vec<u8> = pair
+        .iter()
+        .flat_map(|byte| match byte {
+            b'+' => &b"%2B"[..],
+            byte => std::slice::from_ref(byte),
+        })
+        .copied()
+        .collect();
+    let (name, value) = form_urlencoded::parse(&encoded).next()?;
+    Some((name.into_owned().into(), value.into_owned().into()))
 }
 
 /// Deserializes the fields as a map.

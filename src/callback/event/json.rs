@@ -1,6 +1,6 @@
 //! Deserializer for JSON bodies, and the repair of the invalid JSON that OSS sends.
 
-use std::{borrow::Cow, collections::HashSet, error::Error, fmt, iter, str, sync::Arc};
+use std::{borrow::Cow, collections::HashSet, fmt, iter, str};
 
 use memchr::memchr2;
 use serde::{
@@ -10,7 +10,7 @@ use serde::{
     },
 };
 
-use super::error::{EventError, detail, field_name};
+use super::error::{EventError, detail, field_name, unfit};
 
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, EventError> {
     let text = str::from_utf8(body).map_err(|error| EventError::NotUtf8 {
@@ -22,11 +22,11 @@ pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, EventError> {
     let mut json = serde_json::Deserializer::from_str(repaired.text());
     serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path();
-        EventError::Mismatch {
-            field: path.iter().next().map(|_| field_name(path)),
-            offset: Some(offset(error.inner(), &repaired)),
-            source: message(error.inner()),
-        }
+        unfit(
+            path.iter().next().map(|_| field_name(path)),
+            Some(offset(error.inner(), &repaired)),
+            &message(error.inner()),
+        )
     })
 }
 
@@ -53,16 +53,20 @@ fn check_names(repaired: &Repaired<'_>) -> Result<(), EventError> {
         },
         None => EventError::NotJson {
             offset: offset(&error, repaired),
-            source: message(&error),
+            source: detail(message(&error)),
         },
     })
 }
 
-fn message(error: &serde_json::Error) -> Arc<dyn Error + Send + Sync> {
-    // serde_json appends its position, which refers to the repaired text and would mislead.
-    let text = error.to_string();
+/// Returns the message without the position that serde_json appends, which refers to the repaired
+/// text and would mislead.
+fn message(error: &serde_json::Error) -> String {
+    let mut text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
-    detail(text.strip_suffix(&place).unwrap_or(&text))
+    if text.ends_with(&place) {
+        text.truncate(text.len() - place.len());
+    }
+    text
 }
 
 /// Returns the offset in the body of the last byte that serde_json read.
@@ -118,40 +122,47 @@ impl<'de> Visitor<'de> for Names<'_> {
 /// What the repair inserts.
 const NULL: &str = "null";
 
+/// The most values that the repair inserts. OSS accepts 3,840 bytes of JSON for a whole callback,
+/// and every empty number comes from at least `"":${size},` in its template.
+const MAX_GAPS: usize = 3840 / r#""":${size},"#.len();
+
 /// A JSON text in which every member has a value.
 ///
 /// OSS writes an empty number as nothing at all: `{"imageInfo.height":,"imageInfo.width":}`. The
 /// repair inserts `null` where a colon outside of a string is followed by a comma or a closing
 /// brace, which never happens in valid JSON. It does not change arrays: in `[${size}]` an empty
 /// number leaves `[]`, which is valid and means something else.
+///
+/// The repair takes the memory of the body once more, and a little for what it inserts. It runs
+/// before the signature is verified, so a text with more than [`MAX_GAPS`] is left as it is, and
+/// fails as JSON.
 pub(super) struct Repaired<'a> {
+    original: &'a str,
     text: Cow<'a, str>,
-    /// The offset in `text` of each inserted `null`, in ascending order.
-    inserted: Vec<usize>,
 }
 
 impl<'a> Repaired<'a> {
-    /// Repairs a text in one pass without recursion. Borrows it if there is nothing to insert.
+    /// Repairs a text in two passes without recursion. Borrows it if there is nothing to insert.
     pub(super) fn new(json: &'a str) -> Self {
-        let mut repaired = String::new();
-        let mut inserted = Vec::new();
+        let count = gaps(json.as_bytes()).take(MAX_GAPS + 1).count();
+        if count == 0 || count > MAX_GAPS {
+            return Self {
+                original: json,
+                text: Cow::Borrowed(json),
+            };
+        }
+        let mut repaired = String::with_capacity(json.len() + count * NULL.len());
         let mut copied = 0;
         for at in gaps(json.as_bytes()) {
-            if inserted.is_empty() {
-                repaired.reserve(json.len() + 4 * NULL.len());
-            }
             repaired.push_str(&json[copied..at]);
-            inserted.push(repaired.len());
             repaired.push_str(NULL);
             copied = at;
         }
-        let text = if inserted.is_empty() {
-            Cow::Borrowed(json)
-        } else {
-            repaired.push_str(&json[copied..]);
-            Cow::Owned(repaired)
-        };
-        Self { text, inserted }
+        repaired.push_str(&json[copied..]);
+        Self {
+            original: json,
+            text: Cow::Owned(repaired),
+        }
     }
 
     pub(super) fn text(&self) -> &str {
@@ -160,15 +171,25 @@ impl<'a> Repaired<'a> {
 
     /// Maps an offset in the repaired text to the original text. The bytes of an inserted `null`
     /// map to the place where it is inserted.
+    ///
+    /// Only errors need it, so the places are found again and not kept.
     pub(super) fn original_offset(&self, offset: usize) -> usize {
-        let before = self.inserted.partition_point(|&at| at <= offset);
-        match self.inserted[..before].last() {
-            Some(&last) => {
-                let within = (offset - last).min(NULL.len());
-                offset - within - (before - 1) * NULL.len()
-            }
-            None => offset,
+        if matches!(self.text, Cow::Borrowed(_)) {
+            return offset;
         }
+        let mut inserted = 0;
+        for gap in gaps(self.original.as_bytes()) {
+            // In the repaired text, this `null` starts here.
+            let start = gap + inserted;
+            if offset < start {
+                break;
+            }
+            if offset < start + NULL.len() {
+                return gap;
+            }
+            inserted += NULL.len();
+        }
+        offset - inserted
     }
 }
 
@@ -200,7 +221,7 @@ fn gaps(json: &[u8]) -> impl Iterator<Item = usize> + '_ {
 }
 
 /// Returns the offset after the closing quote of the string that `at` is in.
-fn end_of_string(json: &[u8], mut at: usize) -> usize {
+pub(super) fn end_of_string(json: &[u8], mut at: usize) -> usize {
     while let Some(next) = json.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
         at += next;
         match json.get(at) {
@@ -285,6 +306,42 @@ mod tests {
         );
     }
 
+    /// The peak of what repairing and reading a text allocates.
+    fn peak(run: impl FnOnce()) -> usize {
+        let bytes = allocation_counter::measure(run).bytes_max;
+        usize::try_from(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_repair_takes_the_memory_of_the_body_once_more() {
+        let limit = 64 * 1024;
+        let few = "\"\":,".repeat(MAX_GAPS);
+        let padded = format!("{few}{}", " ".repeat(limit - few.len()));
+        for text in [":,".repeat(limit / 2), "\"\":,".repeat(limit / 4), padded] {
+            assert_eq!(text.len(), limit);
+            let repair = peak(|| drop(Repaired::new(&text)));
+            assert!(repair <= limit + MAX_GAPS * NULL.len(), "{repair}");
+            // Beside it there is only the message of the error.
+            let read = peak(|| assert!(read::<Value>(text.as_bytes()).is_err()));
+            assert!(read <= repair + 4096, "{read}");
+        }
+        // More gaps than OSS can leave are not repaired at all.
+        let text = ":,".repeat(MAX_GAPS + 1);
+        assert_eq!(peak(|| drop(Repaired::new(&text))), 0);
+    }
+
+    #[test]
+    fn as_many_gaps_are_repaired_as_a_callback_can_have() {
+        let body = |gaps: usize| {
+            let members: Vec<_> = (0..gaps).map(|n| format!("\"{n}\":")).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        let most: Value = read(body(MAX_GAPS).as_bytes()).unwrap();
+        assert!(most.as_object().unwrap().values().all(Value::is_null));
+        let error = read::<Value>(body(MAX_GAPS + 1).as_bytes()).unwrap_err();
+        assert!(matches!(error, EventError::NotJson { .. }), "{error}");
+    }
+
     fn json() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),
@@ -326,7 +383,7 @@ mod tests {
             let text = pieces.concat();
             let once = Repaired::new(&text);
             let twice = Repaired::new(once.text());
-            prop_assert!(twice.inserted.is_empty());
+            prop_assert!(matches!(twice.text, Cow::Borrowed(_)));
             let back = (0..once.text().len()).map(|at| once.original_offset(at));
             prop_assert!(back.clone().is_sorted() && back.clone().all(|at| at < text.len()));
             let bytes = |(at, byte): (usize, u8)| {

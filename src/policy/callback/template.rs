@@ -1,6 +1,6 @@
 //! The template of a callback body: fields that OSS fills in, custom variables, and constants.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use percent_encoding::utf8_percent_encode;
 use serde_json::Value;
@@ -10,6 +10,7 @@ use crate::{
     protocol::{
         CUSTOM_PREFIX, CallbackBodyType, SystemVariable, TICKET_FIELD, percent::UNRESERVED,
     },
+    ticket::{BodyField, FieldValue},
 };
 
 /// Maximum length of a field name in bytes, including the `x:` of a custom variable.
@@ -60,6 +61,13 @@ const SAMPLE: [(&str, SystemVariable); 5] = [
 /// Read fields with other names, such as those of the sample servers, with
 /// [`event_as`](crate::callback::VerifiedCallback::event_as).
 ///
+/// # What the callback proves
+///
+/// Anyone can have OSS sign a body with any values for the callback URL. With
+/// [tickets](super::OssPolicyService::tickets), the layer accepts only this body: its fields in
+/// their order, its constants, and the values of its custom variables. Without tickets, none of them
+/// is proven.
+///
 /// # Limits
 ///
 /// OSS accepts 5 KiB of Base64 for all callback parameters together. A
@@ -75,8 +83,24 @@ pub struct CallbackTemplate {
     body_type: CallbackBodyType,
     /// A complete body after every added field.
     template: String,
-    names: Vec<Box<str>>,
-    custom: Vec<CustomVariable>,
+    /// In the order of the template.
+    fields: Vec<TemplateField>,
+}
+
+/// A field of a template.
+#[derive(Clone, Eq, PartialEq)]
+struct TemplateField {
+    name: Box<str>,
+    value: TemplateValue,
+}
+
+#[derive(Clone, Eq, PartialEq)]
+enum TemplateValue {
+    System(SystemVariable),
+    /// With the value that every upload must send.
+    Custom(Box<str>),
+    /// As it is written in the template.
+    Constant(Box<str>),
 }
 
 impl CallbackTemplate {
@@ -102,8 +126,7 @@ impl CallbackTemplate {
         Self {
             body_type,
             template: template.into(),
-            names: Vec::new(),
-            custom: Vec::new(),
+            fields: Vec::new(),
         }
     }
 
@@ -134,14 +157,14 @@ impl CallbackTemplate {
         variable: SystemVariable,
     ) -> Result<Self, CallbackDirectiveError> {
         self.check_free(name, Some(variable))?;
-        self.push(name, &placeholder(variable.name()));
+        self.push(name, TemplateValue::System(variable));
         Ok(self)
     }
 
     /// Adds a field for a custom variable, with the value that every upload must send for it.
     ///
     /// The uploader sends the value as a separate form field, and the policy requires exactly this
-    /// value. The field has the name of the variable, so
+    /// value; a [ticket](#what-the-callback-proves) holds the callback to it. The field has the name of the variable, so
     /// [`UploadEvent::custom`](crate::callback::UploadEvent::custom) contains it. An empty value is
     /// read back as absent.
     ///
@@ -151,17 +174,16 @@ impl CallbackTemplate {
     /// already used; if the value contains `${` or a control character (browsers change line
     /// breaks).
     pub fn custom(mut self, name: &str, value: &str) -> Result<Self, CallbackDirectiveError> {
-        let variable = CustomVariable::new(name, value)?;
+        check_custom(name, value)?;
         self.check_free(name, None)?;
-        self.push(name, &placeholder(name));
-        self.custom.push(variable);
+        self.push(name, TemplateValue::Custom(value.into()));
         Ok(self)
     }
 
     /// Adds a field with a constant value: percent-encoded in a form, a string in JSON.
     ///
-    /// The uploader can read the value, but cannot change it once a policy covers the callback.
-    /// Unlike a custom variable, a constant needs no form field and accepts any text that does not
+    /// The uploader can read the value. A policy fixes it for uploads under the policy, and a
+    /// [ticket](#what-the-callback-proves) for the callback handler. Unlike a custom variable, a constant needs no form field and accepts any text that does not
     /// contain `${`.
     ///
     /// # Errors
@@ -173,7 +195,7 @@ impl CallbackTemplate {
         self.check_free(name, None)?;
         check_text(name, value)?;
         let written = constant(self.body_type, value);
-        self.push(name, &written);
+        self.push(name, TemplateValue::Constant(written.into()));
         Ok(self)
     }
 
@@ -191,15 +213,18 @@ impl CallbackTemplate {
 
     /// Returns names and values of the custom variables; names include `x:`.
     pub(super) fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.custom.iter().map(CustomVariable::pair)
+        self.fields.iter().filter_map(|field| match &field.value {
+            TemplateValue::Custom(value) => Some((&*field.name, &**value)),
+            TemplateValue::System(_) | TemplateValue::Constant(_) => None,
+        })
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
-        self.names.iter().any(|known| **known == *name)
+        self.fields.iter().any(|field| *field.name == *name)
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.names.is_empty()
+        self.fields.is_empty()
     }
 
     /// Returns the template with the custom variables and the ticket of one upload added.
@@ -235,7 +260,7 @@ impl CallbackTemplate {
     /// Adds fields whose names are valid and unused.
     fn with_known(mut self, fields: &[(&str, SystemVariable)]) -> Self {
         for (name, variable) in fields {
-            self.push(name, &placeholder(variable.name()));
+            self.push(name, TemplateValue::System(*variable));
         }
         self
     }
@@ -259,10 +284,39 @@ impl CallbackTemplate {
         Ok(())
     }
 
-    /// Appends a field with a checked name and an encoded value.
-    fn push(&mut self, name: &str, value: &str) {
-        write_field(&mut self.template, self.body_type, name, value);
-        self.names.push(name.into());
+    /// Returns the fields of [`template_for`](Self::template_for) with a ticket, in their order: what
+    /// the ticket seals.
+    pub(super) fn sealed_fields<'a>(
+        &'a self,
+        variables: &'a [(Box<str>, Box<str>)],
+    ) -> impl Iterator<Item = BodyField<'a>> {
+        let own = self.fields.iter().map(|field| {
+            BodyField::new(
+                &field.name,
+                match &field.value {
+                    TemplateValue::System(variable) => FieldValue::System(*variable),
+                    TemplateValue::Custom(value) => FieldValue::Custom(value),
+                    TemplateValue::Constant(written) => FieldValue::Constant(written.as_bytes()),
+                },
+            )
+        });
+        let added = variables
+            .iter()
+            .map(|(name, value)| BodyField::new(name, FieldValue::Custom(value)));
+        let ticket = BodyField::new(TICKET_FIELD, FieldValue::Ticket);
+        own.chain(added).chain([ticket])
+    }
+
+    /// Appends a field with a checked name and value.
+    fn push(&mut self, name: &str, value: TemplateValue) {
+        let written: Cow<'_, str> = match &value {
+            TemplateValue::System(variable) => placeholder(variable.name()).into(),
+            TemplateValue::Custom(_) => placeholder(name).into(),
+            TemplateValue::Constant(written) => Cow::Borrowed(written),
+        };
+        write_field(&mut self.template, self.body_type, name, &written);
+        let name = name.into();
+        self.fields.push(TemplateField { name, value });
     }
 }
 
@@ -271,7 +325,14 @@ impl fmt::Debug for CallbackTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CallbackTemplate")
             .field("body_type", &self.body_type)
-            .field("names", &self.names)
+            .field(
+                "names",
+                &self
+                    .fields
+                    .iter()
+                    .map(|field| &field.name)
+                    .collect::<Vec<_>>(),
+            )
             .finish_non_exhaustive()
     }
 }
@@ -435,7 +496,7 @@ mod tests {
                 .starts_with(r#"{"bucket":${bucket},"object":${object},"#)
         );
         for body in [form, json] {
-            assert_eq!(body.names.len(), SystemVariable::ALL.len());
+            assert_eq!(body.fields.len(), SystemVariable::ALL.len());
         }
     }
 

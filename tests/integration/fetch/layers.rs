@@ -24,10 +24,10 @@ use tower_aliyun_oss::{
         FetchErrorKind as Kind, FetchKey as _, FetchedKeys, KeySource as _, KeyTable,
         service_fetcher,
     },
-    protocol::{SizeRange, TICKET_FIELD},
+    protocol::{SizeRange, SystemVariable, TICKET_FIELD},
     ticket::{
         MemoryStore, TicketError, TicketKey, TicketKeys, Tickets,
-        internal::{Scope, Terms},
+        internal::{BodyField, FieldValue, Scope, Terms},
         store::Nonce,
     },
 };
@@ -161,7 +161,16 @@ async fn df_20b_without_a_ticket_nothing_is_looked_up() {
             &target.parse().unwrap(),
             at + HOUR,
         );
-        keys.issue(&terms, at, Nonce::random().unwrap()).unwrap()
+        let fields = [
+            ("bucket", FieldValue::System(SystemVariable::Bucket)),
+            ("object", FieldValue::System(SystemVariable::Object)),
+            ("size", FieldValue::System(SystemVariable::Size)),
+            ("etag", FieldValue::System(SystemVariable::Etag)),
+            (TICKET_FIELD, FieldValue::Ticket),
+        ];
+        let fields = fields.map(|(name, value)| BodyField::new(name, value));
+        keys.issue(&terms, fields, at, Nonce::random().unwrap())
+            .unwrap()
     };
     let body = |ticket: &str| {
         format!("bucket=examplebucket&object=a.txt&size=5&etag=D41D&{TICKET_FIELD}={ticket}")

@@ -129,6 +129,10 @@ fn values() -> impl Strategy<Value = HashMap<SystemVariable, String>> {
             1 => Just(String::new()),
         ]
         .boxed(),
+        // Without a ticket, a placeholder is an error (RP-24).
+        SystemVariable::Object => text()
+            .prop_map(|text| if text == "${object}" { "$" } else { &text }.to_owned())
+            .boxed(),
         _ => text().boxed(),
     };
     let values: Vec<_> = SystemVariable::ALL

@@ -22,11 +22,11 @@ use tower_aliyun_oss::{
     Lookup, OssCallbackLayer,
     callback::{CallbackError, CallbackErrorKind, CallbackReply, RequestBody},
     key::{KeyError, KeySource, KeyTable, KeyUrl, PinnedKeys, PublicKey},
-    protocol::{SizeRange, TICKET_FIELD},
+    protocol::{CallbackBodyType, SizeRange, SystemVariable, TICKET_FIELD},
     testing::CallbackSigner,
     ticket::{
         MemoryStore, TicketError, TicketKey, TicketKeys, Tickets,
-        internal::{Scope, Terms},
+        internal::{BodyField, FieldValue, Scope, Terms},
         store::{Attempt, Begin, Lease, Nonce, ReplayStore, StoreError, StoredReply},
     },
 };
@@ -65,9 +65,50 @@ pub fn under(prefix: &str) -> Terms {
     terms_at(TARGET, grant, SystemTime::now() + HOUR)
 }
 
-pub fn mint(terms: &Terms) -> String {
+/// Returns fields of OSS under their own names, and the ticket: the template that a ticket seals.
+pub fn fields(variables: &[SystemVariable]) -> Vec<BodyField<'static>> {
+    let field =
+        |&variable: &SystemVariable| BodyField::new(variable.name(), FieldValue::System(variable));
+    let ticket = BodyField::new(TICKET_FIELD, FieldValue::Ticket);
+    variables.iter().map(field).chain([ticket]).collect()
+}
+
+const FORM: [SystemVariable; 6] = [
+    SystemVariable::ReqId,
+    SystemVariable::Bucket,
+    SystemVariable::Object,
+    SystemVariable::Size,
+    SystemVariable::Etag,
+    SystemVariable::MimeType,
+];
+
+/// Returns the fields of [`form`].
+pub fn form_fields() -> Vec<BodyField<'static>> {
+    fields(&FORM)
+}
+
+/// Returns the fields of [`json`].
+pub fn json_fields() -> Vec<BodyField<'static>> {
+    fields(&[&FORM[..], &[SystemVariable::ImageHeight]].concat())
+}
+
+/// Issues a ticket that seals these fields.
+pub fn mint_for(terms: &Terms, fields: Vec<BodyField<'_>>) -> String {
     let nonce = Nonce::random().unwrap();
-    keys().issue(terms, SystemTime::now(), nonce).unwrap()
+    keys()
+        .issue(terms, fields, SystemTime::now(), nonce)
+        .unwrap()
+}
+
+/// Issues a ticket for a [`form`].
+pub fn mint(terms: &Terms) -> String {
+    mint_for(terms, form_fields())
+}
+
+/// Issues a ticket for a body of [`json`].
+pub fn mint_json(terms: &Terms) -> String {
+    let terms = terms.clone().body_type(CallbackBodyType::Json);
+    mint_for(&terms, json_fields())
 }
 
 /// Returns the form body that OSS would send for an upload of this object.

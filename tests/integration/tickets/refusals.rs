@@ -79,7 +79,7 @@ fn rp_01_absent_malformed_unknown_key_or_version() {
         change(&mut bytes);
         URL_SAFE_NO_PAD.encode(bytes)
     };
-    let version = bytes(|bytes| bytes[0] = 2);
+    let version = bytes(|bytes| bytes[0] = 3);
     let key_id = bytes(|bytes| bytes[2] = 9);
     let long = "A".repeat(4000);
     for (ticket, why) in [
@@ -109,7 +109,7 @@ fn rp_01_a_ticket_stands_once_in_whatever_spelling() {
         let body = format!("{}&{again}={good}", form("a.png", &good));
         counted.refuses(signed(body), TicketError::Repeated);
     }
-    let good = mint(&exact("a.png").body_type(CallbackBodyType::Json));
+    let good = mint_json(&exact("a.png"));
     let members = json("a.png", &good);
     let members = members.strip_suffix('}').unwrap();
     for again in ["x:ticket", "\\u0078:ticket", "x:tic\\u006bet"] {
@@ -118,15 +118,19 @@ fn rp_01_a_ticket_stands_once_in_whatever_spelling() {
             counted.refuses(signed_json(body), TicketError::Repeated);
         }
     }
-    // A single ticket field may be spelled with escapes.
+    // A single ticket is found under an escaped name, but OSS copies the names of the template, so
+    // the fields are not the sealed ones.
     let escaped = json("a.png", &good).replace("x:ticket", "\\u0078:ticke\\u0074");
-    counted.send(signed_json(escaped)).assert_run(1);
+    counted.is_outside(signed_json(escaped), TicketError::Fields);
+    counted
+        .send(signed_json(json("a.png", &good)))
+        .assert_run(1);
 }
 
 #[test]
 fn rp_01_what_is_no_json_bears_no_ticket() {
     let counted = Counted::new();
-    let good = mint(&exact("a.png").body_type(CallbackBodyType::Json));
+    let good = mint_json(&exact("a.png"));
     let whole = json("a.png", &good);
     for body in [
         "",
@@ -189,7 +193,7 @@ fn rp_02_another_user_object_bucket_route_or_body_type() {
         signed_json(json("user/mallory/a.png", &mallory)),
         TicketError::BodyType,
     );
-    let of_json = mint(&exact("user/mallory/a.png").body_type(CallbackBodyType::Json));
+    let of_json = mint_json(&exact("user/mallory/a.png"));
     counted.refuses(
         signed(form("user/mallory/a.png", &of_json)),
         TicketError::BodyType,
@@ -200,23 +204,23 @@ fn rp_02_another_user_object_bucket_route_or_body_type() {
     for (from, to, why) in [
         ("mallory%2Fa", "alice%2Fa", TicketError::Object),
         ("%2Fa.png", "%2Fb.png", TicketError::Object),
-        ("object=", "object=&objekt=", TicketError::Object),
-        ("object=", "objekt=", TicketError::Object),
+        ("object=", "object=&objekt=", TicketError::Fields),
+        ("object=", "objekt=", TicketError::Fields),
         (
             "bucket=examplebucket",
             "bucket=evilbucket",
             TicketError::Bucket,
         ),
-        ("bucket=examplebucket&", "", TicketError::Bucket),
+        ("bucket=examplebucket&", "", TicketError::Fields),
         ("size=5", "size=0", TicketError::Size),
         ("size=5", "size=1001", TicketError::Size),
         ("size=5", "size=", TicketError::Size),
-        ("size=5&", "", TicketError::Size),
-        ("size=5", "size=5&size=5", TicketError::Unreadable),
+        ("size=5&", "", TicketError::Fields),
+        ("size=5", "size=5&size=5", TicketError::Fields),
         ("size=5", "size=five", TicketError::Unreadable),
         ("image%2Fpng", "text%2Fhtml", TicketError::ContentType),
         ("image%2Fpng", "", TicketError::ContentType),
-        ("&mimeType=image%2Fpng", "", TicketError::ContentType),
+        ("&mimeType=image%2Fpng", "", TicketError::Fields),
         ("etag=D41D", "etag=%FF", TicketError::Unreadable),
     ] {
         let body = fine.replacen(from, to, 1);
@@ -233,7 +237,13 @@ fn rp_02_another_user_object_bucket_route_or_body_type() {
         counted.is_outside(signed(form(object, &prefix)), TicketError::Object);
     }
     // If any content type is granted, the body need not contain one.
-    let any = mint(&exact("a.png").content_types([]));
+    use SystemVariable::{Bucket, Etag, Object, ReqId, Size};
+    let any = exact("a.png").content_types([]);
+    let body = form("a.png", &mint(&any)).replace("image%2Fpng", "");
+    counted.send(signed(body)).assert_run(1);
+    let counted = Counted::new();
+    let sealed = [ReqId, Bucket, Object, Size, Etag];
+    let any = mint_for(&any, fields(&sealed));
     let body = form("a.png", &any).replace("&mimeType=image%2Fpng", "");
     counted.send(signed(body)).assert_run(1);
 }
@@ -243,6 +253,7 @@ fn rp_02_another_user_object_bucket_route_or_body_type() {
 #[test]
 fn the_attack_sg_41_constants_that_another_customer_had_signed() {
     let signer = CallbackSigner::new();
+    use SystemVariable::{Bucket, MimeType, Object, Size};
     let constants = "bucket=examplebucket&object=user%2F7%2Fpaid.png&size=5&mimeType=image%2Fpng";
     let request = || {
         let callback = signer.callback("https://attacker.example/oss/callback");
@@ -259,7 +270,8 @@ fn the_attack_sg_41_constants_that_another_customer_had_signed() {
     Counted::new().refuses(request(), TicketError::Absent);
 
     // A ticket for an upload of the attacker does not help.
-    let own = mint(&exact("user/666/a.png"));
+    let sealed = fields(&[Bucket, Object, Size, MimeType]);
+    let own = mint_for(&exact("user/666/a.png"), sealed);
     let body = format!("{constants}&{TICKET_FIELD}={own}");
     let request = || {
         signer
@@ -275,14 +287,32 @@ fn the_attack_sg_41_constants_that_another_customer_had_signed() {
 
 #[test]
 fn the_attack_a_form_that_is_sent_as_json() {
+    use SystemVariable::{Bucket, Etag, MimeType, Object, ReqId, Size};
+    let seal = |fields: &[(&'static str, SystemVariable)]| {
+        let field = |&(name, variable): &(&'static str, _)| {
+            BodyField::new(name, FieldValue::System(variable))
+        };
+        fields.iter().map(field).collect::<Vec<_>>()
+    };
+    let named = [
+        ("bucket", Bucket),
+        ("object", Object),
+        ("size", Size),
+        ("mimeType", MimeType),
+    ];
+    let ticket = fields(&[]);
+    let as_form = [seal(&[("{\"a", Etag)]), seal(&named), ticket.clone()];
+    let as_form = [&as_form.concat()[..], &seal(&[("z", ReqId)])].concat();
+    let as_json = [seal(&[("a=", Etag)]), seal(&named), ticket].concat();
+    let json_terms = exact("a.png").body_type(CallbackBodyType::Json);
     // A body that parses as form and as JSON, with a valid ticket for either type.
     for ticket in [
-        mint(&exact("a.png")),
-        mint(&exact("a.png").body_type(CallbackBodyType::Json)),
+        mint_for(&exact("a.png"), as_form),
+        mint_for(&json_terms, as_json),
     ] {
         let counted = Counted::new();
         let both = format!(
-            r#"{{"":"&bucket=examplebucket&object=a.png&size=5&mimeType=image/png&x:ticket={ticket}&","bucket":"examplebucket","object":"b.png","size":5,"mimeType":"image/png","x:ticket":"{ticket}"}}"#
+            r#"{{"a=":"&bucket=examplebucket&object=a.png&size=5&mimeType=image/png&x:ticket={ticket}&z=","bucket":"examplebucket","object":"b.png","size":5,"mimeType":"image/png","x:ticket":"{ticket}"}}"#
         );
         let as_form = counted.send(signed(both.clone()));
         let as_json = counted.send(signed_json(both));
@@ -308,6 +338,7 @@ fn rp_03_the_edges_of_expiry() {
         let ticket = keys()
             .issue(
                 &terms_at(TARGET, grant, base),
+                form_fields(),
                 base - HOUR,
                 Nonce::random().unwrap(),
             )
@@ -356,7 +387,12 @@ fn without_a_valid_ticket(each: usize) {
     let counted = Counted::new();
     let good = mint(&exact("a.png"));
     let forged = TicketKeys::new(1, key(2))
-        .issue(&exact("a.png"), SystemTime::now(), Nonce::random().unwrap())
+        .issue(
+            &exact("a.png"),
+            form_fields(),
+            SystemTime::now(),
+            Nonce::random().unwrap(),
+        )
         .unwrap();
     let elsewhere = mint(&terms_at(
         "/other",
@@ -412,7 +448,12 @@ fn rp_10_an_old_key_is_accepted_while_it_is_held() {
     let rotated = TicketKeys::new(2, key(2));
     let held = rotated.clone().with_previous(1, key(1)).unwrap();
     let newer = rotated
-        .issue(&exact("b.png"), SystemTime::now(), Nonce::random().unwrap())
+        .issue(
+            &exact("b.png"),
+            form_fields(),
+            SystemTime::now(),
+            Nonce::random().unwrap(),
+        )
         .unwrap();
     let send = |keys: &TicketKeys, body: String| {
         let layer = layer(&Tickets::in_memory(keys.clone()));
