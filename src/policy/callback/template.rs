@@ -64,7 +64,7 @@ const SAMPLE: [(&str, SystemVariable); 5] = [
 /// # What the callback proves
 ///
 /// Anyone can have OSS sign a body with any values for the callback URL. With
-/// [tickets](super::OssPolicyService::tickets), the layer accepts only this body: its fields in
+/// [tickets](crate::OssPolicyService::tickets), the layer accepts only this body: its fields in
 /// their order, its constants, and the values of its custom variables. Without tickets, none of them
 /// is proven.
 ///
