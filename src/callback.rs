@@ -181,8 +181,8 @@
 //!   because two parsers could pick different values. This applies to all names at the top level,
 //!   whether `T` has the field or not; your type decides about deeper levels of JSON.
 //! * Bytes that are not UTF-8 are an error in every field.
-//! * In `event`, a variable whose value is its own placeholder (`${object}`) is an error: OSS inserts
-//!   nothing if `callbackBody` was percent-encoded as a whole.
+//! * In `event`, a variable whose value is its own placeholder (`${object}`) is an error: OSS
+//!   inserts nothing if `callbackBody` was percent-encoded as a whole.
 //! * Unknown fields are ignored unless your type denies them. All values of a form are text, so
 //!   `#[serde(flatten)]` and untagged enums find no numbers there.
 //! * JSON may be nested at most 128 levels deep when it is read into `T`. Parsing takes linear time

@@ -105,10 +105,10 @@
 //!
 //! # What a ticket does not prove
 //!
-//! The lawful holder of a ticket can upload to a bucket of their own and have OSS sign any body with
-//! that ticket. The layer accepts only a body with the sealed fields, so bucket, constants, custom
-//! variables and claims are the granted ones, whatever field they are read from. What OSS reports
-//! about the upload is not proven against the holder:
+//! The lawful holder of a ticket can upload to a bucket of their own and have OSS sign any body
+//! with that ticket. The layer accepts only a body with the sealed fields, so bucket, constants,
+//! custom variables and claims are the granted ones, whatever field they are read from. What OSS
+//! reports about the upload is not proven against the holder:
 //!
 //! * That the object exists. Its size and content type, beyond that they are within the grant. Its
 //!   `etag`, `crc64` and `contentMd5`. Query OSS (`HeadObject`) with your credentials for these.

@@ -1,6 +1,6 @@
 //! A body that the holder of a ticket has signed: the handler reads the grant, or nothing.
 //!
-//! The first byte selects form or JSON, and `T` stands for the ticket.
+//! The first byte selects form or JSON, and `@` stands for the ticket.
 #![no_main]
 
 use std::{
@@ -84,7 +84,7 @@ fuzz_target!(|data: &[u8]| {
     let body: Vec<u8> = body
         .iter()
         .flat_map(|byte| match byte {
-            b'T' => ticket.as_bytes(),
+            b'@' => ticket.as_bytes(),
             byte => std::slice::from_ref(byte),
         })
         .copied()

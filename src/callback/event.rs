@@ -9,7 +9,7 @@
 //! | `event.rs` | [`UploadEvent`], and how a variable is read |
 //! | `form.rs` | deserializer for form bodies |
 //! | `json.rs` | deserializer for JSON bodies, and the repair of the invalid JSON that OSS sends |
-//! | `sealed.rs` | [`read_sealed`]: the body of a callback with a ticket, compared with its fields |
+//! | `sealed.rs` | [`read_sealed`]: the body of a callback with a ticket |
 //! | `ticket.rs` | [`find_ticket`] |
 //! | `error.rs` | [`EventError`] |
 
@@ -82,8 +82,8 @@ pub(super) fn read_event(
 /// template gave it. Each method tells what holds for its value:
 ///
 /// * *granted*: the value of your grant.
-/// * *within the grant*: one of the permitted values. OSS confirms or refutes it if you ask with your
-///   own credentials (`HeadObject`).
+/// * *within the grant*: one of the permitted values. OSS confirms or refutes it if you ask with
+///   your own credentials (`HeadObject`).
 /// * *not proven*: the holder of the ticket chooses the value. Some can be confirmed with
 ///   `HeadObject`.
 #[derive(Clone, Default, Eq, PartialEq)]
@@ -114,8 +114,8 @@ impl UploadEvent {
     }
 
     /// Returns `object`: the full key of the object. Granted, with a ticket for one object. With a
-    /// ticket for a prefix, it is under the prefix and has no dot segments, but the rest of the name
-    /// is not proven: `HeadObject` tells whether the object exists.
+    /// ticket for a prefix, it is under the prefix and has no dot segments, but the rest of the
+    /// name is not proven: `HeadObject` tells whether the object exists.
     ///
     /// OSS stores keys that [`ObjectKey`](crate::protocol::ObjectKey) rejects, with control
     /// characters and marks that reorder text. Parse the key as a
@@ -214,8 +214,9 @@ impl UploadEvent {
         value.map(String::as_str)
     }
 
-    /// Returns the names and values of all custom variables that are not empty, sorted by name, with
-    /// the constants whose names start with `x:`. Granted, with a ticket. The names include `x:`.
+    /// Returns the names and values of all custom variables that are not empty, sorted by name,
+    /// with the constants whose names start with `x:`. Granted, with a ticket. The names include
+    /// `x:`.
     pub fn custom_variables(&self) -> impl Iterator<Item = (&str, &str)> {
         self.custom.iter().map(|(name, value)| (&**name, &**value))
     }
@@ -359,8 +360,8 @@ fn is_placeholder(value: &str, name: &str) -> bool {
     inner.and_then(|inner| inner.strip_suffix('}')) == Some(name)
 }
 
-/// Parses the digits of a number. `parse` alone accepts a leading plus sign, which would be a second
-/// spelling.
+/// Parses the digits of a number. `parse` alone accepts a leading plus sign, which would be a
+/// second spelling.
 fn parse_number<N: std::str::FromStr>(text: &str) -> Option<N> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| digits)

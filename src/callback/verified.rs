@@ -70,8 +70,8 @@ pub(super) struct Granted {
 }
 
 impl VerifiedCallback {
-    /// Returns the signed body, byte for byte. Without a ticket, it may be invalid UTF-8, and may not
-    /// match its content type.
+    /// Returns the signed body, byte for byte. Without a ticket, it may be invalid UTF-8, and may
+    /// not match its content type.
     ///
     /// [`event`](Self::event) and [`event_as`](Self::event_as) read it as the ticket was checked;
     /// another parser can decode a `+` or the case of a content type differently.
@@ -107,8 +107,8 @@ impl VerifiedCallback {
     ///
     /// Fails if the body is not UTF-8, if its content type is JSON and the body is not, or if a
     /// name at the top level is repeated. Fails if a variable has the wrong type: a numeric
-    /// variable that is not a number, or an `x:` variable that is not a string. Fails if OSS did not
-    /// replace a variable. With a ticket it never fails, because the layer has read the event.
+    /// variable that is not a number, or an `x:` variable that is not a string. Fails if OSS did
+    /// not replace a variable. With a ticket it never fails, because the layer has read the event.
     pub fn event(&self) -> Result<UploadEvent, EventError> {
         match &self.granted {
             Some(granted) => Ok(granted.upload.event.clone()),

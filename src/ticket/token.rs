@@ -311,8 +311,8 @@ pub enum TicketError {
     /// The ticket is for the other type of callback body.
     #[error("the ticket is for the other type of callback body")]
     BodyType,
-    /// The callback body cannot be parsed, or repeats a name, so the upload is ambiguous.
-    #[error("the callback body cannot be parsed or repeats a name; compare it with callbackBody")]
+    /// The callback body is not written as `callbackBody` is, or a value of OSS cannot be read.
+    #[error("the callback body cannot be parsed; compare it with callbackBody")]
     Unreadable,
     /// The fields of the callback body are not exactly those of the grant: a field was added, left
     /// out, moved or repeated, or a constant or custom variable has another value.

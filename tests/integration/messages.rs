@@ -135,6 +135,8 @@ fn errors_of_tickets() {
         (Ticket::Target, "another callback target"),
         (Ticket::BodyType, "other type of callback body"),
         (Ticket::Unreadable, "callbackBody"),
+        (Ticket::Fields, "fields"),
+        (Ticket::Unsubstituted, "percent-encoded as a whole"),
         (Ticket::Bucket, "another bucket"),
         (Ticket::Object, "another object"),
         (Ticket::Size, "size"),

@@ -16,7 +16,7 @@
 //!   holds for all its fields.
 //! * An empty value, `null`, and nothing at all are the same.
 
-use std::{borrow::Cow, str};
+use std::{borrow::Cow, fmt, str};
 
 use bytes::Bytes;
 use percent_encoding::{percent_decode, utf8_percent_encode};
@@ -29,7 +29,6 @@ use crate::{
 };
 
 /// What a callback reports under its ticket, in the granted texts.
-#[derive(Debug)]
 pub(in crate::callback) struct SealedUpload {
     pub(in crate::callback) event: UploadEvent,
     /// The body as [`event_as`](crate::callback::VerifiedCallback::event_as) reads it: the signed
@@ -37,6 +36,16 @@ pub(in crate::callback) struct SealedUpload {
     pub(in crate::callback) body: Bytes,
     /// How the sealed fields were found to be encoded.
     pub(in crate::callback) plus: Plus,
+}
+
+impl fmt::Debug for SealedUpload {
+    /// Omits the body: it contains the ticket and the custom variables.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SealedUpload")
+            .field("event", &self.event)
+            .field("plus", &self.plus)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Reads a signed body under the ticket that it carries.

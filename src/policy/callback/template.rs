@@ -64,9 +64,9 @@ const SAMPLE: [(&str, SystemVariable); 5] = [
 /// # What the callback proves
 ///
 /// Anyone can have OSS sign a body with any values for the callback URL. With
-/// [tickets](crate::OssPolicyService::tickets), the layer accepts only this body: its fields in
-/// their order, its constants, and the values of its custom variables. Without tickets, none of them
-/// is proven.
+/// [tickets](crate::policy::OssPolicyService::tickets), the layer accepts only this body: its
+/// fields in their order, its constants, and the values of its custom variables. Without tickets,
+/// nothing of it is proven.
 ///
 /// # Limits
 ///
@@ -164,9 +164,9 @@ impl CallbackTemplate {
     /// Adds a field for a custom variable, with the value that every upload must send for it.
     ///
     /// The uploader sends the value as a separate form field, and the policy requires exactly this
-    /// value; a [ticket](#what-the-callback-proves) holds the callback to it. The field has the name of the variable, so
-    /// [`UploadEvent::custom`](crate::callback::UploadEvent::custom) contains it. An empty value is
-    /// read back as absent.
+    /// value; a [ticket](#what-the-callback-proves) holds the callback to it. The field has the
+    /// name of the variable, so [`UploadEvent::custom`](crate::callback::UploadEvent::custom)
+    /// contains it. An empty value is read back as absent.
     ///
     /// # Errors
     ///
@@ -183,8 +183,8 @@ impl CallbackTemplate {
     /// Adds a field with a constant value: percent-encoded in a form, a string in JSON.
     ///
     /// The uploader can read the value. A policy fixes it for uploads under the policy, and a
-    /// [ticket](#what-the-callback-proves) for the callback handler. Unlike a custom variable, a constant needs no form field and accepts any text that does not
-    /// contain `${`.
+    /// [ticket](#what-the-callback-proves) for the callback handler. Unlike a custom variable, a
+    /// constant needs no form field and accepts any text that does not contain `${`.
     ///
     /// # Errors
     ///
@@ -284,8 +284,8 @@ impl CallbackTemplate {
         Ok(())
     }
 
-    /// Returns the fields of [`template_for`](Self::template_for) with a ticket, in their order: what
-    /// the ticket seals.
+    /// Returns the fields of [`template_for`](Self::template_for) with a ticket, in their order:
+    /// what the ticket seals.
     pub(super) fn sealed_fields<'a>(
         &'a self,
         variables: &'a [(Box<str>, Box<str>)],

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tower_aliyun_oss::{
     Credentials, Grant, OssUploads, Refusal,
     callback::{EventError, UploadEvent},
-    policy::{CallbackDirective, CallbackTemplate},
+    policy::{CallbackDirective, CallbackDirectiveError, CallbackTemplate, PolicyError},
     protocol::{ReceivedName, SizeRange},
 };
 
@@ -981,6 +981,25 @@ fn rp_35_every_name_that_oss_stores_under_the_prefix_is_accepted() {
             }
         }
     }
+}
+
+#[test]
+fn a_ticket_seals_at_most_255_fields() {
+    let body = |count: usize| {
+        let names: Vec<_> = (0..count).map(|n| format!("{n:x}")).collect();
+        let add = |body: CallbackTemplate, name: &String| body.constant(name, "");
+        uploads(
+            names
+                .iter()
+                .try_fold(CallbackTemplate::form(), add)
+                .unwrap(),
+        )
+    };
+    // The service adds six variables and the ticket, and the grant a custom variable.
+    assert!(body(247).callback_for(&granted()).is_ok());
+    let error = body(248).callback_for(&granted()).unwrap_err();
+    let expected = PolicyError::Callback(CallbackDirectiveError::TooManyFields);
+    assert_eq!(error, expected);
 }
 
 #[test]
