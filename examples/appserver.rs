@@ -10,7 +10,8 @@
 //! * `OSS_ACCESS_KEY_ID`, `OSS_ACCESS_KEY_SECRET`, `OSS_HOST`, `OSS_CALLBACK_URL` and
 //!   `OSS_UPLOAD_DIR` default to the placeholders of the sample.
 //! * `OSS_REGION` (such as `cn-hangzhou`) selects signature version 4 and the token format of
-//!   Alibaba's current samples. Without it, tokens have the format of the first samples.
+//!   Alibaba's current samples. Without it, tokens have the format of the first samples, whose
+//!   signature version 1 Alibaba Cloud is switching off; a warning says so.
 //! * `OSS_SESSION_TOKEN` is an STS security token. It requires `OSS_REGION`.
 //! * `OSS_BUCKET` restricts tokens to that bucket.
 //! * `OSS_TICKET_KEY` (Base64 of at least 32 random bytes: `openssl rand -base64 32`) enables
@@ -40,7 +41,7 @@ use hyper_util::{
 use tokio::{net::TcpListener, signal, time};
 use tower_aliyun_oss::{
     OssCallbackLayer, OssPolicyService,
-    callback::{CallbackReply, VerifiedCallback},
+    callback::{CallbackReply, UploadEvent, VerifiedCallback},
     policy::{CallbackDirective, Credentials},
     protocol::{Bucket, Region},
     ticket::{TicketKey, TicketKeys, Tickets},
@@ -82,6 +83,14 @@ async fn run() -> Result<(), Box<dyn Error>> {
     // interrupt the process as soon as the line is printed.
     poll_fn(|cx| Poll::Ready(stop.as_mut().poll(cx).is_ready())).await;
     println!("listening on http://{}", listener.local_addr()?);
+    // After the line above, which scripts read as the first one.
+    if env::var_os("OSS_REGION").is_none() {
+        tracing::warn!(
+            "OSS_REGION is not set, so tokens use signature version 1, which Alibaba Cloud is \
+             switching off: for new accounts since 2025-03-01, for new buckets since 2025-09-01 \
+             (403, EC 0002-00000080); set OSS_REGION, for example to cn-hangzhou"
+        );
+    }
     serve(listener, app, stop).await;
     println!("stopped");
     Ok(())
@@ -194,8 +203,13 @@ fn parsed<T, E: Error>(
 }
 
 async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
+    let event = callback.event_of_sample();
     tracing::info!(
         path = callback.target().path(),
+        // `Debug` escapes the name, which the uploader chose. A body that is not the one of the
+        // sample has none.
+        object = ?event.as_ref().ok().and_then(UploadEvent::object),
+        size = event.as_ref().ok().and_then(UploadEvent::size),
         // Body and query are not logged: custom variables in them can be secret.
         body_len = callback.body().len(),
         request_id = callback.unauthenticated_request_id(),

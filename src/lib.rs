@@ -99,6 +99,8 @@ pub mod guide {
     pub mod browser {}
     #[doc = include_str!("../docs/checks.md")]
     pub mod checks {}
+    #[doc = include_str!("../docs/clients.md")]
+    pub mod clients {}
     #[doc = include_str!("../docs/deployment.md")]
     pub mod deployment {}
     #[doc = include_str!("../docs/sample-drop-in.md")]

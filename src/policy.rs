@@ -2,7 +2,8 @@
 //!
 //! OSS does not check a form field that the policy does not mention. Without a condition on
 //! `callback`, the uploader could send another callback, or none. Every policy created here
-//! therefore has a condition on the callback.
+//! therefore has a condition on the callback, unless the grant opts out by name
+//! ([`Grant::without_callback`]).
 //!
 //! ```
 //! use http::request::Parts;

@@ -62,6 +62,14 @@ pub(super) fn read_event(
     read(body_type, Plus::Space, body).map(|Fields(event)| event)
 }
 
+/// Reads a body like [`read_event`], and also the names of Alibaba's samples.
+pub(super) fn read_event_of_sample(
+    body_type: CallbackBodyType,
+    body: &[u8],
+) -> Result<UploadEvent, EventError> {
+    read(body_type, Plus::Space, body).map(|SampleFields(event)| event)
+}
+
 /// The upload that a callback reports, by the names that OSS gives its variables.
 ///
 /// Returned by [`VerifiedCallback::event`](super::VerifiedCallback::event). A variable is found if
@@ -253,21 +261,46 @@ struct Fields(UploadEvent);
 
 impl<'de> Deserialize<'de> for Fields {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(FieldsVisitor)
+        let visitor = FieldsVisitor { of_sample: false };
+        deserializer.deserialize_map(visitor).map(Self)
     }
 }
 
-struct FieldsVisitor;
+/// Deserializes an event that may have the names of the samples.
+struct SampleFields(UploadEvent);
+
+impl<'de> Deserialize<'de> for SampleFields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let visitor = FieldsVisitor { of_sample: true };
+        deserializer.deserialize_map(visitor).map(Self)
+    }
+}
+
+/// Returns the variable that the samples send under this name, instead of its own.
+fn variable_of_sample(name: &str) -> Option<SystemVariable> {
+    Some(match name {
+        "filename" => SystemVariable::Object,
+        "height" => SystemVariable::ImageHeight,
+        "width" => SystemVariable::ImageWidth,
+        "format" => SystemVariable::ImageFormat,
+        _ => return None,
+    })
+}
+
+struct FieldsVisitor {
+    of_sample: bool,
+}
 
 impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Fields;
+    type Value = UploadEvent;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the fields of a callback")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UploadEvent, A::Error> {
         let mut event = UploadEvent::default();
+        let mut sample = UploadEvent::default();
         while let Some(name) = map.next_key::<String>()? {
             match SystemVariable::from_name(&name) {
                 Some(variable) => event.read(variable, &mut map)?,
@@ -277,12 +310,20 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                         event.custom.insert(name, value);
                     }
                 }
-                None => {
-                    map.next_value::<IgnoredAny>()?;
-                }
+                None => match variable_of_sample(&name).filter(|_| self.of_sample) {
+                    Some(variable) => sample.read(variable, &mut map)?,
+                    None => {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                },
             }
         }
-        Ok(Fields(event))
+        // The own name of a variable wins: a field of that name contains nothing else.
+        event.object = event.object.or(sample.object);
+        event.image_height = event.image_height.or(sample.image_height);
+        event.image_width = event.image_width.or(sample.image_width);
+        event.image_format = event.image_format.or(sample.image_format);
+        Ok(event)
     }
 }
 

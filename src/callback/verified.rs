@@ -116,6 +116,35 @@ impl VerifiedCallback {
         }
     }
 
+    /// Like [`event`](Self::event), but also reads the names of Alibaba's sample servers: `filename`
+    /// as the object, and `height`, `width` and `format` as those of the image. A variable that is
+    /// present under its own name keeps that value.
+    ///
+    /// For the `callbackBody` of the samples, which [`CallbackDirective::new`] sends too:
+    /// `filename=${object}&size=${size}&mimeType=${mimeType}&height=${imageInfo.height}&width=…`.
+    /// Without a ticket, do not use it for other templates: a `filename` there may be something
+    /// else. With a ticket, each variable is already known under the name that the template gave it.
+    ///
+    /// ```
+    /// use tower_aliyun_oss::callback::{EventError, VerifiedCallback};
+    ///
+    /// fn name(callback: &VerifiedCallback) -> Result<Option<String>, EventError> {
+    ///     Ok(callback.event_of_sample()?.object().map(str::to_owned))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails for the reasons of [`event`](Self::event), for the additional names too.
+    ///
+    /// [`CallbackDirective::new`]: crate::policy::CallbackDirective::new
+    pub fn event_of_sample(&self) -> Result<UploadEvent, EventError> {
+        match &self.granted {
+            Some(granted) => Ok(granted.upload.event.clone()),
+            None => event::read_event_of_sample(self.body_type, &self.body),
+        }
+    }
+
     /// Deserializes the body into your own type. See the [module docs](super#reading-the-body) for
     /// the rules.
     ///

@@ -332,15 +332,41 @@ impl ContentTypes {
         matches!(self, Self::Several(several) if !several.is_empty())
     }
 
-    /// Returns the requested type as the only one, if it is allowed.
+    /// Returns the requested type as the only one, if it is allowed. `image/jpg` and `image/jpeg`
+    /// are the same type; the result has the spelling of the list, or else the registered one.
     pub(super) fn narrow_to(&self, requested: &ContentType, allow_active: bool) -> Option<Self> {
-        let text = requested.as_str();
-        let allowed = match self {
-            Self::Any => allow_active || !is_active(text),
-            _ => self.texts().any(|one| one == text),
-        };
-        // The result needs no further check: the list was checked, and a `$` is excluded here.
-        (allowed && !text.contains('$')).then(|| Self::One(requested.clone()))
+        match self {
+            Self::Any => {
+                let text = registered(requested.as_str());
+                // The policy compares the type, so it must not contain a variable.
+                let allowed = (allow_active || !is_active(text)) && !text.contains('$');
+                let one = allowed.then(|| text.parse().ok()).flatten();
+                one.map(Self::One)
+            }
+            // The result needs no further check: the list was checked.
+            _ => self.only(requested.as_str()),
+        }
+    }
+
+    /// Returns the first allowed type that a file with this name usually has.
+    pub(super) fn narrow_by_name(&self, filename: &str) -> Option<Self> {
+        let (_, extension) = filename.rsplit_once('.')?;
+        // Some extensions have several types; `md` has `text/markdown` and `text/x-markdown`.
+        let mut usual = mime_guess::from_ext(extension).iter_raw();
+        usual.find_map(|text| self.only(text))
+    }
+
+    /// Returns this type as the only one, if the list contains it.
+    fn only(&self, text: &str) -> Option<Self> {
+        let exact = self.texts().find(|&one| one == text);
+        let same = || self.texts().find(|one| registered(one) == registered(text));
+        exact.or_else(same)?.parse().ok().map(Self::One)
+    }
+
+    /// Returns the allowed types for a message to the client; `None` if any type is allowed.
+    pub(super) fn listed(&self) -> Option<String> {
+        let texts: Vec<_> = self.texts().collect();
+        (!texts.is_empty()).then(|| texts.join(", "))
     }
 
     fn check(&self, allow_active: bool) -> Result<(), PolicyError> {
@@ -352,6 +378,14 @@ impl ContentTypes {
             _ => return Ok(()),
         };
         Err(PolicyError::field(CONTENT_TYPE_FIELD, problem))
+    }
+}
+
+/// Returns the registered name of a type. Many programs write `image/jpg` for `image/jpeg`.
+fn registered(content_type: &str) -> &str {
+    match content_type {
+        "image/jpg" => "image/jpeg",
+        other => other,
     }
 }
 

@@ -23,6 +23,9 @@ pub enum PolicyError {
         expired)"
     )]
     Lifetime,
+    /// The [maximum lifetime](super::Grant::max_lifetime) is shorter than the lifetime.
+    #[error("the maximum lifetime is shorter than the lifetime; raise it, or remove it")]
+    MaxLifetime,
     /// The time is before 1970 or after 9999, which a policy cannot express.
     #[error("the time is before 1970 or after 9999; correct the clock")]
     Clock,
@@ -73,6 +76,13 @@ pub enum PolicyError {
     /// An exact key is granted for another number of files than one.
     #[error("an exact key is for one file; grant a prefix, or one key for each file")]
     MaxFiles,
+    /// A grant [without a callback](super::Grant::without_callback) has claims or variables, is
+    /// used by a service without tickets, or is passed where a callback is requested.
+    #[error(
+        "a grant without a callback needs a service with tickets, and has neither claims nor \
+        variables"
+    )]
+    WithoutCallback,
     /// The host of a [`public_demo`](super::OssPolicyService::public_demo) is part of its URL.
     #[error("the URL of a demo already contains the endpoint; change the URL instead")]
     Endpoint,

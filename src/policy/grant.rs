@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    fmt,
+    fmt, iter,
     num::NonZeroU16,
     time::{Duration, SystemTime},
 };
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{
     callback::CallbackDirective,
-    conditions::{Condition, ContentTypes, FieldSet, UploadConditions},
+    conditions::{Condition, ContentTypes, FieldSet, UploadConditions, check_lifetime},
     credentials::Credentials,
     document::{Validity, system_time},
     error::PolicyError,
@@ -50,11 +50,21 @@ pub struct Grant {
     /// uploader chooses.
     unique_name: bool,
     conditions: UploadConditions,
+    /// Whether `conditions.lifetime` was set, and is not the default.
+    has_lifetime: bool,
+    max_lifetime: Option<Duration>,
     variables: Vec<(Box<str>, Box<str>)>,
     claims: Claims,
     max_uses: NonZeroU16,
     max_files: usize,
+    without_callback: bool,
 }
+
+/// The slowest upload that a lifetime allows for, in bytes per second: 1 Mbit/s.
+const SLOWEST_UPLOAD: u64 = 125_000;
+
+/// The largest form upload, 5 GiB, takes 11 h 56 min at [`SLOWEST_UPLOAD`].
+const DEFAULT_MAX_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
 
 #[derive(Clone)]
 enum Claims {
@@ -86,6 +96,11 @@ impl Grant {
     /// [`ReceivedName`](crate::protocol::ReceivedName). It is not proven: the holder of the ticket
     /// can have OSS sign the name of an object that was never stored.
     ///
+    /// In [`TokenFormat::Fields`](super::TokenFormat::Fields) the key is `prefix/${filename}`. A
+    /// client that sends no name, or one that OSS cannot read (only `filename*=`, or bytes that are
+    /// not UTF-8), then stores every file under the prefix itself. No other token contains
+    /// `${filename}`.
+    ///
     /// The holder of the token can write to every name under the prefix, so use a separate prefix
     /// for each user. In the [formats of the samples](super::TokenFormat) the holder can also
     /// replace objects there, and choose content type and ACL.
@@ -98,17 +113,37 @@ impl Grant {
             key,
             unique_name: false,
             conditions: UploadConditions::new(size),
+            has_lifetime: false,
+            max_lifetime: None,
             variables: Vec::new(),
             claims: Claims::None,
             max_uses: Scope::DEFAULT_MAX_USES,
             max_files: 1,
+            without_callback: false,
         }
     }
 
-    /// Sets how long the token is valid, from one second to seven days; defaults to 15 minutes. See
-    /// [`PostPolicyBuilder::lifetime`](super::PostPolicyBuilder::lifetime).
+    /// Sets how long the token is valid, from one second to seven days; defaults to 15 minutes.
+    ///
+    /// The policy must outlive the upload: OSS compares the expiry when the complete request has
+    /// arrived (EC 0006-00000213). 15 minutes suffice for 107 MiB at 1 Mbit/s. If the client
+    /// requests a `size`, [`max_lifetime`](Self::max_lifetime) lengthens the lifetime accordingly;
+    /// a lifetime that is set here is fixed unless the maximum is set too.
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.conditions.lifetime = lifetime;
+        self.has_lifetime = true;
+        self
+    }
+
+    /// Sets how far a requested `size` lengthens the [`lifetime`](Self::lifetime), at most seven
+    /// days. The token is then valid for as long as an upload of that size takes at 1 Mbit/s
+    /// (125,000 bytes per second), at least the lifetime, and at most this maximum.
+    ///
+    /// Defaults to 12 hours, in which the largest form upload, 5 GiB, arrives at that rate. If only
+    /// `lifetime` is set, the maximum is equal to it. The policy permits exactly the requested size.
+    /// No token outlives the credentials that sign it, so STS sessions need a sufficient duration.
+    pub fn max_lifetime(mut self, max_lifetime: Duration) -> Self {
+        self.max_lifetime = Some(max_lifetime);
         self
     }
 
@@ -121,6 +156,10 @@ impl Grant {
 
     /// Sets the content types that the client may request. Unless there is only one, it must
     /// request one of them, and the token then permits only that type.
+    ///
+    /// If the client sends no type or an empty one, as browsers do for many files, the extension of
+    /// `filename` decides. `image/jpg` is accepted for `image/jpeg`. Otherwise the response is an
+    /// error that lists the types of the grant.
     pub fn content_types(mut self, types: impl IntoIterator<Item = ContentType>) -> Self {
         self.conditions.content_types = ContentTypes::from_list(types);
         self
@@ -215,6 +254,39 @@ impl Grant {
         self
     }
 
+    /// Grants an upload without a callback and without a ticket, for clients that send neither
+    /// `callback` nor `success_action_status`, as most mini-programs and apps in the field do.
+    ///
+    /// **Nobody tells your server about the upload.** The policy has no condition on `callback`, so
+    /// neither OSS nor this crate reports that the object exists, and no limit on the number of
+    /// uses applies. Have the client tell you, and verify with `HeadObject`; or list the prefix.
+    ///
+    /// The uploader may attach a callback of their own, because OSS does not check a field that the
+    /// policy does not mention. It carries no ticket, so a [layer with
+    /// tickets](crate::OssCallbackLayer::tickets) rejects it, always. A layer without tickets could
+    /// not tell it from yours. A service without [tickets](super::OssPolicyService::tickets)
+    /// therefore fails with 500 for such a grant, as does
+    /// [`OssUploads`](crate::OssUploads) with `dangerous_without_tickets`.
+    ///
+    /// In the [formats of the samples](super::TokenFormat), the policy has no condition on
+    /// `success_action_status` either, and the response has no member `callback`. Without the
+    /// field, OSS answers 204. A grant with [claims](Self::claims) or
+    /// [variables](Self::variable), which only a callback carries, is an error.
+    ///
+    /// ```
+    /// use tower_aliyun_oss::{policy::Grant, protocol::SizeRange};
+    ///
+    /// let avatar = Grant::under("avatar/7/".parse()?, SizeRange::new(1, 1 << 20)?)
+    ///     .content_type("image/png".parse()?)
+    ///     .without_callback();
+    /// # let _ = avatar;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn without_callback(mut self) -> Self {
+        self.without_callback = true;
+        self
+    }
+
     /// Replaces the permitted sizes.
     pub(super) fn size(mut self, size: SizeRange) -> Self {
         self.conditions.size = size;
@@ -234,6 +306,15 @@ impl Grant {
     pub(super) fn check(&self, fields: FieldSet) -> Result<(), PolicyError> {
         if self.is_exact() && self.max_files != 1 {
             return Err(PolicyError::MaxFiles);
+        }
+        if let Some(max_lifetime) = self.max_lifetime {
+            check_lifetime(max_lifetime)?;
+            if max_lifetime < self.conditions.lifetime {
+                return Err(PolicyError::MaxLifetime);
+            }
+        }
+        if self.without_callback && (self.has_claims() || !self.variables.is_empty()) {
+            return Err(PolicyError::WithoutCallback);
         }
         self.conditions.check(fields)
     }
@@ -263,7 +344,23 @@ impl Grant {
             key => Cow::Borrowed(key),
         };
         config.check_key(&key)?;
-        let validity = Validity::new(at, self.conditions.lifetime, credentials.expires_at())?;
+        let lifetime = self.lifetime_for(requested.size());
+        let validity = Validity::new(at, lifetime, credentials.expires_at())?;
+        if self.without_callback {
+            // An uploader may add a callback of their own. Only a layer with tickets rejects it.
+            if context.tickets.is_none() {
+                return Err(PolicyError::WithoutCallback.into());
+            }
+            let unsigned = UnsignedPolicy {
+                config,
+                key: &key,
+                size,
+                content_types: &content_types,
+                conditions: &self.conditions,
+                callback: None,
+            };
+            return Ok(unsigned.sign(iter::empty(), credentials, &validity)?);
+        }
         let ticket = match &context.tickets {
             Some(tickets) => {
                 // Without a condition on the type, OSS accepts any.
@@ -293,7 +390,7 @@ impl Grant {
             size,
             content_types: &content_types,
             conditions: &self.conditions,
-            callback: &callback,
+            callback: Some(&callback),
         };
         let variables = context.callback.variables_with(&self.variables);
         Ok(unsigned.sign(variables, credentials, &validity)?)
@@ -308,6 +405,9 @@ impl Grant {
         let conditions = &self.conditions;
         // No form is involved, so no token format restricts its fields.
         conditions.check(FieldSet::Full)?;
+        if self.without_callback {
+            return Err(PolicyError::WithoutCallback);
+        }
         let ticket = match &context.tickets {
             Some(tickets) => {
                 let (size, types) = (conditions.size, Some(&conditions.content_types));
@@ -356,11 +456,28 @@ impl Grant {
         tickets.issue(&request, context.callback, &self.variables, context.at)
     }
 
+    /// Returns the lifetime of a token for a file of this size.
+    fn lifetime_for(&self, size: Option<u64>) -> Duration {
+        let lifetime = self.conditions.lifetime;
+        let longest = match self.max_lifetime {
+            Some(longest) => longest,
+            None if self.has_lifetime => lifetime,
+            None => DEFAULT_MAX_LIFETIME,
+        };
+        let upload = Duration::from_secs(size.unwrap_or_default().div_ceil(SLOWEST_UPLOAD));
+        lifetime.max(upload.min(longest))
+    }
+
+    fn has_claims(&self) -> bool {
+        !matches!(self.claims, Claims::None)
+    }
+
     /// Returns no ticket, or an error if there are claims that only a ticket could carry.
     fn without_ticket(&self) -> Result<Option<String>, PolicyError> {
-        match self.claims {
-            Claims::None => Ok(None),
-            Claims::Some(_) | Claims::NotJson => Err(PolicyError::Claims),
+        if self.has_claims() {
+            Err(PolicyError::Claims)
+        } else {
+            Ok(None)
         }
     }
 
@@ -373,8 +490,13 @@ impl Grant {
             Some(one) => granted
                 .narrow_to(one, self.conditions.allow_active)
                 .map(Cow::Owned)
-                .ok_or(Denied::ContentType),
-            None if granted.is_choice() => Err(Denied::NoContentType),
+                .ok_or_else(|| Denied::ContentType(granted.listed())),
+            // Browsers leave the type of many files empty: photos of a gallery, `.heic`, `.md`.
+            None if granted.is_choice() => requested
+                .filename()
+                .and_then(|name| granted.narrow_by_name(name))
+                .map(Cow::Owned)
+                .ok_or_else(|| Denied::NoContentType(granted.listed())),
             None => Ok(Cow::Borrowed(granted)),
         }
     }
@@ -389,6 +511,7 @@ impl fmt::Debug for Grant {
             .field("unique_name", &self.unique_name)
             .field("conditions", &self.conditions)
             .field("variables", &variables)
+            .field("without_callback", &self.without_callback)
             .finish_non_exhaustive()
     }
 }
@@ -406,10 +529,11 @@ pub(super) struct IssueContext<'a> {
 pub(super) enum Denied {
     /// The grant does not permit the size.
     Size,
-    /// The grant does not permit the content type.
-    ContentType,
-    /// The grant permits several content types, and the client requested none.
-    NoContentType,
+    /// The grant does not permit the content type. Contains those that it permits.
+    ContentType(Option<String>),
+    /// The grant permits several content types, the client requested none, and the name of the file
+    /// has none of them. Contains those that it permits.
+    NoContentType(Option<String>),
     /// The grant itself is not valid.
     Grant(PolicyError),
 }

@@ -150,7 +150,9 @@ impl RequestedFile {
         self.size
     }
 
-    /// Returns the content type.
+    /// Returns the content type; `None` if the client sent none or an empty one, as browsers do for
+    /// files that they do not recognise. Unless the grant has a single type, the service then uses
+    /// the extension of [`filename`](Self::filename).
     #[must_use]
     pub fn content_type(&self) -> Option<&ContentType> {
         self.content_type.as_ref()

@@ -51,7 +51,7 @@ use issuer::Issuer;
 ///
 /// | status | reason |
 /// |---|---|
-/// | 400 | the request is not valid, or names no type although several are granted |
+/// | 400 | the request is not valid, or neither its type nor the extension of its file name is one of several granted types |
 /// | 400 | it is a batch, and one exact key is granted, or the format is one of the samples |
 /// | 403 | the grant does not permit the size or type |
 /// | 405 + `Allow` | another method; a `CorsLayer` around this service answers `OPTIONS` |

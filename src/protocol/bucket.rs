@@ -151,6 +151,22 @@ impl Endpoint {
         Self(Repr::Shared("oss-accelerate.aliyuncs.com".into()))
     }
 
+    /// Returns the endpoint of transfer acceleration for clients outside mainland China:
+    /// `https://BUCKET.oss-accelerate-overseas.aliyuncs.com`.
+    #[must_use]
+    pub fn accelerate_overseas() -> Self {
+        Self(Repr::Shared("oss-accelerate-overseas.aliyuncs.com".into()))
+    }
+
+    /// Returns the public endpoint of a region that serves IPv4 and IPv6:
+    /// `https://BUCKET.REGION.oss.aliyuncs.com`. Not every region has one.
+    ///
+    /// Source: `endpoints.go` of the Go SDK V2.
+    #[must_use]
+    pub fn dual_stack(region: &Region) -> Self {
+        Self(Repr::Shared(format!("{region}.oss.aliyuncs.com").into()))
+    }
+
     /// Creates an endpoint from a URL that identifies the bucket by itself, such as a custom domain
     /// that is bound to it.
     #[must_use]
@@ -322,6 +338,20 @@ mod tests {
         assert_eq!(
             Endpoint::accelerate().upload_url(&bucket).as_str(),
             "https://b-1.oss-accelerate.aliyuncs.com"
+        );
+    }
+
+    #[test]
+    fn issue_18_line_06_dual_stack_and_overseas_endpoints() {
+        let bucket: Bucket = "b-1".parse().unwrap();
+        let region: Region = "cn-hangzhou".parse().unwrap();
+        assert_eq!(
+            Endpoint::dual_stack(&region).upload_url(&bucket).as_str(),
+            "https://b-1.cn-hangzhou.oss.aliyuncs.com"
+        );
+        assert_eq!(
+            Endpoint::accelerate_overseas().upload_url(&bucket).as_str(),
+            "https://b-1.oss-accelerate-overseas.aliyuncs.com"
         );
     }
 

@@ -193,7 +193,7 @@ fn with_a_region_it_issues_version_4() {
     let token: serde_json::Value =
         serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
     let names: Vec<_> = token.as_object().unwrap().keys().collect();
-    assert_eq!(names.len(), 9, "{names:?}");
+    assert_eq!(names.len(), 10, "{names:?}");
     assert_eq!(token["version"], "OSS4-HMAC-SHA256");
     let credential = token["x_oss_credential"].as_str().unwrap();
     assert!(credential.starts_with("LTAI5tExample/20"));
@@ -208,6 +208,29 @@ fn with_a_region_it_issues_version_4() {
         policy.contains(r#"["content-length-range",5,5]"#),
         "{policy}"
     );
+}
+
+/// The log follows the line with the address.
+#[cfg(unix)]
+#[test]
+fn issue_18_line_03_it_warns_without_a_region() {
+    let mut warned = Server::start(&[]);
+    let mut line = String::new();
+    warned.stdout.read_line(&mut line).unwrap();
+    assert!(
+        line.contains("WARN") && line.contains("OSS_REGION"),
+        "{line}"
+    );
+    for part in ["2025-03-01", "2025-09-01", "0002-00000080"] {
+        assert!(line.contains(part), "{line}");
+    }
+    let mut quiet = Server::start(&[("OSS_REGION", "cn-hangzhou")]);
+    let pid = quiet.child.id().to_string();
+    let interrupted = Command::new("kill").args(["-INT", &pid]).status();
+    assert!(interrupted.unwrap().success());
+    let mut rest = String::new();
+    quiet.stdout.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "stopped\n");
 }
 
 /// The test cannot sign as OSS, so it checks the callback parameters of the token.

@@ -320,6 +320,47 @@ async fn without_tickets_everything_signed_is_taken_and_nothing_claimed() {
     assert_eq!((status.as_u16(), runs.load(Ordering::SeqCst)), (200, 1));
 }
 
+/// Nobody tells the server about such an upload. A callback that the uploader attaches has no
+/// ticket.
+#[tokio::test]
+async fn issue_18_line_02_a_callback_attached_to_an_upload_without_one_never_passes() {
+    async fn silent(_: &Parts) -> Result<Grant, Refusal> {
+        let size = SizeRange::new(1, 1000).unwrap();
+        Ok(Grant::under("user/7/".parse().unwrap(), size).without_callback())
+    }
+
+    let uploads = builder().callback_url(URL).build().unwrap();
+    let (app, runs) = app(&uploads, "/oss/callback");
+    let app = app.route_service("/oss/silent", uploads.policy_service(silent));
+    let token = token(&app, "/oss/silent?size=5").await;
+    assert!(token["fields"].get("callback").is_none());
+    let standard = CallbackTemplate::standard(CallbackBodyType::Form);
+    let attached = CallbackDirective::new(URL).and_then(|callback| callback.body(standard));
+    let mut upload = Upload::of(token["key"].as_str().unwrap());
+    upload.content_type = "application/octet-stream";
+    let request = upload.callback(&json!(attached.unwrap().encoded()));
+    assert_eq!(call(&app, request).await.0, 403);
+    assert_eq!(runs.load(Ordering::SeqCst), 0);
+
+    // Nor does the server get a callback for its own upload.
+    let size = SizeRange::new(1, 2).unwrap();
+    let grant = Grant::exact("a".parse().unwrap(), size).without_callback();
+    let error = uploads.callback_for(&grant).unwrap_err();
+    assert_eq!(error, PolicyError::WithoutCallback);
+
+    // Without tickets, the layer could not tell the attached callback from its own.
+    let credentials = Credentials::new("id", "secret").unwrap();
+    let bare = OssUploads::builder("examplebucket".parse().unwrap(), credentials)
+        .region("cn-hangzhou".parse().unwrap())
+        .callback_url(URL)
+        .dangerous_without_tickets()
+        .build()
+        .unwrap();
+    let request = Request::get("/").body(Full::<Bytes>::default()).unwrap();
+    let response = bare.policy_service(silent).oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 500);
+}
+
 /// An upload by the server has no policy, so only the ticket limits it.
 #[tokio::test]
 async fn an_upload_of_ones_own_is_held_to_its_grant() {

@@ -11,6 +11,7 @@ mod buckets;
 mod callbacks;
 mod captures;
 mod client;
+mod clients;
 mod objects;
 mod parts;
 mod policies;

@@ -27,8 +27,10 @@ function objection(file, config) {
   if (file.size > config.maxSize) {
     return `Too large: ${bytes(file.size)}. The limit is ${bytes(config.maxSize)}.`;
   }
-  if (!config.types.includes(file.type)) {
-    return `This type is not allowed (${file.type || "unknown"}). Use text, PDF, images or videos.`;
+  // The server reads an empty type from the name, and takes image/jpg for image/jpeg.
+  const type = file.type === "image/jpg" ? "image/jpeg" : file.type;
+  if (type && !config.types.includes(type)) {
+    return `This type is not allowed (${type}). Use text, PDF, images or videos.`;
   }
   return null;
 }

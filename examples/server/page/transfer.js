@@ -10,7 +10,9 @@ export class UploadError extends Error {
 
 /** Requests a token for this file. */
 export async function askToken(file, path = "/oss/policy", signal = undefined) {
-  const query = new URLSearchParams({ filename: file.name, size: file.size, type: file.type });
+  // Browsers leave the type of many files empty. The server then uses the extension of the name.
+  const type = file.type || "";
+  const query = new URLSearchParams({ filename: file.name, size: file.size, type });
   const asked = `${path}?${query}`;
   let response;
   try {

@@ -40,7 +40,8 @@ impl OssPolicyService<PublicDemo> {
     /// AccessKey can write to.
     ///
     /// The token has the format of the first samples ([`TokenFormat::Legacy`]), and permits uploads
-    /// of up to 1,048,576,000 bytes for 15 minutes.
+    /// of up to 1,048,576,000 bytes for 15 minutes. A request with a larger `size` gets longer; see
+    /// [`Grant::max_lifetime`].
     ///
     /// ```
     /// use std::time::Duration;
@@ -74,7 +75,7 @@ impl OssPolicyService<PublicDemo> {
         Ok(Self::from_parts(PublicDemo(grant), issuer))
     }
 
-    /// Sets how long a token is valid; defaults to 15 minutes.
+    /// Sets how long a token is valid, whatever size is requested; defaults to 15 minutes.
     ///
     /// # Errors
     ///

@@ -8,7 +8,8 @@ use crate::{
     sign::SignatureVersion,
 };
 
-/// The JSON format of a token.
+/// The JSON format of a token. The guide lists [the fields that a client must
+/// send](crate::guide::clients) for each, with snippets.
 ///
 /// The clients of [`V4`](Self::V4) and [`Legacy`](Self::Legacy) send a fixed set of fields.
 /// Policies in these formats therefore only have conditions on bucket, key, size,
@@ -24,12 +25,18 @@ pub enum TokenFormat {
     /// and every client of S3 form uploads. Signed with version 4.
     #[default]
     Fields,
-    /// `{"version","policy","x_oss_credential","x_oss_date","signature","security_token","dir","host","callback"}`,
+    /// `{"version","x_oss_signature_version","policy","x_oss_credential","x_oss_date","signature","security_token","dir","host","callback"}`,
     /// the format of Alibaba's current samples. Signed with version 4. Without STS,
     /// `security_token` is empty.
+    ///
+    /// The samples disagree on one name. Clients of the Java sample read `version`; those of the
+    /// Python, Go and PHP samples and of the mini-program read `x_oss_signature_version`. Both
+    /// members have the same value.
     V4,
     /// `{"accessid","host","policy","signature","expire","dir","callback"}`, the format of the
-    /// first samples. Signed with version 1. Its clients do not send an STS token, so credentials
+    /// first samples. Signed with [version 1](SignatureVersion::V1), which Alibaba Cloud is
+    /// switching off for new accounts (since 2025-03-01) and new buckets (since 2025-09-01; 403, EC
+    /// 0002-00000080): use it only for clients that you cannot change. Its clients do not send an STS token, so credentials
     /// with one are an error.
     Legacy,
 }
@@ -58,6 +65,7 @@ impl TokenFormat {
             Self::Fields => to_json(token),
             Self::V4 => to_json(&V4 {
                 version: field("x-oss-signature-version"),
+                x_oss_signature_version: field("x-oss-signature-version"),
                 policy: field("policy"),
                 x_oss_credential: field("x-oss-credential"),
                 x_oss_date: field("x-oss-date"),
@@ -65,7 +73,7 @@ impl TokenFormat {
                 security_token: field("x-oss-security-token"),
                 dir: token.dir(),
                 host: token.url().as_str(),
-                callback: field("callback"),
+                callback: token.field("callback"),
             }),
             Self::Legacy => to_json(&Legacy {
                 accessid: field("OSSAccessKeyId"),
@@ -74,7 +82,7 @@ impl TokenFormat {
                 signature: field("Signature"),
                 expire: token.expires_unix(),
                 dir: token.dir(),
-                callback: field("callback"),
+                callback: token.field("callback"),
             }),
         };
         json.into()
@@ -90,6 +98,7 @@ pub(super) fn batch(uploads: &[UploadToken]) -> Bytes {
 #[derive(Serialize)]
 struct V4<'a> {
     version: &'a str,
+    x_oss_signature_version: &'a str,
     policy: &'a str,
     x_oss_credential: &'a str,
     x_oss_date: &'a str,
@@ -97,7 +106,9 @@ struct V4<'a> {
     security_token: &'a str,
     dir: &'a str,
     host: &'a str,
-    callback: &'a str,
+    // Absent for a grant without a callback: an empty field may be an error for OSS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -109,7 +120,9 @@ struct Legacy<'a> {
     /// In Unix seconds, the same instant as in the policy.
     expire: i64,
     dir: &'a str,
-    callback: &'a str,
+    // Absent for a grant without a callback: an empty field may be an error for OSS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback: Option<&'a str>,
 }
 
 #[derive(Serialize)]

@@ -104,8 +104,10 @@ pub(super) enum TokenError {
     BatchInFormat,
     TooManyFiles,
     Size,
-    ContentType,
-    NoContentType,
+    /// Contains the message.
+    ContentType(String),
+    /// Contains the message.
+    NoContentType(String),
     Credentials,
     Policy,
 }
@@ -203,12 +205,8 @@ impl TokenError {
                 "fewer files are granted at once; request fewer",
             ),
             Self::Size => (S::FORBIDDEN, "SizeNotGranted", "this size is not granted"),
-            Self::ContentType => (S::FORBIDDEN, "TypeNotGranted", "this type is not granted"),
-            Self::NoContentType => (
-                S::BAD_REQUEST,
-                "TypeRequired",
-                "several types are granted; request one of them with type",
-            ),
+            Self::ContentType(message) => (S::FORBIDDEN, "TypeNotGranted", message),
+            Self::NoContentType(message) => (S::BAD_REQUEST, "TypeRequired", message),
             Self::Credentials => (
                 S::SERVICE_UNAVAILABLE,
                 "CredentialsUnavailable",
@@ -236,8 +234,16 @@ impl From<Denied> for TokenError {
     fn from(denied: Denied) -> Self {
         match denied {
             Denied::Size => Self::Size,
-            Denied::ContentType => Self::ContentType,
-            Denied::NoContentType => Self::NoContentType,
+            // The messages consist of constants and the granted types, nothing of the request.
+            Denied::ContentType(granted) => Self::ContentType(match granted {
+                Some(granted) => format!("this type is not granted; use one of: {granted}"),
+                None => "this type is not granted; types that browsers do not execute are".into(),
+            }),
+            Denied::NoContentType(granted) => Self::NoContentType(format!(
+                "the type is empty, and the extension of filename has none of the granted types; \
+                send one of them as type: {}",
+                granted.unwrap_or_default()
+            )),
             Denied::Grant(error) => error.into(),
         }
     }

@@ -61,6 +61,59 @@ fn signed(content_type: &str, body: impl Into<Vec<u8>>) -> VerifiedCallback {
     verify(request, public, body.into())
 }
 
+/// The body of the samples, which names the object `filename`.
+#[test]
+fn issue_18_line_11_the_names_of_the_samples() {
+    let form = "filename=user%2Fa.png&size=5&mimeType=image%2Fpng&height=7&width=9&format=png";
+    let json = r#"{"filename":"user/a.png","size":5,"mimeType":"image/png","height":7,"width":9,"format":"png"}"#;
+    for (content_type, body) in [(FORM, form), (JSON, json)] {
+        let callback = signed(content_type, body);
+        assert_eq!(callback.event().unwrap().object(), None);
+        let event = callback.event_of_sample().unwrap();
+        assert_eq!(event.object(), Some("user/a.png"));
+        assert_eq!(
+            (event.size(), event.mime_type()),
+            (Some(5), Some("image/png"))
+        );
+        assert_eq!(
+            (event.image_height(), event.image_width()),
+            (Some(7), Some(9))
+        );
+        assert_eq!(event.image_format(), Some("png"));
+    }
+    let sample = |body: &str| signed(FORM, body).event_of_sample();
+    // A text file has no image.
+    let event = sample("filename=a.txt&height=&width=").unwrap();
+    assert_eq!(
+        (event.object(), event.image_height()),
+        (Some("a.txt"), None)
+    );
+    // A variable under its own name wins, in either order.
+    for body in ["filename=a&object=b", "object=b&filename=a"] {
+        assert_eq!(sample(body).unwrap().object(), Some("b"));
+    }
+    for case in Case::genuine() {
+        let callback = genuine(&case);
+        let expected = callback.event().unwrap();
+        let event = callback.event_of_sample().unwrap();
+        assert_eq!(event.size(), expected.size());
+        assert!(
+            event.object().is_some() || !case.body.contains("filename="),
+            "{}",
+            case.body
+        );
+    }
+    let error = sample("filename=a&height=tall").unwrap_err();
+    assert_eq!(
+        (kind_of(&error), error.field()),
+        (EventErrorKind::Mismatch, Some("height"))
+    );
+    let error = sample("filename=a&filename=b").unwrap_err();
+    assert_eq!(kind_of(&error), EventErrorKind::DuplicateField);
+    let error = sample("filename=${object}").unwrap_err();
+    assert!(matches!(error, EventError::Unsubstituted { .. }), "{error}");
+}
+
 fn event(content_type: &str, body: &str) -> UploadEvent {
     signed(content_type, body).event().unwrap()
 }

@@ -30,6 +30,7 @@ use tower_aliyun_oss::{
         PolicyError, Refusal, RequestedFiles, SignatureVersion, TokenFormat,
     },
     protocol::{CallbackBodyType, Endpoint, ObjectKey, ObjectPrefix, SizeRange},
+    ticket::{TicketKey, TicketKeys, Tickets},
 };
 
 const SECRET: &str = "canary-secret-OtxrzxIsfpFjA7";
@@ -743,6 +744,7 @@ async fn the_formats_of_the_samples() {
     assert_eq!(response.status(), 200);
     let names = [
         "version",
+        "x_oss_signature_version",
         "policy",
         "x_oss_credential",
         "x_oss_date",
@@ -847,6 +849,199 @@ async fn the_formats_of_the_samples() {
             ..
         }
     ));
+}
+
+/// Clients of the Java sample read one name, all others read the other one.
+#[tokio::test]
+async fn issue_18_line_01_the_v4_format_has_both_names_of_the_signature_version() {
+    let service = service(Always(any_name())).format(TokenFormat::V4).unwrap();
+    let (_, token) = send(&service, get("/")).await;
+    for name in ["version", "x_oss_signature_version"] {
+        assert_eq!(token[name], "OSS4-HMAC-SHA256", "{name}");
+    }
+}
+
+/// Photos of a gallery, `.heic` and `.md` have an empty type in browsers.
+#[tokio::test]
+async fn issue_18_line_05_an_empty_type_is_read_from_the_name() {
+    let granted_types = |types: &[&str]| {
+        let types: Vec<_> = types.iter().map(|text| text.parse().unwrap()).collect();
+        grant().content_types(types)
+    };
+    for (types, query, expected) in [
+        (
+            &["image/png", "image/heic"][..],
+            "filename=IMG_1.HEIC&type=",
+            "image/heic",
+        ),
+        (
+            &["image/png", "text/markdown"],
+            "filename=a.b.md",
+            "text/markdown",
+        ),
+        (
+            &["image/png", "text/x-markdown"],
+            "filename=.md",
+            "text/x-markdown",
+        ),
+        (&["image/png", "image/jpeg"], "filename=a.jpg", "image/jpeg"),
+        (&["image/png", "image/jpg"], "filename=a.jpg", "image/jpg"),
+        // The type decides, not the name.
+        (
+            &["image/png", "image/jpeg"],
+            "filename=a.png&type=image/jpeg",
+            "image/jpeg",
+        ),
+        (&["image/png", "image/jpeg"], "type=image/jpg", "image/jpeg"),
+        (&["image/jpeg"], "type=Image/JPG", "image/jpeg"),
+        (&["image/png", "image/jpg"], "type=image/jpeg", "image/jpg"),
+        // A single type needs no request.
+        (&["image/png"], "filename=a.heic", "image/png"),
+    ] {
+        let (token, policy) = granted(granted_types(types), query).await;
+        assert_eq!(token["fields"]["x-oss-content-type"], expected, "{query}");
+        let condition = json!(["eq", "$x-oss-content-type", expected]);
+        assert!(has(&policy, &condition), "{query}");
+    }
+    let (token, _) = granted(grant().any_content_type(), "type=image/jpg").await;
+    assert_eq!(token["fields"]["x-oss-content-type"], "image/jpeg");
+    // Any type may stay open, so a name narrows nothing.
+    let (token, _) = granted(grant().any_content_type(), "filename=a.png").await;
+    assert!(token["fields"].get("x-oss-content-type").is_none());
+}
+
+#[tokio::test]
+async fn issue_18_line_05_the_refusal_names_what_would_do() {
+    for (query, code, part) in [
+        ("", "TypeRequired", "the type is empty"),
+        ("type=", "TypeRequired", "the type is empty"),
+        ("filename=a.exe&type=", "TypeRequired", "the type is empty"),
+        ("filename=%3Cb%3E.html", "TypeRequired", "the type is empty"),
+        ("filename=a", "TypeRequired", "the type is empty"),
+        (
+            "type=text/x-canary",
+            "TypeNotGranted",
+            "this type is not granted",
+        ),
+    ] {
+        let (_, body) = send(&service(Always(types())), get(&format!("/?{query}"))).await;
+        assert_eq!(body["code"], code, "{query}");
+        let message = body["message"].as_str().unwrap();
+        assert!(message.starts_with(part), "{message}");
+        assert!(message.ends_with("image/png, image/jpeg"), "{message}");
+        // Nothing of the request is repeated.
+        for text in ["canary", "html", "<b>", "exe"] {
+            assert!(!message.contains(text), "{message}");
+        }
+    }
+}
+
+/// OSS compares the expiry when the complete request has arrived.
+#[tokio::test]
+async fn issue_18_line_04_a_requested_size_lengthens_the_lifetime() {
+    const GIB: u64 = 1 << 30;
+    let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+    let large = || Grant::under("a/".parse().unwrap(), SizeRange::new(1, 5 * GIB).unwrap());
+    for (grant, query, seconds) in [
+        // 125,000 bytes per second, and at least 15 minutes.
+        (large(), String::new(), 900),
+        (large(), "size=112500000".to_owned(), 900),
+        (large(), "size=112500001".to_owned(), 901),
+        (large(), format!("size={GIB}"), 8_590),
+        (large(), format!("size={}", 5 * GIB), 42_950),
+        // A lifetime is fixed unless the maximum is set too, in either order.
+        (large().lifetime(minutes(1)), format!("size={GIB}"), 60),
+        (
+            large().lifetime(minutes(1)).max_lifetime(minutes(10)),
+            format!("size={GIB}"),
+            600,
+        ),
+        (
+            large().max_lifetime(minutes(10)).lifetime(minutes(1)),
+            format!("size={GIB}"),
+            600,
+        ),
+        (
+            large().max_lifetime(minutes(10)).lifetime(minutes(1)),
+            "size=1".to_owned(),
+            60,
+        ),
+        (
+            large().max_lifetime(minutes(60)),
+            format!("size={}", 5 * GIB),
+            3_600,
+        ),
+        (large().max_lifetime(minutes(60)), String::new(), 900),
+    ] {
+        let (token, _) = granted(grant, &query).await;
+        assert_eq!(token["expires"], 1_735_689_570 + seconds, "{query}");
+    }
+    let short = grant().max_lifetime(minutes(14));
+    let long = grant().max_lifetime(minutes(7 * 24 * 60 + 1));
+    for wrong in [short, long] {
+        let answer = refused(wrong, "").await;
+        assert_eq!(answer, (500, json!("PolicyUnavailable")));
+    }
+    // No token outlives the credentials.
+    let sts = with_sts(minutes(30)).authorized_by(Always(large()));
+    let (_, token) = send(&sts, get(&format!("/?size={GIB}"))).await;
+    assert_eq!(token["expires"], 1_735_689_570 + 1_800);
+}
+
+fn tickets() -> Tickets {
+    Tickets::in_memory(TicketKeys::new(1, TicketKey::generate().unwrap()))
+}
+
+/// PL-18: the callback is missing only where the grant opts out by name.
+#[tokio::test]
+async fn pl_18_issue_18_line_02_a_grant_without_callback() {
+    let full = service(Always(grant().without_callback()));
+    let (_, token) = send(&full.tickets(tickets()).unwrap(), get("/?size=5")).await;
+    let policy = conditions(&token["fields"]["policy"]);
+    assert!(!policy.to_string().contains("callback"), "{policy}");
+    assert!(token["fields"].get("callback").is_none());
+    assert!(has(&policy, &json!(["content-length-range", 5, 5])));
+    // Clients of this format send every field of the token.
+    let status = json!(["eq", "$success_action_status", "200"]);
+    assert!(has(&policy, &status));
+    assert_eq!(token["fields"]["success_action_status"], "200");
+
+    for (format, members) in [(TokenFormat::V4, 9), (TokenFormat::Legacy, 6)] {
+        let tokens = service(Always(any_name().without_callback()));
+        let tokens = tokens.format(format).unwrap().tickets(tickets()).unwrap();
+        let (_, token) = send(&tokens, get("/")).await;
+        assert_eq!(token.as_object().unwrap().len(), members, "{token}");
+        assert!(token.get("callback").is_none());
+        // These clients send neither field.
+        let policy = conditions(&token["policy"]);
+        for field in ["callback", "success_action_status"] {
+            assert!(!policy.to_string().contains(field), "{policy}");
+        }
+        for condition in [
+            json!(["starts-with", "$key", "user/7/"]),
+            json!({ "bucket": "examplebucket" }),
+            json!(["content-length-range", 1, 1000]),
+        ] {
+            assert!(has(&policy, &condition), "{condition}");
+        }
+    }
+}
+
+/// Whatever only a callback could carry is an error, and so is a layer that accepts any callback.
+#[tokio::test]
+async fn issue_18_line_02_without_callback_is_refused_without_tickets_or_with_claims() {
+    let without_tickets = service(Always(grant().without_callback()));
+    let claims = service(Always(grant().without_callback().claims(&7)));
+    let variable = service(Always(grant().variable("x:uid", "7").without_callback()));
+    for tokens in [
+        without_tickets,
+        claims.tickets(tickets()).unwrap(),
+        variable.tickets(tickets()).unwrap(),
+    ] {
+        let (response, body) = send(&tokens, get("/")).await;
+        assert_eq!(response.status(), 500);
+        assert_eq!(body["code"], "PolicyUnavailable");
+    }
 }
 
 fn with_sts(expires_in: Duration) -> OssPolicyService<Always> {
