@@ -14,9 +14,12 @@ use http::{Request, Response, StatusCode, Uri};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use support::{Case, full};
-use tokens::{everybody, get_over, is_token, tokens};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    service::TowerToHyperService,
+};
+use support::{Case, FORM, Frames, Handler, Signer, full};
+use tokens::{everybody, get_over, is_token, token_request, tokens};
 use tokio::io::{DuplexStream, duplex};
 use tokio_stream::Stream;
 use tonic::{
@@ -26,7 +29,7 @@ use tonic::{
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
-use tower::{ServiceBuilder, service_fn};
+use tower::{Layer as _, ServiceBuilder, service_fn};
 use tower_aliyun_oss::{
     OssCallbackLayer,
     callback::{CallbackReply, VerifiedCallback},
@@ -216,9 +219,9 @@ async fn tonic_serves_it_beside_grpc() {
             .add_routes(routes)
             .serve_with_incoming(incoming),
     );
-    for (client, http2) in clients.into_iter().zip([false, true]) {
-        is_token(get_over(client, http2).await).await;
-    }
+    let [first, second] = <[DuplexStream; 2]>::try_from(clients).unwrap();
+    is_token(get_over(first).await).await;
+    is_token(get_over_http2(second).await).await;
 }
 
 #[tokio::test]
@@ -226,5 +229,46 @@ async fn tonic_serves_it_as_its_only_service() {
     let (client, server) = duplex(64 * 1024);
     let incoming = tokio_stream::iter([Ok::<_, Infallible>(server)]);
     tokio::spawn(Server::builder().serve_with_incoming(tokens(everybody), incoming));
-    is_token(get_over(client, true).await).await;
+    is_token(get_over_http2(client).await).await;
+}
+
+#[tokio::test]
+async fn sg_22_http_2() {
+    let signer = Signer::with_512_bits();
+    let (client, handler) = serve_http2(&signer.layer());
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(client))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let chunks = b"bucket=b&object=o".chunks(3).map(Bytes::from_static);
+    let mut request = signer
+        .builder("/cb?a=1", FORM, b"bucket=b&object=o")
+        .body(Frames::data(chunks))
+        .unwrap();
+    *request.uri_mut() = "https://any.example/cb?a=1".parse().unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-length"], "15");
+    assert_eq!(handler.seen()[0].body, "bucket=b&object=o");
+}
+
+/// Serves HTTP/2 on one in-memory connection.
+fn serve_http2(layer: &OssCallbackLayer) -> (DuplexStream, Handler) {
+    let handler = Handler::default();
+    let service = TowerToHyperService::new(layer.layer(handler.clone()));
+    let (client, server) = duplex(64 * 1024);
+    let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    tokio::spawn(builder.serve_connection(TokioIo::new(server), service));
+    (client, handler)
+}
+
+/// Sends the token request of [`get_over`] over HTTP/2.
+async fn get_over_http2(connection: DuplexStream) -> Response<Incoming> {
+    let io = TokioIo::new(connection);
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    sender.send_request(token_request()).await.unwrap()
 }

@@ -2,16 +2,12 @@
 
 use std::{convert::Infallible, rc::Rc};
 
-use crate::support::{Case, FORM, Frames, Handler, Signer, full};
+use crate::support::{Case, Handler, full};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
-    service::TowerToHyperService,
-};
+use hyper::{body::Incoming, server::conn::http1};
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tower::{Layer as _, service_fn};
 use tower_aliyun_oss::{
@@ -19,14 +15,13 @@ use tower_aliyun_oss::{
     callback::{CallbackReply, RequestBody},
 };
 
-/// Serves HTTP/1 or HTTP/2 on one in-memory connection.
+/// Serves HTTP/1 on one in-memory connection. The tests of `examples/tonic` cover HTTP/2.
 fn serve(layer: &OssCallbackLayer) -> (DuplexStream, Handler) {
     let handler = Handler::default();
     let service = TowerToHyperService::new(layer.layer(handler.clone()));
     let (client, server) = duplex(64 * 1024);
     tokio::spawn(async move {
-        let builder = auto::Builder::new(TokioExecutor::new());
-        builder
+        http1::Builder::new()
             .serve_connection(TokioIo::new(server), service)
             .await
     });
@@ -115,27 +110,6 @@ async fn sg_22_expect_100_continue() {
     )
     .await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
-}
-
-#[tokio::test]
-async fn sg_22_http_2() {
-    let signer = Signer::with_512_bits();
-    let (client, handler) = serve(&signer.layer());
-    let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(client))
-            .await
-            .unwrap();
-    tokio::spawn(connection);
-    let chunks = b"bucket=b&object=o".chunks(3).map(Bytes::from_static);
-    let mut request = signer
-        .builder("/cb?a=1", FORM, b"bucket=b&object=o")
-        .body(Frames::data(chunks))
-        .unwrap();
-    *request.uri_mut() = "https://any.example/cb?a=1".parse().unwrap();
-    let response = sender.send_request(request).await.unwrap();
-    assert_eq!(response.status(), 200);
-    assert_eq!(response.headers()["content-length"], "15");
-    assert_eq!(handler.seen()[0].body, "bucket=b&object=o");
 }
 
 /// The transport decides how to read ambiguous lengths. Either the request is rejected, or the
@@ -266,7 +240,7 @@ async fn a_service_that_is_not_send_is_fine() {
             async { Ok::<Response<Full<Bytes>>, Infallible>(CallbackReply::ok().into()) }
         }));
     let (client, server) = duplex(4096);
-    let connection = hyper::server::conn::http1::Builder::new()
+    let connection = http1::Builder::new()
         .serve_connection(TokioIo::new(server), TowerToHyperService::new(service));
     let (mut sender, client) = hyper::client::conn::http1::handshake(TokioIo::new(client))
         .await

@@ -238,5 +238,5 @@ async fn hyper_serves_it() {
     let (client, server) = duplex(64 * 1024);
     let service = TowerToHyperService::new(cors().layer(tokens(everybody)));
     tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(server), service));
-    is_token(get_over(client, false).await).await;
+    is_token(get_over(client).await).await;
 }

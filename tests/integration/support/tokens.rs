@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{Request, Response, request::Parts};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::DuplexStream;
 use tower_aliyun_oss::{
@@ -30,21 +30,17 @@ pub fn tokens<A: Authorize>(authorize: A) -> OssPolicyService<A> {
     .unwrap()
 }
 
-pub async fn get_over(connection: DuplexStream, http2: bool) -> Response<Incoming> {
-    let io = TokioIo::new(connection);
+pub fn token_request() -> Request<Full<Bytes>> {
     let request = Request::get("http://any.example/oss/policy?size=5");
-    let request = request.body(Full::<Bytes>::default()).unwrap();
-    if http2 {
-        let executor = TokioExecutor::new();
-        let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io)
-            .await
-            .unwrap();
-        tokio::spawn(connection);
-        return sender.send_request(request).await.unwrap();
-    }
+    request.body(Full::default()).unwrap()
+}
+
+/// Sends a token request over HTTP/1.
+pub async fn get_over(connection: DuplexStream) -> Response<Incoming> {
+    let io = TokioIo::new(connection);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
     tokio::spawn(connection);
-    sender.send_request(request).await.unwrap()
+    sender.send_request(token_request()).await.unwrap()
 }
 
 pub async fn is_token(response: Response<Incoming>) {
