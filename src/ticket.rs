@@ -80,7 +80,8 @@
 //! The layer reports success only after the store confirms the reply. If a handler ran but its
 //! reply could not be stored, the layer returns an error, and offers the reply to the store for ten
 //! more minutes. With [`OnFailure::Retry`] the handler can run again only if the process died before
-//! that, or was cut off from the store for longer than its [lease](Tickets::lease). A callback whose
+//! that, or was blocked or cut off from the store for longer than its [lease](Tickets::lease), or if
+//! more than 1,024 replies wait for a failing store. A callback whose
 //! handler was not called, because the store failed or the client left, can always be sent again.
 //!
 //! A handler that always fails is started at most [`max_attempts`](Tickets::max_attempts) times per

@@ -277,9 +277,16 @@ where
                     }
                 }
                 StateProj::Collecting {
-                    body, collected, ..
+                    body,
+                    collected,
+                    redemption,
+                    ..
                 } => {
-                    let body = ready!(poll_collect(body, collected, cx));
+                    redemption.body_is_polled();
+                    let Poll::Ready(body) = poll_collect(body, collected, cx) else {
+                        redemption.body_is_pending();
+                        return Poll::Pending;
+                    };
                     let (parts, redemption) = take!(state, Collecting { parts, redemption });
                     let reply = body.and_then(|body| {
                         let content_type = parts.headers.get(CONTENT_TYPE).cloned();
@@ -319,7 +326,9 @@ where
                     );
                     match finished {
                         // The handler could run again for this callback, so it was not a success.
-                        Err(error) if !redemption.runs_without_store() => State::rejected(error),
+                        Err(error) if !redemption.responds_despite(&error) => {
+                            State::rejected(error)
+                        }
                         Ok(()) | Err(_) => {
                             let body = Full::new(reply.body().clone());
                             let response = Response::from_parts(parts, body);

@@ -1,9 +1,11 @@
 //! One use of a ticket, from the claim in the store to the stored response.
 
 use std::{
+    error::Error as _,
     future::Future,
     mem,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -11,7 +13,8 @@ use std::{
 use http::StatusCode;
 use tokio::{
     runtime::Handle,
-    time::{Instant, sleep},
+    sync::OwnedSemaphorePermit,
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -21,8 +24,8 @@ use super::{
 use crate::{
     Lookup,
     ticket::{
-        Tickets,
-        store::{Attempt, Begin, Lease, StoreError, StoredReply},
+        TicketError, Tickets,
+        store::{Attempt, Begin, Lease, StoreError, StoreErrorKind, StoredReply},
     },
 };
 
@@ -30,8 +33,9 @@ use crate::{
 /// other instance runs the handler.
 const OFFER_RESPONSE_FOR: Duration = Duration::from_secs(10 * 60);
 
-/// How long a store that fails is told that a handler did not run. Afterwards the lease expires.
-const ABANDON_FOR: Duration = Duration::from_secs(30);
+/// How long a failing store is asked to release an at-most-once text that it may have used up
+/// although the handler was not called. No lease frees such a text.
+const UNDO_FOR: Duration = Duration::from_secs(30);
 
 /// The first pause between two such calls. Doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -47,10 +51,11 @@ type StoreStep<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 ///   a `begin` that was sent can still arrive.
 /// * If the handler was called and did not finish, the ticket is released or used up, as
 ///   [`OnFailure`](crate::ticket::OnFailure) defines.
+/// * If the client leaves while a success is collected, the ticket is used up.
 /// * A response that the store has not confirmed is offered again.
 ///
-/// So errors, panics and disconnected clients need no code of their own. What has to wait for the
-/// store, goes on in a task.
+/// So errors, panics and disconnected clients need no code of their own. Calls that have to wait
+/// for the store continue in a task. The number of these tasks is bounded.
 pub(super) struct Redemption {
     tickets: Tickets,
     lease: Lease,
@@ -71,6 +76,8 @@ enum Step {
     Held,
     /// The handler was called.
     Running,
+    /// The handler responded with a head that is to be stored. More of its body is awaited.
+    Responding,
     /// The store saves the response.
     Finishing(StoreStep<()>, StoredReply),
     /// There is nothing left to do.
@@ -103,6 +110,16 @@ impl Redemption {
     ) -> Poll<Result<Decision, CallbackError>> {
         loop {
             let begun = match &mut self.step {
+                // The ticket was valid when the request arrived. It can have expired since, while
+                // the key or another request was awaited, and the store forgets expired tickets.
+                Step::Idle if attempt.now() > attempt.until() => {
+                    self.step = Step::Settled;
+                    let expired = TicketError::Expired;
+                    return Poll::Ready(Err(CallbackError::with_source(
+                        Kind::TicketInvalid,
+                        expired,
+                    )));
+                }
                 Step::Idle => match self.tickets.store().begin(attempt) {
                     Lookup::Ready(begun) => begun,
                     Lookup::Pending(step) => {
@@ -121,9 +138,11 @@ impl Redemption {
                     let started = ready!(step.as_mut().poll(cx));
                     return Poll::Ready(self.started(started));
                 }
-                Step::Held | Step::Running | Step::Finishing(..) | Step::Settled => {
-                    unreachable!("a ticket is redeemed once")
-                }
+                Step::Held
+                | Step::Running
+                | Step::Responding
+                | Step::Finishing(..)
+                | Step::Settled => unreachable!("a ticket is redeemed once"),
             };
             self.step = Step::Settled;
             return Poll::Ready(match begun {
@@ -172,14 +191,14 @@ impl Redemption {
             Err(why) => {
                 // Even if the ticket was used up in the store, its handler has not run.
                 self.step = Step::Settled;
-                self.settle(Call::Abandon);
+                self.settle(Call::Undo);
                 self.failed(why)
             }
         }
     }
 
     fn failed(&self, why: StoreError) -> Result<Decision, CallbackError> {
-        if self.tickets.runs_without_store() {
+        if self.tickets.runs_without_store() && why.kind().is_out_of_reach() {
             // Without a lease nothing is stored and nothing is freed afterwards.
             return Ok(Decision::Run);
         }
@@ -198,6 +217,23 @@ impl Redemption {
     pub(super) fn stores(&self, status: StatusCode) -> bool {
         let frees_ticket = self.tickets.frees_on_failure() && !status.is_success();
         matches!(self.step, Step::Running) && !frees_ticket
+    }
+
+    /// Must be called immediately before the response body is polled. A body that panics or fails
+    /// then counts as a failure of the handler.
+    pub(super) fn body_is_polled(&mut self) {
+        if matches!(self.step, Step::Responding) {
+            self.step = Step::Running;
+        }
+    }
+
+    /// Must be called when the response body is pending. A client that leaves now does not undo a
+    /// success: otherwise anyone who repeats a callback and leaves early could run the handler
+    /// again, although it did its work.
+    pub(super) fn body_is_pending(&mut self) {
+        if matches!(self.step, Step::Running) {
+            self.step = Step::Responding;
+        }
     }
 
     /// Saves the response. From the first call on, nothing frees the ticket.
@@ -229,54 +265,88 @@ impl Redemption {
         };
         Poll::Ready(finished.map_err(|why| {
             if why.kind().is_transient() {
-                self.go_on(None, Call::Finish(reply.clone()));
+                self.finish_later(None, reply.clone());
             }
             unavailable(why)
         }))
     }
 
-    /// Whether a response is sent although the store could not save it.
-    pub(super) fn runs_without_store(&self) -> bool {
-        self.tickets.runs_without_store()
+    /// Whether a response is sent although the store did not save it.
+    pub(super) fn responds_despite(&self, error: &CallbackError) -> bool {
+        let why = error.source().and_then(|why| why.downcast_ref());
+        // Without a store error, the deadline passed: the store did not respond in time.
+        let out_of_reach = why.is_none_or(|why: &StoreError| why.kind().is_out_of_reach());
+        self.tickets.runs_without_store() && out_of_reach
     }
 
-    /// Makes the last call for this lease. It goes on in a task if it cannot be completed at once.
+    /// Makes the last call for this lease. It continues in a task if it cannot be completed at once.
+    ///
+    /// Over the limit of such tasks no call is made, and the lease expires. Otherwise anyone who
+    /// repeats a callback while the store fails could fill the memory, and flood the store when it
+    /// comes back.
     fn settle(&self, call: Call) {
+        let Some(permit) = call.permit(&self.tickets) else {
+            return;
+        };
         match call.make(&self.tickets, &self.lease) {
-            Lookup::Ready(Err(why)) if why.kind().is_transient() => self.go_on(None, call),
+            Lookup::Ready(Err(why)) if why.kind().is_transient() => self.go_on(None, call, permit),
             Lookup::Ready(_) => {}
-            Lookup::Pending(step) => self.go_on(Some(step), call),
+            Lookup::Pending(step) => self.go_on(Some(step), call, permit),
+        }
+    }
+
+    /// Offers a response again. `first` is a call under way.
+    fn finish_later(&self, first: Option<StoreStep<()>>, reply: StoredReply) {
+        let call = Call::Finish(reply);
+        if let Some(permit) = call.permit(&self.tickets) {
+            self.go_on(first, call, permit);
         }
     }
 
     /// Repeats a call in a task, until the store has executed it. `first` is a call under way.
     ///
-    /// Outside of a runtime nothing goes on, and the ticket is free once its lease expires.
-    fn go_on(&self, first: Option<StoreStep<()>>, call: Call) {
+    /// Outside of a runtime nothing continues, and the ticket is free once its lease expires.
+    fn go_on(&self, first: Option<StoreStep<()>>, call: Call, permit: OwnedSemaphorePermit) {
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
         // The lease lives as long as the task, and is renewed as long as it lives.
         let (tickets, lease) = (self.tickets.clone(), self.lease.clone());
-        drop(runtime.spawn(async move {
-            if let Some(first) = first {
-                match first.await {
-                    Err(why) if why.kind().is_transient() => {}
-                    _ => return,
-                }
+        let patience = call.patience(&tickets);
+        let repeat = async move {
+            let first = match first {
+                Some(first) => first.await,
+                // The failure of the call that led here.
+                None => Err(StoreErrorKind::Unavailable.into()),
+            };
+            if !is_worth_repeating(&first) {
+                return;
             }
-            let give_up = Instant::now() + call.patience();
+            // Once more is enough for what its lease frees anyway.
+            if let Call::Abandon | Call::Fail = call {
+                sleep(LONGEST_PAUSE.min(patience / 2)).await;
+                let _last = call.make(&tickets, &lease).await;
+                return;
+            }
             let mut pause = FIRST_PAUSE;
-            while Instant::now() < give_up {
+            loop {
                 sleep(pause).await;
-                match call.make(&tickets, &lease).await {
-                    Err(why) if why.kind().is_transient() => {}
-                    _ => return,
+                if !is_worth_repeating(&call.make(&tickets, &lease).await) {
+                    return;
                 }
                 pause = LONGEST_PAUSE.min(pause * 2);
             }
+        };
+        drop(runtime.spawn(async move {
+            let _permit = permit;
+            // Ends calls of a store that never responds, too.
+            let _given_up = timeout(patience, repeat).await;
         }));
     }
+}
+
+fn is_worth_repeating(result: &Result<(), StoreError>) -> bool {
+    matches!(result, Err(why) if why.kind().is_transient())
 }
 
 impl Drop for Redemption {
@@ -293,12 +363,12 @@ impl Drop for Redemption {
             }
             Step::Starting(step) => {
                 drop(step);
-                self.settle(Call::Abandon);
+                self.settle(Call::Undo);
             }
             Step::Running if self.tickets.frees_on_failure() => self.settle(Call::Fail),
-            Step::Running => self.settle(Call::Finish(no_response())),
             // The handler did its work, whether the client waits for it or not.
-            Step::Finishing(step, reply) => self.go_on(Some(step), Call::Finish(reply)),
+            Step::Running | Step::Responding => self.settle(Call::Finish(no_response())),
+            Step::Finishing(step, reply) => self.finish_later(Some(step), reply),
         }
     }
 }
@@ -306,6 +376,8 @@ impl Drop for Redemption {
 /// A last call for a lease.
 enum Call {
     Abandon,
+    /// Abandons a text that may have been used up.
+    Undo,
     Fail,
     Finish(StoredReply),
 }
@@ -314,17 +386,29 @@ impl Call {
     fn make(&self, tickets: &Tickets, lease: &Lease) -> Lookup<(), StoreError> {
         let store = tickets.store();
         match self {
-            Self::Abandon => store.abandon(lease),
+            Self::Abandon | Self::Undo => store.abandon(lease),
             Self::Fail => store.fail(lease),
             Self::Finish(reply) => store.finish(lease, reply),
         }
     }
 
-    fn patience(&self) -> Duration {
+    fn patience(&self, tickets: &Tickets) -> Duration {
         match self {
-            Self::Abandon | Self::Fail => ABANDON_FOR,
+            Self::Abandon | Self::Fail => tickets.lease_time(),
+            Self::Undo => UNDO_FOR,
             Self::Finish(_) => OFFER_RESPONSE_FOR,
         }
+    }
+
+    /// Returns the permission to use memory and tasks for this call, or `None` over the limit.
+    fn permit(&self, tickets: &Tickets) -> Option<OwnedSemaphorePermit> {
+        let limit = match self {
+            // A limit of their own: replays, which only abandon, must not displace the responses of
+            // handlers that ran.
+            Self::Abandon => tickets.abandons(),
+            Self::Undo | Self::Fail | Self::Finish(_) => tickets.results(),
+        };
+        Arc::clone(limit).try_acquire_owned().ok()
     }
 }
 

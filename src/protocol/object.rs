@@ -9,8 +9,8 @@ const MAX_KEY_LEN: usize = 1023;
 ///
 /// The rules are stricter than those of OSS, which stores almost any name. Rejected are:
 ///
-/// * names that a consumer could resolve to another place: segments `.` and `..`, `//`, a leading
-///   `/`, and `\`;
+/// * names that a consumer could resolve to another place: segments `.` and `..`, in every spelling
+///   that [`ReceivedName`] rejects, `//`, a leading `/`, and `\`;
 /// * characters that hide or reorder what a reader sees: control characters and bidirectional
 ///   marks;
 /// * `$`, because OSS starts a variable with it.
@@ -90,9 +90,10 @@ impl ObjectPrefix {
     ///
     /// # Errors
     ///
-    /// Fails if there is no segment, if a segment is empty, `.` or `..`, if it contains a slash, a
-    /// backslash, `$`, a control character or a mark that changes the direction of text, or if the
-    /// prefix exceeds 1,023 bytes of UTF-8.
+    /// Fails if there is no segment, if a segment is empty, or if a consumer may resolve it to `.` or
+    /// `..`, as listed for [`ReceivedName`]. Also fails if a segment contains a slash, a backslash,
+    /// `$`, a control character or a mark that changes the direction of text, or if the prefix
+    /// exceeds 1,023 bytes of UTF-8.
     pub fn from_segments<I>(segments: I) -> Result<Self, ObjectError>
     where
         I: IntoIterator<Item: AsRef<str>>,
@@ -153,7 +154,12 @@ impl fmt::Display for ObjectPrefix {
 ///
 /// * what OSS does not store: an empty name, one over 1,023 bytes, and a leading `/` or `\`;
 /// * a segment `.` or `..`, with `/` or `\` around it, in any depth of percent-encoding, because a
-///   consumer may resolve it to a place outside of the prefix.
+///   consumer may resolve it to a place outside of the prefix. URL parsers and servers also resolve
+///   some longer segments to these, so they are rejected too: with tabs or line breaks in between,
+///   with spaces or control characters around, and followed by `?`, `#`, `;` or NUL and any text.
+///
+/// The bare prefix, such as `user/7/`, is accepted: consoles and tools create an object of this name
+/// to show an empty folder.
 ///
 /// **The name is still hostile text.** It can deceive whoever reads it (`photo\u{202e}gpj.exe` is
 /// displayed as `photoexe.jpg`), break lines of a log, contain HTML or `${…}`, and be a path that
@@ -243,6 +249,10 @@ fn check(name: &str) -> Result<(), ObjectError> {
             _ => {}
         }
     }
+    // A user called `%2e%2e` must not get a folder that a URL parser resolves to the one above.
+    if has_dot_segment(name) {
+        return Err(ObjectError::DotSegment);
+    }
     Ok(())
 }
 
@@ -254,22 +264,40 @@ fn is_deceptive(c: char) -> bool {
         '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Returns whether a name has a segment `.` or `..` once its percent-encoding is removed, however
-/// often it was applied.
+/// Returns whether a name has a segment that a consumer may resolve to `.` or `..`, once its
+/// percent-encoding is removed, however often it was applied.
 fn has_dot_segment(name: &str) -> bool {
     let mut decoded: Vec<u8> = Vec::with_capacity(name.len());
+    let push = |decoded: &mut Vec<u8>, byte| {
+        // The URL Standard removes these before anything else: `.\t.` is `..` to a browser.
+        if !matches!(byte, b'\t' | b'\r' | b'\n') {
+            decoded.push(byte);
+        }
+    };
     for byte in name.bytes() {
-        decoded.push(byte);
+        push(&mut decoded, byte);
         // A decoded byte can be the end of another escape, as in `%252e`.
         while let [.., b'%', high, low] = decoded[..]
             && let (Some(high), Some(low)) = (hex_digit(high), hex_digit(low))
         {
             decoded.truncate(decoded.len() - 3);
-            decoded.push(high << 4 | low);
+            push(&mut decoded, high << 4 | low);
         }
     }
     let mut segments = decoded.split(|byte| matches!(byte, b'/' | b'\\'));
-    segments.any(|segment| matches!(segment, b"." | b".."))
+    segments.any(|segment| {
+        // `?` and `#` end the path of a URL, NUL a string in C, and some servers cut a parameter
+        // such as `;v=1` off each segment.
+        let mut parts = segment.split(|byte| matches!(byte, b'?' | b'#' | b';' | b'\0'));
+        let mut segment = parts.next().unwrap_or_default();
+        // URL parsers remove these from the end of a URL, and Windows spaces from the end of a
+        // file name.
+        while let [first @ ..=b' ', rest @ ..] | [rest @ .., first @ ..=b' '] = segment {
+            let _: &u8 = first;
+            segment = rest;
+        }
+        matches!(segment, b"." | b"..")
+    })
 }
 
 fn hex_digit(byte: u8) -> Option<u8> {
@@ -670,6 +698,64 @@ mod tests {
         // One pass, however often the text was encoded.
         let nested = format!("a/%{}2e", "25".repeat(500));
         assert_eq!(nested.parse::<ReceivedName>(), Err(E::DotSegment));
+    }
+
+    #[test]
+    fn rp_40_names_that_url_parsers_resolve_are_refused() {
+        for dots in [".", ".."] {
+            for segment in [
+                format!("{dots}?"),
+                format!("{dots}#x"),
+                format!("{dots};/8/a"),
+                format!("{dots};v=1/8/a"),
+                format!("{dots}%3b/8"),
+                format!("{dots}%253Fx"),
+                format!("{dots}\0.png"),
+                format!("{dots} "),
+                format!("{dots}\u{1f}\0"),
+                format!(" {dots}/a"),
+                format!("\t{dots}\r\n/a"),
+                format!("%09{dots}%0d%0A/a"),
+                dots.replace('.', "\n.\t"),
+                dots.replace('.', "%2\te"),
+                dots.replace('.', "%2%09e"),
+                dots.replace('.', "%\r\n25%0a2e"),
+            ] {
+                for name in [
+                    segment.clone(),
+                    format!("a\\{segment}"),
+                    format!("a%2f{segment}"),
+                ] {
+                    let received = format!("user/7/{name}").parse::<ReceivedName>();
+                    assert_eq!(received, Err(ObjectError::DotSegment), "{name:?}");
+                }
+            }
+        }
+        for name in [
+            "a?../b.c", "...;", "..a;", ".a?", "a.. ", "a;..", "?", ";", "\t", "\0", " ",
+        ] {
+            let name = format!("user/7/{name}");
+            assert_eq!(name.parse::<ReceivedName>().unwrap().as_str(), name);
+        }
+    }
+
+    #[test]
+    fn rp_40_neither_keys_nor_folders_are_names_that_url_parsers_resolve() {
+        for name in [
+            "%2e%2e", ".%2E", "..;", "..;v=1", "..?", "..#", ".. ", " .", "%252e", "a%2f..",
+        ] {
+            let error = Some(ObjectError::DotSegment);
+            assert_eq!(
+                ObjectPrefix::from_segments(["user", name]).err(),
+                error,
+                "{name:?}"
+            );
+            assert_eq!(
+                format!("user/{name}").parse::<ObjectKey>().err(),
+                error,
+                "{name:?}"
+            );
+        }
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use tokio::sync::Semaphore;
+
 use super::{
     key::{TicketKeyError, TicketKeys},
     store::{Attempt, ReplayStore, memory::MemoryStore},
@@ -42,12 +44,22 @@ struct Settings {
     clock: Clock,
     without_ticket_until: Option<SystemTime>,
     without_store: bool,
+    /// For calls to a failing store in the background. Clones share the limits.
+    abandons: Arc<Semaphore>,
+    results: Arc<Semaphore>,
 }
+
+/// How many `abandon` calls can continue in the background, and how many others.
+const MAX_IN_BACKGROUND: usize = 1024;
 
 /// What happens to a ticket when the handler fails.
 ///
 /// A handler fails if it returns an error or a status other than 2xx, panics, produces an unusable
-/// response, or is dropped because the client disconnects.
+/// response, or is dropped because the client disconnects before the handler responds.
+///
+/// Once the handler responds with 2xx, it has succeeded. If the client disconnects while the body of
+/// that response is awaited, the ticket is consumed with either setting, and the same callback
+/// receives 503.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum OnFailure {
@@ -69,6 +81,10 @@ impl Tickets {
     /// The default of [`max_attempts`](Self::max_attempts): 5.
     pub const DEFAULT_MAX_ATTEMPTS: u16 = 5;
 
+    /// The shortest [`lease`](Self::lease): 2 s. A shorter one could expire while a step of the store
+    /// is slow, which may take 1 s.
+    pub const MIN_LEASE: Duration = Duration::from_secs(2);
+
     /// Creates a configuration that issues and verifies tickets with `keys` and records their use
     /// in `store`.
     #[must_use]
@@ -83,6 +99,8 @@ impl Tickets {
             clock: Arc::new(SystemTime::now),
             without_ticket_until: None,
             without_store: false,
+            abandons: Arc::new(Semaphore::new(MAX_IN_BACKGROUND)),
+            results: Arc::new(Semaphore::new(MAX_IN_BACKGROUND)),
         }))
     }
 
@@ -94,13 +112,16 @@ impl Tickets {
     }
 
     /// Sets after what time another instance considers the process of a handler dead and runs the
-    /// same callback. Defaults to 10 s.
+    /// same callback. Defaults to 10 s; less than [`MIN_LEASE`](Self::MIN_LEASE) counts as 2 s.
+    ///
+    /// A process that is blocked for longer than the lease counts as dead, too: the renewal is a task
+    /// of its runtime.
     ///
     /// It does not limit the handler: `RedisStore` renews the lease while the handler runs, and in a
     /// [`MemoryStore`] it does not expire.
     #[must_use]
     pub fn lease(self, lease: Duration) -> Self {
-        self.with(|settings| settings.lease = lease)
+        self.with(|settings| settings.lease = lease.max(Self::MIN_LEASE))
     }
 
     /// Sets how often a ticket may start the handler per use, with [`OnFailure::Retry`]. Defaults to
@@ -141,7 +162,11 @@ impl Tickets {
         self.with(|settings| settings.without_ticket_until = Some(time))
     }
 
-    /// Runs the handler when the store fails, instead of responding with 503.
+    /// Runs the handler when the store is out of reach, instead of responding with 503.
+    ///
+    /// That is an error of the kind `Unavailable`, `TimedOut`, `Tls`, `Denied`, `Loading`, `ReadOnly`
+    /// or `Moved`. A store that works and refuses a callback, because it is full or lost the reply
+    /// or the lease, still leads to 503.
     ///
     /// Anyone who can make the store fail can then replay a callback any number of times until its
     /// ticket expires. Use it only for idempotent handlers.
@@ -199,7 +224,22 @@ impl Tickets {
         self.0.without_ticket_until.is_some_and(|until| now < until)
     }
 
-    /// Returns whether the handler runs when the store fails.
+    /// Returns the configured lease.
+    pub(crate) fn lease_time(&self) -> Duration {
+        self.0.lease
+    }
+
+    /// Returns the limit of `abandon` calls in the background.
+    pub(crate) fn abandons(&self) -> &Arc<Semaphore> {
+        &self.0.abandons
+    }
+
+    /// Returns the limit of calls in the background that follow a started handler.
+    pub(crate) fn results(&self) -> &Arc<Semaphore> {
+        &self.0.results
+    }
+
+    /// Returns whether the handler runs when the store is out of reach.
     pub(crate) fn runs_without_store(&self) -> bool {
         self.0.without_store
     }

@@ -50,9 +50,13 @@ pub use super::key::Nonce;
 /// `begin` that arrives after it.
 ///
 /// Return [`Lookup::Ready`] if the call does not wait. Do not hold a lock while waiting. If the
-/// store is unreachable, return an error: the layer responds with 503. It repeats `finish`, `fail`
-/// and `abandon` in the background for up to ten minutes, unless the kind of their error shows that
+/// store is unreachable, return an error: the layer responds with 503. It repeats `finish` in the
+/// background for up to ten minutes, and `fail` and `abandon` once within the lease; the `abandon`
+/// that follows a `start` for up to 30 s. It repeats nothing if the kind of the error shows that
 /// this is useless, such as [`LeaseLost`](StoreErrorKind::LeaseLost).
+///
+/// Of these calls, at most 1,024 `abandon` and 1,024 others are under way in the background at a
+/// time. Over these limits the layer drops them, and the lease of the text must expire.
 pub trait ReplayStore: Send + Sync {
     /// Attempts to redeem a ticket for a text.
     ///
@@ -157,7 +161,8 @@ impl Attempt {
 
     /// Creates an attempt to redeem the ticket `nonce` for the text with this
     /// [digest](Self::digest), and draws its [fence](Self::fence). The store keeps the record until
-    /// `until`; the expiry of the ticket plus [`SKEW`](super::SKEW).
+    /// `until`; the expiry of the ticket plus [`SKEW`](super::SKEW). The layer makes no attempt
+    /// after it, but its clock can be set back, so keep records somewhat longer.
     ///
     /// # Errors
     ///
@@ -187,7 +192,7 @@ impl Attempt {
     }
 
     /// Sets how long the text stays reserved for a holder that no longer renews its lease, because
-    /// its process died or lost the connection to the store.
+    /// its process died, was blocked for longer than that, or lost the connection to the store.
     #[must_use]
     pub const fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
@@ -658,6 +663,21 @@ impl StoreErrorKind {
     /// Returns whether the store may have executed the call nevertheless.
     pub(crate) const fn is_outcome_unknown(self) -> bool {
         matches!(self, Self::Unavailable | Self::TimedOut)
+    }
+
+    /// Returns whether the store does not respond or does not accept commands, as opposed to a
+    /// store that works and refuses the call.
+    pub(crate) const fn is_out_of_reach(self) -> bool {
+        matches!(
+            self,
+            Self::Unavailable
+                | Self::TimedOut
+                | Self::Tls
+                | Self::Denied
+                | Self::Loading
+                | Self::ReadOnly
+                | Self::Moved
+        )
     }
 
     /// Returns whether the same call can succeed later.

@@ -1,5 +1,6 @@
 //! Tickets at the level of the layer.
 
+mod abuse;
 mod failures;
 mod once;
 mod refusals;

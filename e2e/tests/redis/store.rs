@@ -281,6 +281,41 @@ async fn rp_05_a_handler_that_outlives_its_lease_keeps_it() {
     fresh(&two, &once(2, 1)).await;
 }
 
+/// A renewal moves the only member of the set of leases, and must not lose the time to live of it.
+#[ignore = "needs redis-server"]
+#[tokio::test]
+async fn rp_29_a_renewal_keeps_the_time_to_live() {
+    let redis = Redis::start(FORGETFUL);
+    let store = redis.store();
+    let short = Duration::from_millis(300);
+    for (nonce, attempt) in [(1, once(1, 1)), (2, once(2, 1).at_most_once())] {
+        let lease = fresh(&store, &attempt.lease(short)).await;
+        let ticket = format!("oss-ticket:{{{}}}", format!("{nonce:02x}").repeat(16));
+        let ends = || {
+            redis.command(&[
+                "ZRANGE",
+                &format!("{ticket}:leases"),
+                "0",
+                "-1",
+                "WITHSCORES",
+            ])
+        };
+        let (before, mut renewed) = (ends(), 0);
+        for _ in 0..40 {
+            sleep(short / 6).await;
+            renewed += i32::from(ends() != before);
+            for key in [ticket.clone(), format!("{ticket}:leases")] {
+                let redis::Value::Int(left) = redis.command(&["PTTL", &key]) else {
+                    panic!("no time to live")
+                };
+                assert!((1..=65 * 60_000).contains(&left), "{key}: {left}");
+            }
+        }
+        assert!(renewed > 10);
+        abandon(&store, &lease).await;
+    }
+}
+
 #[ignore = "needs redis-server"]
 #[tokio::test]
 async fn rp_21_starts_are_counted_per_ticket() {

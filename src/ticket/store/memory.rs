@@ -34,6 +34,10 @@ const SWEEP_WHEN_FULL_EVERY: Duration = Duration::from_secs(1);
 /// wrapper around it.
 const TOMBSTONE: Duration = Duration::from_secs(60);
 
+/// How long a record outlives its ticket, so that a clock that is set back by less does not allow a
+/// replay, nor an attempt that was delayed on its way to the store.
+const KEPT_LONGER: Duration = Duration::from_secs(10 * 60);
+
 type Digest = [u8; 32];
 
 /// Records redeemed tickets in the memory of this process.
@@ -49,8 +53,9 @@ type Digest = [u8; 32];
 /// A text stays with its holder until the handler has finished or failed, however long that takes:
 /// [leases](Attempt::lease) do not expire, because the holder lives in the same process.
 ///
-/// A record expires when the ticket has expired by the clock of [`Attempt::now`] *and* the same
-/// amount of time has passed on the monotonic clock. A clock that jumps does not lose records.
+/// A record expires ten minutes after the ticket, by the clock of [`Attempt::now`] *and* by the
+/// monotonic clock. A clock that jumps does not lose records. The record of a ticket whose handler
+/// runs does not expire.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -398,7 +403,7 @@ fn unix_seconds(time: SystemTime) -> u64 {
 
 /// The record of one ticket. Kept small, because there is one per unexpired ticket.
 struct Entry {
-    /// Seconds of Unix time.
+    /// When the record expires, in seconds of Unix time.
     until: u64,
     /// The same moment on the monotonic clock, as estimated at the first redemption.
     until_monotonic: u64,
@@ -414,8 +419,8 @@ impl Entry {
     fn new(attempt: &Attempt, now: Clocks) -> Self {
         let left = attempt.until().duration_since(attempt.now());
         let mut entry = Self {
-            until: unix_seconds(attempt.until()),
-            until_monotonic: now.after(left.unwrap_or_default()),
+            until: unix_seconds(attempt.until()).saturating_add(KEPT_LONGER.as_secs()),
+            until_monotonic: now.after(left.unwrap_or_default().saturating_add(KEPT_LONGER)),
             texts: Texts::None,
             starts: 0,
             spent: false,
@@ -436,7 +441,8 @@ impl Entry {
     fn has_expired(&self, now: Clocks) -> bool {
         // Both: the wall clock alone could jump ahead and back, and the monotonic clock alone could
         // run ahead of a wall clock that was set back, by which the ticket is still accepted.
-        now.wall > self.until && now.monotonic > self.until_monotonic
+        // A text whose handler runs is never evicted: its waiters would run the handler, too.
+        now.wall > self.until && now.monotonic > self.until_monotonic && !self.texts.any_runs()
     }
 }
 
@@ -505,6 +511,14 @@ impl Texts {
         }
     }
 
+    fn any_runs(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::One(_, state) => state.runs(),
+            Self::Many(many) => many.values().any(State::runs),
+        }
+    }
+
     fn reply_bytes(&self) -> usize {
         match self {
             Self::None => 0,
@@ -524,6 +538,10 @@ impl State {
     fn finished(fence: u128, reply: Option<StoredReply>) -> Self {
         let fence = fence.to_be_bytes();
         Self::Finished(Box::new(Finished { fence, reply }))
+    }
+
+    const fn runs(&self) -> bool {
+        matches!(self, Self::Running(_))
     }
 
     fn fence(&self) -> u128 {

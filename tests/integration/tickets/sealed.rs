@@ -935,9 +935,11 @@ fn rp_35_every_name_that_oss_stores_under_the_prefix_is_accepted() {
         "back\\slash",
         "double//slash",
         "folder/",
+        // The marker of the folder itself.
         "",
         "${filename}",
         "..hidden/...",
+        "what?; #1.png",
         "100%.txt",
         "a%2Fb%zz",
         "照片 (1)*'~.jpg",
@@ -954,6 +956,15 @@ fn rp_35_every_name_that_oss_stores_under_the_prefix_is_accepted() {
         "%2e%2e%2f8",
         "%252e%252e/8",
         "a%5c..%5cb",
+        // A URL parser removes the tab and the line feed, and ends the path at `?` and `#`.
+        ".\t./8/a.png",
+        ".\n./8/a.png",
+        "%2e%09./8/a.png",
+        "..?",
+        "..#x",
+        "..;/8/a.png",
+        "..\0",
+        "..%20",
         &format!("{long}k"),
     ];
     let size = SizeRange::new(1, 1000).unwrap();

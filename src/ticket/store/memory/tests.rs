@@ -239,8 +239,8 @@ async fn rp_21_starts_are_counted_per_ticket() {
     ));
     assert_eq!(stored(&store, &attempt(1)), reply("first"));
     assert_eq!(store.len(), 1);
-    advance(6 * MINUTE).await;
-    assert!(store.sweep_all(Clocks::new(store.milliseconds(), now() + 10 * MINUTE)));
+    advance(16 * MINUTE).await;
+    assert!(store.sweep_all(Clocks::new(store.milliseconds(), now() + 16 * MINUTE)));
     assert!(store.is_empty());
 }
 
@@ -366,8 +366,8 @@ async fn rp_06_a_full_store_refuses_and_keeps_what_has_not_expired() {
         StoreErrorKind::Full
     );
     assert_eq!(stored(&store, &once(1, 1)), reply("first"));
-    advance(2 * MINUTE).await;
-    fresh(&store, &later(once(3, 1), 6 * MINUTE));
+    advance(12 * MINUTE).await;
+    fresh(&store, &later(once(3, 1), 16 * MINUTE));
     assert_eq!(store.len(), 1, "what has expired is gone");
 }
 
@@ -383,8 +383,8 @@ async fn rp_06_a_text_whose_answer_found_no_room_never_runs_again() {
     store.try_finish(&lease, &reply("short")).unwrap();
     assert_eq!(stored(&store, &once(2, 1)), reply("short"));
     // Expiry releases the room.
-    advance(6 * MINUTE).await;
-    assert!(store.sweep_all(Clocks::new(store.milliseconds(), now() + 10 * MINUTE)));
+    advance(16 * MINUTE).await;
+    assert!(store.sweep_all(Clocks::new(store.milliseconds(), now() + 16 * MINUTE)));
     assert!(store.is_empty());
     assert_eq!(store.replies.get(), 0);
 }
@@ -425,11 +425,9 @@ async fn rp_08_a_store_that_is_not_full_forgets_what_has_expired() {
     assert!(store.replies.get() > 5);
     // The wall clock counts whole seconds, the monotonic clock milliseconds. A record expires when
     // the last of each is over.
-    let (last, over) = (
-        now() + 5 * MINUTE,
-        now() + 5 * MINUTE + Duration::from_secs(1),
-    );
-    advance(5 * MINUTE).await;
+    let last = now() + 5 * MINUTE + KEPT_LONGER;
+    let over = last + Duration::from_secs(1);
+    advance(5 * MINUTE + KEPT_LONGER).await;
     fresh(&store, &once(2, over));
     assert_eq!(store.len(), 2, "the last millisecond is not over");
     advance(MINUTE).await;
@@ -513,7 +511,7 @@ async fn rp_11_a_clock_that_jumps_revives_no_ticket() {
     assert!(!sweep(now()), "all shards are not searched twice a second");
     // Now it has expired on both clocks.
     advance(hour).await;
-    assert!(sweep(now() + 6 * MINUTE));
+    assert!(sweep(now() + 16 * MINUTE));
     assert!(store.is_empty());
     // Before 1970, and the latest representable time.
     let early = SystemTime::UNIX_EPOCH - hour;
@@ -527,4 +525,42 @@ async fn rp_11_a_clock_that_jumps_revives_no_ticket() {
     advance(hour).await;
     let mut wait = tokio_test::task::spawn(running(&store, &far()));
     assert!(wait.poll().is_pending());
+}
+
+#[tokio::test(start_paused = true)]
+async fn rp_25_a_record_outlives_its_ticket() {
+    let store = MemoryStore::new();
+    let lease = fresh(&store, &once(1, 1));
+    store.try_finish(&lease, &reply("first")).unwrap();
+    let sweep = |wall| store.sweep_all(Clocks::new(store.milliseconds(), now() + wall));
+    advance(5 * MINUTE + KEPT_LONGER).await;
+    assert!(sweep(5 * MINUTE + KEPT_LONGER));
+    // The clock was ahead, and is set back by almost as long as the record is kept longer.
+    assert_eq!(stored(&store, &once(1, 1)), reply("first"));
+    advance(MINUTE).await;
+    assert!(sweep(6 * MINUTE + KEPT_LONGER));
+    assert!(store.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn rp_25_a_text_whose_handler_runs_is_never_evicted() {
+    let day = 24 * 60 * MINUTE;
+    for second in [None, Some(2)] {
+        let store = MemoryStore::new();
+        let lease = fresh(&store, &up_to(3, 1, 1));
+        if let Some(text) = second {
+            let lease = fresh(&store, &up_to(3, 1, text));
+            store.try_finish(&lease, &reply("second")).unwrap();
+        }
+        let mut wait = tokio_test::task::spawn(running(&store, &up_to(3, 1, 1)));
+        advance(day).await;
+        assert!(store.sweep_all(Clocks::new(store.milliseconds(), now() + day)));
+        assert!(wait.poll().is_pending());
+        drop(running(&store, &up_to(3, 1, 1).again(now() + day)));
+        store.try_finish(&lease, &reply("late")).unwrap();
+        assert!(wait.is_woken());
+        advance(MINUTE).await;
+        assert!(store.sweep_all(Clocks::new(store.milliseconds(), now() + day)));
+        assert_eq!((store.len(), store.replies.get()), (0, 0));
+    }
 }

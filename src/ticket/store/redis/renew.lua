@@ -12,4 +12,7 @@ local ends = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) +
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('HSET', KEYS[1], 's' .. ARGV[1], kind .. ARGV[2] .. ends)
 redis.call('ZADD', KEYS[2], ends, ARGV[1])
+-- Without its last member, the set was deleted, and its time to live with it.
+local ttl = redis.call('PTTL', KEYS[1])
+if ttl > 0 then redis.call('PEXPIRE', KEYS[2], ttl) end
 return 1
