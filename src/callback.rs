@@ -38,8 +38,9 @@
 //! 2. `authorization` and `x-oss-pub-key-url` occur once and are strict Base64 (otherwise 400). The
 //!    key URL is in the table of the key source (otherwise 403). `x-oss-signature-version` is
 //!    absent or `1.0` (otherwise 400).
-//! 3. The request target has its [canonical](crate::protocol::CallbackTarget) spelling, or its raw
-//!    path equals an [`only_path`](OssCallbackLayer::only_path); otherwise 400.
+//! 3. The path of the request is equivalent to its [canonical](crate::protocol::CallbackTarget)
+//!    spelling or to an [`only_path`](OssCallbackLayer::only_path); otherwise 400. The inner service
+//!    sees the canonical spelling. With tickets, an ambiguous path is decided on in check 7.
 //! 4. `content-length` does not exceed the [`body_limit`](OssCallbackLayer::body_limit); otherwise
 //!    413.
 //! 5. The content type is one of [`content_types`](OssCallbackLayer::content_types), without
@@ -196,7 +197,8 @@
 //!
 //! # When the signature never matches
 //!
-//! Something between OSS and the layer rewrites the path, the query or the body. Set the log level
+//! Something between OSS and the layer rewrites the path, the query or the body. A warning reports
+//! the first signature that OSS made for another text, and one an hour after that. Set the log level
 //! of the target `tower_aliyun_oss::diagnose` to `DEBUG`
 //! (`RUST_LOG=tower_aliyun_oss::diagnose=debug`). Each mismatch then starts a search for the text
 //! that OSS signed, and the log names that text and what to change. Without tower, call
@@ -237,6 +239,7 @@ mod tests;
 #[cfg(feature = "axum")]
 pub use self::axum::NotVerified;
 pub use body::{RequestBody, ResponseBody};
+pub(crate) use config::IssuedTarget;
 pub use config::VerifierConfig;
 pub use diagnose::{BodyCandidate, Diagnosis, TargetChange, TargetOrigin, diagnose};
 pub use error::{CallbackError, CallbackErrorKind};

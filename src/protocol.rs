@@ -33,3 +33,4 @@ pub use object::{
     ContentType, ObjectAcl, ObjectError, ObjectKey, ObjectPrefix, ReceivedName, SizeRange,
 };
 pub use target::{CallbackTarget, TargetError};
+pub(crate) use target::{Spelling, paths_coincide, signed_parts};

@@ -115,7 +115,9 @@ impl OssUploads {
     pub fn callback_layer(&self) -> OssCallbackLayer {
         // The content type is not signed. Accepting only the configured one keeps a sender from
         // choosing how a signed body is read.
-        let layer = OssCallbackLayer::new().content_types([self.callback.body_type()]);
+        let layer = OssCallbackLayer::new()
+            .content_types([self.callback.body_type()])
+            .issued_targets(self.callback.issued_targets());
         let layer = match &self.proxy_prefix {
             Some(prefix) => layer.proxy_prefix(prefix),
             None => layer,
@@ -197,6 +199,9 @@ impl OssUploads {
     /// is not under the [`proxy_prefix`](OssUploadsBuilder::proxy_prefix).
     pub fn with_callback(&self, callback: CallbackDirective) -> Result<Self, OssUploadsError> {
         check_prefix(self.proxy_prefix.as_deref(), &callback)?;
+        if self.tickets.is_none() {
+            check_unambiguous(&callback)?;
+        }
         let mut other = self.clone();
         other.tokens = other.tokens.callback(callback.clone())?;
         other.callback = callback;
@@ -210,6 +215,15 @@ impl OssUploads {
         other.tokens = other.tokens.with_bucket(bucket, region);
         other
     }
+}
+
+/// Rejects a callback with an ambiguous target. Without tickets, nothing names it to the layer.
+fn check_unambiguous(callback: &CallbackDirective) -> Result<(), OssUploadsError> {
+    for target in callback.targets() {
+        CallbackTarget::canonical(target.path_and_query().clone())
+            .map_err(|why| OssUploadsError::Callback(CallbackDirectiveError::Target(why)))?;
+    }
+    Ok(())
 }
 
 /// Rejects a callback with a URL outside of the prefix: it would reach this server without passing
@@ -396,6 +410,9 @@ impl OssUploadsBuilder {
             (tickets, _) => tickets,
         };
         check_prefix(self.proxy_prefix.as_deref(), &callback)?;
+        if tickets.is_none() {
+            check_unambiguous(&callback)?;
+        }
         let mut tokens = OssPolicyService::new(
             Nobody,
             self.credentials,
@@ -514,6 +531,24 @@ mod tests {
             .build()
             .unwrap_err();
         assert_eq!(error, OssUploadsError::Policy(PolicyError::UploadTime));
+    }
+
+    #[test]
+    fn an_ambiguous_target_needs_tickets() {
+        let url = "https://app.example/a%2Fb";
+        let error = builder().callback_url(url).build().unwrap_err();
+        assert!(matches!(error, OssUploadsError::Callback(_)), "{error}");
+        let plain = builder().callback_url("https://app.example/cb").build();
+        let other = CallbackDirective::new(url).unwrap();
+        let error = plain.unwrap().with_callback(other).unwrap_err();
+        assert!(matches!(error, OssUploadsError::Callback(_)), "{error}");
+        let credentials = Credentials::new("id", "secret").unwrap();
+        let uploads = OssUploads::builder("examplebucket".parse().unwrap(), credentials)
+            .region("cn-hangzhou".parse().unwrap())
+            .ticket_key(TicketKey::generate().unwrap())
+            .callback_url(url)
+            .build();
+        assert_eq!(uploads.unwrap().callback_target().as_str(), "/a%2Fb");
     }
 
     #[test]

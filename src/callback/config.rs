@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     key::{KeySource, KeyTable, KeyUrl, PinnedKeys},
-    protocol::{CallbackBodyType, CallbackTarget, TargetError},
+    protocol::{CallbackBodyType, CallbackTarget, Spelling, TargetError, paths_coincide},
     ticket::Tickets,
 };
 
@@ -32,12 +32,38 @@ pub struct VerifierConfig {
     table: KeyTable,
     body_types: Vec<CallbackBodyType>,
     body_limit: usize,
-    /// Raw paths. Without any, every request is a callback.
-    only_paths: Vec<Box<str>>,
+    /// Without any, every request is a callback.
+    only_paths: Vec<OnlyPath>,
+    ambiguous_targets: bool,
+    /// The targets that callbacks are issued for, if the layer knows them.
+    issued_targets: Arc<[IssuedTarget]>,
     target_uri: Option<TargetUri>,
     proxy_prefix: Option<Box<str>>,
     diagnose_proxy_prefixes: Vec<Box<str>>,
     tickets: Option<Tickets>,
+}
+
+/// A configured path.
+#[derive(Clone, Debug)]
+struct OnlyPath {
+    raw: Box<str>,
+    canonical: Box<str>,
+}
+
+/// A target of an issued callback, as its URL spells it and in its canonical spelling.
+#[derive(Clone, Debug)]
+pub(crate) struct IssuedTarget {
+    pub(crate) raw: Box<str>,
+    pub(crate) target: CallbackTarget,
+}
+
+/// The signed target of a request, accepted by its spelling.
+pub(super) struct AcceptedTarget {
+    pub(super) target: CallbackTarget,
+    /// The URI of the request is not the canonical one, and must be replaced by it.
+    pub(super) rewrite: bool,
+    /// The rule that makes the target ambiguous, if only a ticket can name it.
+    pub(super) needs_ticket: Option<TargetError>,
 }
 
 impl VerifierConfig {
@@ -53,6 +79,8 @@ impl VerifierConfig {
             body_types: CallbackBodyType::ALL.to_vec(),
             body_limit: Self::DEFAULT_BODY_LIMIT,
             only_paths: Vec::new(),
+            ambiguous_targets: false,
+            issued_targets: Arc::default(),
             target_uri: None,
             proxy_prefix: None,
             diagnose_proxy_prefixes: Vec::new(),
@@ -71,7 +99,9 @@ impl VerifierConfig {
     ///
     /// # Errors
     ///
-    /// Fails if no request can have this path.
+    /// Fails if no request can have this path, if its spelling is
+    /// [impossible](CallbackTarget), or if a signature for it can also be one for another
+    /// configured path.
     pub fn only_path(mut self, path: &str) -> Result<Self, TargetError> {
         let parsed = path.parse::<PathAndQuery>();
         // The parser drops a fragment and splits off a query, so a path that contains one differs
@@ -79,8 +109,25 @@ impl VerifierConfig {
         if !path.starts_with('/') || !parsed.is_ok_and(|parsed| parsed.path() == path) {
             return Err(TargetError::InvalidPath(path.into()));
         }
-        self.only_paths.push(path.into());
+        let canonical = Spelling::of(path)?.path;
+        let coincides = |known: &OnlyPath| {
+            *known.canonical != *canonical && paths_coincide(&known.canonical, &canonical)
+        };
+        if self.only_paths.iter().any(coincides) {
+            return Err(TargetError::Coincides(path.into()));
+        }
+        self.only_paths.push(OnlyPath {
+            raw: path.into(),
+            canonical: canonical.into(),
+        });
         Ok(self)
+    }
+
+    /// See [`OssCallbackLayer::dangerous_accept_ambiguous_targets`](super::OssCallbackLayer::dangerous_accept_ambiguous_targets).
+    #[must_use]
+    pub fn dangerous_accept_ambiguous_targets(mut self) -> Self {
+        self.ambiguous_targets = true;
+        self
     }
 
     /// See [`OssCallbackLayer::target_uri`](super::OssCallbackLayer::target_uri).
@@ -140,16 +187,26 @@ impl VerifierConfig {
     /// Returns whether a request has to be verified. Without [`only_path`](Self::only_path), every
     /// request has to.
     ///
-    /// A request is a callback if its own path or the signed path is one of the configured paths.
+    /// A request is a callback if its own path or the signed path is one of the configured paths, in
+    /// any [equivalent](CallbackTarget) spelling.
     /// So a header or an outer router can add requests to those that are verified, and never remove
     /// one.
     #[must_use]
     pub fn apply_to(&self, parts: &Parts) -> bool {
         self.only_paths.is_empty()
-            || self.is_configured(parts.uri.path())
+            || self.configured(parts.uri.path()).is_some()
             || self
                 .signed_target(parts)
-                .is_some_and(|target| self.is_configured(target.path()))
+                .is_some_and(|target| self.configured(target.path()).is_some())
+    }
+
+    pub(super) fn set_issued_targets(mut self, targets: Arc<[IssuedTarget]>) -> Self {
+        self.issued_targets = targets;
+        self
+    }
+
+    pub(super) fn issued_targets(&self) -> &[IssuedTarget] {
+        &self.issued_targets
     }
 
     pub(super) fn table(&self) -> &KeyTable {
@@ -172,36 +229,83 @@ impl VerifierConfig {
         &self.diagnose_proxy_prefixes
     }
 
-    /// Returns the signed target if its spelling is canonical or configured.
-    pub(super) fn target(&self, parts: &Parts) -> Result<CallbackTarget, CallbackError> {
+    /// Returns the signed target if its spelling is accepted.
+    pub(super) fn target(&self, parts: &Parts) -> Result<AcceptedTarget, CallbackError> {
         let target = match self.signed_target(parts) {
             Some(target) => self.accepted(target, parts),
             None => Err(TargetError::NotOriginForm),
         };
-        target.map_err(|why| CallbackError::with_source(CallbackErrorKind::NonCanonicalTarget, why))
+        target.map_err(CallbackError::target)
     }
 
-    fn accepted(&self, target: PathAndQuery, parts: &Parts) -> Result<CallbackTarget, TargetError> {
+    fn accepted(&self, signed: PathAndQuery, parts: &Parts) -> Result<AcceptedTarget, TargetError> {
+        let (target, mut ambiguity) = CallbackTarget::classify(signed.clone())?;
+        let canonical = target.path() == signed.path();
+        let can_rewrite = self.can_rewrite(parts);
+        let exact = match self.configured(signed.path()) {
+            Some(known) => {
+                // `only_path` refuses a second path with the same text, so the spelling is
+                // unambiguous here.
+                ambiguity = None;
+                *known.raw == *signed.path()
+            }
+            None if self.only_paths.is_empty() => {
+                let issued = self
+                    .issued_targets
+                    .iter()
+                    .find(|known| known.target == target);
+                issued.map_or(canonical, |known| *known.raw == *signed.as_str())
+            }
+            // In a nested router, the configured path can be the rest of the signed path. This does
+            // not apply if a hook returned the target: it may come from a header, so only the
+            // signed path itself counts.
+            None => {
+                let rest = parts.uri.path();
+                let nested = self.hooked(parts).is_none()
+                    && self.configured(rest).is_some()
+                    && signed.path().ends_with(rest);
+                let shared = |known: &OnlyPath| paths_coincide(&known.canonical, target.path());
+                if !nested || self.only_paths.iter().any(shared) {
+                    return Err(TargetError::NotConfigured);
+                }
+                canonical
+            }
+        };
+        let needs_ticket = match ambiguity {
+            Some(why) if !self.ambiguous_targets => {
+                // Only a ticket can still name the target, and it is in the body.
+                if self.tickets.is_none() {
+                    return Err(why);
+                }
+                Some(why)
+            }
+            _ => None,
+        };
+        if !exact && !can_rewrite {
+            return Err(TargetError::Spelling);
+        }
+        Ok(AcceptedTarget {
+            target,
+            rewrite: can_rewrite && !canonical,
+            needs_ticket,
+        })
+    }
+
+    /// Compares canonical spellings. Decoding would let several paths share one signature.
+    fn configured(&self, path: &str) -> Option<&OnlyPath> {
         if self.only_paths.is_empty() {
-            return CallbackTarget::canonical(target);
+            return None;
         }
-        if self.is_configured(target.path()) {
-            return CallbackTarget::with_expected_path(target);
-        }
-        // In a nested router, the configured path can be the rest of the signed path. This does not
-        // apply if a hook returned the target: it may come from a header, so only the signed path
-        // itself counts.
-        let rest = parts.uri.path();
-        if self.hooked(parts).is_none() && self.is_configured(rest) && target.path().ends_with(rest)
-        {
-            return CallbackTarget::canonical(target);
-        }
-        Err(TargetError::NotConfigured)
+        let path = Spelling::of(path).ok()?.path;
+        self.only_paths
+            .iter()
+            .find(|known| *known.canonical == *path)
     }
 
-    /// Compares byte for byte: decoding would let several spellings share one signature.
-    fn is_configured(&self, path: &str) -> bool {
-        self.only_paths.iter().any(|known| **known == *path)
+    /// Returns whether nothing outside of the layer has read the path. A hook, a proxy prefix or a
+    /// router has, and another spelling could have led that to another handler.
+    fn can_rewrite(&self, parts: &Parts) -> bool {
+        self.proxy_prefix.is_none() && self.hooked(parts).is_none() && !is_routed(parts)
     }
 
     fn hooked(&self, parts: &Parts) -> Option<Uri> {
@@ -220,6 +324,26 @@ impl VerifierConfig {
             None => Some(received.clone()),
         }
     }
+}
+
+/// Returns whether an axum router has routed the request. It matches raw paths: `/c%62` can be a
+/// parameter or a fallback where `/cb` is a route.
+fn is_routed(_parts: &Parts) -> bool {
+    #[cfg(feature = "axum")]
+    return _parts
+        .extensions
+        .get::<axum::extract::OriginalUri>()
+        .is_some();
+    #[cfg(not(feature = "axum"))]
+    false
+}
+
+/// Replaces the path of a request by the canonical one.
+pub(super) fn rewrite(parts: &mut Parts, target: &CallbackTarget) -> Result<(), CallbackError> {
+    let mut uri = parts.uri.clone().into_parts();
+    uri.path_and_query = Some(target.path_and_query().clone());
+    parts.uri = Uri::from_parts(uri).map_err(|_| CallbackError::target(TargetError::Spelling))?;
+    Ok(())
 }
 
 /// The target as this server received it, before axum stripped the prefix of a nested router.
@@ -244,6 +368,7 @@ impl fmt::Debug for VerifierConfig {
             .field("body_types", &self.body_types)
             .field("body_limit", &self.body_limit)
             .field("only_paths", &self.only_paths)
+            .field("ambiguous_targets", &self.ambiguous_targets)
             .field(
                 "target_uri",
                 &self.target_uri.as_ref().map(|_| format_args!("<fn>")),

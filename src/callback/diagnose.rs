@@ -35,6 +35,7 @@ const MAX_HASHED: usize = 4 * 1024 * 1024;
 ///
 /// * targets:
 ///   * the target according to `config`, the URI of the request, and axum's `OriginalUri`;
+///   * the targets of the callback URLs, if the layer comes from [`OssUploads`](crate::OssUploads);
 ///   * the values of `X-Forwarded-Uri`, `X-Original-URI`, `X-Original-URL`, `X-Rewrite-URL`,
 ///     `X-Envoy-Original-Path`, `X-Replaced-Path` and `X-Forwarded-Path`;
 ///   * the target after `X-Forwarded-Prefix`, after each prefix of
@@ -227,6 +228,10 @@ fn advise_on_target(
         },
         TargetOrigin::RequestUri => "; return the URI of the request from target_uri",
         TargetOrigin::OriginalUri => "; return the OriginalUri from target_uri",
+        TargetOrigin::Issued => {
+            "; something rewrites the target on the way: forward it unchanged, or set the prefix \
+             that a proxy strips with proxy_prefix"
+        }
         TargetOrigin::Header(_) | TargetOrigin::HeaderPath(_) | TargetOrigin::HeaderQuery(_) => {
             "; a proxy rewrites the target: forward it unchanged, or return the signed URI from \
              target_uri"

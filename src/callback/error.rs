@@ -5,6 +5,8 @@ use std::{error::Error, fmt, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 
+use crate::protocol::TargetError;
+
 /// Why the layer rejected a request.
 ///
 /// The extensions of a rejection contain this error, so an outer layer can count rejections or
@@ -53,6 +55,10 @@ impl CallbackError {
             header: None,
             source: Some(Arc::from(source.into())),
         }
+    }
+
+    pub(super) fn target(why: TargetError) -> Self {
+        Self::with_source(CallbackErrorKind::NonCanonicalTarget, why)
     }
 
     /// The default response: JSON with a constant text per kind.
@@ -143,7 +149,9 @@ kinds! {
     KeyUrlRejected, FORBIDDEN, "the URL of the public key is not allowed";
     /// `x-oss-signature-version` is not `1.0`.
     UnsupportedSignatureVersion, BAD_REQUEST, "the signature version is not supported";
-    /// The path has several spellings and is not configured, or it is not the configured path.
+    /// The path is ambiguous and nothing names it, its spelling is
+    /// [impossible](crate::protocol::CallbackTarget), or it is not the configured path; see the
+    /// source.
     NonCanonicalTarget, BAD_REQUEST, "the request target is not canonical";
     /// The body exceeds the limit.
     BodyTooLarge, PAYLOAD_TOO_LARGE, "the body is too large";

@@ -38,7 +38,7 @@ use super::{
     error::{CallbackError, CallbackErrorKind as Kind},
     log,
     redemption::{Decision, Redemption},
-    verifier::{CallbackVerifier, Verified},
+    verifier::{CallbackVerifier, Verified, signature},
 };
 use crate::{
     Lookup,
@@ -271,7 +271,7 @@ where
                         }
                         redemption => {
                             drop(redemption);
-                            config.log.response(&response);
+                            config.log.response(&response, None);
                             return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                         }
                     }
@@ -332,7 +332,7 @@ where
                         Ok(()) | Err(_) => {
                             let body = Full::new(reply.body().clone());
                             let response = Response::from_parts(parts, body);
-                            config.log.response(&response);
+                            config.log.response(&response, Some(reply.body()));
                             return Poll::Ready(Ok(response.map(ResponseBody::whole)));
                         }
                     }
@@ -390,6 +390,13 @@ where
             Err(error) => {
                 if error.kind() == Kind::SignatureMismatch {
                     config.key_source.signature_failed(&key_url);
+                    // One RSA operation, as cheap as the verification.
+                    let made = signature(&parts.headers)
+                        .ok()
+                        .and_then(|signature| key.recover_md5(signature.as_bytes()));
+                    if made.is_some() {
+                        config.log.mismatch_of_this_key();
+                    }
                     if let Some(body) = body {
                         log::diagnosis(&diagnose(&parts, &body, &key, &config.verifier));
                     }

@@ -7,7 +7,7 @@ use http::{Response, Uri, request::Parts};
 use tower_layer::Layer;
 
 use super::{
-    config::{Config, VerifierConfig},
+    config::{Config, IssuedTarget, VerifierConfig},
     error::CallbackError,
     service::OssCallback,
 };
@@ -38,10 +38,15 @@ impl OssCallbackLayer {
     /// Verifies only requests to this path, so that the layer can wrap a whole application. Call it
     /// once per path.
     ///
-    /// The path is compared byte for byte with the raw path of a request, without its query. Any
-    /// other request (`/p/`, `//p` and `/%70` differ from `/p`) reaches the inner service untouched
-    /// and without a [`VerifiedCallback`](super::VerifiedCallback), so a handler that takes one
-    /// never runs for it.
+    /// The path is compared with the raw path of a request, without its query, both in their
+    /// [canonical](crate::protocol::CallbackTarget) spelling: `/%70` equals `/p`, and the inner
+    /// service sees `/p`. Behind a router of axum, which has matched the raw path, only the spelling
+    /// that is configured here is accepted, and an equivalent one is rejected. Any other request (`/p/`, `//p`) reaches the inner service untouched and
+    /// without a [`VerifiedCallback`](super::VerifiedCallback), so a handler that takes one never
+    /// runs for it.
+    ///
+    /// The path may be ambiguous, such as `/a%2Fb` or `/a+b`: naming it here selects this spelling,
+    /// and not `/a/b`, although both have the same signatures.
     ///
     /// If [`target_uri`](Self::target_uri) or axum's `OriginalUri` reports this path as the signed
     /// one, the request is verified even if its own path differs. A request to this path that was
@@ -50,7 +55,9 @@ impl OssCallbackLayer {
     /// # Errors
     ///
     /// Fails if no request can have this path: it does not start with `/`, or contains a query, a
-    /// fragment or a space.
+    /// fragment, a space, an escaped control byte, a segment `..`, or escapes that are not UTF-8.
+    /// Fails if a signature for this path can also be one for a path that is already configured, as
+    /// with `/a%2Fb` and `/a/b`.
     ///
     /// ```
     /// use tower_aliyun_oss::OssCallbackLayer;
@@ -62,6 +69,18 @@ impl OssCallbackLayer {
         let config = Arc::make_mut(&mut self.config);
         config.verifier = config.verifier.clone().only_path(path)?;
         Ok(self)
+    }
+
+    /// Accepts a callback whose path is [ambiguous](crate::protocol::CallbackTarget), such as
+    /// `/a%2Fb`, `/a+b` or `//a`. Prefer [`only_path`](Self::only_path) or
+    /// [tickets](Self::tickets), which name the path.
+    ///
+    /// This is dangerous: anyone who receives a callback that OSS signed for `/a/b` can replay it
+    /// to `/a%2Fb`, and one for `/a?b` to `/a%3Fb`. Use it only if every path leads to the same
+    /// handler, and that handler does not read path or query. Escaped control bytes, segments `..`
+    /// and escapes that are not UTF-8 are still rejected.
+    pub fn dangerous_accept_ambiguous_targets(self) -> Self {
+        self.with_config(VerifierConfig::dangerous_accept_ambiguous_targets)
     }
 
     /// Sets a hook that returns the URI that OSS signed, if it differs from the URI of the request:
@@ -230,6 +249,11 @@ impl OssCallbackLayer {
     {
         Arc::make_mut(&mut self.config).rejection = Some(Arc::new(render));
         self
+    }
+
+    /// Tells the layer for which targets callbacks are issued, in the spelling of their URLs.
+    pub(crate) fn issued_targets(self, targets: Arc<[IssuedTarget]>) -> Self {
+        self.with_config(|verifier| verifier.set_issued_targets(targets))
     }
 
     fn with_config(mut self, change: impl FnOnce(VerifierConfig) -> VerifierConfig) -> Self {

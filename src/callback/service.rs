@@ -77,7 +77,7 @@ where
             let request = Request::from_parts(parts, RequestBody::untouched(body));
             return ResponseFuture::untouched(config, self.inner.call(request));
         }
-        match CallbackVerifier::check(&parts, &config.verifier) {
+        match CallbackVerifier::check_rewriting(&mut parts, &config.verifier) {
             Ok(verifier) => {
                 // The future takes the instance that was polled ready and leaves a fresh clone: see
                 // "Be careful when cloning inner services" in the docs of `tower::Service`.

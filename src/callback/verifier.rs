@@ -14,7 +14,7 @@ use sha2::Sha256;
 
 use super::{
     body::Collected,
-    config::VerifierConfig,
+    config::{AcceptedTarget, VerifierConfig, rewrite},
     error::{CallbackError, CallbackErrorKind as Kind},
     event::{find_ticket, read_sealed},
     verified::{Granted, Unauthenticated, VerifiedCallback},
@@ -22,7 +22,7 @@ use super::{
 use crate::{
     key::{KeyUrl, KeyUrlError, PublicKey},
     protocol::{
-        CallbackBodyType, CallbackTarget,
+        CallbackBodyType, CallbackTarget, TargetError,
         header::{X_OSS_PUB_KEY_URL, X_OSS_SIGNATURE_VERSION},
     },
     ticket::{TicketError, Tickets, internal::CheckedTicket},
@@ -66,6 +66,8 @@ pub struct CallbackVerifier {
     signature: Signature,
     key_url: KeyUrl,
     target: CallbackTarget,
+    /// The rule that makes the target ambiguous, if only a ticket can name it.
+    needs_ticket: Option<TargetError>,
     body_type: CallbackBodyType,
     unauthenticated: Unauthenticated,
     announced: Option<u64>,
@@ -102,10 +104,41 @@ impl CallbackVerifier {
     /// Validates everything that is known before the body, in this order: method, signature
     /// headers, signature version, target, `content-length`, content type.
     ///
+    /// A target is accepted only in its [canonical](CallbackTarget) spelling, or exactly as
+    /// configured, because the request cannot be changed; see
+    /// [`check_rewriting`](Self::check_rewriting).
+    ///
     /// # Errors
     ///
     /// Fails with the first check that does not pass.
     pub fn check(parts: &Parts, config: &VerifierConfig) -> Result<Self, CallbackError> {
+        match Self::check_head(parts, config)? {
+            (_, true) => Err(CallbackError::target(TargetError::Spelling)),
+            (verifier, false) => Ok(verifier),
+        }
+    }
+
+    /// Like [`check`](Self::check), and accepts equivalent spellings of the target as well: it
+    /// replaces the path of the URI by the canonical one. Call it before anything reads the path, so
+    /// that all spellings under one signature are one request. If an axum router has routed the
+    /// request already, which its `OriginalUri` reveals, only the exact spelling is accepted.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the first check that does not pass.
+    pub fn check_rewriting(
+        parts: &mut Parts,
+        config: &VerifierConfig,
+    ) -> Result<Self, CallbackError> {
+        let (verifier, needs_rewrite) = Self::check_head(parts, config)?;
+        if needs_rewrite {
+            rewrite(parts, &verifier.target)?;
+        }
+        Ok(verifier)
+    }
+
+    /// Also returns whether the path of the request has to be replaced.
+    fn check_head(parts: &Parts, config: &VerifierConfig) -> Result<(Self, bool), CallbackError> {
         // None of these checks needs the body, a key or the network, so that a request with a bad head
         // costs as little as possible.
         if parts.method != Method::POST {
@@ -115,7 +148,11 @@ impl CallbackVerifier {
         let signature = signature(headers)?;
         let key_url = key_url(required(headers, X_OSS_PUB_KEY_URL)?, config)?;
         check_version(headers)?;
-        let target = config.target(parts)?;
+        let AcceptedTarget {
+            target,
+            rewrite,
+            needs_ticket,
+        } = config.target(parts)?;
         let announced = announced_length(headers, config.limit())?;
         let body_type = body_type(headers, config)?;
         let state = match config.required_tickets() {
@@ -126,17 +163,19 @@ impl CallbackVerifier {
                 text: start_text(&target),
             },
         };
-        Ok(Self {
+        let verifier = Self {
             signature,
             key_url,
             target,
+            needs_ticket,
             body_type,
             unauthenticated: Unauthenticated::from_headers(headers),
             announced,
             limit: config.limit(),
             body: Collected::default(),
             state,
-        })
+        };
+        Ok((verifier, rewrite))
     }
 
     /// Adds a chunk of the body. A body that consists of one chunk is not copied.
@@ -208,7 +247,13 @@ impl CallbackVerifier {
         });
         let ticket = match checked {
             Ok(ticket) => Some(Box::new(ticket)),
-            Err(TicketError::Absent) if tickets.can_be_absent(now) => None,
+            Err(TicketError::Absent) if tickets.can_be_absent(now) => {
+                // Nothing names this ambiguous target.
+                if let Some(why) = self.needs_ticket.take() {
+                    return Err(CallbackError::target(why));
+                }
+                None
+            }
             Err(TicketError::Absent) => return Err(Kind::TicketMissing.into()),
             Err(why) => return Err(CallbackError::with_source(Kind::TicketInvalid, why)),
         };

@@ -21,6 +21,7 @@ use super::{
     error::{CallbackDirectiveError, FieldProblem},
 };
 use crate::{
+    callback::IssuedTarget,
     protocol::{CallbackBodyType, CallbackTarget, SystemVariable, TICKET_FIELD},
     ticket::BodyField,
 };
@@ -279,6 +280,10 @@ impl CallbackDirective {
     /// Returns the targets of all URLs, in their order.
     pub fn targets(&self) -> impl Iterator<Item = &CallbackTarget> {
         self.urls.targets()
+    }
+
+    pub(crate) fn issued_targets(&self) -> Arc<[IssuedTarget]> {
+        self.urls.issued()
     }
 
     /// Returns the value of the form field `callback`: Base64 of JSON.

@@ -156,8 +156,14 @@ pub enum CallbackDirectiveError {
         \"<>[\\]^`{{|}} as %XX (EC 0007-00000004)"
     )]
     NotEncoded,
-    /// The path is not in its canonical spelling, so the callback layer would reject the callback.
-    #[error("the path of callbackUrl is not canonical, so the callback would be rejected")]
+    /// The URL ends with a `?`, and the samples disagree on whether OSS signs it.
+    #[error(
+        "callbackUrl ends with a ? and no query, which verifiers interpret differently; remove it"
+    )]
+    EmptyQuery,
+    /// The callback layer would reject the callback because of its path, or the path is ambiguous
+    /// and there are no tickets that could name it, or two URLs can have the same signature.
+    #[error("the path of callbackUrl is not usable, so the callback would be rejected")]
     Target(#[source] TargetError),
     /// `callbackHost` is neither a domain name nor an IPv4 address (EC 0007-00000009).
     #[error(

@@ -57,8 +57,8 @@ fn judge(
         .header("content-type", "application/json")
         .body(())
         .ok()?;
-    let (parts, ()) = request.into_parts();
-    let mut verifier = CallbackVerifier::check(&parts, rules).ok()?;
+    let (mut parts, ()) = request.into_parts();
+    let mut verifier = CallbackVerifier::check_rewriting(&mut parts, rules).ok()?;
     verifier.update(body).ok()?;
     match verifier.verify(key) {
         Ok(_) => Some('y'),

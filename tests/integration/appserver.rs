@@ -295,8 +295,8 @@ fn a_setting_that_cannot_be_is_said_at_the_start() {
         ),
         (
             "OSS_CALLBACK_URL",
-            "http://h/a%2Fb",
-            "the callback path contains an escape",
+            "http://h/a%0Ab",
+            "the callback path contains a control byte",
         ),
     ] {
         let output = Command::new(example())

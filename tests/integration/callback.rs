@@ -9,5 +9,7 @@ mod diagnose;
 mod event;
 mod hyper;
 mod readiness;
+#[cfg(feature = "axum")]
+mod routers;
 #[cfg(feature = "testing")]
 mod signer;

@@ -570,7 +570,7 @@ fn settings_that_cannot_be() {
     assert_eq!(error, OssUploadsError::NoTicketKey);
     assert!(matches!(
         builder()
-            .callback_url("https://h/a%2Fb")
+            .callback_url("https://h/a/%2E%2e/b")
             .build()
             .unwrap_err(),
         OssUploadsError::Callback(CallbackDirectiveError::Target(_))

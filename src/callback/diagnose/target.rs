@@ -32,6 +32,8 @@ pub enum TargetOrigin {
     RequestUri,
     /// axum's `OriginalUri`, if it is not the verified target.
     OriginalUri,
+    /// A target that [`OssUploads`](crate::OssUploads) issues callbacks for.
+    Issued,
     /// The path and query in this header.
     Header(HeaderName),
     /// The path in this header, with the query of the request.
@@ -54,6 +56,7 @@ impl fmt::Display for TargetOrigin {
             Self::Verified => f.write_str("the target that the layer verified"),
             Self::RequestUri => f.write_str("the URI of the request"),
             Self::OriginalUri => f.write_str("axum's OriginalUri"),
+            Self::Issued => f.write_str("the target of the configured callback URL"),
             Self::Header(name) => write!(f, "the target in the header {name}"),
             Self::HeaderPath(name) => {
                 write!(f, "the path in the header {name} with the received query")
@@ -96,6 +99,8 @@ macro_rules! changes {
 }
 
 changes! {
+    /// Without one parameter of the query, which something in front of the layer adds.
+    ParameterDropped, "without one parameter of its query";
     /// Without the query, which something in front of the layer adds.
     QueryDropped, "without its query";
     /// With a `?` and an empty query, which many proxies drop.
@@ -155,6 +160,9 @@ const MAX_TARGETS: usize = 64;
 /// The most prefixes of [`VerifierConfig::diagnose_proxy_prefix`] that are tried.
 const MAX_PREFIXES: usize = 16;
 
+/// The most parameters of a query of which each is dropped once.
+const MAX_PARAMETERS: usize = 8;
+
 /// The longest header value that is tried, in bytes.
 const MAX_HEADER_LEN: usize = 8 * 1024;
 
@@ -187,6 +195,10 @@ const QUERY: &AsciiSet = &UNRESERVED
 pub(super) fn candidates(parts: &Parts, config: &VerifierConfig) -> (Vec<Candidate>, bool) {
     let own = own(parts, config);
     let mut bases = own.clone();
+    bases.extend(config.issued_targets().iter().map(|issued| {
+        let target = Target::split(&issued.raw);
+        (TargetOrigin::Issued, target)
+    }));
     for (_, target) in &own {
         from_headers(&parts.headers, target, &mut bases);
         from_prefixes(&parts.headers, target, config, &mut bases);
@@ -263,6 +275,16 @@ impl Target {
     fn changes(&self, mut take: impl FnMut(TargetChange, Vec<u8>)) {
         let decoded = self.decoded();
         let query = self.query.as_bytes();
+        // Longer queries would crowd out other candidates.
+        let parameters: Vec<&str> = self.query.trim_start_matches('?').split('&').collect();
+        for skipped in 0..parameters.len() {
+            if (2..=MAX_PARAMETERS).contains(&parameters.len()) {
+                let mut left = parameters.clone();
+                left.remove(skipped);
+                let text = [&*decoded, b"?", left.join("&").as_bytes()].concat();
+                take(TargetChange::ParameterDropped, text);
+            }
+        }
         if query.is_empty() {
             take(TargetChange::QuestionMarkAdded, [&*decoded, b"?"].concat());
         } else {

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use http::uri::{Authority, Scheme};
 
-use crate::{policy::error::CallbackDirectiveError, protocol::CallbackTarget};
+use crate::{
+    callback::IssuedTarget,
+    policy::error::CallbackDirectiveError,
+    protocol::{CallbackTarget, TargetError},
+};
 
 /// Number of URLs that OSS accepts at most (EC 0007-00000005).
 const MAX_URLS: usize = 5;
@@ -45,7 +49,7 @@ impl CallbackUrls {
         let first = urls.next().ok_or(CallbackDirectiveError::NoUrl)?;
         let mut text = first.as_ref().to_owned();
         let Parsed { target, mut https } = parse(&text)?;
-        let mut others = Vec::new();
+        let mut others: Vec<CallbackTarget> = Vec::new();
         for url in urls {
             if others.len() + 1 == MAX_URLS {
                 return Err(CallbackDirectiveError::TooManyUrls);
@@ -54,6 +58,13 @@ impl CallbackUrls {
             text.push(';');
             text.push_str(url.as_ref());
             https |= parsed.https;
+            let mut known = std::iter::once(&target).chain(&others);
+            if known.any(|known| known.coincides(&parsed.target)) {
+                let target = parsed.target.as_str().into();
+                return Err(CallbackDirectiveError::Target(TargetError::Coincides(
+                    target,
+                )));
+            }
             others.push(parsed.target);
         }
         Ok(Self {
@@ -76,6 +87,22 @@ impl CallbackUrls {
         std::iter::once(&self.first).chain(self.others.iter())
     }
 
+    /// Returns the targets with the spelling of the URLs.
+    pub(super) fn issued(&self) -> Arc<[IssuedTarget]> {
+        let spelled = self.text.split(';').map(|url| split(url).1);
+        self.targets()
+            .zip(spelled)
+            .map(|(target, spelled)| IssuedTarget {
+                // OSS calls a URL without a path with the path `/`.
+                raw: match spelled.starts_with('/') {
+                    true => spelled.into(),
+                    false => format!("/{spelled}").into(),
+                },
+                target: target.clone(),
+            })
+            .collect()
+    }
+
     /// Returns whether OSS calls at least one of the URLs over TLS.
     pub(super) fn https(&self) -> bool {
         self.https
@@ -87,24 +114,27 @@ struct Parsed {
     https: bool,
 }
 
+/// Splits a URL without its scheme into host and target.
+fn split(url: &str) -> (&str, &str) {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()))
+}
+
 fn parse(url: &str) -> Result<Parsed, CallbackDirectiveError> {
-    let (scheme, rest) = match url.split_once("://") {
-        Some((scheme, rest)) => {
+    let scheme = match url.split_once("://") {
+        Some((scheme, _)) => {
             let scheme = scheme
                 .parse::<Scheme>()
                 .map_err(|_| CallbackDirectiveError::Scheme)?;
             if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
                 return Err(CallbackDirectiveError::Scheme);
             }
-            (scheme, rest)
+            scheme
         }
         // OSS calls a URL without a scheme over HTTP.
-        None => (Scheme::HTTP, url),
+        None => Scheme::HTTP,
     };
-    let (host, target) = match rest.find(['/', '?', '#']) {
-        Some(at) => rest.split_at(at),
-        None => (rest, ""),
-    };
+    let (host, target) = split(url);
     check_authority(host)?;
     Ok(Parsed {
         target: parse_target(target)?,
@@ -146,19 +176,24 @@ fn parse_target(target: &str) -> Result<CallbackTarget, CallbackDirectiveError> 
     if !target.bytes().all(encoded) {
         return Err(CallbackDirectiveError::NotEncoded);
     }
+    // The samples disagree on whether OSS signs a `?` with nothing after it.
+    if target.find('?').is_some_and(|at| at + 1 == target.len()) {
+        return Err(CallbackDirectiveError::EmptyQuery);
+    }
     let parsed = match target {
-        "" => "/".parse(),
+        "" => CallbackTarget::parse_named("/"),
         // OSS calls a URL that has a query but no path with the path `/`.
-        query if query.starts_with('?') => format!("/{query}").parse(),
-        target => target.parse(),
+        query if query.starts_with('?') => CallbackTarget::parse_named(&format!("/{query}")),
+        target => CallbackTarget::parse_named(target),
     };
-    parsed.map_err(CallbackDirectiveError::Target)
+    // An ambiguous target is fine, because a ticket names it.
+    let (target, _) = parsed.map_err(CallbackDirectiveError::Target)?;
+    Ok(target)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::TargetError;
 
     #[test]
     fn urls_that_oss_calls() {
@@ -174,6 +209,11 @@ mod tests {
             ("app.example:8080/cb/", "/cb/", false),
             ("121.101.166.30/test.php", "/test.php", false),
             ("http://a_b.xn--fiq228c.example/$", "/$", false),
+            // Ambiguous, so the layer accepts these only with a ticket.
+            ("http://h/a%2fb", "/a%2Fb", false),
+            ("http://h/a+b", "/a+b", false),
+            ("http://h//cb", "//cb", false),
+            ("http://h/%63b?%63??", "/cb?%63??", false),
         ] {
             let urls = CallbackUrls::one(url).unwrap();
             assert_eq!(urls.first().as_str(), target, "{url}");
@@ -217,14 +257,37 @@ mod tests {
             ("http://h/cb?a=${object}", E::NotEncoded),
             ("http://h/cb?a=\"b\"", E::NotEncoded),
             ("http://h/cb#x", E::Target(TargetError::Character)),
-            ("http://h/a%2Fb", E::Target(TargetError::Encoded)),
-            ("http://h/a+b", E::Target(TargetError::Plus)),
+            ("http://h/cb%0A", E::Target(TargetError::Control)),
+            ("http://h/cb%zz", E::Target(TargetError::Escape)),
+            ("http://h/cb%FF", E::Target(TargetError::NotUtf8)),
             ("http://h/a/../b", E::Target(TargetError::DotSegment)),
-            ("http://h//cb", E::Target(TargetError::EmptySegment)),
+            ("http://h/a/%2e%2E/b", E::Target(TargetError::DotSegment)),
+            ("http://h/cb?", E::EmptyQuery),
+            ("http://h?", E::EmptyQuery),
         ] {
             assert_eq!(CallbackUrls::one(url).map(drop), Err(why.clone()), "{url}");
             let second = CallbackUrls::several(["http://h", url]);
             assert_eq!(second.map(drop), Err(why), "{url}");
+        }
+    }
+
+    #[test]
+    fn targets_with_one_text_are_an_error() {
+        for [one, other] in [
+            ["http://h/a%2Fb", "http://h/a/b"],
+            ["http://h/a/b", "http://i/a%2fb"],
+            ["http://h/a%3Fb", "http://h/a?b"],
+            ["http://h/a+b", "http://h/a%20b"],
+            ["http://h/a%2Bb", "http://h/a+b"],
+        ] {
+            let error = CallbackUrls::several(["http://h/c", one, other]).map(drop);
+            let target = parse(other).unwrap().target;
+            let why = TargetError::Coincides(target.as_str().into());
+            assert_eq!(error, Err(CallbackDirectiveError::Target(why)));
+        }
+        // Equal targets on two hosts are one target.
+        for other in ["http://i/a%2Fb", "http://i/a%2fb", "http://i/a%2Fb?c"] {
+            assert!(CallbackUrls::several(["http://h/a%2Fb", other]).is_ok());
         }
     }
 

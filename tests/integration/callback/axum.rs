@@ -330,7 +330,7 @@ async fn only_path_lets_everything_else_through_unverified() {
     let signed = |target| signer.request(target, FORM, b"a=b").map(Body::new);
     assert_eq!(text(signed("/p")).await, (200, "true 3".into()));
     assert_eq!(text(signed("/p?x=1")).await, (200, "true 3".into()));
-    for other in ["/p/", "//p", "/%70", "/P", "/p%2F", "/p/x", "/"] {
+    for other in ["/p/", "//p", "/P", "/p%2F", "/p/x", "/"] {
         assert_eq!(
             text(signed(other)).await,
             (200, "false 3".into()),
@@ -344,6 +344,8 @@ async fn only_path_lets_everything_else_through_unverified() {
         let get = Request::get(other).body(Body::empty()).unwrap();
         assert_eq!(text(get).await, (200, "false 0".into()));
     }
+    // An equivalent spelling is never passed through. The router has routed it, to the fallback.
+    assert_eq!(text(signed("/%70")).await.0, 400);
     assert_eq!(
         text(Request::get("/p").body(Body::empty()).unwrap())
             .await

@@ -265,6 +265,7 @@ impl Body for Frames {
 pub struct Seen {
     pub body: Bytes,
     pub headers: HeaderMap,
+    pub uri: http::Uri,
     pub verified: Option<VerifiedCallback>,
 }
 
@@ -301,6 +302,7 @@ where
             seen.lock().unwrap().push(Seen {
                 body,
                 headers: parts.headers,
+                uri: parts.uri,
                 verified,
             });
             Ok(CallbackReply::ok().into())

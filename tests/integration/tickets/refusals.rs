@@ -493,7 +493,7 @@ fn the_order_of_the_checks() {
     let body = request.body().clone();
     *request.body_mut() = Full::from("x".repeat(70_000));
     request.headers_mut().remove("content-length");
-    *request.uri_mut() = "/oss//callback".parse().unwrap();
+    *request.uri_mut() = "/oss/%2e/callback".parse().unwrap();
     *request.method_mut() = http::Method::PUT;
 
     let check = |request: &Request<Full<Bytes>>, kind: Kind| {

@@ -448,11 +448,15 @@ async fn answers_that_oss_would_not_take_are_warned_of_once_a_cause() {
     let _guard = log.listen();
     let signer = Signer::with_512_bits();
     let layer = signer.layer();
-    let answer = async |status: u16, body: Frames, length: Option<u64>| {
+    let answer = async |status: u16, body: Frames, length: Option<u64>, content_type: bool| {
         let body = Mutex::new(Some(body));
         let inner = service_fn(move |_: Request<_>| {
             let mut response = Response::new(body.lock().unwrap().take().unwrap());
             *response.status_mut() = status.try_into().unwrap();
+            if content_type {
+                let json = "application/json".parse().unwrap();
+                response.headers_mut().insert("content-type", json);
+            }
             if let Some(length) = length {
                 response
                     .headers_mut()
@@ -475,20 +479,24 @@ async fn answers_that_oss_would_not_take_are_warned_of_once_a_cause() {
     let body = || Frames::data([Bytes::from_static(b"{}")]);
     for _ in 0..3 {
         // This body has no exact size hint, so the length comes from the header.
-        assert_eq!(answer(200, body(), Some(2)).await, 200);
+        assert_eq!(answer(200, body(), Some(2), true).await, 200);
     }
     assert_eq!(log.count("WARN", ""), 0);
     for _ in 0..3 {
         assert_eq!(
-            answer(201, body(), Some(2)).await,
+            answer(201, body(), Some(2), true).await,
             201,
             "the response must not change"
         );
-        assert_eq!(answer(200, body(), None).await, 200);
-        assert_eq!(answer(200, body(), Some(1024 * 1024 + 1)).await, 200);
+        assert_eq!(answer(200, body(), None, true).await, 200);
+        assert_eq!(answer(200, body(), Some(1024 * 1024 + 1), true).await, 200);
+    }
+    for _ in 0..3 {
+        assert_eq!(answer(200, body(), Some(2), false).await, 200);
     }
     assert_eq!(log.count("WARN", "is not 200"), 1);
     assert_eq!(log.count("WARN", "no exact length"), 1);
     assert_eq!(log.count("WARN", "over 1 MiB"), 1);
-    assert_eq!(log.count("WARN", ""), 3);
+    assert_eq!(log.count("WARN", "neither JSON nor XML"), 1);
+    assert_eq!(log.count("WARN", ""), 4);
 }

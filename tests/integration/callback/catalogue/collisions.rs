@@ -1,10 +1,10 @@
-//! CN-046: two different accepted requests never share a signed text.
+//! CN-046: requests with equal signed texts have equal canonical targets and bodies.
 
 use std::collections::BTreeMap;
 
-use http::uri::PathAndQuery;
+use http::{Request, request::Parts, uri::PathAndQuery};
 use percent_encoding::percent_decode;
-use tower_aliyun_oss::protocol::CallbackTarget;
+use tower_aliyun_oss::{callback::VerifierConfig, protocol::CallbackTarget};
 
 /// SplitMix64, so that every run uses the same pairs.
 struct Random(u64);
@@ -47,25 +47,35 @@ struct Arrival {
 
 impl Arrival {
     fn random(random: &mut Random) -> Self {
-        // Half of the pieces are ordinary, so that many requests are accepted.
+        // Half of the pieces are ordinary, so that many requests are accepted. The others are those
+        // that verifiers get wrong: a moved boundary, a hidden query, double encoding, raw
+        // characters, and hex digits in both cases.
         let odd: &[&[u8]] = &[
             b"a",
             b"/",
             b".",
-            b"..",
+            b"%2e",
             b"//",
             b"%41",
             b"%2f",
             b"%3F",
+            b"%3f",
             b"%0A",
+            b"%0a",
             b"+",
             b"%20",
             b"%2B",
             b"%",
-            b"%zz",
+            b"%25",
             b"%25zz",
+            b"%2541",
             b"%23",
             b"#",
+            b"|",
+            b"%7C",
+            b"%7c",
+            b"[",
+            b"%5B",
             b"\xe4\xb8\xad",
             b"%E4%B8%AD",
             b"%e4%b8%ad",
@@ -73,7 +83,18 @@ impl Arrival {
             b"&",
             b"=",
         ];
-        let plain: &[&[u8]] = &[b"a", b"b", b"/c", b"d.e", b"%E4%B8%AD", b"&", b"=", b"~"];
+        let plain: &[&[u8]] = &[
+            b"a",
+            b"%61",
+            b"/c",
+            b"d.e",
+            b"%E4%B8%AD",
+            b"%e4%B8%aD",
+            b"%7c",
+            b"&",
+            b"~",
+            b"%7E",
+        ];
         let mut path = b"/".to_vec();
         let pieces = if random.coin() { plain } else { odd };
         path.extend(random.some_of(pieces, 5));
@@ -255,40 +276,51 @@ fn find(within: &[u8], what: &[u8]) -> Option<usize> {
     within.windows(what.len()).position(|window| window == what)
 }
 
+/// Returns the head of the request, to compare its path with configured ones.
+fn head(target: &PathAndQuery) -> Parts {
+    let mut parts = Request::post("/").body(()).unwrap().into_parts().0;
+    parts.uri = target.as_str().parse().unwrap();
+    parts
+}
+
 #[test]
-fn cn_046_accepted_requests_never_share_a_signed_text() {
-    accepted_requests_never_share_a_signed_text(100_000);
+fn cn_046_equal_texts_imply_equal_targets_and_bodies() {
+    equal_texts_imply_equal_targets_and_bodies(100_000);
 }
 
 mod soak {
     #[test]
-    #[ignore = "soak: a million pairs"]
-    fn cn_046_accepted_requests_never_share_a_signed_text() {
-        super::accepted_requests_never_share_a_signed_text(1_000_000);
+    #[ignore = "soak: ten million pairs"]
+    fn cn_046_equal_texts_imply_equal_targets_and_bodies() {
+        super::equal_texts_imply_equal_targets_and_bodies(10_000_000);
     }
 }
 
 /// Generates `wanted` pairs of requests, and compares their signed texts.
-fn accepted_requests_never_share_a_signed_text(wanted: usize) {
+fn equal_texts_imply_equal_targets_and_bodies(wanted: usize) {
     let mut random = Random(46);
-    let (mut accepted_pairs, mut accepted_firsts) = (0_usize, 0_usize);
+    let (mut accepted_pairs, mut accepted_firsts, mut equivalent) = (0_usize, 0_usize, 0_usize);
+    let mut named = 0_usize;
     let mut collisions: BTreeMap<char, usize> = BTreeMap::new();
     let mut pairs = 0;
     while pairs < wanted {
         let first = Arrival::random(&mut random);
+        let Some(first_target) = first.parsed() else {
+            continue;
+        };
         let mut second = first.clone();
         let mut last_move = ' ';
         for _ in 0..=random.below(3) {
             (last_move, second) = moved(&mut random, &second);
         }
-        let (Some(first_target), Some(second_target)) = (first.parsed(), second.parsed()) else {
+        let Some(second_target) = second.parsed() else {
             continue;
         };
         pairs += 1;
-        let accepts = |target: &PathAndQuery| CallbackTarget::canonical(target.clone()).is_ok();
-        let both = accepts(&first_target) && accepts(&second_target);
-        accepted_firsts += usize::from(accepts(&first_target));
-        accepted_pairs += usize::from(both);
+        let one = CallbackTarget::canonical(first_target.clone()).ok();
+        let other = CallbackTarget::canonical(second_target.clone()).ok();
+        accepted_firsts += usize::from(one.is_some());
+        accepted_pairs += usize::from(one.is_some() && other.is_some());
         if first_target.as_str() == second_target.as_str() && first.body == second.body {
             continue;
         }
@@ -296,22 +328,48 @@ fn accepted_requests_never_share_a_signed_text(wanted: usize) {
             first.signed_text(&first_target, plus_is_space)
                 == second.signed_text(&second_target, plus_is_space)
         };
-        if share(false) || share(true) {
-            *collisions.entry(last_move).or_default() += 1;
-            assert!(!both, "{first:?} and {second:?} share their signed text");
-            // `only_path` pins the raw path, so such a pair cannot pass there either.
-            assert_ne!(first_target.path(), second_target.path());
+        if !share(false) && !share(true) {
+            continue;
+        }
+        *collisions.entry(last_move).or_default() += 1;
+        if one.is_some() && other.is_some() {
+            equivalent += 1;
+            assert_eq!(
+                (one, &first.body),
+                (other, &second.body),
+                "{first:?} and {second:?} share their signed text"
+            );
+        }
+        // A path that `only_path` names may be ambiguous, and still selects one request.
+        let Ok(config) = VerifierConfig::new().only_path(first_target.path()) else {
+            continue;
+        };
+        if config.apply_to(&head(&second_target)) {
+            named += 1;
+            assert_eq!(
+                (first_target.query(), &first.body),
+                (second_target.query(), &second.body),
+                "{first:?} and {second:?} are named together"
+            );
+        } else {
+            assert!(
+                config.only_path(second_target.path()).is_err(),
+                "{first:?} and {second:?} can both be configured"
+            );
         }
     }
     println!(
-        "{accepted_firsts} accepted, {accepted_pairs} pairs accepted, collisions {collisions:?}"
+        "{accepted_firsts} accepted, {accepted_pairs} pairs accepted, {equivalent} equivalent, \
+         {named} named, collisions {collisions:?}"
     );
     // Guard against a vacuous test: many requests are accepted, and without the check every
     // transformation produces collisions.
     assert!(accepted_firsts > wanted / 5, "{accepted_firsts}");
     assert!(accepted_pairs > wanted / 100, "{accepted_pairs}");
+    assert!(equivalent > wanted / 100, "{equivalent}");
+    assert!(named > wanted / 100, "{named}");
     for name in ['a', 'b', 'c', 'd', 'e', 'f', 'g'] {
         let found = collisions.get(&name).copied().unwrap_or_default();
-        assert!(found > 1000, "{name}: {found}");
+        assert!(found > wanted / 200, "{name}: {found}");
     }
 }

@@ -70,7 +70,7 @@ async fn df_20_a_bad_head_is_refused_before_the_body_is_read() {
             set(request, "x-oss-signature-version", "2.0");
         }),
         (400, Kind::NonCanonicalTarget, |request| {
-            *request.uri_mut() = "/c%62".parse().unwrap();
+            *request.uri_mut() = "/cb/%2e".parse().unwrap();
         }),
         (400, Kind::InvalidHeader, |request| {
             set(request, "content-length", "+5");
