@@ -232,13 +232,17 @@ impl VerifierConfig {
     /// Returns the signed target if its spelling is accepted.
     pub(super) fn target(&self, parts: &Parts) -> Result<AcceptedTarget, CallbackError> {
         let target = match self.signed_target(parts) {
-            Some(target) => self.accepted(target, parts),
+            Some(target) => self.accepted(&target, parts),
             None => Err(TargetError::NotOriginForm),
         };
         target.map_err(CallbackError::target)
     }
 
-    fn accepted(&self, signed: PathAndQuery, parts: &Parts) -> Result<AcceptedTarget, TargetError> {
+    fn accepted(
+        &self,
+        signed: &PathAndQuery,
+        parts: &Parts,
+    ) -> Result<AcceptedTarget, TargetError> {
         let (target, mut ambiguity) = CallbackTarget::classify(signed.clone())?;
         let canonical = target.path() == signed.path();
         let can_rewrite = self.can_rewrite(parts);

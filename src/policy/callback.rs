@@ -38,9 +38,9 @@ const MAX_ENCODED_LEN: usize = 5 * 1024;
 /// custom variables. Other kinds of upload send it as [headers](Self::headers) or as
 /// [query parameters](Self::query_pairs).
 ///
-/// OSS receives the URL exactly as it is written here. The URL must satisfy the rules that the
-/// [callback layer](crate::OssCallbackLayer) enforces, so that the layer never rejects a callback
-/// that this server asked for.
+/// OSS receives the URL exactly as it is written here. Its path must not be one that the
+/// [callback layer](crate::OssCallbackLayer) always rejects. A layer with tickets accepts an
+/// ambiguous path that the callback names; see [`CallbackTarget`].
 ///
 /// ```
 /// use tower_aliyun_oss::policy::{CallbackTemplate, CallbackDirective};
@@ -51,7 +51,7 @@ const MAX_ENCODED_LEN: usize = 5 * 1024;
 /// assert_eq!(callback.target().as_str(), "/oss/callback");
 /// assert!(callback.variables().eq([("x:uid", "7")]));
 ///
-/// assert!(CallbackDirective::new("https://app.example/a%2Fb").is_err());
+/// assert!(CallbackDirective::new("https://app.example/a%0Ab").is_err());
 /// # Ok::<(), tower_aliyun_oss::policy::CallbackDirectiveError>(())
 /// ```
 ///
