@@ -355,7 +355,7 @@ impl Drop for Redemption {
             // To stop waiting costs the store nothing, see `Begin::Running`.
             Step::Idle | Step::Waiting(_) | Step::Settled => {}
             // No handler ran, so the ticket is freed even with `OnFailure::AtMostOnce`.
-            Step::Held => self.settle(Call::Abandon),
+            Step::Held => self.settle(Call::Undo),
             // What is under way is dropped, and abandoned wherever it is.
             Step::Beginning(step) => {
                 drop(step);
@@ -394,7 +394,8 @@ impl Call {
 
     fn patience(&self, tickets: &Tickets) -> Duration {
         match self {
-            Self::Abandon | Self::Fail => tickets.lease_time(),
+            // A lease can be long, and a task must end although the store never responds.
+            Self::Abandon | Self::Fail => tickets.lease_time().min(UNDO_FOR),
             Self::Undo => UNDO_FOR,
             Self::Finish(_) => OFFER_RESPONSE_FOR,
         }
