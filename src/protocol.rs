@@ -33,4 +33,6 @@ pub use object::{
     ContentType, ObjectAcl, ObjectError, ObjectKey, ObjectPrefix, ReceivedName, SizeRange,
 };
 pub use target::{CallbackTarget, TargetError};
-pub(crate) use target::{Spelling, paths_coincide, signed_parts};
+#[cfg(feature = "testing")]
+pub(crate) use target::signed_parts;
+pub(crate) use target::{Spelling, paths_coincide};

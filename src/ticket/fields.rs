@@ -253,7 +253,7 @@ mod tests {
             (1, field("x:a", Custom("2"))),
             (1, field("x:b", Custom("1"))),
             (1, field("x:a", Constant(b"1"))),
-            (2, field("plan", Constant(b"fre"))),
+            (2, field("plan", Constant(b"fee"))),
             (2, field("plan", Custom("free"))),
             (3, field("x:ticket", Constant(b""))),
         ] {

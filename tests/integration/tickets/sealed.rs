@@ -338,7 +338,7 @@ fn attack(uploads: &OssUploads, asked: &Asked) {
             genuine.replace("\"x:uid\":", "\"x:uid\": "),
             genuine.replace("\"x:uid\":\"7\"", "\"x:uid\":7"),
             genuine.replace("\"x:uid\":\"7\"", "\"x:uid\":[\"7\"]"),
-            genuine.replace("\"x:plan\":\"free\"", "\"x:plan\":\"fre\\u0065\""),
+            genuine.replace("\"x:plan\":\"free\"", "\"x:plan\":\"\\u0066ree\""),
             format!("{genuine} "),
             format!(" {genuine}"),
         ],
