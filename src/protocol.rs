@@ -32,7 +32,7 @@ pub use callback_body::{CallbackBodyType, SystemVariable, TICKET_FIELD};
 pub use object::{
     ContentType, ObjectAcl, ObjectError, ObjectKey, ObjectPrefix, ReceivedName, SizeRange,
 };
-pub use target::{CallbackTarget, TargetError};
 #[cfg(feature = "testing")]
 pub(crate) use target::signed_parts;
+pub use target::{CallbackTarget, TargetError};
 pub(crate) use target::{Spelling, paths_coincide};

@@ -62,7 +62,11 @@ impl CallbackTarget {
     pub(crate) fn classify(
         target: PathAndQuery,
     ) -> Result<(Self, Option<TargetError>), TargetError> {
-        let target = origin_form(target)?;
+        let target = match origin_form(target)? {
+            // An empty text is printed as `/` and does not equal it.
+            root if root.as_str() == "/" => PathAndQuery::from_static("/"),
+            target => target,
+        };
         let Spelling { path, ambiguity } = Spelling::of(target.path())?;
         let target = match path {
             Cow::Borrowed(_) => target,
@@ -346,6 +350,14 @@ fn must_be_escaped(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_root_has_one_value() {
+        // The parser drops the fragment, and keeps an empty text for the path.
+        let root = PathAndQuery::try_from("#/6/").unwrap();
+        let target = CallbackTarget::canonical(root);
+        assert_eq!(target, "/".parse());
+    }
 
     #[test]
     fn canonical_targets() {
