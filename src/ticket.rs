@@ -140,7 +140,7 @@ pub use token::{SKEW, TicketError};
 /// [`Grant`](crate::policy::Grant) and read the ticket of a callback from its
 /// [`VerifiedCallback`](crate::callback::VerifiedCallback). This module, [`TicketKeys::issue`] and
 /// [`TicketKeys::check`] are public for the tests, benches and fuzz targets of this package, and
-/// hidden so that no application comes to depend on them.
+/// hidden so that no application depends on them.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};

@@ -240,7 +240,7 @@ impl Log {
     }
 
     /// Warns of a response to a verified callback that OSS rejects. `body` is the whole body, if it
-    /// is at hand.
+    /// is in memory.
     pub(super) fn response<B: Body<Data = Bytes>>(
         &self,
         response: &Response<B>,

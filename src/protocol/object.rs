@@ -161,7 +161,7 @@ impl fmt::Display for ObjectPrefix {
 /// The bare prefix, such as `user/7/`, is accepted: consoles and tools create an object of this name
 /// to show an empty folder.
 ///
-/// **The name is still hostile text.** It can deceive whoever reads it (`photo\u{202e}gpj.exe` is
+/// **The name is still hostile text.** It can deceive a reader (`photo\u{202e}gpj.exe` is
 /// displayed as `photoexe.jpg`), break lines of a log, contain HTML or `${…}`, and be a path that
 /// your file system treats in its own way. Never use it as a file name. `Display` escapes control
 /// characters, the marks and `\`; [`as_str`](Self::as_str) returns the name as it is.
@@ -428,7 +428,7 @@ fn is_restricted_name(name: &str) -> bool {
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ObjectAcl {
-    /// `private`: only the owner and those whom the owner authorizes.
+    /// `private`: only the owner and accounts that the owner authorizes.
     #[default]
     Private,
     /// `public-read`: anybody can read the object.
@@ -810,7 +810,7 @@ mod tests {
                 "{odd:?}"
             );
         }
-        // Each says what to do.
+        // Each message names the remedy.
         let said = |error: ObjectError| error.to_string();
         assert!(said(ObjectError::ContentTypeForm).contains("type/subtype"));
         assert!(said(ObjectError::ContentTypeWildcard).contains("list each type"));

@@ -460,7 +460,7 @@ impl Round<'_> {
     /// Returns one of the finished callbacks whose age is in this range, if there is any.
     fn finished(&self, age: Range<Duration>, random: &mut Random) -> Option<Finished> {
         let finished = self.load.finished.lock().unwrap();
-        // At most times, a few tries find one. There is none early in a run.
+        // A few tries usually find one, except early in a run.
         (0..20).find_map(|_| {
             let at = random.below(finished.len().max(1) as u64) as usize;
             let found = finished.get(at)?;
