@@ -66,8 +66,11 @@ pub(in crate::callback) fn read(
             plus,
             text,
         };
-        let event = fields.event(ticket)?;
-        let rewritten = fields.with_granted_type(ticket);
+        let (event, respelled) = fields.event(ticket)?;
+        // Genuine callbacks have the granted spelling: they are not split a second time.
+        let rewritten = respelled
+            .then(|| fields.with_granted_type(ticket))
+            .flatten();
         let body = rewritten.map_or_else(|| body.clone(), Bytes::from);
         Ok(SealedUpload { event, body, plus })
     };
@@ -88,8 +91,9 @@ struct SealedBody<'a> {
 }
 
 impl<'a> SealedBody<'a> {
-    /// Reads the upload, and checks it against the ticket.
-    fn event(self, ticket: &CheckedTicket) -> Result<UploadEvent, TicketError> {
+    /// Reads the upload, and checks it against the ticket. Also returns whether the body spells the
+    /// content type in another case than the grant.
+    fn event(self, ticket: &CheckedTicket) -> Result<(UploadEvent, bool), TicketError> {
         let mut event = UploadEvent::default();
         let mut digest = FieldDigest::default();
         // The first value of each variable, for its aliases.
@@ -128,11 +132,13 @@ impl<'a> SealedBody<'a> {
         let size = event.size().ok_or(TicketError::Size)?;
         let content_type = event.mime_type().unwrap_or_default();
         ticket.permits(bucket, object, size, content_type)?;
-        if let Some(granted) = ticket.granted_content_type(content_type) {
+        let granted = ticket.granted_content_type(content_type);
+        let respelled = granted.is_some_and(|granted| granted != content_type);
+        if let Some(granted) = granted.filter(|_| respelled) {
             // The same but for the case, which the uploader chose.
             event.mime_type = Some(granted.to_owned());
         }
-        Ok(event)
+        Ok((event, respelled))
     }
 
     /// Decodes a value. A constant is decoded too: the handler reads it.
