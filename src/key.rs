@@ -30,6 +30,7 @@ mod fetched;
 #[cfg(feature = "fetch")]
 mod https;
 mod public_key;
+mod rsavp1;
 mod source;
 mod url;
 

@@ -2,10 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
-use md5::Md5;
 use rsa::{
     BoxedUint,
-    hazmat::rsa_encrypt,
     pkcs1::RsaPublicKeyRef,
     pkcs8::{
         ObjectIdentifier,
@@ -14,6 +12,8 @@ use rsa::{
     },
     traits::PublicKeyParts as _,
 };
+
+use super::rsavp1::VerifyingKey;
 
 /// `rsaEncryption` of RFC 8017 appendix C.
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
@@ -43,7 +43,7 @@ const PEM_START: &[u8] = b"-----BEGIN ";
 ///
 /// [`PinnedKeys::own`]: super::PinnedKeys::own
 #[derive(Clone, Eq, PartialEq)]
-pub struct PublicKey(Arc<rsa::PublicKey>);
+pub struct PublicKey(Arc<VerifyingKey>);
 
 impl PublicKey {
     /// The minimum length of the modulus, in bits.
@@ -103,7 +103,9 @@ impl PublicKey {
         // `PublicKey::new` requires 1,024 bits, twice the length of the published key of OSS.
         let limits = Self::MIN_BITS..=Self::MAX_BITS;
         match rsa::PublicKey::new_with_size_limits(n, e, limits) {
-            Ok(key) => Ok(Self(Arc::new(key))),
+            Ok(key) => VerifyingKey::new(key)
+                .map(|key| Self(Arc::new(key)))
+                .ok_or(PublicKeyError::Exponent),
             Err(rsa::Error::ModulusTooSmall | rsa::Error::ModulusTooLarge) => {
                 Err(PublicKeyError::Size)
             }
@@ -114,7 +116,7 @@ impl PublicKey {
     /// The length of the modulus, in bits.
     #[must_use]
     pub fn bits(&self) -> usize {
-        usize::try_from(self.0.n().bit_width_vartime()).unwrap_or(usize::MAX)
+        usize::try_from(self.0.key().n().bit_width_vartime()).unwrap_or(usize::MAX)
     }
 
     /// Verifies an RSASSA-PKCS1-v1_5 signature of an MD5 digest (RFC 8017 section 8.2.2).
@@ -122,9 +124,7 @@ impl PublicKey {
     /// Checks the length and the range of the signature first, then builds the expected block and
     /// compares it.
     pub(crate) fn verify_md5(&self, digest: &[u8; 16], signature: &[u8]) -> bool {
-        self.0
-            .pkcs1v15_verify_prehash::<Md5>(digest, signature)
-            .is_ok()
+        self.0.verify_md5(digest, signature)
     }
 
     /// Recovers the MD5 digest from a signature, if the signature was made with this key.
@@ -132,19 +132,7 @@ impl PublicKey {
     /// Only for diagnostics, to find out which text was signed. Acceptance must go through
     /// [`Self::verify_md5`], with a digest computed from the request.
     pub(crate) fn recover_md5(&self, signature: &[u8]) -> Option<[u8; 16]> {
-        let size = self.0.size();
-        if signature.len() != size {
-            return None;
-        }
-        let representative = BoxedUint::from_be_slice(signature, self.0.n_bits_precision()).ok()?;
-        if representative >= *self.0.n().as_ref() {
-            return None;
-        }
-        let block = rsa_encrypt(&*self.0, &representative).ok()?.to_be_bytes();
-        let digest = *block.last_chunk()?;
-        // Parsing PKCS#1 padding invites forgeries (Bleichenbacher 2006). Verification rebuilds the
-        // whole block and compares it instead.
-        self.verify_md5(&digest, signature).then_some(digest)
+        self.0.recover_md5(signature)
     }
 }
 
@@ -184,9 +172,12 @@ pub enum PublicKeyError {
 #[cfg(test)]
 mod tests {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
-    use md5::Digest as _;
+    use md5::{Digest as _, Md5};
     use percent_encoding::percent_decode_str;
-    use rsa::{PrivateKey, pkcs1::DecodeRsaPrivateKey as _, traits::PrivateKeyParts as _};
+    use rsa::{
+        PrivateKey, hazmat::rsa_encrypt, pkcs1::DecodeRsaPrivateKey as _,
+        traits::PrivateKeyParts as _,
+    };
 
     use super::*;
 
@@ -203,7 +194,8 @@ mod tests {
     fn own(pem: &str) -> (PrivateKey, PublicKey) {
         let private = PrivateKey::from_pkcs1_pem(pem).unwrap();
         let public = rsa::PublicKey::from(&private);
-        (private, PublicKey(Arc::new(public)))
+        let key = VerifyingKey::new(public).unwrap();
+        (private, PublicKey(Arc::new(key)))
     }
 
     /// Computes `block ^ d mod n`, without padding or checks.
