@@ -7,6 +7,8 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hmac::{Hmac, KeyInit as _};
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 /// A secret MAC key for tickets, 32 to 1,024 bytes.
@@ -24,7 +26,7 @@ use zeroize::Zeroizing;
 /// # Ok::<(), TicketKeyError>(())
 /// ```
 #[derive(Clone)]
-pub struct TicketKey(Arc<Zeroizing<Vec<u8>>>);
+pub struct TicketKey(Arc<Hmac<Sha256>>);
 
 impl TicketKey {
     /// The minimum length of a key, in bytes.
@@ -40,7 +42,7 @@ impl TicketKey {
     /// Fails if there are fewer than [`Self::MIN_LEN`] or more than [`Self::MAX_LEN`] bytes, or if
     /// all bytes are equal.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, TicketKeyError> {
-        Self::checked(Zeroizing::new(bytes.to_vec()))
+        Self::checked(bytes)
     }
 
     /// Decodes a key from standard Base64 with padding, the usual form in an environment variable.
@@ -58,7 +60,7 @@ impl TicketKey {
         STANDARD
             .decode_vec(text, &mut bytes)
             .map_err(|_| TicketKeyError::NotBase64)?;
-        Self::checked(bytes)
+        Self::checked(&bytes)
     }
 
     /// Reads a key from the environment variable `name`, in the form of
@@ -86,10 +88,10 @@ impl TicketKey {
     pub fn generate() -> Result<Self, TicketKeyError> {
         let mut bytes = Zeroizing::new(vec![0; Self::MIN_LEN]);
         fill_random(&mut bytes)?;
-        Ok(Self(Arc::new(bytes)))
+        Ok(Self::keyed(&bytes))
     }
 
-    fn checked(bytes: Zeroizing<Vec<u8>>) -> Result<Self, TicketKeyError> {
+    fn checked(bytes: &[u8]) -> Result<Self, TicketKeyError> {
         if !(Self::MIN_LEN..=Self::MAX_LEN).contains(&bytes.len()) {
             return Err(TicketKeyError::Length(bytes.len()));
         }
@@ -97,11 +99,23 @@ impl TicketKey {
         if bytes.iter().all(|byte| Some(byte) == bytes.first()) {
             return Err(TicketKeyError::Uniform);
         }
-        Ok(Self(Arc::new(bytes)))
+        Ok(Self::keyed(bytes))
     }
 
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.0
+    /// Keeps the state of the HMAC instead of the key: its two hashes of the key are computed once,
+    /// and not for every ticket.
+    fn keyed(bytes: &[u8]) -> Self {
+        #[expect(
+            clippy::expect_used,
+            reason = "the error exists for other MACs: HMAC hashes or pads its key (RFC 2104 section 2)"
+        )]
+        let mac = Hmac::new_from_slice(bytes).expect("HMAC accepts keys of any length");
+        Self(Arc::new(mac))
+    }
+
+    /// Starts a MAC with this key. The copy is wiped as well when it is dropped.
+    pub(super) fn mac(&self) -> Hmac<Sha256> {
+        Hmac::clone(&self.0)
     }
 }
 
@@ -266,4 +280,44 @@ impl fmt::Debug for Nonce {
 
 pub(super) fn fill_random(bytes: &mut [u8]) -> Result<(), TicketKeyError> {
     getrandom::fill(bytes).map_err(|_| TicketKeyError::Random)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::needs_drop;
+
+    use hmac::Mac as _;
+    use zeroize::ZeroizeOnDrop;
+
+    use super::*;
+
+    #[test]
+    fn the_state_of_a_key_is_wiped_on_drop() {
+        fn is_wiped<T: ZeroizeOnDrop>() {}
+        // An HMAC consists of two states of its hash, and the buffer of one.
+        is_wiped::<Sha256>();
+        assert!(needs_drop::<Hmac<Sha256>>());
+    }
+
+    /// The key is longer than a block of SHA-256, as long, or shorter.
+    #[test]
+    fn a_kept_state_gives_the_macs_of_the_key() {
+        for length in [32, 63, 64, 65, 1024] {
+            let bytes: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+            let key = TicketKey::from_bytes(&bytes).unwrap();
+            for text in [&b""[..], b"a", &[7; 1000]] {
+                let mut fresh = Hmac::<Sha256>::new_from_slice(&bytes).unwrap();
+                fresh.update(text);
+                // A MAC must leave nothing behind for the next one.
+                for _ in 0..2 {
+                    let mut mac = key.mac();
+                    mac.update(text);
+                    assert_eq!(
+                        mac.finalize().into_bytes(),
+                        fresh.clone().finalize().into_bytes()
+                    );
+                }
+            }
+        }
+    }
 }

@@ -16,7 +16,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use hmac::{Hmac, Mac as _};
 use serde::de::DeserializeOwned;
 use sha2::Sha256;
 
@@ -26,7 +26,9 @@ use super::{
     store::UseLimit,
     terms::{MAX_LIFETIME, MAX_TICKET_LEN, Scope, TargetDigest, Terms, TermsError},
 };
-use crate::protocol::{Bucket, CallbackBodyType, CallbackTarget, ContentType, SizeRange};
+use crate::protocol::{
+    Bucket, CallbackBodyType, CallbackTarget, ContentType, ObjectKey, ObjectPrefix, SizeRange,
+};
 
 /// The tolerated difference between the clocks of two instances: a ticket is accepted for 60 s
 /// after its expiry.
@@ -108,10 +110,10 @@ impl TicketKeys {
             .verify_slice(tag)
             .map_err(|_| TicketError::Mac)?;
 
-        // Authentic from here on. It can still be unreadable if a later release issued another
-        // layout under the same version.
-        let content = read(content).ok_or(TicketError::Malformed)?;
-        let (expires, now) = (Duration::from_secs(content.expires), since_epoch(now));
+        // Authentic from here on. The expiry comes before everything that is decoded: an expired
+        // ticket is the one that anybody can have.
+        let expires = Head::expires(content).ok_or(TicketError::Malformed)?;
+        let (expires, now) = (Duration::from_secs(expires), since_epoch(now));
         // The instance that issued the ticket can have another clock than this one.
         if now.saturating_sub(expires) > SKEW {
             return Err(TicketError::Expired);
@@ -121,6 +123,9 @@ impl TicketKeys {
         if expires.saturating_sub(now) > MAX_LIFETIME + SKEW {
             return Err(TicketError::TooFar);
         }
+        // It can still be unreadable if a later release issued another layout under the same
+        // version.
+        let content = read(content).ok_or(TicketError::Malformed)?;
         if !content.terms.targets.contains(&TargetDigest::of(target)) {
             return Err(TicketError::Target);
         }
@@ -359,12 +364,7 @@ const MAC_LEN: usize = 32;
 
 /// Starts the MAC of a ticket: everything before its last 32 bytes.
 fn mac(key: &TicketKey, content: &[u8]) -> Hmac<Sha256> {
-    #[expect(
-        clippy::expect_used,
-        reason = "the error exists for other MACs: HMAC hashes or pads its key (RFC 2104 section 2)"
-    )]
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(key.as_bytes()).expect("HMAC accepts keys of any length");
+    let mut mac = key.mac();
     mac.update(DOMAIN);
     mac.update(content);
     mac
@@ -387,6 +387,12 @@ impl Head {
         let (&[version, high, low], _) = content.split_first_chunk()?;
         let key_id = u16::from_be_bytes([high, low]);
         Some(Self { version, key_id })
+    }
+
+    /// Reads the expiry, which follows the head. Only for bytes whose MAC is verified.
+    fn expires(content: &[u8]) -> Option<u64> {
+        let [_, _, _, expires @ ..] = content.first_chunk::<11>()?;
+        Some(u64::from_be_bytes(*expires))
     }
 }
 
@@ -476,11 +482,11 @@ pub(super) fn read(bytes: &[u8]) -> Option<Content> {
     };
     let targets = input.list(|input| input.array().map(TargetDigest))?;
     let ([kind], max_uses) = (input.array()?, u16::from_be_bytes(input.array()?));
-    let bucket = input.parsed()?;
+    let bucket = input.parsed(Bucket::as_str)?;
     let scope = match (kind, NonZeroU16::new(max_uses)) {
-        (EXACT, None) => Scope::Exact(input.parsed()?),
+        (EXACT, None) => Scope::Exact(input.parsed(ObjectKey::as_str)?),
         (PREFIX, Some(max_uses)) => Scope::Prefix {
-            prefix: input.parsed()?,
+            prefix: input.parsed(ObjectPrefix::as_str)?,
             max_uses,
         },
         // A prefix without uses, an object with a use count, or an unknown kind.
@@ -488,9 +494,10 @@ pub(super) fn read(bytes: &[u8]) -> Option<Content> {
     };
     let min = u64::from_be_bytes(input.array()?);
     let sizes = SizeRange::new(min, u64::from_be_bytes(input.array()?)).ok()?;
-    let content_types = input.list(Reader::parsed)?;
+    let content_types = input.list(|input| input.parsed(ContentType::as_str))?;
     let claims = input.text()?.into();
-    let kinds = input.list(|input| input.array().map(|[kind]| kind))?;
+    let [count] = input.array()?;
+    let kinds = input.bytes(usize::from(count))?.to_vec();
     let sealed = SealedFields::from_parts(kinds, input.array()?)?;
     if !input.0.is_empty() {
         return None;
@@ -523,23 +530,29 @@ impl<'a> Reader<'a> {
         Some(*array)
     }
 
-    fn text(&mut self) -> Option<&'a str> {
-        let length = usize::from(u16::from_be_bytes(self.array()?));
-        let (text, rest) = self.0.split_at_checked(length)?;
+    fn bytes(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (bytes, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
-        std::str::from_utf8(text).ok()
+        Some(bytes)
     }
 
-    /// Parses a text in its canonical spelling: the one that the type itself prints.
-    fn parsed<T: FromStr + ToString>(&mut self) -> Option<T> {
+    fn text(&mut self) -> Option<&'a str> {
+        let length = usize::from(u16::from_be_bytes(self.array()?));
+        std::str::from_utf8(self.bytes(length)?).ok()
+    }
+
+    /// Parses a text in its canonical spelling: the one that the type itself has.
+    fn parsed<T: FromStr>(&mut self, spelling: fn(&T) -> &str) -> Option<T> {
         let text = self.text()?;
-        text.parse()
-            .ok()
-            .filter(|value: &T| value.to_string() == text)
+        text.parse().ok().filter(|value| spelling(value) == text)
     }
 
     fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
         let [length] = self.array()?;
-        (0..length).map(|_| item(self)).collect()
+        let mut list = Vec::with_capacity(usize::from(length));
+        for _ in 0..length {
+            list.push(item(self)?);
+        }
+        Some(list)
     }
 }
