@@ -9,6 +9,8 @@
 //! | `event.rs` | [`UploadEvent`], and how a variable is read |
 //! | `form.rs` | deserializer for form bodies |
 //! | `json.rs` | deserializer for JSON bodies, and the repair of the invalid JSON that OSS sends |
+//! | `names.rs` | [`Names`](names::Names): which names occurred |
+//! | `raw.rs` | [`RawFields`](raw::RawFields): the fields of a body that our template wrote |
 //! | `sealed.rs` | [`read_sealed`]: the body of a callback with a ticket |
 //! | `ticket.rs` | [`find_ticket`] |
 //! | `error.rs` | [`EventError`] |
@@ -16,10 +18,12 @@
 mod error;
 mod form;
 mod json;
+mod names;
+mod raw;
 mod sealed;
 mod ticket;
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData};
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
@@ -94,31 +98,32 @@ pub(super) fn read_event_of_sample(
 ///   your own credentials (`HeadObject`).
 /// * *not proven*: the holder of the ticket chooses the value. Some can be confirmed with
 ///   `HeadObject`.
-#[derive(Clone, Default, Eq, PartialEq)]
+#[derive(Clone, Default)]
 pub struct UploadEvent {
-    bucket: Option<String>,
-    object: Option<String>,
-    etag: Option<String>,
+    /// All texts, one after the other, so that an event takes two allocations however many it has.
+    text: String,
+    /// By [`SystemVariable`], without the four numbers.
+    texts: [Span; SystemVariable::ALL.len()],
     size: Option<u64>,
-    mime_type: Option<String>,
     image_height: Option<u32>,
     image_width: Option<u32>,
-    image_format: Option<String>,
     crc64: Option<u64>,
-    content_md5: Option<String>,
-    vpc_id: Option<String>,
-    client_ip: Option<String>,
-    req_id: Option<String>,
-    operation: Option<String>,
-    /// Keyed by the full name, including `x:`.
-    custom: BTreeMap<String, String>,
+    /// Names, with their `x:`, and values. Sorted by name, without duplicates.
+    custom: Vec<(Span, Span)>,
+}
+
+/// A part of [`UploadEvent::text`]. Empty for a variable that is absent.
+#[derive(Clone, Copy, Default)]
+struct Span {
+    start: usize,
+    end: usize,
 }
 
 impl UploadEvent {
     /// Returns `bucket`: the name of the bucket. Granted, with a ticket.
     #[must_use]
     pub fn bucket(&self) -> Option<&str> {
-        self.bucket.as_deref()
+        self.variable(SystemVariable::Bucket)
     }
 
     /// Returns `object`: the full key of the object. Granted, with a ticket for one object. With a
@@ -130,14 +135,14 @@ impl UploadEvent {
     /// [`ReceivedName`](crate::protocol::ReceivedName) before you show or log it.
     #[must_use]
     pub fn object(&self) -> Option<&str> {
-        self.object.as_deref()
+        self.variable(SystemVariable::Object)
     }
 
     /// Returns `etag`: the ETag, upper-case hex without quotes. Not proven; confirm it with
     /// `HeadObject`.
     #[must_use]
     pub fn etag(&self) -> Option<&str> {
-        self.etag.as_deref()
+        self.variable(SystemVariable::Etag)
     }
 
     /// Returns `size`: the size of the whole object, in bytes. Within the grant, with a ticket;
@@ -151,7 +156,7 @@ impl UploadEvent {
     /// grant and in its spelling, with a ticket; confirm it with `HeadObject`.
     #[must_use]
     pub fn mime_type(&self) -> Option<&str> {
-        self.mime_type.as_deref()
+        self.variable(SystemVariable::MimeType)
     }
 
     /// Returns `imageInfo.height`: the height of an image, in pixels. Not proven.
@@ -169,7 +174,7 @@ impl UploadEvent {
     /// Returns `imageInfo.format`: the format of an image, such as `jpg`. Not proven.
     #[must_use]
     pub fn image_format(&self) -> Option<&str> {
-        self.image_format.as_deref()
+        self.variable(SystemVariable::ImageFormat)
     }
 
     /// Returns `crc64`: the CRC-64 of the object. Not proven; confirm it with `HeadObject`.
@@ -183,72 +188,101 @@ impl UploadEvent {
     /// same objects.
     #[must_use]
     pub fn content_md5(&self) -> Option<&str> {
-        self.content_md5.as_deref()
+        self.variable(SystemVariable::ContentMd5)
     }
 
     /// Returns `vpcId`: the VPC that the upload came from. Not proven.
     #[must_use]
     pub fn vpc_id(&self) -> Option<&str> {
-        self.vpc_id.as_deref()
+        self.variable(SystemVariable::VpcId)
     }
 
     /// Returns `clientIp`: the IP address of the uploader. Not proven.
     #[must_use]
     pub fn client_ip(&self) -> Option<&str> {
-        self.client_ip.as_deref()
+        self.variable(SystemVariable::ClientIp)
     }
 
     /// Returns `reqId`: the ID of the upload request. Not proven.
     #[must_use]
     pub fn req_id(&self) -> Option<&str> {
-        self.req_id.as_deref()
+        self.variable(SystemVariable::ReqId)
     }
 
     /// Returns `operation`: the API operation of the upload, such as `PostObject`. Not proven.
     #[must_use]
     pub fn operation(&self) -> Option<&str> {
-        self.operation.as_deref()
+        self.variable(SystemVariable::Operation)
     }
 
     /// Returns the custom variable, or the constant, with this name. Granted, with a ticket. Names
     /// are case-sensitive; the `x:` that OSS requires is optional here.
     #[must_use]
     pub fn custom(&self, name: &str) -> Option<&str> {
-        let value = if name.starts_with(CUSTOM_PREFIX) {
-            self.custom.get(name)
-        } else {
-            self.custom.get(&format!("{CUSTOM_PREFIX}{name}"))
+        let name = name.strip_prefix(CUSTOM_PREFIX).unwrap_or(name);
+        let is_named = |span| {
+            let known: &str = self.part(span);
+            known.strip_prefix(CUSTOM_PREFIX) == Some(name)
         };
-        value.map(String::as_str)
+        let found = self.custom.iter().find(|(known, _)| is_named(*known));
+        found.map(|(_, value)| self.part(*value))
     }
 
     /// Returns the names and values of all custom variables that are not empty, sorted by name,
     /// with the constants whose names start with `x:`. Granted, with a ticket. The names include
     /// `x:`.
     pub fn custom_variables(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.custom.iter().map(|(name, value)| (&**name, &**value))
+        let part = |span: &Span| self.part(*span);
+        let pairs = self.custom.iter();
+        pairs.map(move |(name, value)| (part(name), part(value)))
+    }
+
+    fn part(&self, span: Span) -> &str {
+        // Every span is of a whole text.
+        self.text.get(span.start..span.end).unwrap_or_default()
+    }
+
+    fn variable(&self, variable: SystemVariable) -> Option<&str> {
+        let span = self.texts.get(variable as usize)?;
+        Some(self.part(*span)).filter(|text| !text.is_empty())
     }
 }
+
+impl PartialEq for UploadEvent {
+    fn eq(&self, other: &Self) -> bool {
+        let numbers = |event: &Self| {
+            let sides = (event.image_height, event.image_width);
+            (event.size, sides, event.crc64)
+        };
+        let is_same = |variable| self.variable(variable) == other.variable(variable);
+        numbers(self) == numbers(other)
+            && SystemVariable::ALL.into_iter().all(is_same)
+            && self.custom_variables().eq(other.custom_variables())
+    }
+}
+
+impl Eq for UploadEvent {}
 
 impl fmt::Debug for UploadEvent {
     /// Omits the values of custom variables, because they can contain data that must not be logged.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.custom_variables().map(|(name, _)| name).collect();
         f.debug_struct("UploadEvent")
-            .field("bucket", &self.bucket)
-            .field("object", &self.object)
-            .field("etag", &self.etag)
+            .field("bucket", &self.bucket())
+            .field("object", &self.object())
+            .field("etag", &self.etag())
             .field("size", &self.size)
-            .field("mime_type", &self.mime_type)
+            .field("mime_type", &self.mime_type())
             .field("image_height", &self.image_height)
             .field("image_width", &self.image_width)
-            .field("image_format", &self.image_format)
+            .field("image_format", &self.image_format())
             .field("crc64", &self.crc64)
-            .field("content_md5", &self.content_md5)
-            .field("vpc_id", &self.vpc_id)
-            .field("client_ip", &self.client_ip)
-            .field("req_id", &self.req_id)
-            .field("operation", &self.operation)
-            .field("custom", &self.custom.keys())
+            .field("content_md5", &self.content_md5())
+            .field("vpc_id", &self.vpc_id())
+            .field("client_ip", &self.client_ip())
+            .field("req_id", &self.req_id())
+            .field("operation", &self.operation())
+            .field("custom", &names)
             .finish()
     }
 }
@@ -301,14 +335,17 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UploadEvent, A::Error> {
         let mut event = UploadEvent::default();
         let mut sample = UploadEvent::default();
-        while let Some(name) = map.next_key::<String>()? {
+        while let Some(name) = map.next_key_seed(Name)? {
             match SystemVariable::from_name(&name) {
                 Some(variable) => event.read(variable, &mut map)?,
                 // An empty custom variable is the same as an absent one, and is not recorded.
                 None if name.starts_with(CUSTOM_PREFIX) => {
-                    if let Some(value) = map.next_value_seed(Text { name: &name })? {
-                        event.custom.insert(name, value);
-                    }
+                    let seed = Text {
+                        name: &name,
+                        text: &mut event.text,
+                    };
+                    let value = map.next_value_seed(seed)?;
+                    event.insert_custom(&name, value);
                 }
                 None => match variable_of_sample(&name).filter(|_| self.of_sample) {
                     Some(variable) => sample.read(variable, &mut map)?,
@@ -319,47 +356,63 @@ impl<'de> Visitor<'de> for FieldsVisitor {
             }
         }
         // The own name of a variable wins: a field of that name contains nothing else.
-        event.object = event.object.or(sample.object);
+        for variable in [SystemVariable::Object, SystemVariable::ImageFormat] {
+            if let (None, Some(text)) = (event.variable(variable), sample.variable(variable)) {
+                event.set_text(variable, text);
+            }
+        }
         event.image_height = event.image_height.or(sample.image_height);
         event.image_width = event.image_width.or(sample.image_width);
-        event.image_format = event.image_format.or(sample.image_format);
         Ok(event)
     }
 }
 
 impl UploadEvent {
     /// Sets a variable to its decoded text. `None` if a number does not parse.
-    fn set(&mut self, variable: SystemVariable, value: Cow<'_, str>) -> Option<()> {
+    fn set(&mut self, variable: SystemVariable, value: &str) -> Option<()> {
         if value.is_empty() {
             return Some(());
         }
         match variable {
-            SystemVariable::Size => self.size = Some(parse_number(&value)?),
-            SystemVariable::ImageHeight => self.image_height = Some(parse_number(&value)?),
-            SystemVariable::ImageWidth => self.image_width = Some(parse_number(&value)?),
-            SystemVariable::Crc64 => self.crc64 = Some(parse_number(&value)?),
-            _ => *self.text_mut(variable)? = Some(value.into_owned()),
+            SystemVariable::Size => self.size = Some(parse_number(value)?),
+            SystemVariable::ImageHeight => self.image_height = Some(parse_number(value)?),
+            SystemVariable::ImageWidth => self.image_width = Some(parse_number(value)?),
+            SystemVariable::Crc64 => self.crc64 = Some(parse_number(value)?),
+            _ => self.set_text(variable, value),
         }
         Some(())
     }
 
-    fn text_mut(&mut self, variable: SystemVariable) -> Option<&mut Option<String>> {
-        Some(match variable {
-            SystemVariable::Bucket => &mut self.bucket,
-            SystemVariable::Object => &mut self.object,
-            SystemVariable::Etag => &mut self.etag,
-            SystemVariable::MimeType => &mut self.mime_type,
-            SystemVariable::ImageFormat => &mut self.image_format,
-            SystemVariable::ContentMd5 => &mut self.content_md5,
-            SystemVariable::VpcId => &mut self.vpc_id,
-            SystemVariable::ClientIp => &mut self.client_ip,
-            SystemVariable::ReqId => &mut self.req_id,
-            SystemVariable::Operation => &mut self.operation,
-            SystemVariable::Size
-            | SystemVariable::ImageHeight
-            | SystemVariable::ImageWidth
-            | SystemVariable::Crc64 => return None,
-        })
+    fn set_text(&mut self, variable: SystemVariable, text: &str) {
+        let span = Span::push(&mut self.text, text);
+        self.set_span(variable, span);
+    }
+
+    fn set_span(&mut self, variable: SystemVariable, span: Span) {
+        if let Some(place) = self.texts.get_mut(variable as usize) {
+            *place = span;
+        }
+    }
+
+    /// Adds a custom variable, unless it is empty. Of two with one name, the last counts.
+    fn insert_custom(&mut self, name: &str, value: Span) {
+        if self.part(value).is_empty() {
+            return;
+        }
+        match self
+            .custom
+            .binary_search_by(|(known, _)| self.part(*known).cmp(name))
+        {
+            Ok(at) => {
+                if let Some((_, known)) = self.custom.get_mut(at) {
+                    *known = value;
+                }
+            }
+            Err(at) => {
+                let name = Span::push(&mut self.text, name);
+                self.custom.insert(at, (name, value));
+            }
+        }
     }
 
     /// Reads the value of one variable. No value is overwritten: `form` and `json` reject duplicate
@@ -380,13 +433,22 @@ impl UploadEvent {
             }
             SystemVariable::Crc64 => self.crc64 = map.next_value_seed(Number::new(name))?,
             _ => {
-                let value = map.next_value_seed(Text { name })?;
-                if let Some(text) = self.text_mut(variable) {
-                    *text = value;
-                }
+                let text = &mut self.text;
+                let span = map.next_value_seed(Text { name, text })?;
+                self.set_span(variable, span);
             }
         }
         Ok(())
+    }
+}
+
+impl Span {
+    /// Appends a text, and returns where it is.
+    fn push(all: &mut String, text: &str) -> Self {
+        let start = all.len();
+        all.push_str(text);
+        let end = all.len();
+        Self { start, end }
     }
 }
 
@@ -408,16 +470,45 @@ fn parse_number<N: std::str::FromStr>(text: &str) -> Option<N> {
     text.parse().ok().filter(|_| digits)
 }
 
-/// Deserializes a string variable.
+/// Deserializes a name, and borrows it if nothing in it is escaped.
+struct Name;
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(name))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(name.to_owned()))
+    }
+}
+
+/// Deserializes a string variable, and appends it to `text`.
 ///
-/// `None` is an empty value: nothing in a form; `null` in JSON, which the repair also inserts where
-/// OSS writes nothing; and `""`, the result of quotes around a variable in `callbackBody`.
+/// The span of an empty value is empty: nothing in a form; `null` in JSON, which the repair also
+/// inserts where OSS writes nothing; and `""`, the result of quotes around a variable in
+/// `callbackBody`.
 struct Text<'n> {
     name: &'n str,
+    text: &'n mut String,
 }
 
 impl<'de> DeserializeSeed<'de> for Text<'_> {
-    type Value = Option<String>;
+    type Value = Span;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
@@ -425,25 +516,21 @@ impl<'de> DeserializeSeed<'de> for Text<'_> {
 }
 
 impl Visitor<'_> for Text<'_> {
-    type Value = Option<String>;
+    type Value = Span;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a string")
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        self.visit_string(text.to_owned())
-    }
-
-    fn visit_string<E: Error>(self, text: String) -> Result<Self::Value, E> {
-        if is_placeholder(&text, self.name) {
+        if is_placeholder(text, self.name) {
             return Err(E::custom(UNSUBSTITUTED));
         }
-        Ok(Some(text).filter(|text| !text.is_empty()))
+        Ok(Span::push(self.text, text))
     }
 
     fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(None)
+        Ok(Span::default())
     }
 }
 

@@ -172,7 +172,9 @@ impl VerifiedCallback {
     /// match `T`.
     pub fn event_as<T: DeserializeOwned>(&self) -> Result<T, EventError> {
         let (plus, body) = match self.granted.as_deref() {
-            Some(Granted { upload, .. }) => (upload.plus, &upload.body),
+            Some(Granted { upload, .. }) => {
+                (upload.plus, upload.respelled.as_ref().unwrap_or(&self.body))
+            }
             None => (Plus::default(), &self.body),
         };
         event::read(self.body_type, plus, body)

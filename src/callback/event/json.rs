@@ -1,6 +1,6 @@
 //! Deserializer for JSON bodies, and the repair of the invalid JSON that OSS sends.
 
-use std::{borrow::Cow, collections::HashSet, fmt, iter, str};
+use std::{borrow::Cow, fmt, iter, str};
 
 use memchr::memchr2;
 use serde::{
@@ -10,7 +10,11 @@ use serde::{
     },
 };
 
-use super::error::{EventError, detail, field_name, unfit};
+use super::{
+    Name,
+    error::{EventError, detail, field_name, unfit},
+    names::Names,
+};
 
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, EventError> {
     let text = str::from_utf8(body).map_err(|error| EventError::NotUtf8 {
@@ -19,6 +23,11 @@ pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, EventError> {
     })?;
     let repaired = Repaired::new(text);
     check_names(&repaired)?;
+    let mut json = serde_json::Deserializer::from_str(repaired.text());
+    if let Ok(read) = T::deserialize(&mut json) {
+        return Ok(read);
+    }
+    // A second time, for the field that does not fit. To follow the path costs more than to read.
     let mut json = serde_json::Deserializer::from_str(repaired.text());
     serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path();
@@ -41,7 +50,7 @@ fn check_names(repaired: &Repaired<'_>) -> Result<(), EventError> {
     let mut json = serde_json::Deserializer::from_str(repaired.text());
     let mut twice = None;
     let read = if repaired.text().trim_ascii_start().starts_with('{') {
-        Names { twice: &mut twice }.deserialize(&mut json)
+        Distinct { twice: &mut twice }.deserialize(&mut json)
     } else {
         // An array or a scalar has no fields; the target type decides whether it fits.
         IgnoredAny::deserialize(&mut json).map(drop)
@@ -85,12 +94,12 @@ fn offset(error: &serde_json::Error, repaired: &Repaired<'_>) -> usize {
     repaired.original_offset((line_start + error.column()).saturating_sub(1))
 }
 
-/// Collects the names at the top level, decoded, so that `"\u0061"` equals `"a"`.
-struct Names<'n> {
+/// Compares the names at the top level, decoded, so that `"\u0061"` equals `"a"`.
+struct Distinct<'n> {
     twice: &'n mut Option<String>,
 }
 
-impl<'de> DeserializeSeed<'de> for Names<'_> {
+impl<'de> DeserializeSeed<'de> for Distinct<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -98,7 +107,7 @@ impl<'de> DeserializeSeed<'de> for Names<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Names<'_> {
+impl<'de> Visitor<'de> for Distinct<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -106,13 +115,12 @@ impl<'de> Visitor<'de> for Names<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut names = HashSet::new();
-        while let Some(name) = map.next_key::<String>()? {
-            if names.contains(&name) {
-                *self.twice = Some(name);
+        let mut names = Names::default();
+        while let Some(name) = map.next_key_seed(Name)? {
+            if let Err(name) = names.insert(name) {
+                *self.twice = Some(name.into_owned());
                 return Err(A::Error::custom("duplicate name"));
             }
-            names.insert(name);
             map.next_value::<IgnoredAny>()?;
         }
         Ok(())
@@ -124,7 +132,7 @@ const NULL: &str = "null";
 
 /// The most values that the repair inserts. OSS accepts 3,840 bytes of JSON for a whole callback,
 /// and every empty number comes from at least `"":${size},` in its template.
-const MAX_GAPS: usize = 3840 / r#""":${size},"#.len();
+pub(super) const MAX_GAPS: usize = 3840 / r#""":${size},"#.len();
 
 /// A JSON text in which every member has a value.
 ///

@@ -22,7 +22,10 @@ use bytes::Bytes;
 use percent_encoding::{percent_decode, utf8_percent_encode};
 use serde_json::Value;
 
-use super::{Plus, UploadEvent, is_placeholder, json::end_of_string};
+use super::{
+    Plus, Span, UploadEvent, is_placeholder,
+    raw::{RawField, RawFields},
+};
 use crate::{
     protocol::{CUSTOM_PREFIX, CallbackBodyType, SystemVariable, percent::UNRESERVED},
     ticket::{BodyField, FieldDigest, FieldKind, FieldValue, TicketError, internal::CheckedTicket},
@@ -31,9 +34,9 @@ use crate::{
 /// What a callback reports under its ticket, in the granted texts.
 pub(in crate::callback) struct SealedUpload {
     pub(in crate::callback) event: UploadEvent,
-    /// The body as [`event_as`](crate::callback::VerifiedCallback::event_as) reads it: the signed
-    /// one, unless it spells the content type in another case than the grant.
-    pub(in crate::callback) body: Bytes,
+    /// The body as [`event_as`](crate::callback::VerifiedCallback::event_as) reads it, if it is not
+    /// the signed one: that one spells the content type in another case than the grant.
+    pub(in crate::callback) respelled: Option<Bytes>,
     /// How the sealed fields were found to be encoded.
     pub(in crate::callback) plus: Plus,
 }
@@ -57,7 +60,7 @@ impl fmt::Debug for SealedUpload {
 pub(in crate::callback) fn read(
     ticket: &CheckedTicket,
     body_type: CallbackBodyType,
-    body: &Bytes,
+    body: &[u8],
 ) -> Result<SealedUpload, TicketError> {
     let text = str::from_utf8(body).map_err(|_| TicketError::Unreadable)?;
     let read = |plus| {
@@ -71,8 +74,11 @@ pub(in crate::callback) fn read(
         let rewritten = respelled
             .then(|| fields.with_granted_type(ticket))
             .flatten();
-        let body = rewritten.map_or_else(|| body.clone(), Bytes::from);
-        Ok(SealedUpload { event, body, plus })
+        Ok(SealedUpload {
+            event,
+            respelled: rewritten.map(Bytes::from),
+            plus,
+        })
     };
     let first = read(Plus::Space);
     // Only the values that OSS inserts can contain a `+`: names and constants are encoded by us.
@@ -94,7 +100,11 @@ impl<'a> SealedBody<'a> {
     /// Reads the upload, and checks it against the ticket. Also returns whether the body spells the
     /// content type in another case than the grant.
     fn event(self, ticket: &CheckedTicket) -> Result<(UploadEvent, bool), TicketError> {
-        let mut event = UploadEvent::default();
+        let mut event = UploadEvent {
+            // Decoded, a text is not longer, and the ticket is not part of the event.
+            text: String::with_capacity(self.text.len()),
+            ..UploadEvent::default()
+        };
         let mut digest = FieldDigest::default();
         // The first value of each variable, for its aliases.
         let mut reported = [const { None::<Cow<'a, str>> }; SystemVariable::ALL.len()];
@@ -117,7 +127,8 @@ impl<'a> SealedBody<'a> {
                     first @ None => *first = Some(value),
                 }
             } else if name.starts_with(CUSTOM_PREFIX) && !value.is_empty() {
-                event.custom.insert(name.to_owned(), value.into_owned());
+                let value = Span::push(&mut event.text, &value);
+                event.insert_custom(name, value);
             }
         }
         if kinds.next().is_some() || !ticket.seals(digest) {
@@ -125,7 +136,7 @@ impl<'a> SealedBody<'a> {
         }
         for (variable, value) in SystemVariable::ALL.into_iter().zip(reported) {
             let value = value.unwrap_or_default();
-            event.set(variable, value).ok_or(TicketError::Unreadable)?;
+            event.set(variable, &value).ok_or(TicketError::Unreadable)?;
         }
         let bucket = event.bucket().ok_or(TicketError::Bucket)?;
         let object = event.object().ok_or(TicketError::Object)?;
@@ -136,7 +147,7 @@ impl<'a> SealedBody<'a> {
         let respelled = granted.is_some_and(|granted| granted != content_type);
         if let Some(granted) = granted.filter(|_| respelled) {
             // The same but for the case, which the uploader chose.
-            event.mime_type = Some(granted.to_owned());
+            event.set_text(SystemVariable::MimeType, granted);
         }
         Ok((event, respelled))
     }
@@ -210,70 +221,7 @@ impl<'a> SealedBody<'a> {
     }
 
     fn fields(self) -> RawFields<'a> {
-        RawFields {
-            body_type: self.body_type,
-            rest: Some(match self.body_type {
-                CallbackBodyType::Form => self.text,
-                // Without its brace, the text is no field: an error.
-                CallbackBodyType::Json => self.text.strip_prefix('{').unwrap_or_default(),
-            }),
-        }
-    }
-}
-
-/// A field as OSS sent it: nothing is decoded.
-#[derive(Clone, Copy, Debug)]
-struct RawField<'a> {
-    name: &'a str,
-    /// In JSON, a string has its quotes.
-    value: &'a str,
-}
-
-/// The fields of a body that is written as our template writes it: JSON has no white space, and
-/// names need no escape. Anything else is an error, after which nothing follows.
-struct RawFields<'a> {
-    body_type: CallbackBodyType,
-    /// `None` after the last field.
-    rest: Option<&'a str>,
-}
-
-impl<'a> Iterator for RawFields<'a> {
-    type Item = Result<RawField<'a>, TicketError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let rest = self.rest.take()?;
-        let field = match self.body_type {
-            CallbackBodyType::Form => self.in_form(rest),
-            CallbackBodyType::Json => self.in_json(rest),
-        };
-        Some(field.ok_or(TicketError::Unreadable))
-    }
-}
-
-impl<'a> RawFields<'a> {
-    fn in_form(&mut self, text: &'a str) -> Option<RawField<'a>> {
-        let (pair, rest) = match text.split_once('&') {
-            Some((pair, rest)) => (pair, Some(rest)),
-            None => (text, None),
-        };
-        let (name, value) = pair.split_once('=')?;
-        self.rest = rest;
-        Some(RawField { name, value })
-    }
-
-    fn in_json(&mut self, text: &'a str) -> Option<RawField<'a>> {
-        let (name, after) = text.strip_prefix('"')?.split_once('"')?;
-        let after = after.strip_prefix(':')?;
-        let end = if after.starts_with('"') {
-            end_of_string(after.as_bytes(), 1)
-        } else {
-            after.find([',', '}'])?
-        };
-        let (value, after) = after.split_at_checked(end)?;
-        if after != "}" {
-            self.rest = Some(after.strip_prefix(',')?);
-        }
-        Some(RawField { name, value })
+        RawFields::new(self.body_type, self.text)
     }
 }
 

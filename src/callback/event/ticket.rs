@@ -10,13 +10,17 @@ use memchr::{memchr, memmem};
 use percent_encoding::percent_decode;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
-use super::json::Repaired;
+use super::{
+    json::{MAX_GAPS, Repaired},
+    raw::RawFields,
+};
 use crate::{
     protocol::{CallbackBodyType, TICKET_FIELD},
     ticket::TicketError,
 };
 
-/// Returns the ticket in a body, in one pass. In a form, only the names and the ticket are decoded.
+/// Returns the ticket in a body, in one pass. In a form, only the ticket and the names that are encoded
+/// are decoded.
 ///
 /// # Errors
 ///
@@ -27,21 +31,30 @@ pub(in crate::callback) fn find(
 ) -> Result<Cow<'_, str>, TicketError> {
     match body_type {
         CallbackBodyType::Form => in_form(body),
-        CallbackBodyType::Json => in_json(body).map(Cow::Owned),
+        CallbackBodyType::Json => in_json(body),
     }
 }
 
 fn in_form(body: &[u8]) -> Result<Cow<'_, str>, TicketError> {
     let mut found = None;
-    for pair in body.split(|&byte| byte == b'&') {
-        let mut halves = pair.splitn(2, |&byte| byte == b'=');
-        // A `+` need not be decoded: it is a space, and the name contains none.
-        let name = percent_decode(halves.next().unwrap_or_default());
-        if name.eq(TICKET_FIELD.bytes()) {
-            let value = halves.next().unwrap_or_default();
-            if found.replace(value).is_some() {
-                return Err(TicketError::Repeated);
+    let mut rest = Some(body);
+    while let Some(text) = rest {
+        let pair = match memchr(b'&', text) {
+            Some(at) => {
+                rest = text.get(at + 1..);
+                &text[..at]
             }
+            None => {
+                rest = None;
+                text
+            }
+        };
+        let (name, value) = match memchr(b'=', pair) {
+            Some(at) => (&pair[..at], &pair[at + 1..]),
+            None => (pair, &[][..]),
+        };
+        if is_ticket(name) && found.replace(value).is_some() {
+            return Err(TicketError::Repeated);
         }
     }
     // The alphabet of tickets has neither space nor `+`, so a value with a `+` is rejected later in
@@ -51,13 +64,56 @@ fn in_form(body: &[u8]) -> Result<Cow<'_, str>, TicketError> {
         .map_err(|_| TicketError::Malformed)
 }
 
-fn in_json(body: &[u8]) -> Result<String, TicketError> {
+fn is_ticket(name: &[u8]) -> bool {
+    // A `+` need not be decoded: it is a space, and the name contains none.
+    let is_encoded = || memchr(b'%', name).is_some();
+    name == TICKET_FIELD.as_bytes() || is_encoded() && percent_decode(name).eq(TICKET_FIELD.bytes())
+}
+
+fn in_json(body: &[u8]) -> Result<Cow<'_, str>, TicketError> {
     // Without a backslash, a name cannot be escaped, and a search for its bytes is enough.
     let named = memmem::find(body, TICKET_FIELD.as_bytes()).is_some();
     if !named && memchr(b'\\', body).is_none() {
         return Err(TicketError::Absent);
     }
     let text = str::from_utf8(body).map_err(|_| TicketError::Absent)?;
+    if let Some(ticket) = in_plain_json(text) {
+        return Ok(Cow::Borrowed(ticket));
+    }
+    in_any_json(text).map(Cow::Owned)
+}
+
+/// Returns the ticket in JSON that is written as our template writes it, with the values that OSS
+/// usually inserts: nothing is escaped, and there are no other values than strings, digits, `null`
+/// and nothing. `None` if anything else is in it: [`in_any_json`] decides.
+fn in_plain_json(text: &str) -> Option<&str> {
+    let is_plain = |inner: &str| inner.bytes().all(|byte| byte >= b' ' && byte != b'\\');
+    let (mut found, mut gaps) = (None, 0);
+    for field in RawFields::new(CallbackBodyType::Json, text) {
+        let field = field.ok()?;
+        if !is_plain(field.name) {
+            return None;
+        }
+        match field.value.as_bytes() {
+            [b'"', ..] if is_plain(field.value) => {}
+            b"" => gaps += 1,
+            b"null" | b"0" | [b'1'..=b'9'] => {}
+            [b'1'..=b'9', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => {}
+            _ => return None,
+        }
+        if field.name == TICKET_FIELD {
+            let value = field.value.strip_prefix('"')?.strip_suffix('"')?;
+            if found.replace(value).is_some() {
+                return None;
+            }
+        }
+    }
+    // Without a ticket, and with more gaps than are repaired, the error is that of the parser.
+    found.filter(|_| gaps <= MAX_GAPS)
+}
+
+/// Returns the ticket in any JSON that the readers of a verified body accept.
+fn in_any_json(text: &str) -> Result<String, TicketError> {
     let repaired = Repaired::new(text);
     let mut found = Found::default();
     let mut json = serde_json::Deserializer::from_str(repaired.text());
@@ -212,6 +268,104 @@ mod tests {
             Err(_) => {}
         }
         Ok(())
+    }
+
+    /// What is found in a form, if every name is decoded.
+    fn in_decoded_form(body: &[u8]) -> Result<Cow<'_, str>, TicketError> {
+        let pairs = body.split(|&byte| byte == b'&').map(|pair| {
+            let mut halves = pair.splitn(2, |&byte| byte == b'=');
+            let name: Vec<u8> = percent_decode(halves.next().unwrap_or_default()).collect();
+            (name, halves.next().unwrap_or_default())
+        });
+        let mut values = pairs.filter(|(name, _)| name == TICKET_FIELD.as_bytes());
+        let (_, value) = values.next().ok_or(TicketError::Absent)?;
+        if values.next().is_some() {
+            return Err(TicketError::Repeated);
+        }
+        percent_decode(value)
+            .decode_utf8()
+            .map_err(|_| TicketError::Malformed)
+    }
+
+    /// JSON as our template writes it, and almost so.
+    fn plain_json() -> impl Strategy<Value = String> {
+        let name = prop::sample::select(vec![
+            "x:ticket",
+            "x:ticke",
+            "a",
+            "b",
+            "",
+            "x:\\u0074icket",
+            "\u{e9}",
+            "a\nb",
+            "a\tb",
+        ]);
+        let value = prop::sample::select(vec![
+            "",
+            "null",
+            "nul",
+            "0",
+            "00",
+            "1",
+            "12",
+            "01",
+            "1.5",
+            "-1",
+            "1e3",
+            "\"\"",
+            "\"abc\"",
+            "\"a:,}b\"",
+            "\"a\\\"b\"",
+            "\"\\u0061\"",
+            "\"a\nb\"",
+            "\"\u{e9}\"",
+            "true",
+            "[]",
+            "[1,2]",
+            "{}",
+            "{\"x:ticket\":\"b\"}",
+            "\"a",
+            "\u{e9}",
+        ]);
+        let comma = prop::sample::select(vec![",", ",", ",", ",", ", ", ",,", ""]);
+        let member = (name, value, comma)
+            .prop_map(|(name, value, comma)| format!("\"{name}\":{value}{comma}"));
+        let members = prop::collection::vec(member, 0..5);
+        let ends = prop::sample::select(vec!["}", "}", "}", "", "} ", "}}", ",}"]);
+        (members, ends).prop_map(|(members, end)| {
+            let members = members.concat();
+            format!("{{{}{end}", members.strip_suffix(',').unwrap_or(&members))
+        })
+    }
+
+    #[test]
+    fn the_ticket_of_a_plain_body_is_borrowed() {
+        let body = b"{\"a\":1,\"b\":,\"x:ticket\":\"abc\",\"c\":\"\"}";
+        let found = find(CallbackBodyType::Json, body).unwrap();
+        assert!(matches!(found, Cow::Borrowed("abc")));
+        let gaps = "\"a\":,".repeat(MAX_GAPS + 1);
+        let body = format!("{{{gaps}\"x:ticket\":\"abc\"}}");
+        assert_eq!(in_plain_json(&body), None);
+        let body = body.replacen("\"a\":,", "", 1);
+        assert_eq!(in_plain_json(&body), Some("abc"));
+        assert_eq!(in_any_json(&body).unwrap(), "abc");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2048))]
+
+        #[test]
+        fn a_plain_body_has_the_ticket_that_the_parser_finds(body in plain_json()) {
+            if let Some(found) = in_plain_json(&body) {
+                let parsed = in_any_json(&body);
+                prop_assert_eq!(parsed.as_deref(), Ok(found), "{}", body);
+            }
+        }
+
+        #[test]
+        fn a_name_without_escapes_need_not_be_decoded(body in form()) {
+            prop_assert_eq!(in_form(body.as_bytes()), in_decoded_form(body.as_bytes()));
+        }
     }
 
     proptest! {
