@@ -204,15 +204,29 @@ impl Collected {
         }
     }
 
+    /// Returns the whole body.
+    pub(super) fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Empty => &[],
+            Self::One(bytes) => bytes,
+            Self::Many(all) => all,
+        }
+    }
+
     /// Returns the whole body as one buffer, and keeps it.
     pub(super) fn bytes(&mut self) -> Bytes {
-        let bytes = match mem::take(self) {
-            Self::Empty => return Bytes::new(),
-            Self::One(bytes) => bytes,
-            Self::Many(all) => all.freeze(),
-        };
+        let bytes = self.take();
         *self = Self::One(bytes.clone());
         bytes
+    }
+
+    /// Takes the whole body out as one buffer.
+    pub(super) fn take(&mut self) -> Bytes {
+        match mem::take(self) {
+            Self::Empty => Bytes::new(),
+            Self::One(bytes) => bytes,
+            Self::Many(all) => all.freeze(),
+        }
     }
 }
 

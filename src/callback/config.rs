@@ -1,6 +1,6 @@
 //! The settings of a verifier, and those that the layer adds.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -318,14 +318,14 @@ impl VerifierConfig {
 
     /// The path and query that OSS signed, from the first source that has it: the hook, the
     /// outermost axum router, the URI of the request.
-    pub(super) fn signed_target(&self, parts: &Parts) -> Option<PathAndQuery> {
+    pub(super) fn signed_target<'p>(&self, parts: &'p Parts) -> Option<Cow<'p, PathAndQuery>> {
         if let Some(uri) = self.hooked(parts) {
-            return uri.path_and_query().cloned();
+            return uri.into_parts().path_and_query.map(Cow::Owned);
         }
         let received = received_target(parts)?;
         match &self.proxy_prefix {
-            Some(prefix) => format!("{prefix}{received}").parse().ok(),
-            None => Some(received.clone()),
+            Some(prefix) => format!("{prefix}{received}").parse().ok().map(Cow::Owned),
+            None => Some(Cow::Borrowed(received)),
         }
     }
 }

@@ -38,7 +38,7 @@ use super::{
     error::{CallbackError, CallbackErrorKind as Kind},
     log,
     redemption::{Decision, Redemption},
-    verifier::{CallbackVerifier, Verified, signature},
+    verifier::{CallbackVerifier, Unverified, Verified, signature},
 };
 use crate::{
     Lookup,
@@ -373,21 +373,24 @@ where
             mut parts,
             mut verifier,
         } = call;
-        let key_url = verifier.key_url().clone();
         let key = match key {
             Ok(key) => key,
             Err(why) => {
                 return Self::Rejected {
                     error: CallbackError::with_source(Kind::KeyUnavailable, why),
-                    missing_key: Some(key_url),
+                    missing_key: Some(verifier.into_key_url()),
                 };
             }
         };
         // `verify` consumes the body, so a diagnosis needs a second handle.
         let body = log::diagnosis_enabled().then(|| verifier.body());
-        let Verified { callback, redeem } = match verifier.verify_redeemable(&key) {
+        let Verified { callback, redeem } = match verifier.verify_redeemable(key) {
             Ok(verified) => verified,
-            Err(error) => {
+            Err(Unverified {
+                error,
+                key_url,
+                key,
+            }) => {
                 if error.kind() == Kind::SignatureMismatch {
                     config.key_source.signature_failed(&key_url);
                     // One RSA operation, as cheap as the verification.
@@ -522,7 +525,7 @@ fn poll_collect<R: Body<Data = Bytes>>(
                 }
             }
             Some(Err(_)) => return Poll::Ready(None),
-            None => return Poll::Ready(Some(collected.bytes())),
+            None => return Poll::Ready(Some(collected.take())),
         }
     }
     cx.waker().wake_by_ref();

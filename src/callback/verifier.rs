@@ -82,15 +82,22 @@ pub struct CallbackVerifier {
 enum VerifierState {
     /// The signature suffices: no ticket is required, or this callback may lack one.
     SignatureOnly { text: Md5 },
-    /// A ticket is required and not checked yet. There is no hash: a body without a valid ticket is
-    /// not worth hashing, and without a hash nothing can be verified.
-    TicketUnchecked { tickets: Tickets },
-    /// The ticket is valid for this target and body type.
-    TicketChecked {
-        text: Md5,
+    /// A ticket is required.
+    WithTicket {
+        /// Moved from here to the redemption: a clone in each step would write to a cache line that
+        /// all threads share.
         tickets: Tickets,
-        ticket: Box<CheckedTicket>,
+        /// `None` until the ticket is checked. There is no hash: a body without a valid ticket is not
+        /// worth hashing, and without a hash nothing can be verified.
+        checked: Option<Checked>,
     },
+}
+
+/// A ticket that is valid for the target and the body type.
+#[derive(Debug)]
+struct Checked {
+    text: Md5,
+    ticket: Box<CheckedTicket>,
 }
 
 /// A verified callback, and how to redeem its ticket.
@@ -98,6 +105,13 @@ pub(super) struct Verified {
     pub(super) callback: VerifiedCallback,
     /// `None` if the signature suffices.
     pub(super) redeem: Option<(Tickets, Arc<Granted>)>,
+}
+
+/// A callback that is not verified, and what its diagnosis needs.
+pub(super) struct Unverified {
+    pub(super) error: CallbackError,
+    pub(super) key_url: KeyUrl,
+    pub(super) key: PublicKey,
 }
 
 impl CallbackVerifier {
@@ -156,8 +170,9 @@ impl CallbackVerifier {
         let announced = announced_length(headers, config.limit())?;
         let body_type = body_type(headers, config)?;
         let state = match config.required_tickets() {
-            Some(tickets) => VerifierState::TicketUnchecked {
+            Some(tickets) => VerifierState::WithTicket {
                 tickets: tickets.clone(),
+                checked: None,
             },
             None => VerifierState::SignatureOnly {
                 text: start_text(&target),
@@ -186,10 +201,12 @@ impl CallbackVerifier {
     pub fn update(&mut self, chunk: Bytes) -> Result<(), CallbackError> {
         self.make_room(chunk.len())?;
         match &mut self.state {
-            VerifierState::SignatureOnly { text } | VerifierState::TicketChecked { text, .. } => {
-                text.update(&chunk);
-            }
-            VerifierState::TicketUnchecked { .. } => {}
+            VerifierState::SignatureOnly { text }
+            | VerifierState::WithTicket {
+                checked: Some(Checked { text, .. }),
+                ..
+            } => text.update(&chunk),
+            VerifierState::WithTicket { checked: None, .. } => {}
         }
         self.body.push(chunk);
         Ok(())
@@ -215,12 +232,7 @@ impl CallbackVerifier {
     ///
     /// Fails if the lengths differ.
     pub fn end_of_body(&self) -> Result<(), CallbackError> {
-        match self.announced {
-            Some(announced) if u64::try_from(self.body.len()) != Ok(announced) => {
-                Err(Kind::BodyIncomplete.into())
-            }
-            _ => Ok(()),
-        }
+        end_of_body(&self.body, self.announced)
     }
 
     /// Checks the ticket in the body, if the [configuration](VerifierConfig::tickets) require one, and does nothing
@@ -235,17 +247,21 @@ impl CallbackVerifier {
     /// different target or body type. Fails if the length of the body differs from
     /// `content-length`.
     pub fn check_ticket(&mut self, now: SystemTime) -> Result<(), CallbackError> {
-        let VerifierState::TicketUnchecked { tickets } = &self.state else {
+        let VerifierState::WithTicket {
+            tickets,
+            checked: checked @ None,
+        } = &mut self.state
+        else {
             return Ok(());
         };
-        self.end_of_body()?;
-        let body = self.body.bytes();
-        let checked = find_ticket(self.body_type, &body).and_then(|text| {
+        end_of_body(&self.body, self.announced)?;
+        let body = self.body.as_slice();
+        let found = find_ticket(self.body_type, body).and_then(|text| {
             tickets
                 .keys()
                 .check(&text, &self.target, self.body_type, now)
         });
-        let ticket = match checked {
+        let ticket = match found {
             Ok(ticket) => Some(Box::new(ticket)),
             Err(TicketError::Absent) if tickets.can_be_absent(now) => {
                 // Nothing names this ambiguous target.
@@ -259,26 +275,25 @@ impl CallbackVerifier {
         };
         // Hashing starts only now that the ticket is valid.
         let mut text: Md5 = start_text(&self.target);
-        text.update(&body);
-        self.state = match ticket {
-            Some(ticket) => VerifierState::TicketChecked {
-                text,
-                tickets: tickets.clone(),
-                ticket,
-            },
-            None => VerifierState::SignatureOnly { text },
-        };
+        text.update(body);
+        match ticket {
+            Some(ticket) => *checked = Some(Checked { text, ticket }),
+            None => self.state = VerifierState::SignatureOnly { text },
+        }
         Ok(())
     }
 
     /// [`check_ticket`](Self::check_ticket) with the clock of the [`Tickets`].
     pub(super) fn check_ticket_now(&mut self) -> Result<(), CallbackError> {
         match &self.state {
-            VerifierState::TicketUnchecked { tickets } => {
+            VerifierState::WithTicket {
+                tickets,
+                checked: None,
+            } => {
                 let now = tickets.now();
                 self.check_ticket(now)
             }
-            VerifierState::SignatureOnly { .. } | VerifierState::TicketChecked { .. } => Ok(()),
+            VerifierState::SignatureOnly { .. } | VerifierState::WithTicket { .. } => Ok(()),
         }
     }
 
@@ -297,53 +312,90 @@ impl CallbackVerifier {
     /// `content-length`. If a ticket is required, fails if [`check_ticket`](Self::check_ticket) did
     /// not succeed, or if the body is outside of what the ticket grants.
     pub fn verify(self, key: &PublicKey) -> Result<VerifiedCallback, CallbackError> {
-        self.verify_redeemable(key)
-            .map(|verified| verified.callback)
+        match self.verify_redeemable(key.clone()) {
+            Ok(verified) => Ok(verified.callback),
+            Err(Unverified { error, .. }) => Err(error),
+        }
     }
 
-    pub(super) fn verify_redeemable(mut self, key: &PublicKey) -> Result<Verified, CallbackError> {
-        self.end_of_body()?;
-        let (text, ticket) = match self.state {
-            VerifierState::SignatureOnly { text } => (text, None),
-            // Fails closed if the ticket check was skipped.
-            VerifierState::TicketUnchecked { .. } => return Err(Kind::TicketMissing.into()),
-            VerifierState::TicketChecked {
-                text,
-                tickets,
-                ticket,
-            } => (text, Some((tickets, ticket))),
-        };
-        if !key.verify_md5(&text.finalize().into(), self.signature.as_bytes()) {
-            return Err(Kind::SignatureMismatch.into());
-        }
-        let body = self.body.bytes();
-        let redeem = match ticket {
-            Some((tickets, ticket)) => {
-                let upload = read_sealed(&ticket, self.body_type, &body)
-                    .map_err(|why| CallbackError::with_source(Kind::OutsideGrant, why))?;
-                // Not the MD5 of the signature: two bodies with the same MD5 take seconds to find, and
-                // the store would take the second one for a repetition of the first.
-                let mut text: Sha256 = start_text(&self.target);
-                text.update(&body);
-                let granted = Granted {
-                    ticket: *ticket,
-                    digest: text.finalize().into(),
-                    upload,
-                };
-                Some((tickets, Arc::new(granted)))
+    pub(super) fn verify_redeemable(self, key: PublicKey) -> Result<Verified, Unverified> {
+        let key_url = self.key_url;
+        let body = self.body.as_slice();
+        let verified = end_of_body(&self.body, self.announced).and_then(|()| {
+            let (digest, with_ticket) = match self.state {
+                VerifierState::SignatureOnly { text } => (text.finalize(), None),
+                VerifierState::WithTicket {
+                    tickets,
+                    checked: Some(Checked { text, ticket }),
+                } => (text.finalize(), Some((tickets, ticket))),
+                // Fails closed if the ticket check was skipped.
+                VerifierState::WithTicket { checked: None, .. } => {
+                    return Err(Kind::TicketMissing.into());
+                }
+            };
+            if !key.verify_md5(&digest.into(), self.signature.as_bytes()) {
+                return Err(Kind::SignatureMismatch.into());
             }
-            None => None,
+            let Some((tickets, ticket)) = with_ticket else {
+                return Ok(None);
+            };
+            let granted = granted(*ticket, &self.target, self.body_type, body)?;
+            Ok(Some((tickets, Arc::new(granted))))
+        });
+        let redeem = match verified {
+            Ok(redeem) => redeem,
+            Err(error) => {
+                return Err(Unverified {
+                    error,
+                    key_url,
+                    key,
+                });
+            }
         };
+        let mut body = self.body;
         let callback = VerifiedCallback {
-            body,
+            body: body.take(),
             body_type: self.body_type,
             target: self.target,
-            key_url: self.key_url,
-            key: key.clone(),
+            key_url,
+            key,
             unauthenticated: self.unauthenticated,
             granted: redeem.as_ref().map(|(_, granted)| Arc::clone(granted)),
         };
         Ok(Verified { callback, redeem })
+    }
+
+    pub(super) fn into_key_url(self) -> KeyUrl {
+        self.key_url
+    }
+}
+
+/// Checks that a signed body is within the grant of its ticket.
+fn granted(
+    ticket: CheckedTicket,
+    target: &CallbackTarget,
+    body_type: CallbackBodyType,
+    body: &[u8],
+) -> Result<Granted, CallbackError> {
+    let upload = read_sealed(&ticket, body_type, body)
+        .map_err(|why| CallbackError::with_source(Kind::OutsideGrant, why))?;
+    // Not the MD5 of the signature: two bodies with the same MD5 take seconds to find, and the store
+    // would take the second one for a repetition of the first.
+    let mut text: Sha256 = start_text(target);
+    text.update(body);
+    Ok(Granted {
+        ticket,
+        digest: text.finalize().into(),
+        upload,
+    })
+}
+
+fn end_of_body(body: &Collected, announced: Option<u64>) -> Result<(), CallbackError> {
+    match announced {
+        Some(announced) if u64::try_from(body.len()) != Ok(announced) => {
+            Err(Kind::BodyIncomplete.into())
+        }
+        _ => Ok(()),
     }
 }
 

@@ -398,7 +398,6 @@ impl Head {
 
 /// A parsed ticket without its MAC.
 pub(super) struct Content {
-    pub(super) expires: u64,
     pub(super) nonce: Nonce,
     pub(super) terms: Terms,
     pub(super) sealed: SealedFields,
@@ -513,7 +512,6 @@ pub(super) fn read(bytes: &[u8]) -> Option<Content> {
         claims,
     };
     Some(Content {
-        expires,
         nonce,
         terms,
         sealed,

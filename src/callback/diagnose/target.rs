@@ -345,7 +345,7 @@ fn own(parts: &Parts, config: &VerifierConfig) -> Vec<(TargetOrigin, Target)> {
     #[cfg(feature = "axum")]
     let original = parts.extensions.get::<axum::extract::OriginalUri>();
     let all = [
-        (TargetOrigin::Verified, verified.as_ref()),
+        (TargetOrigin::Verified, verified.as_deref()),
         (TargetOrigin::RequestUri, parts.uri.path_and_query()),
         #[cfg(feature = "axum")]
         (
