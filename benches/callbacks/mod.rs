@@ -60,7 +60,7 @@ impl KeySource for OneKey {
 
 impl Bench {
     pub(crate) fn new() -> Result<Self, Error> {
-        let private = PrivateKey::from_pkcs1_pem(include_str!("../tests/keys/rsa_512.pem"))?;
+        let private = PrivateKey::from_pkcs1_pem(include_str!("../../tests/keys/rsa_512.pem"))?;
         let der = rsa::PublicKey::from(&private).to_public_key_der()?;
         Ok(Self {
             public: PublicKey::from_der(der.as_bytes())?,
@@ -97,7 +97,11 @@ impl Bench {
     }
 
     /// Builds a signed callback. Its size does not depend on the ticket.
-    pub(crate) fn callback(&self, body_type: CallbackBodyType, ticket: &str) -> Result<Callback, Error> {
+    pub(crate) fn callback(
+        &self,
+        body_type: CallbackBodyType,
+        ticket: &str,
+    ) -> Result<Callback, Error> {
         let form = body_type == CallbackBodyType::Form;
         let mut body = if form {
             format!(
