@@ -39,6 +39,8 @@ enum Kind {
     Bare,
     /// The signature alone.
     Signed,
+    /// The signature alone, by a key of 1,024 bits.
+    SignedLong,
     Genuine,
     /// As [`Self::Genuine`], with a handler that reads the event.
     Read,
@@ -54,6 +56,12 @@ fn cases() -> Vec<Case> {
     let kinds = [
         (Kind::Bare, 200, "bare form", "bare json"),
         (Kind::Signed, 200, "signed form", "signed json"),
+        (
+            Kind::SignedLong,
+            200,
+            "signed 1024 form",
+            "signed 1024 json",
+        ),
         (Kind::Genuine, 200, "form", "json"),
         (Kind::Read, 200, "read form", "read json"),
         (Kind::NoTicket, 403, "no ticket form", "no ticket json"),
@@ -80,7 +88,7 @@ fn cases() -> Vec<Case> {
 impl Case {
     fn layer(&self, bench: &Bench) -> OssCallbackLayer {
         match self.kind {
-            Kind::Signed => bench.layer(),
+            Kind::Signed | Kind::SignedLong => bench.layer(),
             // The published key signed none of these callbacks.
             Kind::OtherKey => bench
                 .with_tickets()
@@ -98,7 +106,7 @@ impl Case {
                 let one = |_| bench.callback(self.body_type, &genuine()?);
                 return (0..count).map(one).collect();
             }
-            Kind::Bare | Kind::Signed | Kind::OtherKey => genuine()?,
+            Kind::Bare | Kind::Signed | Kind::SignedLong | Kind::OtherKey => genuine()?,
             Kind::NoTicket => String::new(),
             Kind::NotBase64 => "%%%".to_owned(),
             Kind::Forged => bench.ticket(&bench.others, self.body_type, now)?,
@@ -178,20 +186,28 @@ fn main() -> Result<(), Error> {
     if !arguments.iter().any(|argument| argument == "--bench") {
         return Ok(());
     }
-    let bench = Bench::new()?;
+    let (bench, long) = (
+        Bench::new()?,
+        Bench::with_key(include_str!("../tests/keys/rsa_1024.pem"))?,
+    );
+    let bench_of = |case: &Case| match case.kind {
+        Kind::SignedLong => &long,
+        _ => &bench,
+    };
     let chosen = |case: &&Case| arguments.iter().any(|argument| argument == case.name);
     let cases = cases();
     if let Some(case) = cases.iter().find(chosen) {
         let count = arguments.iter().find_map(|argument| argument.parse().ok());
-        case.run(&bench, case.requests(&bench, count.unwrap_or(CALLBACKS))?);
+        let bench = bench_of(case);
+        case.run(bench, case.requests(bench, count.unwrap_or(CALLBACKS))?);
         return Ok(());
     }
     for case in &cases {
         println!(
             "{}: {} allocations, {:.0} ns",
             case.name,
-            allocations(case, &bench)?,
-            nanoseconds(case, &bench)?
+            allocations(case, bench_of(case))?,
+            nanoseconds(case, bench_of(case))?
         );
     }
     Ok(())

@@ -59,8 +59,13 @@ impl KeySource for OneKey {
 }
 
 impl Bench {
+    /// With a key of 512 bits, as the published one has.
     pub(crate) fn new() -> Result<Self, Error> {
-        let private = PrivateKey::from_pkcs1_pem(include_str!("../../tests/keys/rsa_512.pem"))?;
+        Self::with_key(include_str!("../../tests/keys/rsa_512.pem"))
+    }
+
+    pub(crate) fn with_key(pem: &str) -> Result<Self, Error> {
+        let private = PrivateKey::from_pkcs1_pem(pem)?;
         let der = rsa::PublicKey::from(&private).to_public_key_der()?;
         Ok(Self {
             public: PublicKey::from_der(der.as_bytes())?,
