@@ -227,6 +227,7 @@ mod event;
 mod future;
 mod layer;
 mod log;
+mod prefix;
 mod redemption;
 mod reply;
 mod service;

@@ -219,11 +219,12 @@ impl OssUploads {
 
 /// Rejects a callback with an ambiguous target. Without tickets, nothing names it to the layer.
 fn check_unambiguous(callback: &CallbackDirective) -> Result<(), OssUploadsError> {
-    for target in callback.targets() {
-        CallbackTarget::canonical(target.path_and_query().clone())
-            .map_err(|why| OssUploadsError::Callback(CallbackDirectiveError::Target(why)))?;
+    match callback.ambiguity() {
+        Some(why) => Err(OssUploadsError::Callback(CallbackDirectiveError::Target(
+            why,
+        ))),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Rejects a callback with a URL outside of the prefix: it would reach this server without passing

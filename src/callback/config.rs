@@ -312,7 +312,7 @@ impl VerifierConfig {
         self.proxy_prefix.is_none() && self.hooked(parts).is_none() && !is_routed(parts)
     }
 
-    fn hooked(&self, parts: &Parts) -> Option<Uri> {
+    pub(super) fn hooked(&self, parts: &Parts) -> Option<Uri> {
         self.target_uri.as_ref().and_then(|hook| hook(parts))
     }
 
@@ -351,7 +351,7 @@ pub(super) fn rewrite(parts: &mut Parts, target: &CallbackTarget) -> Result<(), 
 }
 
 /// The target as this server received it, before axum stripped the prefix of a nested router.
-fn received_target(parts: &Parts) -> Option<&PathAndQuery> {
+pub(super) fn received_target(parts: &Parts) -> Option<&PathAndQuery> {
     #[cfg(feature = "axum")]
     if let Some(original) = parts.extensions.get::<axum::extract::OriginalUri>() {
         return original.0.path_and_query();

@@ -40,7 +40,8 @@ const MAX_HASHED: usize = 4 * 1024 * 1024;
 ///     `X-Envoy-Original-Path`, `X-Replaced-Path` and `X-Forwarded-Path`;
 ///   * the target after `X-Forwarded-Prefix`, after each prefix of
 ///     [`diagnose_proxy_prefix`](VerifierConfig::diagnose_proxy_prefix), and without each of these prefixes;
-///   * each of them with the changes of [`TargetChange`];
+///   * each of them with the changes of [`TargetChange`]: among others without one parameter of its
+///     query, with a parameter or the fragment of another one, and without its fragment;
 /// * bodies: those of [`BodyCandidate`].
 ///
 /// [`OssCallbackLayer`](crate::OssCallbackLayer) calls this function for each signature that does

@@ -37,6 +37,7 @@ use super::{
     diagnose::diagnose,
     error::{CallbackError, CallbackErrorKind as Kind},
     log,
+    prefix::warn_of_other_target,
     redemption::{Decision, Redemption},
     verifier::{CallbackVerifier, Unverified, Verified, signature},
 };
@@ -196,7 +197,7 @@ where
                         .and_then(|()| call.verifier.check_ticket_now())
                         .map(|()| config.key_source.key(call.verifier.key_url()));
                     let started = timer.started();
-                    let call = take!(state, Reading { call });
+                    let mut call = take!(state, Reading { call });
                     match lookup {
                         Ok(Lookup::Ready(key)) => State::verify(call, key, started, config),
                         Ok(Lookup::Pending(lookup)) => State::AwaitingKey {
@@ -204,7 +205,10 @@ where
                             timer: Timer::resume(started),
                             call,
                         },
-                        Err(error) => State::rejected(error),
+                        Err(error) => {
+                            warn_of_other_target(&error, config, &call.parts, &mut call.verifier);
+                            State::rejected(error)
+                        }
                     }
                 }
                 StateProj::AwaitingKey {

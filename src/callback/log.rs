@@ -1,5 +1,7 @@
 //! What the layer logs, and how often.
 
+mod cause;
+
 use std::{
     error::Error as _,
     fmt::Display,
@@ -7,7 +9,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
     },
-    time::Instant,
 };
 
 use bytes::Bytes;
@@ -16,145 +17,22 @@ use http::{
     header::{CONTENT_LENGTH, CONTENT_TYPE},
 };
 use http_body::Body;
+use tokio::time::Instant;
 
+use self::cause::{Cause, Repeated};
 use super::{
     error::{CallbackError, CallbackErrorKind as Kind},
     reply::MAX_REPLY_LEN,
 };
 use crate::{
     key::{KeyTable, KeyUrl},
-    protocol::TargetError,
-    ticket::{TicketError, store::Nonce},
+    ticket::store::Nonce,
 };
 
 /// The log of one layer. Anyone can provoke its messages, so each problem is a warning once and a
 /// debug message afterwards.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Log(Arc<Warned>);
-
-/// Why callbacks that OSS may really have sent are rejected. Each is a warning once, and once an
-/// hour again with a count: anyone can provoke some of them.
-#[derive(Clone, Copy)]
-enum Cause {
-    Mismatch,
-    Plus,
-    Encoded,
-    Character,
-    EmptySegment,
-    Spelling,
-    NotConfigured,
-    Version,
-    OutsideGrant,
-    TicketTerms,
-}
-
-impl Cause {
-    const COUNT: usize = Self::TicketTerms as usize + 1;
-
-    fn of(error: &CallbackError) -> Option<Self> {
-        let source = error.source();
-        Some(match error.kind() {
-            Kind::NonCanonicalTarget => match source?.downcast_ref()? {
-                TargetError::Plus => Self::Plus,
-                TargetError::Encoded => Self::Encoded,
-                TargetError::Character => Self::Character,
-                TargetError::EmptySegment => Self::EmptySegment,
-                TargetError::Spelling => Self::Spelling,
-                TargetError::NotConfigured => Self::NotConfigured,
-                _ => return None,
-            },
-            Kind::UnsupportedSignatureVersion => Self::Version,
-            Kind::OutsideGrant => Self::OutsideGrant,
-            // These come after the MAC, so the ticket is one of this server.
-            Kind::TicketInvalid => match source?.downcast_ref()? {
-                TicketError::Expired
-                | TicketError::TooFar
-                | TicketError::Target
-                | TicketError::BodyType => Self::TicketTerms,
-                _ => return None,
-            },
-            _ => return None,
-        })
-    }
-
-    const fn text(self) -> &'static str {
-        match self {
-            Self::Mismatch => {
-                "a signature that OSS made with this key does not match: something in front \
-                 changes the path, the query or the body, or the callback is replayed elsewhere; \
-                 set the log level of tower_aliyun_oss::diagnose to DEBUG to find out what"
-            }
-            Self::Plus => {
-                "a callback is rejected because its path contains a plus sign; write callbackUrl \
-                 without it, name the path with only_path, or use tickets"
-            }
-            Self::Encoded => {
-                "a callback is rejected because its path contains the escape of a reserved \
-                 character; write callbackUrl without it, name the path with only_path, or use \
-                 tickets"
-            }
-            Self::Character => {
-                "a callback is rejected because its path contains a character that is not allowed \
-                 unencoded (did a proxy decode the path?); write callbackUrl encoded, name the \
-                 path with only_path, or use tickets"
-            }
-            Self::EmptySegment => {
-                "a callback is rejected because its path contains an empty segment; remove the \
-                 doubled slash from callbackUrl, name the path with only_path, or use tickets"
-            }
-            Self::Spelling => {
-                "a callback is rejected because its path is not in its canonical spelling, and a \
-                 router, proxy_prefix or target_uri has read it already; write callbackUrl \
-                 canonically, put the layer outside of the router, or name the spelling with \
-                 only_path"
-            }
-            Self::NotConfigured => {
-                "a callback is rejected because it was signed for a path that only_path does not \
-                 name; check only_path, proxy_prefix and target_uri"
-            }
-            Self::Version => {
-                "a callback is rejected because its signature version is not 1.0; OSS offers \
-                 version 2.0 by invitation only, and its formula is not published"
-            }
-            Self::OutsideGrant => {
-                "a callback that OSS signed is rejected because it is outside of what its ticket \
-                 grants; set the log level of tower_aliyun_oss::rejection to DEBUG to see why"
-            }
-            Self::TicketTerms => {
-                "a callback is rejected because its ticket, made with a key of this server, is \
-                 expired or for another target or body type; set the log level of \
-                 tower_aliyun_oss::rejection to DEBUG to see why"
-            }
-        }
-    }
-}
-
-/// When a cause was warned of, and how often it occurred since.
-#[derive(Debug, Default)]
-struct Repeated {
-    /// In seconds after the start of the log. 0 if the cause has not occurred yet.
-    next: AtomicU64,
-    since: AtomicU64,
-}
-
-impl Repeated {
-    const EVERY: u64 = 60 * 60;
-
-    /// Counts an occurrence. Returns the count since the last warning if another one is due.
-    fn occurred(&self, seconds: u64) -> Option<u64> {
-        self.since.fetch_add(1, Relaxed);
-        let next = self.next.load(Relaxed);
-        if next > seconds {
-            return None;
-        }
-        let after = seconds.saturating_add(Self::EVERY);
-        // Of several threads, one warns.
-        self.next
-            .compare_exchange(next, after, Relaxed, Relaxed)
-            .ok()
-            .map(|_| self.since.swap(0, Relaxed))
-    }
-}
 
 /// What has been warned of.
 #[derive(Debug)]
@@ -220,11 +98,24 @@ impl Log {
         self.warn(Cause::Mismatch);
     }
 
+    /// Warns of a ticket of this server for another target than that of the callback.
+    /// `stripped_prefix` tells of a prefix that explains it, and consists of configured text.
+    pub(super) fn other_target(&self, stripped_prefix: Option<&impl Display>) {
+        match stripped_prefix {
+            Some(text) => self.warn_as(Cause::StrippedPrefix, text),
+            None => self.warn(Cause::TicketTarget),
+        }
+    }
+
     fn warn(&self, cause: Cause) {
+        self.warn_as(cause, &cause.text());
+    }
+
+    fn warn_as(&self, cause: Cause, text: &impl Display) {
         let seconds = self.0.started.elapsed().as_secs();
         let repeated = self.0.causes.get(cause as usize);
         if let Some(count) = repeated.and_then(|repeated| repeated.occurred(seconds)) {
-            tracing::warn!(target: "tower_aliyun_oss::rejection", count, "{}", cause.text());
+            tracing::warn!(target: "tower_aliyun_oss::rejection", count, "{text}");
         }
     }
 
@@ -362,18 +253,6 @@ impl Warned {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_cause_is_warned_of_once_and_hourly_with_a_count() {
-        let repeated = Repeated::default();
-        assert_eq!(repeated.occurred(0), Some(1));
-        for seconds in [0, 1, 3599] {
-            assert_eq!(repeated.occurred(seconds), None);
-        }
-        assert_eq!(repeated.occurred(3600), Some(4));
-        assert_eq!(repeated.occurred(7199), None);
-        assert_eq!(repeated.occurred(9000), Some(2));
-    }
 
     #[test]
     fn what_oss_takes_for_json_or_xml() {

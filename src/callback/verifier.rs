@@ -297,6 +297,19 @@ impl CallbackVerifier {
         }
     }
 
+    /// Returns whether the ticket, which is not valid for the target of the callback, is for this
+    /// one.
+    pub(super) fn ticket_names(&mut self, target: &CallbackTarget) -> bool {
+        let VerifierState::TicketUnchecked { tickets } = &self.state else {
+            return false;
+        };
+        let (keys, now) = (tickets.keys(), tickets.now());
+        let body = self.body.bytes();
+        find_ticket(self.body_type, &body)
+            .and_then(|text| keys.check(&text, target, self.body_type, now))
+            .is_ok()
+    }
+
     /// The URL of the key that the callback claims to be signed with.
     #[must_use]
     pub fn key_url(&self) -> &KeyUrl {

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     callback::IssuedTarget,
-    protocol::{CallbackBodyType, CallbackTarget, SystemVariable, TICKET_FIELD},
+    protocol::{CallbackBodyType, CallbackTarget, SystemVariable, TICKET_FIELD, TargetError},
     ticket::BodyField,
 };
 
@@ -39,8 +39,9 @@ const MAX_ENCODED_LEN: usize = 5 * 1024;
 /// [query parameters](Self::query_pairs).
 ///
 /// OSS receives the URL exactly as it is written here. Its path must not be one that the
-/// [callback layer](crate::OssCallbackLayer) always rejects. A layer with tickets accepts an
-/// ambiguous path that the callback names; see [`CallbackTarget`].
+/// [callback layer](crate::OssCallbackLayer) always rejects. An ambiguous path is accepted by a
+/// layer with tickets, because the ticket names it, and otherwise only by one whose
+/// [`only_path`](crate::OssCallbackLayer::only_path) names it; see [`CallbackTarget`].
 ///
 /// ```
 /// use tower_aliyun_oss::policy::{CallbackTemplate, CallbackDirective};
@@ -95,7 +96,7 @@ impl CallbackDirective {
     ///
     /// # Errors
     ///
-    /// Fails if OSS would not call the URL, if its path is not [canonical](CallbackTarget), or if
+    /// Fails if OSS would not call the URL, if its path is [impossible](CallbackTarget), or if
     /// the parameters exceed the 5 KiB of Base64 that OSS accepts.
     pub fn new(url: &str) -> Result<Self, CallbackDirectiveError> {
         Self::with_parsed(CallbackUrls::one(url)?)
@@ -109,8 +110,8 @@ impl CallbackDirective {
     /// # Errors
     ///
     /// Fails if there is no URL or there are more than five; if OSS would not call one of them, or
-    /// its path is not [canonical](CallbackTarget); if the parameters exceed the 5 KiB of Base64
-    /// that OSS accepts.
+    /// its path is [impossible](CallbackTarget); if two of them can have the same signed text; if
+    /// the parameters exceed the 5 KiB of Base64 that OSS accepts.
     pub fn with_urls<I>(urls: I) -> Result<Self, CallbackDirectiveError>
     where
         I: IntoIterator<Item: AsRef<str>>,
@@ -280,6 +281,13 @@ impl CallbackDirective {
     /// Returns the targets of all URLs, in their order.
     pub fn targets(&self) -> impl Iterator<Item = &CallbackTarget> {
         self.urls.targets()
+    }
+
+    /// Returns the rule that makes one of the targets ambiguous. Only a ticket or
+    /// [`only_path`](crate::OssCallbackLayer::only_path) names such a target to a layer.
+    pub(crate) fn ambiguity(&self) -> Option<TargetError> {
+        self.targets()
+            .find_map(|target| CallbackTarget::canonical(target.path_and_query().clone()).err())
     }
 
     pub(crate) fn issued_targets(&self) -> Arc<[IssuedTarget]> {

@@ -130,6 +130,11 @@ impl<A: Authorize> OssPolicyService<A> {
     /// Creates a service that issues tokens for this bucket. They are signed for `region` with the
     /// credentials of the provider, and every upload has this callback.
     ///
+    /// If the path of the callback is [ambiguous](crate::protocol::CallbackTarget), such as
+    /// `/a%2Fb` or `/a+b`, set [`tickets`](Self::tickets), or name the path with
+    /// [`only_path`](crate::OssCallbackLayer::only_path) of the layer. Otherwise the layer rejects
+    /// every callback. Without tickets, the service logs a warning with its first token.
+    ///
     /// # Errors
     ///
     /// Fails if a policy cannot require the custom variables of the callback.

@@ -13,3 +13,4 @@ mod readiness;
 mod routers;
 #[cfg(feature = "testing")]
 mod signer;
+mod warnings;

@@ -7,6 +7,7 @@ mod refusals;
 mod sealed;
 #[path = "support/tickets.rs"]
 mod support;
+mod warnings;
 
 use std::{
     convert::Infallible,

@@ -1,5 +1,7 @@
 //! `OssUploads`: the callback layer accepts exactly what the policy service granted.
 
+mod targets;
+
 use std::{
     collections::HashMap,
     sync::{

@@ -101,6 +101,9 @@ macro_rules! changes {
 changes! {
     /// Without one parameter of the query, which something in front of the layer adds.
     ParameterDropped, "without one parameter of its query";
+    /// With one parameter more in its query, which something in front of the layer drops. The
+    /// parameter is one of another target that is tried.
+    ParameterAdded, "with one parameter more in its query, because something in front drops it";
     /// Without the query, which something in front of the layer adds.
     QueryDropped, "without its query";
     /// With a `?` and an empty query, which many proxies drop.
@@ -129,6 +132,11 @@ changes! {
     QueryPercent20AsPlus, "with + for each %20 in the query";
     /// With the hex digits of the escapes in the query in the other case, upper or lower.
     QueryHexCase, "with the escapes of the query in the other case";
+    /// With a fragment, which OSS signs and the layer never sees. The fragment is empty, or that of
+    /// another target that is tried.
+    FragmentAdded, "with the fragment of callbackUrl, which must have none";
+    /// Without its fragment, which OSS does not sign.
+    FragmentDropped, "without the fragment of callbackUrl, which must have none";
 }
 
 /// Formats bytes of a request for a log: escaped, in quotes, and truncated.
@@ -160,8 +168,12 @@ const MAX_TARGETS: usize = 64;
 /// The most prefixes of [`VerifierConfig::diagnose_proxy_prefix`] that are tried.
 const MAX_PREFIXES: usize = 16;
 
-/// The most parameters of a query of which each is dropped once.
+/// The most parameters of a query of which each is dropped once, and the most parameters and places
+/// that are tried for one more.
 const MAX_PARAMETERS: usize = 8;
+
+/// The most fragments that are tried.
+const MAX_FRAGMENTS: usize = 4;
 
 /// The longest header value that is tried, in bytes.
 const MAX_HEADER_LEN: usize = 8 * 1024;
@@ -203,6 +215,7 @@ pub(super) fn candidates(parts: &Parts, config: &VerifierConfig) -> (Vec<Candida
         from_headers(&parts.headers, target, &mut bases);
         from_prefixes(&parts.headers, target, config, &mut bases);
     }
+    let known = Known::of(&bases);
     let mut all = Candidates {
         list: Vec::new(),
         cut: config.diagnose_proxy_prefixes().len() > MAX_PREFIXES,
@@ -216,7 +229,9 @@ pub(super) fn candidates(parts: &Parts, config: &VerifierConfig) -> (Vec<Candida
             all.cut = true;
             break;
         }
-        target.changes(|change, text| all.push(origin, Some(change), text));
+        target.changes(&known, |change, text| {
+            all.push(origin, Some(change), text);
+        });
     }
     (all.list, all.cut)
 }
@@ -244,11 +259,41 @@ impl Candidates {
     }
 }
 
-/// A path, and a query including its `?`, both as received.
+/// The parameters and fragments of all targets that are tried, each once.
+struct Known {
+    parameters: Vec<String>,
+    fragments: Vec<String>,
+}
+
+impl Known {
+    fn of(bases: &[(TargetOrigin, Target)]) -> Self {
+        let mut known = Self {
+            parameters: Vec::new(),
+            // A bare `#` may stand in a URL by mistake.
+            fragments: vec!["#".to_owned()],
+        };
+        for (_, target) in bases {
+            for parameter in target.parameters() {
+                add(&mut known.parameters, parameter, MAX_PARAMETERS);
+            }
+            add(&mut known.fragments, &target.fragment, MAX_FRAGMENTS);
+        }
+        known
+    }
+}
+
+fn add(list: &mut Vec<String>, text: &str, most: usize) {
+    if list.len() < most && !text.is_empty() && list.iter().all(|known| known != text) {
+        list.push(text.to_owned());
+    }
+}
+
+/// A path, a query including its `?`, and a fragment including its `#`, all as received.
 #[derive(Clone, Eq, PartialEq)]
 struct Target {
     path: String,
     query: String,
+    fragment: String,
 }
 
 impl Target {
@@ -256,60 +301,93 @@ impl Target {
         Self {
             path: path.into(),
             query: query.into(),
+            fragment: String::new(),
         }
     }
 
     fn split(target: &str) -> Self {
+        let (target, fragment) = target.split_at(target.find('#').unwrap_or(target.len()));
         let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
-        Self::new(path, query)
+        Self {
+            fragment: fragment.to_owned(),
+            ..Self::new(path, query)
+        }
     }
 
     fn decoded(&self) -> Vec<u8> {
         percent_decode(self.path.as_bytes()).collect()
     }
 
-    fn signed(&self) -> Vec<u8> {
-        [&*self.decoded(), self.query.as_bytes()].concat()
+    /// The parameters of the query; none if it has too many, which would crowd out other
+    /// candidates.
+    fn parameters(&self) -> Vec<&str> {
+        let query = self.query.trim_start_matches('?');
+        let parameters: Vec<&str> = query.split('&').collect();
+        match parameters.len() {
+            1..=MAX_PARAMETERS if !query.is_empty() => parameters,
+            _ => Vec::new(),
+        }
     }
 
-    fn changes(&self, mut take: impl FnMut(TargetChange, Vec<u8>)) {
+    fn signed(&self) -> Vec<u8> {
+        self.with(&self.decoded(), self.query.as_bytes())
+    }
+
+    /// The signed text with another path or query.
+    fn with(&self, path: &[u8], query: &[u8]) -> Vec<u8> {
+        [path, query, self.fragment.as_bytes()].concat()
+    }
+
+    fn changes(&self, known: &Known, mut take: impl FnMut(TargetChange, Vec<u8>)) {
         let decoded = self.decoded();
         let query = self.query.as_bytes();
-        // Longer queries would crowd out other candidates.
-        let parameters: Vec<&str> = self.query.trim_start_matches('?').split('&').collect();
-        for skipped in 0..parameters.len() {
-            if (2..=MAX_PARAMETERS).contains(&parameters.len()) {
+        let parameters = self.parameters();
+        let with_parameters = |parameters: &[&str]| {
+            let query = format!("?{}", parameters.join("&"));
+            self.with(&decoded, query.as_bytes())
+        };
+        // A query of one parameter is dropped as a whole.
+        if parameters.len() > 1 {
+            for skipped in 0..parameters.len() {
                 let mut left = parameters.clone();
                 left.remove(skipped);
-                let text = [&*decoded, b"?", left.join("&").as_bytes()].concat();
-                take(TargetChange::ParameterDropped, text);
+                take(TargetChange::ParameterDropped, with_parameters(&left));
             }
         }
+        let missing = known.parameters.iter().map(String::as_str);
+        let missing = missing.filter(|parameter| !parameters.contains(parameter));
+        // The last place first, where most parameters are appended.
+        let places =
+            missing.flat_map(|more| (0..=parameters.len()).rev().map(move |at| (more, at)));
+        for (more, at) in places.take(MAX_PARAMETERS) {
+            let mut longer = parameters.clone();
+            longer.insert(at, more);
+            take(TargetChange::ParameterAdded, with_parameters(&longer));
+        }
         if query.is_empty() {
-            take(TargetChange::QuestionMarkAdded, [&*decoded, b"?"].concat());
+            take(TargetChange::QuestionMarkAdded, self.with(&decoded, b"?"));
         } else {
-            take(TargetChange::QueryDropped, decoded.clone());
+            take(TargetChange::QueryDropped, self.with(&decoded, b""));
         }
         match decoded.strip_suffix(b"/") {
             Some(shorter) if !shorter.is_empty() => {
-                take(TargetChange::SlashRemoved, [shorter, query].concat());
+                take(TargetChange::SlashRemoved, self.with(shorter, query));
             }
-            _ => take(TargetChange::SlashAdded, [&*decoded, b"/", query].concat()),
+            _ => {
+                let longer = [&*decoded, b"/"].concat();
+                take(TargetChange::SlashAdded, self.with(&longer, query));
+            }
         }
-        take(
-            TargetChange::SlashDoubled,
-            [b"/", &*decoded, query].concat(),
-        );
-        take(
-            TargetChange::PathNotDecoded,
-            [self.path.as_bytes(), query].concat(),
-        );
+        let doubled = [b"/", &*decoded].concat();
+        take(TargetChange::SlashDoubled, self.with(&doubled, query));
+        let raw = self.path.as_bytes();
+        take(TargetChange::PathNotDecoded, self.with(raw, query));
         let twice: Vec<u8> = percent_decode(&decoded).collect();
-        take(TargetChange::PathDecodedTwice, [&*twice, query].concat());
+        take(TargetChange::PathDecodedTwice, self.with(&twice, query));
         let spaced = replace(&decoded, b'+', b' ');
-        take(TargetChange::PathPlusAsSpace, [&*spaced, query].concat());
+        take(TargetChange::PathPlusAsSpace, self.with(&spaced, query));
         let plussed = replace(&decoded, b' ', b'+');
-        take(TargetChange::PathSpaceAsPlus, [&*plussed, query].concat());
+        take(TargetChange::PathSpaceAsPlus, self.with(&plussed, query));
         for (change, query) in [
             (TargetChange::QueryDecoded, percent_decode(query).collect()),
             (
@@ -333,7 +411,16 @@ impl Target {
                 percent::map_hex_digits(query, u8::to_ascii_lowercase),
             ),
         ] {
-            take(change, [&*decoded, &*query].concat());
+            take(change, self.with(&decoded, &query));
+        }
+        if self.fragment.is_empty() {
+            for fragment in &known.fragments {
+                let text = [&*decoded, query, fragment.as_bytes()].concat();
+                take(TargetChange::FragmentAdded, text);
+            }
+        } else {
+            let text = [&*decoded, query].concat();
+            take(TargetChange::FragmentDropped, text);
         }
     }
 }

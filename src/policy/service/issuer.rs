@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -24,6 +27,7 @@ use crate::{
         requested::RequestedFiles,
         ticket_issuer::{DEFAULT_UPLOAD_TIME, TicketIssuer, prepare_callback},
     },
+    protocol::TargetError,
     sign::SignatureVersion,
     ticket::Tickets,
 };
@@ -50,6 +54,9 @@ pub(super) struct Issuer {
     pub(super) upload_time: Option<Duration>,
     pub(super) clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
     pub(super) post_only: bool,
+    /// Derived: the rule that makes a callback target ambiguous that no ticket names.
+    unnamed_target: Option<TargetError>,
+    warned: Arc<AtomicBool>,
 }
 
 impl Issuer {
@@ -70,6 +77,8 @@ impl Issuer {
             upload_time: None,
             clock: Arc::new(SystemTime::now),
             post_only: false,
+            unnamed_target: None,
+            warned: Arc::default(),
         };
         issuer.derive();
         issuer.check()?;
@@ -81,6 +90,10 @@ impl Issuer {
         let format = self.format();
         self.config.fields = format.field_set();
         self.config.version = format.signature_version(self.signature.unwrap_or_default());
+        self.unnamed_target = match self.tickets {
+            Some(_) => None,
+            None => self.callback.ambiguity(),
+        };
     }
 
     /// Checks the settings against each other.
@@ -113,6 +126,20 @@ impl Issuer {
             return Err(PolicyError::UploadTime);
         }
         self.check_signature()
+    }
+
+    /// Warns once of a callback that only a layer with `only_path` or an opt-in accepts.
+    fn warn_of_unnamed_target(&self) {
+        if let Some(rule) = &self.unnamed_target
+            && !self.warned.swap(true, Relaxed)
+        {
+            tracing::warn!(
+                %rule,
+                "callbacks are issued for an ambiguous path, and without tickets nothing names it: \
+                 a callback layer accepts them only if only_path names the path; write the callback \
+                 URL without it, name the path with only_path, or use tickets"
+            );
+        }
     }
 
     fn upload_time(&self) -> Duration {
@@ -171,6 +198,7 @@ impl Issuer {
             _ => {}
         }
         self.check_complete()?;
+        self.warn_of_unnamed_target();
         let credentials = self.credentials.credentials().await;
         let credentials = credentials.map_err(|error| TokenError::credentials(&error))?;
         // Read after every wait, so that the lifetime starts when the token is signed.

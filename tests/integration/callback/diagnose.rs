@@ -241,6 +241,93 @@ fn a_query_that_got_lost_added_or_rewritten_is_found() {
 }
 
 #[test]
+fn a_parameter_that_something_adds_is_found() {
+    for (signed, received) in [
+        ("/cb?a=1", "/cb?a=1&added=2"),
+        ("/cb?a=1", "/cb?added=2&a=1"),
+        ("/cb?a=1&b=2", "/cb?a=1&added=%2F&b=2"),
+        ("/cb?a=1&b", "/cb?a=1&&b"),
+        ("/cb?1&2&3&4&5&6&7", "/cb?1&2&3&4&5&6&7&8"),
+    ] {
+        let change = Some(Change::ParameterDropped);
+        Changed::target(signed, received).assert(&Origin::Verified, change, Body::AsReceived);
+    }
+    // The only parameter is the query.
+    let change = Some(Change::QueryDropped);
+    Changed::target("/cb", "/cb?added=2").assert(&Origin::Verified, change, Body::AsReceived);
+    // Two parameters are not one.
+    let two = Changed::target("/cb?a=1", "/cb?a=1&b&c").diagnose();
+    assert!(matches!(two, Diagnosis::NoCandidate { .. }), "{two}");
+    let sentence = Changed::target("/cb?a=1", "/cb?a=1&b")
+        .diagnose()
+        .to_string();
+    assert!(
+        sentence.contains("without one parameter of its query"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn a_parameter_that_something_drops_is_found_if_another_target_has_it() {
+    // A header has the parameter, with another path and other parameters.
+    let change = Some(Change::ParameterAdded);
+    for (signed, received) in [
+        ("/cb?a=1&sig=x%2F", "/cb?a=1"),
+        ("/cb?sig=x%2F&a=1", "/cb?a=1"),
+        ("/cb?a=1&sig=x%2F&b=2", "/cb?a=1&b=2"),
+        ("/cb?1&2&3&4&5&6&sig=x%2F", "/cb?1&2&3&4&5&6"),
+    ] {
+        Changed::target(signed, received)
+            .header("x-original-uri", "/rewritten?sig=x%2F&more=1")
+            .assert(&Origin::Verified, change, Body::AsReceived);
+    }
+    let unknown = Changed::target("/cb?a=1&sig=x", "/cb?a=1").diagnose();
+    assert!(
+        matches!(unknown, Diagnosis::NoCandidate { .. }),
+        "{unknown}"
+    );
+    let sentence = Changed::target("/cb?a=1&sig=x", "/cb?a=1")
+        .header("x-forwarded-uri", "/rewritten?sig=x&more=1")
+        .diagnose()
+        .to_string();
+    assert!(
+        sentence.contains("with one parameter more in its query"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn a_fragment_that_is_signed_or_not_is_found() {
+    // The parser of a request drops the fragment, and OSS signed it.
+    let added = Some(Change::FragmentAdded);
+    for (signed, received, forwarded) in [
+        ("/cb#", "/cb", "/cb"),
+        ("/cb?a=1#", "/cb?a=1", "/cb"),
+        ("/cb?a=1#x", "/cb?a=1", "/rewritten#x"),
+        ("/cb#/6/", "/cb", "/rewritten?a=1#/6/"),
+    ] {
+        let signed = Changed::target(signed, received).header("x-original-uri", forwarded);
+        signed.assert(&Origin::Verified, added, Body::AsReceived);
+    }
+    // The header has the fragment, and OSS did not sign it.
+    let dropped = Some(Change::FragmentDropped);
+    for (signed, forwarded) in [("/gw/cb", "/gw/cb#x"), ("/gw/cb?a=1", "/gw/cb?a=1#x?y")] {
+        Changed::target(signed, "/other?b=2")
+            .header("x-original-uri", forwarded)
+            .assert(&header("x-original-uri"), dropped, Body::AsReceived);
+    }
+    // The header has the whole text.
+    Changed::target("/gw/cb?a=1#x", "/cb?a=1")
+        .header("x-original-uri", "/gw/cb?a=1#x")
+        .assert(&header("x-original-uri"), None, Body::AsReceived);
+    let sentence = Changed::target("/cb#", "/cb").diagnose().to_string();
+    assert!(
+        sentence.contains("with the fragment of callbackUrl, which must have none"),
+        "{sentence}"
+    );
+}
+
+#[test]
 fn a_path_written_in_another_way_is_found() {
     for (signed, received, change) in [
         ("/cb/", "/cb", Change::SlashAdded),
