@@ -1,7 +1,8 @@
 //! Verifies upload callbacks from OSS.
 //!
 //! After an upload, OSS posts a callback to the URL that the upload named, and forwards the
-//! response to the uploader. [`OssCallbackLayer`] passes a request to the inner service only if OSS
+//! response to the uploader. The operation `trigger/callback` has OSS call back for an object that
+//! exists already. [`OssCallbackLayer`] passes a request to the inner service only if OSS
 //! signed it. The inner service receives exactly the bytes that were verified, and a
 //! [`VerifiedCallback`] in the request extensions.
 //!

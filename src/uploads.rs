@@ -369,6 +369,9 @@ impl OssUploadsBuilder {
     /// Sets the prefix that a proxy in front strips from the path. With `/gw`, OSS calls
     /// `/gw/oss/callback`, and the route of this server is `/oss/callback`. The layer uses it as
     /// its [`proxy_prefix`](crate::OssCallbackLayer::proxy_prefix).
+    ///
+    /// If the prefix is missing or wrong, tickets do not match the target, and the layer logs a
+    /// warning that names the prefix.
     pub fn proxy_prefix(mut self, prefix: &str) -> Self {
         self.proxy_prefix = Some(prefix.into());
         self

@@ -209,7 +209,12 @@ impl UploadEvent {
         self.variable(SystemVariable::ReqId)
     }
 
-    /// Returns `operation`: the API operation of the upload, such as `PostObject`. Not proven.
+    /// Returns `operation`: the API operation that called back, such as `PostObject`. Not proven.
+    ///
+    /// OSS calls back for `PutObject`, `PostObject` and `CompleteMultipartUpload`, and for
+    /// `trigger/callback` (`POST ?x-oss-process`), which stores nothing: it calls back for an object
+    /// that exists already, and its custom variables may lack `x:`. Which text `operation` has then
+    /// is not documented.
     #[must_use]
     pub fn operation(&self) -> Option<&str> {
         self.variable(SystemVariable::Operation)

@@ -53,10 +53,7 @@ fn judge(key: &PublicKey, line: &str) -> Option<Result<(), CallbackError>> {
     let mut headers = HeaderMap::new();
     headers.insert("authorization", authorization.parse().ok()?);
     headers.insert("x-oss-pub-key-url", HeaderValue::from_static(KEY_URL));
-    headers.insert(
-        "content-type",
-        HeaderValue::from_static("application/json"),
-    );
+    headers.insert("content-type", HeaderValue::from_static("application/json"));
     for header in fields {
         let (name, value) = header.split_once('=')?;
         headers.insert(name.parse::<HeaderName>().ok()?, value.parse().ok()?);

@@ -144,6 +144,31 @@ async fn a_ticket_names_exactly_one_spelling_of_an_ambiguous_target() {
     }
 }
 
+/// No ticket, no path of `only_path` and no opt-in can name them, and no body is read for them.
+#[tokio::test]
+async fn an_impossible_target_is_refused_before_the_ticket_is_read() {
+    let uploads = uploads(URL);
+    let open = layer(&uploads).dangerous_accept_ambiguous_targets();
+    for path in [
+        "/oss/callback%0Ax=1",
+        "/oss/callback%00",
+        "/oss/callback%7f",
+        "/oss/callback%FF",
+        "/oss/callback%zz",
+        "/oss/./callback",
+        "/oss/%2E%2e/oss/callback",
+        "/oss/x%2F..%2Fcallback",
+    ] {
+        for layer in [&layer(&uploads), &open] {
+            let request = callback(&uploads, path);
+            refused(layer, request, Kind::NonCanonicalTarget).await;
+        }
+        assert!(open.clone().only_path(path).is_err(), "{path}");
+        let url = format!("https://app.example{path}");
+        assert!(CallbackDirective::new(&url).is_err(), "{path}");
+    }
+}
+
 /// A layer with `only_path` accepts these callbacks, so the service cannot refuse to issue them.
 #[tokio::test]
 async fn a_service_without_tickets_warns_of_an_ambiguous_target() {
