@@ -1,9 +1,11 @@
 //! Finds out why a signature does not match: which other text OSS signed.
 //!
-//! `diagnose/target.rs` lists the targets that OSS may have signed, `diagnose/body.rs` the bodies.
-//! This file tries their combinations and turns the result into advice.
+//! `diagnose/target.rs` lists the targets that OSS may have signed, with the changes of
+//! `diagnose/change.rs`, and `diagnose/body.rs` the bodies. This file tries their combinations and
+//! turns the result into advice.
 
 mod body;
+mod change;
 mod target;
 
 use std::fmt;
@@ -13,7 +15,8 @@ use http::request::Parts;
 use md5::{Digest as _, Md5};
 
 pub use body::BodyCandidate;
-pub use target::{TargetChange, TargetOrigin};
+pub use change::TargetChange;
+pub use target::TargetOrigin;
 
 use self::target::{Candidate, Escaped};
 use super::{config::VerifierConfig, verifier::signature};
