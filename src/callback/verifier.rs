@@ -300,7 +300,7 @@ impl CallbackVerifier {
     /// Returns whether the ticket, which is not valid for the target of the callback, is for this
     /// one.
     pub(super) fn ticket_names(&mut self, target: &CallbackTarget) -> bool {
-        let VerifierState::TicketUnchecked { tickets } = &self.state else {
+        let VerifierState::WithTicket { tickets, .. } = &self.state else {
             return false;
         };
         let (keys, now) = (tickets.keys(), tickets.now());
