@@ -58,13 +58,17 @@ mod conditions;
 mod credentials;
 mod document;
 mod error;
+mod form_fields;
 mod grant;
+mod json;
 mod object_name;
 mod post_policy;
+mod random;
 mod requested;
 mod service;
 mod ticket_issuer;
 mod upload_token;
+mod validity;
 
 pub use authorize::{Authorize, Grants, Refusal};
 pub use callback::{CallbackDirective, CallbackTemplate};

@@ -1,6 +1,6 @@
 //! Conditions that an upload must satisfy: size, lifetime, content type, ACL, and form fields.
 
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use super::{
     document::Clause,
@@ -324,7 +324,18 @@ impl ContentTypes {
 
     /// Returns the allowed types as a ticket lists them; none if any type is allowed.
     pub(super) fn list(&self) -> impl Iterator<Item = ContentType> {
-        self.texts().filter_map(|one| one.parse().ok())
+        let one = match self {
+            Self::One(one) => Some(one.clone()),
+            _ => None,
+        };
+        let others = if one.is_some() {
+            None
+        } else {
+            Some(self.texts())
+        };
+        let others = others.into_iter().flatten();
+        one.into_iter()
+            .chain(others.filter_map(|one| one.parse().ok()))
     }
 
     /// Returns whether the client must choose a type.
@@ -334,14 +345,18 @@ impl ContentTypes {
 
     /// Returns the requested type as the only one, if it is allowed. `image/jpg` and `image/jpeg`
     /// are the same type; the result has the spelling of the list, or else the registered one.
-    pub(super) fn narrow_to(&self, requested: &ContentType, allow_active: bool) -> Option<Self> {
+    pub(super) fn narrow_to(
+        &self,
+        requested: &ContentType,
+        allow_active: bool,
+    ) -> Option<Cow<'_, Self>> {
         match self {
             Self::Any => {
                 let text = registered(requested.as_str());
                 // The policy compares the type, so it must not contain a variable.
                 let allowed = (allow_active || !is_active(text)) && !text.contains('$');
                 let one = allowed.then(|| text.parse().ok()).flatten();
-                one.map(Self::One)
+                one.map(|one| Cow::Owned(Self::One(one)))
             }
             // The result needs no further check: the list was checked.
             _ => self.only(requested.as_str()),
@@ -349,7 +364,7 @@ impl ContentTypes {
     }
 
     /// Returns the first allowed type that a file with this name usually has.
-    pub(super) fn narrow_by_name(&self, filename: &str) -> Option<Self> {
+    pub(super) fn narrow_by_name(&self, filename: &str) -> Option<Cow<'_, Self>> {
         let (_, extension) = filename.rsplit_once('.')?;
         // Some extensions have several types; `md` has `text/markdown` and `text/x-markdown`.
         let mut usual = mime_guess::from_ext(extension).iter_raw();
@@ -357,10 +372,14 @@ impl ContentTypes {
     }
 
     /// Returns this type as the only one, if the list contains it.
-    fn only(&self, text: &str) -> Option<Self> {
+    fn only(&self, text: &str) -> Option<Cow<'_, Self>> {
         let exact = self.texts().find(|&one| one == text);
         let same = || self.texts().find(|one| registered(one) == registered(text));
-        exact.or_else(same)?.parse().ok().map(Self::One)
+        let found = exact.or_else(same)?;
+        match self {
+            Self::One(_) => Some(Cow::Borrowed(self)),
+            _ => Some(Cow::Owned(Self::One(found.parse().ok()?))),
+        }
     }
 
     /// Returns the allowed types for a message to the client; `None` if any type is allowed.

@@ -1,12 +1,14 @@
-//! The policy document: its conditions, the form that satisfies them, and its dates.
-
-use std::time::{Duration, SystemTime};
+//! The policy document: its conditions, and the form that satisfies them.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
-use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use serde::Serialize;
 
-use super::error::PolicyError;
+use super::{
+    form_fields::FormFields,
+    json::{push_escaped, push_number, push_string},
+    validity::push_expiration,
+};
 use crate::protocol::SizeRange;
 
 /// One condition of the document: on a form field, or on the size of the file.
@@ -28,50 +30,56 @@ pub(super) enum Clause<'a> {
     ContentLengthRange(SizeRange),
 }
 
-impl Serialize for Clause<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl Clause<'_> {
+    /// Appends the condition as JSON.
+    fn push(self, out: &mut String) {
         match self {
             Self::Is(field, value) => {
-                let mut map = serializer.serialize_map(Some(1))?;
-                map.serialize_entry(field, value)?;
-                map.end()
+                out.push('{');
+                push_string(out, field);
+                out.push(':');
+                push_string(out, value);
+                out.push('}');
             }
-            Self::Equals(field, value) => ("eq", Field(field), value).serialize(serializer),
+            Self::Equals(field, value) => {
+                push_rule(out, "eq", field, |out| push_string(out, value))
+            }
             Self::StartsWith(field, value) => {
-                ("starts-with", Field(field), value).serialize(serializer)
+                push_rule(out, "starts-with", field, |out| push_string(out, value));
             }
-            Self::In(field, values) => ("in", Field(field), values).serialize(serializer),
-            Self::NotIn(field, values) => ("not-in", Field(field), values).serialize(serializer),
+            Self::In(field, values) => push_rule(out, "in", field, |out| push_list(out, values)),
+            Self::NotIn(field, values) => {
+                push_rule(out, "not-in", field, |out| push_list(out, values));
+            }
             Self::ContentLengthRange(range) => {
-                ("content-length-range", range.min(), range.max()).serialize(serializer)
+                out.push_str("[\"content-length-range\",");
+                push_number(out, range.min());
+                out.push(',');
+                push_number(out, range.max());
+                out.push(']');
             }
         }
     }
 }
 
-/// The name of a field, written `$name` as conditions with three parts require.
-struct Field<'a>(&'a str);
+/// Appends a condition with three parts, which name the field `$name`.
+fn push_rule(out: &mut String, rule: &str, field: &str, value: impl FnOnce(&mut String)) {
+    out.extend(["[\"", rule, "\",\"$"]);
+    push_escaped(out, field);
+    out.push_str("\",");
+    value(out);
+    out.push(']');
+}
 
-impl Serialize for Field<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("${}", self.0))
+fn push_list(out: &mut String, values: &[Box<str>]) {
+    let mut separator = "[";
+    for value in values {
+        out.push_str(separator);
+        push_string(out, value);
+        separator = ",";
     }
-}
-
-#[derive(Serialize)]
-struct Document<'a> {
-    expiration: String,
-    conditions: &'a [Clause<'a>],
-}
-
-/// Returns the text that is signed and sent: the document as JSON, in Base64.
-pub(super) fn encode(expiration: Timestamp, conditions: &[Clause<'_>]) -> String {
-    let document = Document {
-        // With milliseconds, as in the samples: `2024-12-31T23:59:59.000Z`.
-        expiration: format!("{expiration:.3}"),
-        conditions,
-    };
-    STANDARD.encode(to_json(&document))
+    // No list is empty: a policy with an empty one is not built.
+    out.push_str(if values.is_empty() { "[]" } else { "]" });
 }
 
 /// Serialises a value that consists of strings, numbers, and maps with string keys.
@@ -89,124 +97,163 @@ pub(super) fn to_json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("strings and numbers always serialise")
 }
 
+/// Number of bytes of a document, and of a form, without the callback and the STS token.
+const USUAL_LEN: usize = 1024;
+
 /// The fields of a form together with the conditions on them.
 ///
 /// OSS does not check a field that the policy does not mention, so a field can only be added here
-/// together with its condition.
-pub(super) struct Form<'a> {
-    fields: Vec<(&'a str, &'a str)>,
-    clauses: Vec<Clause<'a>>,
+/// together with its condition. Both are written as they are added.
+pub(super) struct Form {
+    /// The document as JSON, without its end.
+    document: String,
+    fields: FormFields,
 }
 
-impl<'a> Form<'a> {
-    /// Creates an empty form with room for this many fields.
-    pub(super) fn with_capacity(fields: usize) -> Self {
+impl Form {
+    /// Creates an empty form, and the document of a policy that expires at this time. `values` is
+    /// the length of the long values, to size the buffers.
+    pub(super) fn new(expiration: Timestamp, values: usize) -> Self {
+        let len = USUAL_LEN + values;
+        let mut document = String::with_capacity(len);
+        document.push_str("{\"expiration\":\"");
+        push_expiration(&mut document, expiration);
+        document.push_str("\",\"conditions\":[");
         Self {
-            fields: Vec::with_capacity(fields),
-            clauses: Vec::with_capacity(fields),
+            document,
+            // The document is a field too, as Base64.
+            fields: FormFields::with_capacity(len + len / 3 * 4),
         }
     }
 
     /// Adds a field that must be sent unchanged, as `{"field":"value"}`.
-    pub(super) fn require(&mut self, name: &'a str, value: &'a str) {
+    pub(super) fn require(&mut self, name: &str, value: &str) {
         self.require_by(name, value, Clause::Is(name, value));
     }
 
     /// Adds a field that must be sent unchanged, as `["eq","$field","value"]`.
-    pub(super) fn require_eq(&mut self, name: &'a str, value: &'a str) {
+    pub(super) fn require_eq(&mut self, name: &str, value: &str) {
         self.require_by(name, value, Clause::Equals(name, value));
     }
 
     /// Adds a field with this condition.
-    pub(super) fn require_by(&mut self, name: &'a str, value: &'a str, clause: Clause<'a>) {
-        self.fields.push((name, value));
-        self.clauses.push(clause);
+    pub(super) fn require_by(&mut self, name: &str, value: &str, clause: Clause<'_>) {
+        self.fields.push(name, value);
+        self.condition(clause);
     }
 
     /// Adds a condition on something that the client sends itself, or on the request.
-    pub(super) fn condition(&mut self, clause: Clause<'a>) {
-        self.clauses.push(clause);
-    }
-
-    pub(super) fn clauses(&self) -> &[Clause<'a>] {
-        &self.clauses
-    }
-
-    /// Returns the fields followed by those of the signature.
-    ///
-    /// The latter need no condition: with another value, the signature does not verify.
-    pub(super) fn into_signed(self, signature: &[(&str, &str)]) -> Vec<(Box<str>, Box<str>)> {
-        let all = self.fields.iter().chain(signature);
-        all.map(|&(name, value)| (name.into(), value.into()))
-            .collect()
-    }
-}
-
-/// When a policy is signed and when it expires.
-///
-/// All dates of a policy come from this one reading of the clock, so they cannot contradict each
-/// other.
-#[derive(Clone, Copy)]
-pub(super) struct Validity {
-    signed: Timestamp,
-    expires: Timestamp,
-}
-
-impl Validity {
-    /// Starts at `at` and lasts for `lifetime`, or until the credentials expire if that is earlier.
-    pub(super) fn new(
-        at: SystemTime,
-        lifetime: Duration,
-        credentials_expire: Option<SystemTime>,
-    ) -> Result<Self, PolicyError> {
-        let signed = whole_second(at)?;
-        let wanted = at.checked_add(lifetime).ok_or(PolicyError::Clock)?;
-        let expires = match credentials_expire {
-            Some(end) if end <= at => return Err(PolicyError::CredentialsExpired),
-            Some(end) if end < wanted => whole_second(end)?,
-            _ => whole_second(wanted)?,
-        };
-        // A policy has a resolution of one second, so less than that is no lifetime.
-        if expires <= signed {
-            return Err(PolicyError::CredentialsExpired);
+    pub(super) fn condition(&mut self, clause: Clause<'_>) {
+        if !self.document.ends_with('[') {
+            self.document.push(',');
         }
-        Ok(Self { signed, expires })
+        clause.push(&mut self.document);
     }
 
-    /// Returns the day in UTC, `YYYYMMDD`.
-    pub(super) fn day(&self) -> String {
-        self.signed.strftime("%Y%m%d").to_string()
+    /// Adds the AccessKey id of a version 1 signature, which the samples send before the policy. It
+    /// needs no condition: with another id, the signature does not verify.
+    pub(super) fn add_id(&mut self, access_key_id: &str) {
+        self.fields.push("OSSAccessKeyId", access_key_id);
     }
 
-    /// Returns date and time in UTC, `YYYYMMDDTHHMMSSZ`.
-    pub(super) fn date_time(&self) -> String {
-        self.signed.strftime("%Y%m%dT%H%M%SZ").to_string()
+    /// Ends the document. Returns the fields, the last of which is `policy`: the text that is
+    /// signed and sent, the document in Base64.
+    ///
+    /// What is added afterwards needs no condition: with another value, the signature does not
+    /// verify.
+    pub(super) fn into_fields(mut self) -> FormFields {
+        self.document.push_str("]}");
+        let document = &self.document;
+        self.fields
+            .push_with("policy", |text| STANDARD.encode_string(document, text));
+        self.fields
     }
-
-    pub(super) fn expires(&self) -> Timestamp {
-        self.expires
-    }
-}
-
-/// Returns the same instant. A policy starts and expires after 1970, so no sign is lost.
-pub(super) fn system_time(at: Timestamp) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_secs(at.as_second().unsigned_abs())
-}
-
-fn whole_second(at: SystemTime) -> Result<Timestamp, PolicyError> {
-    let since_1970 = at
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_err(|_| PolicyError::Clock)?;
-    // Rounds down, so that a policy never outlives its lifetime or the credentials.
-    let seconds = i64::try_from(since_1970.as_secs()).map_err(|_| PolicyError::Clock)?;
-    Timestamp::from_second(seconds).map_err(|_| PolicyError::Clock)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde::{Serializer, ser::SerializeMap as _};
     use serde_json::Value;
 
     use super::*;
+
+    /// Returns the field `policy` of a form with these conditions.
+    fn encode(expiration: Timestamp, conditions: &[Clause<'_>]) -> String {
+        let mut form = Form::new(expiration, 0);
+        for clause in conditions {
+            form.condition(*clause);
+        }
+        form.into_fields().last().to_owned()
+    }
+
+    /// The same document by serde, as it was written before.
+    #[derive(Serialize)]
+    struct Document<'a> {
+        expiration: String,
+        conditions: &'a [Clause<'a>],
+    }
+
+    impl Serialize for Clause<'_> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let dollar = |field: &str| format!("${field}");
+            match self {
+                Self::Is(field, value) => {
+                    let mut map = serializer.serialize_map(Some(1))?;
+                    map.serialize_entry(field, value)?;
+                    map.end()
+                }
+                Self::Equals(field, value) => ("eq", dollar(field), value).serialize(serializer),
+                Self::StartsWith(field, value) => {
+                    ("starts-with", dollar(field), value).serialize(serializer)
+                }
+                Self::In(field, values) => ("in", dollar(field), values).serialize(serializer),
+                Self::NotIn(field, values) => {
+                    ("not-in", dollar(field), values).serialize(serializer)
+                }
+                Self::ContentLengthRange(range) => {
+                    ("content-length-range", range.min(), range.max()).serialize(serializer)
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn any_document_is_written_as_serde_writes_it(
+            second in 0..253_402_207_200_i64,
+            rules in prop::collection::vec(
+                (0..6, "\\PC{0,9}|[\\x00-\\x7f]{0,9}|[a-z\"]{0,40}", "\\PC{0,40}|[\\x00-\\x7f]{0,50}",
+                    prop::collection::vec("\\PC{0,9}|[a-z\"\\\\/]{0,40}", 0..4), any::<(u64, u64)>()),
+                0..12,
+            ),
+        ) {
+            let lists: Vec<Vec<Box<str>>> = rules
+                .iter()
+                .map(|(.., list, _)| list.iter().map(|value| value.as_str().into()).collect())
+                .collect();
+            let conditions: Vec<_> = rules
+                .iter()
+                .zip(&lists)
+                .map(|((kind, field, value, _, (min, max)), list)| match kind {
+                    0 => Clause::Is(field, value),
+                    1 => Clause::Equals(field, value),
+                    2 => Clause::StartsWith(field, value),
+                    3 => Clause::In(field, list),
+                    4 => Clause::NotIn(field, list),
+                    _ => Clause::ContentLengthRange(
+                        SizeRange::new(*min.min(max) % 5_000, *min.max(max) % 5_000 + 5_000).unwrap(),
+                    ),
+                })
+                .collect();
+            let at = Timestamp::from_second(second).unwrap();
+            let expiration = format!("{at:.3}");
+            let expected = to_json(&Document { expiration, conditions: &conditions });
+            prop_assert_eq!(encode(at, &conditions), STANDARD.encode(expected));
+        }
+    }
 
     #[test]
     fn a_document_as_oss_reads_it() {
@@ -266,83 +313,5 @@ mod tests {
         ];
         let text = encode("2014-12-01T12:00:00Z".parse().unwrap(), &clauses);
         assert_eq!(text, case("derived-v1-johnsmith")["policy_base64"]);
-    }
-
-    fn expiry(at: SystemTime, lifetime: Duration) -> Result<Timestamp, PolicyError> {
-        Validity::new(at, lifetime, None).map(|validity| validity.expires())
-    }
-
-    fn at(seconds: u64, nanos: u32) -> SystemTime {
-        SystemTime::UNIX_EPOCH
-            .checked_add(Duration::new(seconds, nanos))
-            .unwrap()
-    }
-
-    #[test]
-    fn pl_11_expiry_is_an_exact_instant_or_an_error() {
-        let text =
-            |now, lifetime| expiry(now, Duration::from_secs(lifetime)).map(|t| format!("{t:.3}"));
-        assert_eq!(text(at(0, 0), 30).unwrap(), "1970-01-01T00:00:30.000Z");
-        // A second before midnight, in a leap year, across the end of the year.
-        assert_eq!(
-            text(at(1_709_164_799, 999_999_999), 1).unwrap(),
-            "2024-02-29T00:00:00.000Z"
-        );
-        assert_eq!(
-            text(at(1_735_689_599, 0), 1).unwrap(),
-            "2025-01-01T00:00:00.000Z"
-        );
-        assert_eq!(
-            text(at(253_402_207_199, 0), 1).unwrap(),
-            "9999-12-30T22:00:00.000Z"
-        );
-        assert_eq!(text(at(253_402_300_800, 0), 0), Err(PolicyError::Clock));
-        assert_eq!(
-            text(at(i64::MAX as u64, 0), u64::MAX),
-            Err(PolicyError::Clock)
-        );
-        let before_1970 = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
-        assert_eq!(text(before_1970, 30), Err(PolicyError::Clock));
-    }
-
-    #[test]
-    fn pl_12_the_dates_of_a_moment_are_of_one_instant() {
-        // 2024-12-31T23:59:59.9Z and a fifth of a second later.
-        let life = Duration::from_secs(900);
-        let before = Validity::new(at(1_735_689_599, 900_000_000), life, None).unwrap();
-        assert_eq!(
-            (before.day(), before.date_time()),
-            ("20241231".to_owned(), "20241231T235959Z".to_owned())
-        );
-        assert_eq!(
-            format!("{:.3}", before.expires()),
-            "2025-01-01T00:14:59.000Z"
-        );
-        let after = Validity::new(at(1_735_689_600, 100_000_000), life, None).unwrap();
-        assert_eq!(
-            (after.day(), after.date_time()),
-            ("20250101".to_owned(), "20250101T000000Z".to_owned())
-        );
-    }
-
-    #[test]
-    fn pl_19_a_moment_ends_with_the_credentials() {
-        let now = at(1_735_689_570, 500_000_000);
-        let life = Duration::from_secs(900);
-        let until = |end| Validity::new(now, life, Some(end)).map(|v| v.expires().as_second());
-        assert_eq!(until(at(1_735_690_470, 0)).unwrap(), 1_735_690_470);
-        assert_eq!(
-            until(at(1_735_689_600, 700_000_000)).unwrap(),
-            1_735_689_600
-        );
-        assert_eq!(until(at(1_735_699_999, 0)).unwrap(), 1_735_690_470);
-        for ended in [
-            now,
-            at(0, 0),
-            SystemTime::UNIX_EPOCH - life,
-            at(1_735_689_570, 900_000_000),
-        ] {
-            assert_eq!(until(ended), Err(PolicyError::CredentialsExpired));
-        }
     }
 }

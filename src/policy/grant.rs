@@ -14,17 +14,18 @@ use super::{
     callback::CallbackDirective,
     conditions::{Condition, ContentTypes, FieldSet, UploadConditions, check_lifetime},
     credentials::Credentials,
-    document::{Validity, system_time},
     error::PolicyError,
-    object_name::{UploadKey, unique_key},
+    object_name::{UploadKey, name_object},
     post_policy::{PolicyConfig, UnsignedPolicy},
+    random::RandomBytes,
     requested::RequestedFile,
     ticket_issuer::{TicketIssuer, TicketRequest},
     upload_token::UploadToken,
+    validity::{Validity, system_time},
 };
 use crate::{
     protocol::{ContentType, ObjectAcl, ObjectKey, ObjectPrefix, SizeRange},
-    ticket::internal::Scope,
+    ticket::{internal::Scope, store::Nonce},
 };
 
 /// What a client may upload, as an [`Authorize`](super::Authorize) returns it.
@@ -325,6 +326,7 @@ impl Grant {
         context: &IssueContext<'_>,
         requested: &RequestedFile,
         credentials: &Credentials,
+        random: &mut RandomBytes,
     ) -> Result<UploadToken, Denied> {
         let IssueContext { config, at, .. } = *context;
         let size = match requested.size() {
@@ -339,7 +341,8 @@ impl Grant {
         };
         let key = match &self.key {
             UploadKey::Under(prefix) if self.unique_name => {
-                Cow::Owned(unique_key(prefix, requested.filename(), at)?.into())
+                let key = name_object(prefix, requested.filename(), at, &random.take()?)?;
+                Cow::Owned(key.into())
             }
             key => Cow::Borrowed(key),
         };
@@ -366,7 +369,16 @@ impl Grant {
                 // Without a condition on the type, OSS accepts any.
                 let pinned = config.fields == FieldSet::Full;
                 let content_types = pinned.then_some(&*content_types);
-                Some(self.ticket(context, tickets, &key, size, content_types, &validity)?)
+                let nonce = Nonce::from_bytes(random.take()?);
+                Some(self.ticket(
+                    context,
+                    tickets,
+                    &key,
+                    size,
+                    content_types,
+                    &validity,
+                    nonce,
+                )?)
             }
             None => self.without_ticket()?,
         };
@@ -412,7 +424,8 @@ impl Grant {
             Some(tickets) => {
                 let (size, types) = (conditions.size, Some(&conditions.content_types));
                 let validity = Validity::new(context.at, conditions.lifetime, None)?;
-                Some(self.ticket(context, tickets, &self.key, size, types, &validity)?)
+                let nonce = Nonce::random().map_err(|_| PolicyError::Random)?;
+                Some(self.ticket(context, tickets, &self.key, size, types, &validity, nonce)?)
             }
             None => self.without_ticket()?,
         };
@@ -422,6 +435,7 @@ impl Grant {
             .map_err(PolicyError::Callback)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what two callers have in common")]
     fn ticket(
         &self,
         context: &IssueContext<'_>,
@@ -430,6 +444,7 @@ impl Grant {
         size: SizeRange,
         content_types: Option<&ContentTypes>,
         validity: &Validity,
+        nonce: Nonce,
     ) -> Result<String, PolicyError> {
         let request = TicketRequest {
             bucket: context
@@ -453,7 +468,8 @@ impl Grant {
             },
             policy_expires: system_time(validity.expires()),
         };
-        tickets.issue(&request, context.callback, &self.variables, context.at)
+        let (callback, variables) = (context.callback, &self.variables);
+        tickets.issue(&request, callback, variables, context.at, nonce)
     }
 
     /// Returns the lifetime of a token for a file of this size.
@@ -489,13 +505,11 @@ impl Grant {
         match requested.content_type() {
             Some(one) => granted
                 .narrow_to(one, self.conditions.allow_active)
-                .map(Cow::Owned)
                 .ok_or_else(|| Denied::ContentType(granted.listed())),
             // Browsers leave the type of many files empty: photos of a gallery, `.heic`, `.md`.
             None if granted.is_choice() => requested
                 .filename()
                 .and_then(|name| granted.narrow_by_name(name))
-                .map(Cow::Owned)
                 .ok_or_else(|| Denied::NoContentType(granted.listed())),
             None => Ok(Cow::Borrowed(granted)),
         }

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, num::NonZeroU16, time::SystemTime};
 
-use uuid::Builder;
+use uuid::{Builder, Uuid};
 
 use super::{document::Clause, error::PolicyError};
 use crate::{
@@ -106,27 +106,35 @@ pub fn unique_key(
     filename: Option<&str>,
     at: SystemTime,
 ) -> Result<ObjectKey, PolicyError> {
-    // 74 of the 80 bits enter the UUID, enough that names neither collide nor can be guessed.
-    let mut random = [0; 10];
+    let mut random = [0; NAME_RANDOM_LEN];
     getrandom::fill(&mut random).map_err(|_| PolicyError::Random)?;
     name_object(prefix, filename, at, &random)
 }
 
-fn name_object(
+/// Number of random bytes of a unique key. 74 of the 80 bits enter the UUID, enough that names
+/// neither collide nor can be guessed.
+pub(super) const NAME_RANDOM_LEN: usize = 10;
+
+/// Creates the unique key that has these random bytes.
+pub(super) fn name_object(
     prefix: &ObjectPrefix,
     filename: Option<&str>,
     at: SystemTime,
-    random: &[u8; 10],
+    random: &[u8; NAME_RANDOM_LEN],
 ) -> Result<ObjectKey, PolicyError> {
     let since_1970 = at
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_err(|_| PolicyError::Clock)?;
     let millis = u64::try_from(since_1970.as_millis()).map_err(|_| PolicyError::Clock)?;
     let uuid = Builder::from_unix_timestamp_millis(millis, random).into_uuid();
-    let key = match filename.and_then(extension) {
-        Some(extension) => format!("{prefix}{uuid}.{extension}"),
-        None => format!("{prefix}{uuid}"),
-    };
+    let mut buffer = Uuid::encode_buffer();
+    let uuid = uuid.hyphenated().encode_lower(&mut buffer);
+    let mut key = String::with_capacity(prefix.as_str().len() + uuid.len() + 1 + MAX_EXTENSION_LEN);
+    key.extend([prefix.as_str(), uuid]);
+    if let Some(extension) = filename.and_then(extension) {
+        key.push('.');
+        key.extend(extension.chars().map(|c| c.to_ascii_lowercase()));
+    }
     key.parse().map_err(PolicyError::Key)
 }
 
@@ -136,14 +144,18 @@ const ACTIVE: [&str; 16] = [
     "js", "mjs", "cjs", "swf",
 ];
 
-fn extension(filename: &str) -> Option<String> {
+/// Returns the extension that is kept, in any case.
+fn extension(filename: &str) -> Option<&str> {
     let (stem, extension) = filename.rsplit_once('.')?;
     // Without a stem, as in `.htaccess`, the text after the dot is the name.
     let good = (1..=MAX_EXTENSION_LEN).contains(&extension.len())
         && extension.bytes().all(|b| b.is_ascii_alphanumeric())
         && !stem.is_empty();
-    let extension = good.then(|| extension.to_ascii_lowercase())?;
-    (!ACTIVE.contains(&&*extension)).then_some(extension)
+    let active = |extension: &str| {
+        let mut active = ACTIVE.iter();
+        active.any(|one| one.eq_ignore_ascii_case(extension))
+    };
+    (good && !active(extension)).then_some(extension)
 }
 
 #[cfg(test)]
@@ -179,7 +191,8 @@ mod tests {
             ("a.é", None),
             ("a.jpg\n", None),
         ] {
-            assert_eq!(extension(filename).as_deref(), kept, "{filename:?}");
+            let found = extension(filename).map(str::to_ascii_lowercase);
+            assert_eq!(found.as_deref(), kept, "{filename:?}");
         }
     }
 

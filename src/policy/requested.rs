@@ -229,11 +229,16 @@ fn pairs(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// Decodes `application/x-www-form-urlencoded`, but rejects invalid UTF-8 instead of replacing it.
-fn decode(value: &str) -> Result<String, RequestError> {
-    let spaced = value.replace('+', " ");
-    let decoded = percent_decode_str(&spaced).decode_utf8();
-    decoded
-        .map(Cow::into_owned)
+fn decode(value: &str) -> Result<Cow<'_, str>, RequestError> {
+    if value.contains('+') {
+        let spaced = value.replace('+', " ");
+        let decoded = percent_decode_str(&spaced).decode_utf8();
+        return decoded
+            .map(|text| Cow::Owned(text.into_owned()))
+            .map_err(|_| RequestError::Encoding);
+    }
+    percent_decode_str(value)
+        .decode_utf8()
         .map_err(|_| RequestError::Encoding)
 }
 

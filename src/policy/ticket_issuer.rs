@@ -69,13 +69,15 @@ pub(super) struct TicketIssuer<'a> {
 
 impl TicketIssuer<'_> {
     /// Returns the text of a ticket for one upload, called back as `callback` specifies. It seals
-    /// the fields of the callback body, among them `variables`, which only this upload has.
+    /// the fields of the callback body, among them `variables`, which only this upload has. Each
+    /// ticket has a nonce of its own, so that the store can count the uses of each.
     pub(super) fn issue(
         &self,
         request: &TicketRequest<'_>,
         callback: &CallbackDirective,
         variables: &[(Box<str>, Box<str>)],
         at: SystemTime,
+        nonce: Nonce,
     ) -> Result<String, PolicyError> {
         let expires = request
             .policy_expires
@@ -98,8 +100,6 @@ impl TicketIssuer<'_> {
         if let Some(claims) = request.claims {
             terms = terms.claims(claims)?;
         }
-        // A nonce per ticket, so that the store can count the uses of each.
-        let nonce = Nonce::random().map_err(|_| PolicyError::Random)?;
         let fields = callback.sealed_fields(variables);
         Ok(self.keys.issue(&terms, fields, at, nonce)?)
     }

@@ -1,11 +1,16 @@
 //! The signed form that a client posts to OSS.
 
-use std::{fmt, time::SystemTime};
+use std::{fmt, sync::Arc, time::SystemTime};
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
-use super::{document::system_time, object_name::UploadKey};
+use super::{
+    form_fields::FormFields,
+    json::{push_number, push_string},
+    object_name::UploadKey,
+    validity::system_time,
+};
 use crate::protocol::UploadUrl;
 
 /// A signed form: everything that a client needs to post one file to OSS.
@@ -20,23 +25,17 @@ use crate::protocol::UploadUrl;
 /// omits the values of fields.
 #[derive(Clone, Eq, PartialEq)]
 pub struct UploadToken {
-    url: UploadUrl,
-    key: Box<str>,
-    fields: Vec<(Box<str>, Box<str>)>,
+    /// Shared with the settings that the token was issued with.
+    url: Arc<UploadUrl>,
+    fields: FormFields,
     expires: Timestamp,
 }
 
 impl UploadToken {
-    pub(super) fn new(
-        url: UploadUrl,
-        key: &str,
-        fields: Vec<(Box<str>, Box<str>)>,
-        expires: Timestamp,
-    ) -> Self {
-        let key = key.into();
+    /// Creates a token. The first field is `key`.
+    pub(super) fn new(url: Arc<UploadUrl>, fields: FormFields, expires: Timestamp) -> Self {
         Self {
             url,
-            key,
             fields,
             expires,
         }
@@ -58,7 +57,7 @@ impl UploadToken {
     /// is the first.
     #[must_use]
     pub fn fields(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.fields.iter().map(|(name, value)| (&**name, &**value))
+        self.fields.iter()
     }
 
     /// Returns the value of a field; names are compared case-insensitively, as OSS does.
@@ -72,12 +71,12 @@ impl UploadToken {
     /// Returns the key of the object; `prefix/${filename}` if the uploader chooses the name.
     #[must_use]
     pub fn key(&self) -> &str {
-        &self.key
+        self.fields.iter().next().map_or("", |(_, key)| key)
     }
 
     /// Returns the prefix of the key, for clients that append the file name themselves.
     pub(super) fn dir(&self) -> &str {
-        UploadKey::prefix_of(&self.key)
+        UploadKey::prefix_of(self.key())
     }
 
     /// Returns when the policy expires, a whole second. OSS rejects the form afterwards.
@@ -93,24 +92,44 @@ impl UploadToken {
     }
 }
 
+impl UploadToken {
+    /// Returns a length of JSON that suffices unless values have many characters to escape.
+    pub(super) fn json_len(&self) -> usize {
+        // A hundred for the other names.
+        100 + self.fields.json_len() + self.key().len() + self.url.as_str().len()
+    }
+
+    /// Appends the JSON of the token, as [`Serialize`] writes it.
+    pub(super) fn push_json(&self, out: &mut String) {
+        out.push_str("{\"method\":");
+        push_string(out, self.method());
+        out.push_str(",\"url\":");
+        push_string(out, self.url.as_str());
+        let mut separator = ",\"fields\":{";
+        for (name, value) in self.fields() {
+            out.push_str(separator);
+            push_string(out, name);
+            out.push(':');
+            push_string(out, value);
+            separator = ",";
+        }
+        out.push_str("},\"key\":");
+        push_string(out, self.key());
+        out.push_str(",\"expires\":");
+        push_number(out, self.expires_unix());
+        out.push('}');
+    }
+}
+
 impl Serialize for UploadToken {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(5))?;
         map.serialize_entry("method", self.method())?;
         map.serialize_entry("url", self.url.as_str())?;
-        map.serialize_entry("fields", &Fields(&self.fields))?;
-        map.serialize_entry("key", &*self.key)?;
+        map.serialize_entry("fields", &self.fields)?;
+        map.serialize_entry("key", self.key())?;
         map.serialize_entry("expires", &self.expires_unix())?;
         map.end()
-    }
-}
-
-/// Serialises the fields as an object, which JavaScript can iterate. The names are unique.
-struct Fields<'a>(&'a [(Box<str>, Box<str>)]);
-
-impl Serialize for Fields<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }
 }
 
@@ -119,7 +138,7 @@ impl fmt::Debug for UploadToken {
         let names: Vec<_> = self.fields().map(|(name, _)| name).collect();
         f.debug_struct("UploadToken")
             .field("url", &self.url)
-            .field("key", &self.key)
+            .field("key", &self.key())
             .field("fields", &names)
             .field("expires", &self.expires)
             .finish()

@@ -19,7 +19,15 @@ const LEN: usize = 32;
 
 /// Returns the value of `x-oss-credential`: the AccessKey id, and the scope of the key.
 pub(crate) fn credential(access_key_id: &str, day: &str, region: &Region) -> String {
-    format!("{access_key_id}/{day}/{region}/oss/aliyun_v4_request")
+    [
+        access_key_id,
+        "/",
+        day,
+        "/",
+        region.as_str(),
+        "/oss/aliyun_v4_request",
+    ]
+    .concat()
 }
 
 /// Returns the lower-case hex of the HMAC-SHA256 of `text`, for a policy its Base64.
@@ -31,7 +39,7 @@ pub(crate) fn sign(
     text: &str,
 ) -> String {
     let mac = keys.get(secret, day, region).hmac(text);
-    base16ct::lower::encode_string(&*mac)
+    base16ct::lower::encode_string(&mac)
 }
 
 /// Caches the last derived key, because a service usually signs with one secret in one region all
@@ -76,7 +84,10 @@ impl fmt::Debug for DayKeys {
 }
 
 /// A key that signs everything of one day in one region. Wiped from memory on drop.
-struct DayKey(Zeroizing<[u8; LEN]>);
+///
+/// It is the state of the HMAC after the key, from which every signature starts. The key itself is
+/// not kept.
+struct DayKey(Hmac<Sha256>);
 
 impl DayKey {
     fn derive(secret: &[u8], day: &str, region: &str) -> Self {
@@ -87,25 +98,33 @@ impl DayKey {
         let date_key = hmac(&first, day);
         let region_key = hmac(&*date_key, region);
         let service_key = hmac(&*region_key, "oss");
-        Self(hmac(&*service_key, "aliyun_v4_request"))
+        Self(keyed(&*hmac(&*service_key, "aliyun_v4_request")))
     }
 
-    fn hmac(&self, text: &str) -> Zeroizing<[u8; LEN]> {
-        hmac(&*self.0, text)
+    /// Returns a signature, which is not secret.
+    fn hmac(&self, text: &str) -> [u8; LEN] {
+        let mac = self.0.clone().chain_update(text.as_bytes());
+        mac.finalize().into_bytes().into()
     }
 }
 
-fn hmac(key: &[u8], text: &str) -> Zeroizing<[u8; LEN]> {
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
     #[expect(
         clippy::expect_used,
         reason = "the error exists for other MACs: HMAC hashes or pads its key (RFC 2104 section 2)"
     )]
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC accepts keys of any length");
-    mac.update(text.as_bytes());
-    let mut output = mac.finalize().into_bytes();
+    Hmac::<Sha256>::new_from_slice(key).expect("HMAC accepts keys of any length")
+}
+
+/// Derives a key from a key.
+fn hmac(key: &[u8], text: &str) -> Zeroizing<[u8; LEN]> {
+    let mut output = keyed(key)
+        .chain_update(text.as_bytes())
+        .finalize()
+        .into_bytes();
     let mut copy = Zeroizing::new([0; LEN]);
     copy.copy_from_slice(&output);
-    // The output can be a key itself, and its own type does not wipe it.
+    // The output is a key, and its own type does not wipe it.
     output.as_mut_slice().zeroize();
     copy
 }
@@ -114,6 +133,7 @@ fn hmac(key: &[u8], text: &str) -> Zeroizing<[u8; LEN]> {
 mod tests {
     use base16ct::lower::encode_string;
     use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use hmac::EagerHash;
     use serde_json::Value;
     use zeroize::ZeroizeOnDrop;
 
@@ -172,8 +192,12 @@ mod tests {
                 encode_string(&*hmac(&*in_region, "oss")),
                 keys["serviceKey"]
             );
+            let signing = hmac(&*hmac(&*in_region, "oss"), "aliyun_v4_request");
+            assert_eq!(encode_string(&*signing), keys["signingKey"]);
             let key = DayKey::derive(secret.as_bytes(), day, region);
-            assert_eq!(encode_string(&*key.0), keys["signingKey"]);
+            for text in ["", "a", text("policy_base64")] {
+                assert_eq!(key.hmac(text), *hmac(&*signing, text));
+            }
             count += 1;
         }
         assert_eq!(count, 2);
@@ -201,7 +225,7 @@ mod tests {
         let secret = text("access_key_secret").as_bytes();
         let key = DayKey::derive(secret, text("date"), text("region"));
         assert_eq!(
-            encode_string(&*key.hmac(&to_sign)),
+            encode_string(&key.hmac(&to_sign)),
             text("expected_signature")
         );
     }
@@ -220,8 +244,8 @@ mod tests {
         ] {
             let other = keys.get(&shared, day, &region);
             let fresh = DayKey::derive(b"secret", day, region.as_str());
-            assert_eq!(other.0, fresh.0);
-            assert_ne!(other.0, first.0);
+            assert_eq!(other.hmac("a"), fresh.hmac("a"));
+            assert_ne!(other.hmac("a"), first.hmac("a"));
         }
     }
 
@@ -235,22 +259,21 @@ mod tests {
             let shared = secret(&text);
             let key = keys.get(&shared, "20231203", &region);
             let fresh = DayKey::derive(text.as_bytes(), "20231203", "cn-hangzhou");
-            assert_eq!(key.0, fresh.0, "{round}");
+            assert_eq!(key.hmac("a"), fresh.hmac("a"), "{round}");
             let equal = secret(&text);
             drop(shared);
             let key = keys.get(&equal, "20231203", &region);
-            assert_eq!(key.0, fresh.0, "{round}");
+            assert_eq!(key.hmac("a"), fresh.hmac("a"), "{round}");
         }
     }
 
     #[test]
     fn pl_21_the_day_key_is_wiped_on_drop() {
-        fn is_wiped<T: ZeroizeOnDrop>(_: &T) {}
-        let key = DayKey::derive(b"secret", "20231203", "cn-hangzhou");
-        is_wiped(&key.0);
-        let DayKey(mut bytes) = key;
-        bytes.zeroize();
-        assert_eq!(*bytes, [0; LEN]);
+        fn is_wiped<T: ZeroizeOnDrop>() {}
+        // The HMAC consists of two such states, and of a buffer that the key never enters.
+        let DayKey(Hmac::<Sha256> { .. }) = DayKey::derive(b"secret", "20231203", "cn-hangzhou");
+        is_wiped::<<Sha256 as EagerHash>::Core>();
+        is_wiped::<Zeroizing<[u8; LEN]>>();
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Tokens: policies, credentials, and the service that issues tokens.
 
+mod allocations;
 mod credentials;
 mod credentials_secrecy;
 mod directive;

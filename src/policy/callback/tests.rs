@@ -1,3 +1,5 @@
+use proptest::{collection::vec, option, prelude::*};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::*;
@@ -169,4 +171,80 @@ fn pl_20_values_are_not_shown() {
         assert!(shown.contains(name), "{shown}");
     }
     assert!(!shown.contains("canary") && !shown.contains(directive.encoded()));
+}
+
+/// The callback parameters by serde, as they were written before.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Parameters<'a> {
+    callback_url: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback_host: Option<&'a str>,
+    callback_body: &'a str,
+    callback_body_type: &'static str,
+    #[serde(rename = "callbackSNI", skip_serializing_if = "std::ops::Not::not")]
+    callback_sni: bool,
+}
+
+fn by_serde(directive: &CallbackDirective) -> String {
+    STANDARD.encode(to_json(&Parameters {
+        callback_url: directive.urls.as_str(),
+        callback_host: directive.host.as_deref(),
+        callback_body: directive.body.template(),
+        callback_body_type: directive.body.body_type().as_str(),
+        callback_sni: directive.urls.https(),
+    }))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    /// The text that a token contains is put together from parts. Here the whole template is built
+    /// for each upload, and serialised by serde.
+    #[test]
+    fn any_callback_is_written_as_serde_writes_it(
+        urls in vec("(http://|https://)?[a-z]{1,9}/[a-z0-9&=]{0,9}", 1..3),
+        host in option::of("[a-z]{1,9}"),
+        json in any::<bool>(),
+        constants in vec(("[A-Za-z0-9_]{1,9}", "\\PC{0,9}|[\\x00-\\x7f]{0,9}|[a-z\"\\\\]{0,9}"), 0..4),
+        own in vec(("x:[a-c]{1,2}", "[ -~]{0,9}"), 0..2),
+        added in vec(("x:[a-e.-]{1,2}", "[ -~é中]{0,9}"), 0..3),
+        ticket in option::of("[A-Za-z0-9_-]{0,400}|\\PC{0,9}|[\\x00-\\x7f]{0,9}"),
+    ) {
+        let mut body = CallbackTemplate::new(match json {
+            true => CallbackBodyType::Json,
+            false => CallbackBodyType::Form,
+        });
+        body = body.variable("object", SystemVariable::Object).unwrap();
+        for (name, value) in &constants {
+            body = body.clone().constant(name, value).unwrap_or(body);
+        }
+        for (name, value) in &own {
+            body = body.clone().custom(name, value).unwrap_or(body);
+        }
+        let directive = CallbackDirective::with_urls(&urls).and_then(|directive| {
+            let directive = match &host {
+                Some(host) => directive.host(host)?,
+                None => directive,
+            };
+            directive.body(body)
+        });
+        // Some of the random URLs cannot be called, or called both.
+        let directive = directive.unwrap_or(CallbackDirective::new("https://h/%22?a").unwrap());
+        prop_assert_eq!(directive.encoded(), by_serde(&directive));
+
+        let added: Vec<(Box<str>, Box<str>)> = added
+            .iter()
+            .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
+            .collect();
+        let ticket = ticket.as_deref();
+        let expected = directive.for_upload(&added, ticket);
+        let encoded = directive.encode_for(&added, ticket);
+        match (expected, encoded) {
+            (Ok(expected), Ok(encoded)) => prop_assert_eq!(encoded, by_serde(&expected)),
+            (expected, encoded) => {
+                prop_assert_eq!(encoded.map(drop).is_err(), expected.map(drop).is_err());
+            }
+        }
+    }
 }

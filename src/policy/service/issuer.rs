@@ -24,6 +24,7 @@ use crate::{
         error::PolicyError,
         grant::{Grant, IssueContext},
         post_policy::PolicyConfig,
+        random::RandomBytes,
         requested::RequestedFiles,
         ticket_issuer::{DEFAULT_UPLOAD_TIME, TicketIssuer, prepare_callback},
     },
@@ -212,11 +213,12 @@ impl Issuer {
             grant.check(self.config.fields)?;
         }
         let context = self.context(at);
+        let mut random = RandomBytes::for_tokens(files.len());
         // One grant is for all files, several are for one each.
         let tokens = files
             .iter()
             .zip(grants.as_slice().iter().cycle())
-            .map(|(file, grant)| grant.sign(&context, file, &credentials))
+            .map(|(file, grant)| grant.sign(&context, file, &credentials, &mut random))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(match &*tokens {
             [token] if !requested.is_batch() => self.format().token(token),
