@@ -1,5 +1,6 @@
 //! Measures the requests per second of an axum route with the layer relative to the same route
-//! without it.
+//! without it, and of the service that issues tokens relative to a route that returns constant JSON
+//! of the same length.
 //!
 //! ```text
 //! cargo bench -p benches --bench throughput
@@ -16,9 +17,20 @@ use std::{
     process::Command,
 };
 
-use axum::{Router, body::Bytes, routing::post};
+use axum::{
+    Router,
+    body::Bytes,
+    http::{header::CONTENT_TYPE, request::Parts},
+    routing::{get, post},
+};
 use tokio::{net::TcpListener, runtime::Runtime};
-use tower_aliyun_oss::{OssCallbackLayer, callback::CallbackReply};
+use tower_aliyun_oss::{
+    OssCallbackLayer, OssPolicyService,
+    callback::CallbackReply,
+    policy::{CallbackDirective, CallbackTemplate, Credentials, Grant, Refusal},
+    protocol::{CallbackBodyType, SizeRange},
+    ticket::{TicketKey, TicketKeys, Tickets},
+};
 
 const PAIRS: usize = 5;
 const SECONDS: &str = "5s";
@@ -29,7 +41,38 @@ async fn on_upload(body: Bytes) -> CallbackReply {
     CallbackReply::ok()
 }
 
-fn main() -> io::Result<()> {
+/// The response is about as long as one with a token with a ticket.
+const TOKEN_LEN: usize = 4_660;
+
+async fn authorize(_: &Parts) -> Result<Grant, Refusal> {
+    let prefix = "user/7/".parse().map_err(|_| Refusal::forbidden())?;
+    let size = SizeRange::new(1, 10 << 20).map_err(|_| Refusal::forbidden())?;
+    let png = "image/png".parse().map_err(|_| Refusal::forbidden())?;
+    Ok(Grant::under(prefix, size).content_type(png))
+}
+
+fn token_route() -> Result<Router, Box<dyn std::error::Error>> {
+    let callback = CallbackDirective::new("https://app.example/oss/callback")?
+        .body(CallbackTemplate::standard(CallbackBodyType::Json))?;
+    let tokens = OssPolicyService::new(
+        authorize,
+        Credentials::new("LTAI5tExample", "a-secret-of-thirty-letters-0123")?,
+        "examplebucket".parse()?,
+        "cn-hangzhou".parse()?,
+        callback,
+    )?;
+    let keys = TicketKeys::new(1, TicketKey::generate()?);
+    let tokens = tokens.tickets(Tickets::in_memory(keys))?;
+    Ok(Router::new().route_service("/oss/policy", tokens))
+}
+
+fn json_route() -> Router {
+    let json: &'static str = format!("{{\"a\":\"{}\"}}", "x".repeat(TOKEN_LEN - 8)).leak();
+    let handler = move || async move { ([(CONTENT_TYPE, "application/json")], json) };
+    Router::new().route("/oss/policy", get(handler))
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     // `cargo test --benches` runs this binary too, without `--bench`.
     if !env::args().any(|argument| argument == "--bench") {
         return Ok(());
@@ -38,24 +81,46 @@ fn main() -> io::Result<()> {
     let route = || Router::new().route("/index.php", post(on_upload));
     let bare = start(&runtime, route())?;
     let verified = start(&runtime, route().route_layer(OssCallbackLayer::new()))?;
+    compare("verified", &callback(bare), &callback(verified))?;
+    let (json, tokens) = (
+        start(&runtime, json_route())?,
+        start(&runtime, token_route()?)?,
+    );
+    compare("token (at least 0.75)", &token(json), &token(tokens))?;
+    Ok(())
+}
+
+/// The arguments with which `wrk` sends callbacks.
+fn callback(server: SocketAddr) -> Vec<String> {
+    vec!["-s".into(), SCRIPT.into(), format!("http://{server}")]
+}
+
+/// The arguments with which `wrk` requests tokens.
+fn token(server: SocketAddr) -> Vec<String> {
+    let query = "filename=holiday.png&size=1048576&type=image%2Fpng";
+    vec![format!("http://{server}/oss/policy?{query}")]
+}
+
+/// Prints the requests per second of both servers, and the median of their ratio.
+fn compare(name: &str, bare: &[String], other: &[String]) -> io::Result<()> {
     let mut ratios = Vec::new();
     for pair in 0..PAIRS {
-        let (bare, verified) = if pair % 2 == 0 {
+        let (bare, other) = if pair % 2 == 0 {
             let bare = load(bare)?;
-            (bare, load(verified)?)
+            (bare, load(other)?)
         } else {
-            let verified = load(verified)?;
-            (load(bare)?, verified)
+            let other = load(other)?;
+            (load(bare)?, other)
         };
-        let ratio = verified / bare;
+        let ratio = other / bare;
         println!(
-            "pair {}: bare {bare:.0}/s, verified {verified:.0}/s, ratio {ratio:.3}",
+            "pair {}: bare {bare:.0}/s, {name} {other:.0}/s, ratio {ratio:.3}",
             pair + 1
         );
         ratios.push(ratio);
     }
     ratios.sort_by(f64::total_cmp);
-    println!("median ratio {:.3}", ratios[PAIRS / 2]);
+    println!("{name}: median ratio {:.3}", ratios[PAIRS / 2]);
     Ok(())
 }
 
@@ -66,12 +131,12 @@ fn start(runtime: &Runtime, app: Router) -> io::Result<SocketAddr> {
     Ok(address)
 }
 
-/// Loads the server with `wrk` and returns the requests per second. Fails unless every response is
-/// a success.
-fn load(server: SocketAddr) -> io::Result<f64> {
-    let url = format!("http://{server}");
+/// Loads a server with `wrk` and returns the requests per second. Fails unless every response is a
+/// success.
+fn load(arguments: &[String]) -> io::Result<f64> {
     let output = Command::new("wrk")
-        .args(["-t1", "-c32", "-d", SECONDS, "-s", SCRIPT, &url])
+        .args(["-t1", "-c32", "-d", SECONDS])
+        .args(arguments)
         .output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     if text.contains("Non-2xx") || !output.status.success() {
