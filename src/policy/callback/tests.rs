@@ -197,7 +197,7 @@ fn by_serde(directive: &CallbackDirective) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4096))]
+    #![proptest_config(ProptestConfig::with_cases(1024))]
 
     /// The text that a token contains is put together from parts. Here the whole template is built
     /// for each upload, and serialised by serde.
@@ -206,10 +206,10 @@ proptest! {
         urls in vec("(http://|https://)?[a-z]{1,9}/[a-z0-9&=]{0,9}", 1..3),
         host in option::of("[a-z]{1,9}"),
         json in any::<bool>(),
-        constants in vec(("[A-Za-z0-9_]{1,9}", "\\PC{0,9}|[\\x00-\\x7f]{0,9}|[a-z\"\\\\]{0,9}"), 0..4),
+        constants in vec(("[A-Za-z0-9_]{1,9}", "[aé中\u{2028}]{0,9}|[\\x00-\\x7f]{0,9}|[a-z\"\\\\]{0,9}"), 0..4),
         own in vec(("x:[a-c]{1,2}", "[ -~]{0,9}"), 0..2),
         added in vec(("x:[a-e.-]{1,2}", "[ -~é中]{0,9}"), 0..3),
-        ticket in option::of("[A-Za-z0-9_-]{0,400}|\\PC{0,9}|[\\x00-\\x7f]{0,9}"),
+        ticket in option::of("[A-Za-z0-9_-]{0,400}|[aé中\u{2028}]{0,9}|[\\x00-\\x7f]{0,9}"),
     ) {
         let mut body = CallbackTemplate::new(match json {
             true => CallbackBodyType::Json,
@@ -230,7 +230,7 @@ proptest! {
             directive.body(body)
         });
         // Some of the random URLs cannot be called, or called both.
-        let directive = directive.unwrap_or(CallbackDirective::new("https://h/%22?a").unwrap());
+        let directive = directive.unwrap_or_else(|_| CallbackDirective::new("https://h/%22?a").unwrap());
         prop_assert_eq!(directive.encoded(), by_serde(&directive));
 
         let added: Vec<(Box<str>, Box<str>)> = added
