@@ -70,7 +70,7 @@ mod ticket_issuer;
 mod upload_token;
 mod validity;
 
-pub use authorize::{Authorize, Grants, Refusal};
+pub use authorize::{Authorize, Grants, Refusal, with_state};
 pub use callback::{CallbackDirective, CallbackTemplate};
 pub use conditions::Condition;
 pub use credentials::{
@@ -85,7 +85,9 @@ pub use object_name::UploadKey;
 pub use object_name::unique_key;
 pub use post_policy::{PostPolicy, PostPolicyBuilder};
 pub use requested::{RequestedFile, RequestedFiles};
-pub use service::{OssPolicyService, PolicyBody, PolicyFuture, PublicDemo, TokenFormat};
+pub use service::{
+    OssPolicyService, PolicyBody, PolicyFuture, PublicDemo, TokenError, TokenErrorKind, TokenFormat,
+};
 pub use upload_token::UploadToken;
 
 pub use crate::sign::SignatureVersion;

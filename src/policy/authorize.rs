@@ -1,10 +1,11 @@
 //! Your decision who may upload what: [`Authorize`] returns [`Grants`] or a [`Refusal`].
 
-use std::{borrow::Cow, future::Future, slice};
+use std::{borrow::Cow, error::Error, fmt, future::Future, slice, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, request::Parts};
 
-use super::grant::Grant;
+use super::{error::PolicyError, grant::Grant};
+use crate::protocol::{EndpointError, ObjectError};
 
 /// Decides what the sender of a request may upload.
 ///
@@ -18,7 +19,7 @@ use super::grant::Grant;
 /// use http::{header::AUTHORIZATION, request::Parts};
 /// use tower_aliyun_oss::{
 ///     policy::{Authorize, Grant, Refusal},
-///     protocol::{ObjectPrefix, SizeRange},
+///     protocol::{ContentType, ObjectPrefix, SizeRange},
 /// };
 ///
 /// async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
@@ -28,41 +29,38 @@ use super::grant::Grant;
 ///     };
 ///     // Refuses a name such as `ann/private`, which would be a folder of `ann`.
 ///     let prefix = ObjectPrefix::from_segments(["user", &user]).map_err(|_| Refusal::forbidden())?;
-///     let size = SizeRange::new(1, 10 * 1024 * 1024).map_err(|_| Refusal::forbidden())?;
-///     Ok(Grant::under(prefix, size))
+///     Ok(Grant::under(prefix, SizeRange::new(1, 10 << 20)?).content_types(ContentType::IMAGES))
 /// }
 /// # async fn user_of(_: &[u8]) -> Result<String, Refusal> { Ok("ann".into()) }
 /// # fn is_authorize(_: impl Authorize) {}
 /// # is_authorize(authorize);
 /// ```
 ///
-/// A client can request several files at once. One grant serves one file unless
-/// [`Grant::max_files`] permits more. To decide about each file, return one grant per file, in the
-/// order of the request:
+/// The error of a parser becomes a [`Refusal`] with status 500, so `?` works, and the log contains
+/// the error. Map it, as above, if the text comes from the client.
+///
+/// # State
+///
+/// A closure captures state, such as a connection pool. It runs once per request on a clone of
+/// itself, so what it captures must be `Clone`:
 ///
 /// ```
 /// use http::request::Parts;
-/// use tower_aliyun_oss::{
-///     policy::{Grant, Refusal, RequestedFiles},
-///     protocol::{ObjectPrefix, SizeRange},
-/// };
+/// use tower_aliyun_oss::policy::{Authorize, Grant, Refusal};
+/// # #[derive(Clone)]
+/// # struct Sessions;
+/// # impl Sessions {
+/// #     async fn grant(&self, _: &Parts) -> Result<Grant, Refusal> { Err(Refusal::forbidden()) }
+/// # }
+/// # fn is_authorize(_: impl Authorize) {}
 ///
-/// async fn authorize(parts: &Parts) -> Result<Vec<Grant>, Refusal> {
-///     let requested: &RequestedFiles = parts.extensions.get().ok_or_else(Refusal::forbidden)?;
-///     let album = ObjectPrefix::from_segments(["album", "7"]).map_err(|_| Refusal::forbidden())?;
-///     let grant = |bytes| {
-///         let size = SizeRange::new(1, bytes).map_err(|_| Refusal::forbidden())?;
-///         Ok(Grant::under(album.clone(), size))
-///     };
-///     // The first picture is the cover, and may be larger.
-///     let files = requested.files().iter().enumerate();
-///     files.map(|(n, _)| grant(if n == 0 { 20 << 20 } else { 2 << 20 })).collect()
-/// }
-/// # fn is_authorize(_: impl tower_aliyun_oss::policy::Authorize) {}
+/// let sessions = Sessions; // cheap to clone, as connection pools are
+/// let authorize = async move |parts: &Parts| sessions.grant(parts).await;
 /// # is_authorize(authorize);
 /// ```
 ///
-/// With a database or other state, implement it for a struct:
+/// [`with_state`] passes state by reference to an `async fn(&State, &Parts)`. A type with its own
+/// fields implements the trait, and so does an `Arc` of one:
 ///
 /// ```
 /// use http::request::Parts;
@@ -81,12 +79,78 @@ use super::grant::Grant;
 ///     }
 /// }
 /// ```
+///
+/// # Several files
+///
+/// A client can request several files at once. One grant serves one file unless
+/// [`Grant::max_files`] permits more. To decide about each file, return one grant per file, in the
+/// order of the request:
+///
+/// ```
+/// use http::request::Parts;
+/// use tower_aliyun_oss::{
+///     policy::{Grant, Refusal, RequestedFiles},
+///     protocol::{ContentType, ObjectPrefix, SizeRange},
+/// };
+///
+/// async fn authorize(parts: &Parts) -> Result<Vec<Grant>, Refusal> {
+///     let requested: &RequestedFiles = parts.extensions.get().ok_or_else(Refusal::forbidden)?;
+///     let album = ObjectPrefix::from_segments(["album", "7"])?;
+///     let grant = |bytes| {
+///         let size = SizeRange::new(1, bytes)?;
+///         Ok(Grant::under(album.clone(), size).content_types(ContentType::IMAGES))
+///     };
+///     // The first picture is the cover, and may be larger.
+///     let files = requested.files().iter().enumerate();
+///     files.map(|(n, _)| grant(if n == 0 { 20 << 20 } else { 2 << 20 })).collect()
+/// }
+/// # fn is_authorize(_: impl tower_aliyun_oss::policy::Authorize) {}
+/// # is_authorize(authorize);
+/// ```
+///
+/// # Tests
+///
+/// A decision needs no server. Grants can be compared, and their settings read:
+///
+/// ```
+/// use http::{Request, request::Parts};
+/// use tower_aliyun_oss::{
+///     policy::{Grant, Refusal},
+///     protocol::{ContentType, ObjectPrefix, SizeRange},
+/// };
+///
+/// #[derive(Clone, Copy)]
+/// struct UserId(u64); // set by your session layer
+///
+/// async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
+///     let UserId(user) = *parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
+///     let prefix = ObjectPrefix::from_segments(["user", &user.to_string()])?;
+///     Ok(Grant::under(prefix, SizeRange::new(1, 10 << 20)?)
+///         .content_types(ContentType::IMAGES)
+///         .claims(&user))
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (mut parts, ()) = Request::new(()).into_parts();
+/// let refusal = authorize(&parts).await.unwrap_err();
+/// assert_eq!(refusal.status(), 401);
+///
+/// parts.extensions.insert(UserId(7));
+/// let grant = authorize(&parts).await?;
+/// assert_eq!(grant.get_prefix(), Some(&"user/7/".parse()?));
+/// assert_eq!(grant.get_claims::<u64>(), Some(7));
+/// assert_eq!(grant, authorize(&parts).await?);
+/// # Ok(())
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not decide who may upload what",
     label = "neither an `Authorize` nor an `async fn(&Parts) -> Result<Grant, Refusal>`",
     note = "one grant, or a `Vec<Grant>` with one per requested file",
-    note = "a closure needs the type of its argument: `|parts: &Parts| …`; with state, implement \
-           `Authorize` for a struct"
+    note = "a closure needs the type of its argument, `async move |parts: &Parts| …`, and what it \
+           captures must be `Clone`",
+    note = "with state: `policy::with_state(state, authorize)`, or implement `Authorize` for a type"
 )]
 pub trait Authorize: Send + Sync + 'static {
     /// What the decision returns: a [`Grant`], a `Vec<Grant>` with one grant per requested file, or
@@ -113,35 +177,126 @@ where
     type Granted = Grants;
 
     fn authorize(&self, parts: &Parts) -> impl Future<Output = Result<Grants, Refusal>> + Send {
-        let decision = self.call(parts);
+        let decision = self.decide(parts);
         async move { decision.await.map(Into::into) }
+    }
+}
+
+impl<A: Authorize> Authorize for Arc<A> {
+    type Granted = A::Granted;
+
+    fn authorize(&self, parts: &Parts) -> impl Future<Output = Result<A::Granted, Refusal>> + Send {
+        A::authorize(self, parts)
+    }
+}
+
+/// Returns an [`Authorize`] that passes `state` to `authorize`, an `async fn(&State, &Parts)`. The
+/// state is not cloned.
+///
+/// ```
+/// use http::request::Parts;
+/// use tower_aliyun_oss::{
+///     OssUploads,
+///     policy::{Authorize, Grant, OssPolicyService, Refusal, with_state},
+/// };
+///
+/// struct Database {
+///     // a connection pool, …
+/// }
+///
+/// async fn authorize(database: &Database, parts: &Parts) -> Result<Grant, Refusal> {
+///     let _ = (database, parts); // find the session, and decide
+///     Err(Refusal::unauthorized())
+/// }
+///
+/// fn tokens(uploads: &OssUploads, database: Database) -> OssPolicyService<impl Authorize> {
+///     uploads.policy_service(with_state(database, authorize))
+/// }
+/// ```
+pub fn with_state<S, F>(state: S, authorize: F) -> impl Authorize<Granted = Grants>
+where
+    S: Send + Sync + 'static,
+    F: for<'a> sealed::AuthorizeWithFn<'a, S> + Send + Sync + 'static,
+{
+    WithState { state, authorize }
+}
+
+struct WithState<S, F> {
+    state: S,
+    authorize: F,
+}
+
+impl<S, F> Authorize for WithState<S, F>
+where
+    S: Send + Sync + 'static,
+    F: for<'a> sealed::AuthorizeWithFn<'a, S> + Send + Sync + 'static,
+{
+    type Granted = Grants;
+
+    fn authorize(&self, parts: &Parts) -> impl Future<Output = Result<Grants, Refusal>> + Send {
+        async move {
+            let decision = self.authorize.decide(&self.state, parts);
+            decision.await.map(Into::into)
+        }
     }
 }
 
 mod sealed {
     use super::{Future, Grants, Parts, Refusal};
 
-    /// One `Fn` for each lifetime: the future of an `async fn` borrows the parts, and on stable
+    /// One `FnOnce` for each lifetime: the future of an `async fn` borrows the parts, and on stable
     /// Rust no other bound can require that such a future is `Send`.
+    ///
+    /// `FnOnce` and `Clone`, because the future of an async closure borrows what the closure
+    /// captured, so such a closure is no `Fn`.
     #[allow(unnameable_types, reason = "sealed")]
     pub trait AuthorizeFn<'a> {
         type Granted: Into<Grants>;
         type Future: Future<Output = Result<Self::Granted, Refusal>> + Send;
 
-        fn call(&self, parts: &'a Parts) -> Self::Future;
+        fn decide(&self, parts: &'a Parts) -> Self::Future;
     }
 
     impl<'a, F, T, G> AuthorizeFn<'a> for F
     where
-        F: Fn(&'a Parts) -> T,
+        F: FnOnce(&'a Parts) -> T + Clone,
         T: Future<Output = Result<G, Refusal>> + Send,
         G: Into<Grants>,
     {
         type Granted = G;
         type Future = T;
 
-        fn call(&self, parts: &'a Parts) -> T {
-            self(parts)
+        fn decide(&self, parts: &'a Parts) -> T {
+            self.clone()(parts)
+        }
+    }
+
+    /// Like [`AuthorizeFn`], with state.
+    #[allow(unnameable_types, reason = "sealed")]
+    #[diagnostic::on_unimplemented(
+        message = "`{Self}` does not decide who may upload what",
+        label = "not an `async fn(&{S}, &Parts) -> Result<Grant, Refusal>`",
+        note = "a closure needs the types of its arguments: `async |state: &{S}, parts: &Parts| …`"
+    )]
+    pub trait AuthorizeWithFn<'a, S> {
+        type Granted: Into<Grants>;
+        type Future: Future<Output = Result<Self::Granted, Refusal>> + Send;
+
+        fn decide(&self, state: &'a S, parts: &'a Parts) -> Self::Future;
+    }
+
+    impl<'a, F, S, T, G> AuthorizeWithFn<'a, S> for F
+    where
+        F: Fn(&'a S, &'a Parts) -> T,
+        S: 'a,
+        T: Future<Output = Result<G, Refusal>> + Send,
+        G: Into<Grants>,
+    {
+        type Granted = G;
+        type Future = T;
+
+        fn decide(&self, state: &'a S, parts: &'a Parts) -> T {
+            self(state, parts)
         }
     }
 }
@@ -162,11 +317,11 @@ mod sealed {
 /// # let _ = (one, for_two_files);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[must_use = "grants do nothing until they are returned"]
 pub struct Grants(Inner);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 enum Inner {
     One(Box<Grant>),
     Each(Vec<Grant>),
@@ -213,15 +368,21 @@ impl From<Vec<Grant>> for Grants {
 ///     .header(RETRY_AFTER, HeaderValue::from_static("60"));
 /// assert_eq!(full.status(), StatusCode::TOO_MANY_REQUESTS);
 /// ```
-#[derive(Clone, Debug)]
+///
+/// `?` turns the errors with which the crate parses names, sizes and types into a refusal with
+/// status 500. Pass other errors through [`internal`](Self::internal). The log contains the error
+/// at level `ERROR`, and the response a constant text.
+#[derive(Clone)]
 pub struct Refusal(Box<Answer>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Answer {
     status: StatusCode,
     code: Cow<'static, str>,
     message: Cow<'static, str>,
     headers: HeaderMap,
+    /// For the log only.
+    error: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl Refusal {
@@ -242,7 +403,28 @@ impl Refusal {
             code: code.into(),
             message: message.into(),
             headers: HeaderMap::new(),
+            error: None,
         }))
+    }
+
+    /// Creates a refusal with status 500, because the decision itself failed: the database is not
+    /// reachable, or a setting is wrong. The log contains the error and its causes, and the client
+    /// receives none of it.
+    ///
+    /// ```
+    /// use tower_aliyun_oss::policy::Refusal;
+    ///
+    /// fn user(row: Result<u64, std::io::Error>) -> Result<u64, Refusal> {
+    ///     row.map_err(Refusal::internal)
+    /// }
+    /// ```
+    #[must_use]
+    pub fn internal(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        let mut refusal = Self::new(StatusCode::INTERNAL_SERVER_ERROR);
+        refusal.0.code = "InternalError".into();
+        refusal.0.message = "the server failed to decide on this upload".into();
+        refusal.0.error = Some(Arc::from(error.into()));
+        refusal
     }
 
     /// Creates a refusal with status 401: the client is not authenticated.
@@ -285,6 +467,12 @@ impl Refusal {
         self.0.status
     }
 
+    /// Returns the error of an [`internal`](Self::internal) refusal.
+    #[must_use]
+    pub fn error(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.error.as_deref().map(|error| error as _)
+    }
+
     pub(super) fn code_text(&self) -> &str {
         &self.0.code
     }
@@ -295,5 +483,50 @@ impl Refusal {
 
     pub(super) fn headers(&self) -> &HeaderMap {
         &self.0.headers
+    }
+}
+
+impl fmt::Debug for Refusal {
+    /// Shows only the `Display` of the error. The `Debug` of foreign errors can contain requests and
+    /// secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let error = self.error().map(ToString::to_string);
+        f.debug_struct("Refusal")
+            .field("status", &self.0.status)
+            .field("code", &self.0.code)
+            .field("message", &self.0.message)
+            .field("error", &error)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.status.as_u16(), self.0.message)
+    }
+}
+
+/// An authoriser can be tested in a function that returns `Result<(), Box<dyn Error>>`.
+impl Error for Refusal {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error()
+    }
+}
+
+impl From<ObjectError> for Refusal {
+    fn from(error: ObjectError) -> Self {
+        Self::internal(error)
+    }
+}
+
+impl From<EndpointError> for Refusal {
+    fn from(error: EndpointError) -> Self {
+        Self::internal(error)
+    }
+}
+
+impl From<PolicyError> for Refusal {
+    fn from(error: PolicyError) -> Self {
+        Self::internal(error)
     }
 }

@@ -172,7 +172,7 @@ pub(super) enum FieldSet {
 }
 
 /// Everything that a policy and a grant require of an upload, except its name.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(super) struct UploadConditions {
     pub(super) size: SizeRange,
     pub(super) lifetime: Duration,
@@ -285,7 +285,7 @@ impl fmt::Debug for UploadConditions {
 }
 
 /// The content types that an object may have.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum ContentTypes {
     /// The default: `application/octet-stream`, which no browser executes.
     Binary,

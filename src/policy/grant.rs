@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
@@ -35,15 +35,51 @@ use crate::{
 /// contains it.
 ///
 /// ```
-/// use tower_aliyun_oss::{policy::Grant, protocol::SizeRange};
+/// use http::request::Parts;
+/// use tower_aliyun_oss::{
+///     OssUploads,
+///     policy::{Authorize, Grant, OssPolicyService, Refusal},
+///     protocol::{ContentType, ObjectPrefix, SizeRange},
+/// };
 ///
-/// let grant = Grant::under("user/7/".parse()?, SizeRange::new(1, 5 * 1024 * 1024)?)
-///     .content_types(["image/png".parse()?, "image/jpeg".parse()?])
-///     .field("Cache-Control", "max-age=31536000");
-/// # let _ = grant;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// #[derive(Clone, Copy)]
+/// struct UserId(u64); // set by your session layer
+///
+/// async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
+///     let UserId(user) = *parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
+///     let prefix = ObjectPrefix::from_segments(["user", &user.to_string()])?;
+///     Ok(Grant::under(prefix, SizeRange::new(1, 10 << 20)?)
+///         .content_types(ContentType::IMAGES)
+///         .claims(&user))
+/// }
+///
+/// fn tokens(uploads: &OssUploads) -> OssPolicyService<impl Authorize> {
+///     uploads.policy_service(authorize)
+/// }
 /// ```
-#[derive(Clone)]
+///
+/// Without [`content_types`](Self::content_types), [`content_type`](Self::content_type) or
+/// [`any_content_type`](Self::any_content_type), only `application/octet-stream` is granted, and a
+/// client that requests the type of a photo gets 403.
+///
+/// Grants can be compared, and their settings read with methods that start with `get_`, for tests
+/// of an authoriser; see [`Authorize`](super::Authorize#tests).
+///
+/// ```
+/// use tower_aliyun_oss::{
+///     policy::Grant,
+///     protocol::{ContentType, SizeRange},
+/// };
+///
+/// let size = SizeRange::new(1, 5 << 20)?;
+/// let grant = Grant::exact("user/7/a.png".parse()?, size)
+///     .content_types([ContentType::PNG, ContentType::from_static("image/x-icon")])
+///     .field("Cache-Control", "max-age=31536000");
+/// assert_eq!(grant.get_size(), size);
+/// assert_ne!(grant, grant.clone().allow_overwrite());
+/// # Ok::<(), tower_aliyun_oss::protocol::ObjectError>(())
+/// ```
+#[derive(Clone, PartialEq)]
 #[must_use = "a grant does nothing until it is returned"]
 pub struct Grant {
     key: UploadKey,
@@ -67,7 +103,7 @@ const SLOWEST_UPLOAD: u64 = 125_000;
 /// The largest form upload, 5 GiB, takes 11 h 56 min at [`SLOWEST_UPLOAD`].
 const DEFAULT_MAX_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 enum Claims {
     None,
     Some(Value),
@@ -289,7 +325,7 @@ impl Grant {
     }
 
     /// Replaces the permitted sizes.
-    pub(super) fn size(mut self, size: SizeRange) -> Self {
+    pub(super) fn with_size(mut self, size: SizeRange) -> Self {
         self.conditions.size = size;
         self
     }
@@ -391,11 +427,7 @@ impl Grant {
             Cow::Owned(encoded.map_err(PolicyError::Callback)?)
         };
         // The service has checked the variables of its own callback.
-        let added = self
-            .variables
-            .iter()
-            .map(|(name, value)| (&**name, &**value));
-        config.check_variables(added)?;
+        config.check_variables(pairs(&self.variables))?;
         let unsigned = UnsignedPolicy {
             config,
             key: &key,
@@ -475,13 +507,8 @@ impl Grant {
     /// Returns the lifetime of a token for a file of this size.
     fn lifetime_for(&self, size: Option<u64>) -> Duration {
         let lifetime = self.conditions.lifetime;
-        let longest = match self.max_lifetime {
-            Some(longest) => longest,
-            None if self.has_lifetime => lifetime,
-            None => DEFAULT_MAX_LIFETIME,
-        };
         let upload = Duration::from_secs(size.unwrap_or_default().div_ceil(SLOWEST_UPLOAD));
-        lifetime.max(upload.min(longest))
+        lifetime.max(upload.min(self.get_max_lifetime()))
     }
 
     fn has_claims(&self) -> bool {
@@ -514,6 +541,144 @@ impl Grant {
             None => Ok(Cow::Borrowed(granted)),
         }
     }
+}
+
+/// # Reading a grant
+///
+/// For tests, and for code between [`Authorize`](super::Authorize) and the service. The names start
+/// with `get_`, as those of [`std::process::Command`] do, because the setters have the others.
+impl Grant {
+    /// Returns the object of an [exact](Self::exact) grant.
+    #[must_use]
+    pub fn get_key(&self) -> Option<&ObjectKey> {
+        match &self.key {
+            UploadKey::Exact(key) => Some(key),
+            UploadKey::Under(_) => None,
+        }
+    }
+
+    /// Returns the prefix of a grant for [one object](Self::under) or
+    /// [any number of objects](Self::any_name_under) under it.
+    #[must_use]
+    pub fn get_prefix(&self) -> Option<&ObjectPrefix> {
+        match &self.key {
+            UploadKey::Exact(_) => None,
+            UploadKey::Under(prefix) => Some(prefix),
+        }
+    }
+
+    /// Returns whether the [uploader chooses the names](Self::any_name_under).
+    #[must_use]
+    pub fn get_any_name(&self) -> bool {
+        self.get_prefix().is_some() && !self.unique_name
+    }
+
+    /// Returns the permitted sizes.
+    #[must_use]
+    pub fn get_size(&self) -> SizeRange {
+        self.conditions.size
+    }
+
+    /// Returns the lifetime of a token. A requested size lengthens it, up to the
+    /// [maximum](Self::get_max_lifetime).
+    #[must_use]
+    pub fn get_lifetime(&self) -> Duration {
+        self.conditions.lifetime
+    }
+
+    /// Returns how far a requested size lengthens the lifetime.
+    #[must_use]
+    pub fn get_max_lifetime(&self) -> Duration {
+        match self.max_lifetime {
+            Some(longest) => longest,
+            None if self.has_lifetime => self.conditions.lifetime,
+            None => DEFAULT_MAX_LIFETIME,
+        }
+    }
+
+    /// Returns the permitted content types, or `None` if [any](Self::any_content_type) is.
+    #[must_use]
+    pub fn get_content_types(&self) -> Option<Vec<ContentType>> {
+        let types = &self.conditions.content_types;
+        (!matches!(types, ContentTypes::Any)).then(|| types.list().collect())
+    }
+
+    /// Returns whether content types that [browsers execute](Self::allow_active_content) are
+    /// allowed.
+    #[must_use]
+    pub fn get_allow_active_content(&self) -> bool {
+        self.conditions.allow_active
+    }
+
+    /// Returns the ACL of the object.
+    #[must_use]
+    pub fn get_object_acl(&self) -> ObjectAcl {
+        self.conditions.acl.unwrap_or_default()
+    }
+
+    /// Returns whether the upload may [replace](Self::allow_overwrite) an existing object.
+    #[must_use]
+    pub fn get_allow_overwrite(&self) -> bool {
+        self.conditions.overwrite
+    }
+
+    /// Returns the status of a successful upload.
+    #[must_use]
+    pub fn get_success_action_status(&self) -> u16 {
+        self.conditions.status
+    }
+
+    /// Returns names and values of the added [fields](Self::field), in order.
+    pub fn get_fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        pairs(&self.conditions.fields)
+    }
+
+    /// Returns the added [conditions](Self::condition), in order.
+    #[must_use]
+    pub fn get_conditions(&self) -> &[Condition] {
+        &self.conditions.conditions
+    }
+
+    /// Returns names and values of the added [variables](Self::variable), in order.
+    pub fn get_variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        pairs(&self.variables)
+    }
+
+    /// Returns the [claims](Self::claims). `None` if there are none, or if they do not match `T`.
+    #[must_use]
+    pub fn get_claims<T: DeserializeOwned>(&self) -> Option<T> {
+        match &self.claims {
+            Claims::Some(claims) => T::deserialize(claims).ok(),
+            Claims::None | Claims::NotJson => None,
+        }
+    }
+
+    /// Returns how many callbacks the ticket permits: one, unless the
+    /// [uploader chooses the names](Self::any_name_under).
+    #[must_use]
+    pub fn get_max_uses(&self) -> NonZeroU16 {
+        if self.get_any_name() {
+            self.max_uses
+        } else {
+            NonZeroU16::MIN
+        }
+    }
+
+    /// Returns for how many files of one request the client gets a token.
+    #[must_use]
+    pub fn get_max_files(&self) -> usize {
+        self.max_files
+    }
+
+    /// Returns whether the upload is [without a callback](Self::without_callback).
+    #[must_use]
+    pub fn get_without_callback(&self) -> bool {
+        self.without_callback
+    }
+}
+
+fn pairs(pairs: &[(Box<str>, Box<str>)]) -> impl Iterator<Item = (&str, &str)> {
+    pairs.iter().map(|(name, value)| (&**name, &**value))
 }
 
 impl fmt::Debug for Grant {

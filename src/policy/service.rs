@@ -1,6 +1,7 @@
 //! The service that issues tokens.
 
 mod demo;
+mod error;
 mod format;
 mod future;
 mod issuer;
@@ -17,6 +18,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
@@ -36,6 +38,7 @@ use crate::{
 };
 
 pub use demo::PublicDemo;
+pub use error::{TokenError, TokenErrorKind};
 pub use format::TokenFormat;
 pub use future::PolicyFuture;
 pub use response::PolicyBody;
@@ -263,6 +266,36 @@ impl<A: Authorize> OssPolicyService<A> {
     #[must_use]
     pub fn post_only(self) -> Self {
         self.with(|issuer| issuer.post_only = true)
+    }
+
+    /// Sets a function that renders rejections; by default they are JSON, `{"code","message"}`.
+    ///
+    /// The service completes the response: it sets the length and the headers that every response
+    /// has, and puts the [`TokenError`] into the extensions. It replaces a status that is neither
+    /// 4xx nor 5xx by the status of the error, and adds `Allow` to a 405. The headers of a
+    /// [`Refusal`](super::Refusal) are part of the default response only.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http::{HeaderValue, Response, header::CONTENT_TYPE};
+    /// use tower_aliyun_oss::policy::{Authorize, OssPolicyService};
+    ///
+    /// fn plain<A: Authorize>(tokens: OssPolicyService<A>) -> OssPolicyService<A> {
+    ///     tokens.rejection(|error| {
+    ///         let mut response = Response::new(Bytes::from(error.message().to_owned()));
+    ///         *response.status_mut() = error.status();
+    ///         let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    ///         response.headers_mut().insert(CONTENT_TYPE, plain);
+    ///         response
+    ///     })
+    /// }
+    /// ```
+    #[must_use]
+    pub fn rejection<F>(self, render: F) -> Self
+    where
+        F: Fn(&TokenError) -> Response<Bytes> + Send + Sync + 'static,
+    {
+        self.with(|issuer| issuer.rejection = Some(Arc::new(render)))
     }
 
     /// Sets the clock; defaults to the system clock.

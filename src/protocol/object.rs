@@ -1,6 +1,6 @@
 //! The object of an upload: its name, size, content type and ACL.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 /// The longest object key that OSS accepts, in bytes of UTF-8.
 const MAX_KEY_LEN: usize = 1023;
@@ -375,14 +375,118 @@ impl SizeRange {
 /// use tower_aliyun_oss::protocol::ContentType;
 ///
 /// let png: ContentType = "image/png".parse()?;
-/// assert_eq!(png.as_str(), "image/png");
+/// assert_eq!(png, ContentType::PNG);
+/// assert!(ContentType::IMAGES.contains(&png));
 /// assert!("image/*".parse::<ContentType>().is_err());
+///
+/// const ICON: ContentType = ContentType::from_static("image/x-icon");
+/// assert_eq!(ICON.as_str(), "image/x-icon");
 /// # Ok::<(), tower_aliyun_oss::protocol::ObjectError>(())
 /// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct ContentType(Box<str>);
+pub struct ContentType(Cow<'static, str>);
 
 impl ContentType {
+    /// `image/jpeg`.
+    pub const JPEG: Self = Self::from_static("image/jpeg");
+
+    /// `image/png`.
+    pub const PNG: Self = Self::from_static("image/png");
+
+    /// `image/gif`.
+    pub const GIF: Self = Self::from_static("image/gif");
+
+    /// `image/webp`.
+    pub const WEBP: Self = Self::from_static("image/webp");
+
+    /// `video/mp4`.
+    pub const MP4: Self = Self::from_static("video/mp4");
+
+    /// `application/pdf`.
+    pub const PDF: Self = Self::from_static("application/pdf");
+
+    /// `application/octet-stream`, the default of OSS and of a [`Grant`](crate::policy::Grant).
+    pub const OCTET_STREAM: Self = Self::from_static("application/octet-stream");
+
+    /// Photos and pictures: JPEG, PNG, GIF, WebP, AVIF, and the HEIC and HEIF of phones. Not SVG,
+    /// which can contain scripts.
+    pub const IMAGES: [Self; 7] = [
+        Self::JPEG,
+        Self::PNG,
+        Self::GIF,
+        Self::WEBP,
+        Self::from_static("image/avif"),
+        Self::from_static("image/heic"),
+        Self::from_static("image/heif"),
+    ];
+
+    /// Films: MP4, QuickTime, WebM and 3GP, which browsers play or phones record.
+    pub const VIDEOS: [Self; 4] = [
+        Self::MP4,
+        Self::from_static("video/quicktime"),
+        Self::from_static("video/webm"),
+        Self::from_static("video/3gpp"),
+    ];
+
+    /// Sound: MP3, MPEG-4, AAC, Ogg, WAV, WebM and FLAC, under each name that browsers send.
+    pub const AUDIO: [Self; 11] = [
+        Self::from_static("audio/mpeg"),
+        Self::from_static("audio/mp4"),
+        Self::from_static("audio/m4a"),
+        Self::from_static("audio/x-m4a"),
+        Self::from_static("audio/aac"),
+        Self::from_static("audio/ogg"),
+        Self::from_static("audio/wav"),
+        Self::from_static("audio/x-wav"),
+        Self::from_static("audio/webm"),
+        Self::from_static("audio/flac"),
+        Self::from_static("audio/x-flac"),
+    ];
+
+    /// Documents: PDF, plain text, CSV, and those of Microsoft Office and OpenDocument. They can
+    /// contain macros, so scan them before others open them.
+    pub const DOCUMENTS: [Self; 12] = [
+        Self::PDF,
+        Self::from_static("text/plain"),
+        Self::from_static("text/csv"),
+        Self::from_static("application/msword"),
+        Self::from_static("application/vnd.ms-excel"),
+        Self::from_static("application/vnd.ms-powerpoint"),
+        Self::from_static(
+            "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        ),
+        Self::from_static("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
+        Self::from_static(
+            "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+        ),
+        Self::from_static("application/vnd.oasis.opendocument.text"),
+        Self::from_static("application/vnd.oasis.opendocument.spreadsheet"),
+        Self::from_static("application/vnd.oasis.opendocument.presentation"),
+    ];
+
+    /// Creates a media type from a literal in lower case. In a constant, a mistake is an error of
+    /// the compiler.
+    ///
+    /// ```compile_fail
+    /// # use tower_aliyun_oss::protocol::ContentType;
+    /// const WILDCARD: ContentType = ContentType::from_static("image/*");
+    /// # let _ = WILDCARD;
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if the text is not a media type, or contains upper-case letters. Use
+    /// [`str::parse`] for text that is not a literal.
+    #[must_use]
+    #[track_caller]
+    pub const fn from_static(text: &'static str) -> Self {
+        #[expect(clippy::panic, reason = "the text is a literal, and mostly a constant")]
+        if !is_lower_case_type(text.as_bytes()) {
+            panic!("a content type must be type/subtype in lower case, without parameters");
+        }
+        Self(Cow::Borrowed(text))
+    }
+
     /// Returns the media type, in lower case.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -405,15 +509,38 @@ impl FromStr for ContentType {
     }
 }
 
+/// The same rules as `FromStr`, for constants.
+const fn is_lower_case_type(text: &[u8]) -> bool {
+    let (mut at, mut len, mut parts) = (0, 0, 1);
+    while at < text.len() {
+        match text[at] {
+            b'/' if parts == 1 && 0 < len && len <= MAX_RESTRICTED_NAME => {
+                (parts, len) = (2, 0);
+                at += 1;
+                continue;
+            }
+            b'a'..=b'z' | b'0'..=b'9' => {}
+            b'!' | b'#' | b'$' | b'&' | b'-' | b'^' | b'_' | b'.' | b'+' if len > 0 => {}
+            _ => return false,
+        }
+        len += 1;
+        at += 1;
+    }
+    parts == 2 && 0 < len && len <= MAX_RESTRICTED_NAME
+}
+
 impl fmt::Display for ContentType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
+/// Maximum length of a `restricted-name`.
+const MAX_RESTRICTED_NAME: usize = 127;
+
 /// `restricted-name` of RFC 6838 section 4.2.
 fn is_restricted_name(name: &str) -> bool {
-    name.len() <= 127
+    name.len() <= MAX_RESTRICTED_NAME
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name
             .bytes()
@@ -809,6 +936,33 @@ mod tests {
                 Err(ObjectError::ContentTypeForm),
                 "{odd:?}"
             );
+        }
+        for text in [
+            "a/b",
+            "image/svg+xml",
+            "0/0!#$&-^_.+",
+            "application/vnd.ms-excel",
+            &format!("{0}/{0}", "a".repeat(127)),
+            "a",
+            "",
+            "/",
+            "a/",
+            "/a",
+            "a/b/c",
+            "A/b",
+            "a/B",
+            "-a/b",
+            "a/.b",
+            "a/*",
+            "a/b;c",
+            "a /b",
+            "a/é",
+            &format!("a/{}", "a".repeat(128)),
+            &format!("{}/a", "a".repeat(128)),
+        ] {
+            let parsed = text.parse::<ContentType>();
+            let same = parsed.is_ok_and(|parsed| parsed.as_str() == text);
+            assert_eq!(is_lower_case_type(text.as_bytes()), same, "{text}");
         }
         // Each message names the remedy.
         let said = |error: ObjectError| error.to_string();

@@ -88,7 +88,7 @@ impl OssPolicyService<PublicDemo> {
     /// Sets the permitted sizes.
     #[must_use]
     pub fn size(self, size: SizeRange) -> Self {
-        self.with_grant(|grant| grant.size(size))
+        self.with_grant(|grant| grant.with_size(size))
     }
 
     /// Restricts the tokens to this bucket.

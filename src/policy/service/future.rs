@@ -14,7 +14,7 @@ use std::{
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::{
-    Method, Request, Response, StatusCode,
+    Method, Request, Response,
     header::{CONTENT_LENGTH, CONTENT_TYPE},
     request::Parts,
 };
@@ -24,8 +24,9 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
 use super::{
+    error::{TokenError, TokenErrorKind},
     issuer::Issuer,
-    response::{PolicyBody, TokenError, json_response},
+    response::{PolicyBody, token_response},
 };
 use crate::policy::{
     authorize::Authorize,
@@ -94,7 +95,7 @@ where
     pub(super) fn new(authorize: Arc<A>, issuer: Arc<Issuer>, request: Request<B>) -> Self {
         let (parts, body) = request.into_parts();
         let state = match check(&issuer, &parts) {
-            Err(error) => State::failed(&error, &parts),
+            Err(error) => State::failed(error, &issuer, &parts),
             Ok(()) => {
                 let exchange = Exchange {
                     authorize,
@@ -124,7 +125,11 @@ where
         let lower = body.size_hint().lower();
         // Rejects a declared length before reading; `Limited` enforces the actual one.
         if length.unwrap_or(lower).max(lower) > MAX_BODY_LEN as u64 {
-            return Self::failed(&TokenError::TooLarge, &exchange.parts);
+            return Self::failed(
+                TokenErrorKind::AskTooLarge.into(),
+                &exchange.issuer,
+                &exchange.parts,
+            );
         }
         Self::Reading {
             body: Limited::new(body, MAX_BODY_LEN),
@@ -139,13 +144,13 @@ where
             Ok(requested) => Self::Issuing {
                 future: Box::pin(exchange.issue(requested)),
             },
-            Err(error) => Self::failed(&error, &exchange.parts),
+            Err(error) => Self::failed(error, &exchange.issuer, &exchange.parts),
         }
     }
 
-    fn failed(error: &TokenError, parts: &Parts) -> Self {
+    fn failed(error: TokenError, issuer: &Issuer, parts: &Parts) -> Self {
         Self::Ready {
-            response: Some(error.response(&parts.method)),
+            response: Some(issuer.reject(error, &parts.method)),
         }
     }
 }
@@ -160,8 +165,8 @@ impl<A: Authorize> Exchange<A> {
         // The files are shared, not copied.
         parts.extensions.insert(requested.clone());
         match issuer.issue(&*authorize, &parts, &requested).await {
-            Ok(body) => json_response(StatusCode::OK, body, &parts.method),
-            Err(error) => error.response(&parts.method),
+            Ok(body) => token_response(body, &parts.method),
+            Err(error) => issuer.reject(error, &parts.method),
         }
     }
 }
@@ -193,14 +198,14 @@ where
                             if let Some(timer) = timer.as_pin_mut() {
                                 ready!(timer.poll(cx));
                             }
-                            Err(TokenError::TooSlow)
+                            Err(TokenErrorKind::AskTimeout.into())
                         }
                     };
                     #[expect(clippy::expect_used, reason = "taking it leaves this state")]
                     let exchange = exchange.take().expect("polled after completion");
                     match body {
                         Ok(body) => State::issuing(exchange, &body),
-                        Err(error) => State::failed(&error, &exchange.parts),
+                        Err(error) => State::failed(error, &exchange.issuer, &exchange.parts),
                     }
                 }
                 StateProject::Issuing { future } => {
@@ -244,8 +249,10 @@ where
         match frame.map(Frame::into_data) {
             Ok(Ok(mut data)) => read.extend_from_slice(&data.copy_to_bytes(data.remaining())),
             Ok(Err(_trailers)) => {}
-            Err(error) if is_limit(&*error) => return Poll::Ready(Err(TokenError::TooLarge)),
-            Err(_) => return Poll::Ready(Err(TokenError::CutShort)),
+            Err(error) if is_limit(&*error) => {
+                return Poll::Ready(Err(TokenErrorKind::AskTooLarge.into()));
+            }
+            Err(_) => return Poll::Ready(Err(TokenErrorKind::AskCutShort.into())),
         }
     }
     // The body may be ready for more, so nothing else would wake this task.
@@ -269,7 +276,7 @@ fn check(issuer: &Issuer, parts: &Parts) -> Result<(), TokenError> {
         let mut types = parts.headers.get_all(CONTENT_TYPE).iter();
         let json = types.next().is_some_and(|first| is_json(first.as_bytes()));
         if !json || types.next().is_some() {
-            return Err(TokenError::MediaType);
+            return Err(TokenErrorKind::UnsupportedMediaType.into());
         }
     }
     Ok(())
@@ -286,7 +293,7 @@ fn parse_request(parts: &Parts, body: &Bytes) -> Result<RequestedFiles, TokenErr
     } else {
         RequestedFiles::from_json(body)
     };
-    requested.map_err(TokenError::Request)
+    requested.map_err(Into::into)
 }
 
 /// Accepts `application/json` with or without parameters. The JSON parser rejects other charsets

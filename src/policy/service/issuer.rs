@@ -10,11 +10,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, request::Parts};
+use http::{HeaderValue, Method, Response, StatusCode, header::ALLOW, request::Parts};
 
 use super::{
+    error::{TokenError, TokenErrorKind},
     format::{TokenFormat, batch},
-    response::TokenError,
+    response::{PolicyBody, complete},
 };
 use crate::{
     policy::{
@@ -58,7 +59,11 @@ pub(super) struct Issuer {
     /// Derived: the rule that makes a callback target ambiguous that no ticket names.
     unnamed_target: Option<TargetError>,
     warned: Arc<AtomicBool>,
+    /// Renders rejections.
+    pub(super) rejection: Option<Rejection>,
 }
+
+type Rejection = Arc<dyn Fn(&TokenError) -> Response<Bytes> + Send + Sync>;
 
 impl Issuer {
     pub(super) fn new(
@@ -80,6 +85,7 @@ impl Issuer {
             post_only: false,
             unnamed_target: None,
             warned: Arc::default(),
+            rejection: None,
         };
         issuer.derive();
         issuer.check()?;
@@ -155,11 +161,31 @@ impl Issuer {
         let reads = [Method::GET, Method::HEAD].contains(method) && !self.post_only;
         if method == Method::POST || reads {
             Ok(())
-        } else if self.post_only {
-            Err(TokenError::Method("POST"))
         } else {
-            Err(TokenError::Method("GET, HEAD, POST"))
+            Err(TokenErrorKind::MethodNotAllowed.into())
         }
+    }
+
+    /// Renders a rejection.
+    pub(super) fn reject(&self, error: TokenError, method: &Method) -> Response<PolicyBody> {
+        let mut response = match &self.rejection {
+            Some(render) => render(&error),
+            None => error.to_response(),
+        };
+        // No client may mistake a rejection for a token.
+        if !response.status().is_client_error() && !response.status().is_server_error() {
+            *response.status_mut() = error.status();
+        }
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            let allowed = match self.post_only {
+                true => "POST",
+                false => "GET, HEAD, POST",
+            };
+            let allowed = HeaderValue::from_static(allowed);
+            response.headers_mut().entry(ALLOW).or_insert(allowed);
+        }
+        response.extensions_mut().insert(error);
+        complete(response, method)
     }
 
     /// Returns the callback of an upload that needs no policy, with a ticket for this grant.
@@ -176,20 +202,22 @@ impl Issuer {
         requested: &RequestedFiles,
     ) -> Result<Bytes, TokenError> {
         let granted = authorize.authorize(parts).await;
-        let grants: Grants = granted.map_err(TokenError::Refused)?.into();
+        let grants: Grants = granted?.into();
         let files = requested.files();
         if requested.is_batch() {
             // One token for a prefix serves any number of files, so the other formats have no
             // batch.
             if self.format() != TokenFormat::Fields {
-                return Err(TokenError::BatchInFormat);
+                return Err(TokenErrorKind::BatchNotSupported.into());
             }
             if grants.one().is_some_and(Grant::is_exact) {
-                return Err(TokenError::BatchUnderExactKey);
+                return Err(TokenErrorKind::BatchUnderExactKey.into());
             }
         }
         match grants.one() {
-            Some(grant) if !grant.serves(files.len()) => return Err(TokenError::TooManyFiles),
+            Some(grant) if !grant.serves(files.len()) => {
+                return Err(TokenErrorKind::TooManyFiles.into());
+            }
             None if grants.as_slice().len() != files.len() => {
                 return Err(TokenError::grant_count(
                     grants.as_slice().len(),
@@ -201,7 +229,7 @@ impl Issuer {
         self.check_complete()?;
         self.warn_of_unnamed_target();
         let credentials = self.credentials.credentials().await;
-        let credentials = credentials.map_err(|error| TokenError::credentials(&error))?;
+        let credentials = credentials.map_err(TokenError::credentials)?;
         // Read after every wait, so that the lifetime starts when the token is signed.
         let at = (self.clock)();
         // A provider may return expired credentials; that is a 503 whatever the grant contains.

@@ -1,0 +1,286 @@
+//! Why a request gets no token.
+
+use std::{borrow::Cow, error::Error, fmt, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use serde::Serialize;
+
+use super::response::add_headers;
+use crate::policy::{
+    authorize::Refusal, document::to_json, error::PolicyError, grant::Denied,
+    requested::RequestError,
+};
+
+/// Why [`OssPolicyService`](super::OssPolicyService) issued no token.
+///
+/// The extensions of the response contain this error, so an outer layer can count rejections or
+/// render them. Its message contains nothing from the request. Causes that are a mistake of the
+/// server are in the [`source`](Error::source) and in the log, never in the response.
+#[derive(Clone, Debug)]
+pub struct TokenError {
+    kind: TokenErrorKind,
+    message: Cow<'static, str>,
+    refusal: Option<Refusal>,
+    source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+impl TokenError {
+    /// Returns the kind of the error.
+    #[must_use]
+    pub fn kind(&self) -> TokenErrorKind {
+        self.kind
+    }
+
+    /// Returns the status of the response: that of the [`refusal`](Self::refusal), if there is one.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match &self.refusal {
+            Some(refusal) => refusal.status(),
+            None => self.kind.status(),
+        }
+    }
+
+    /// Returns the `code` of the default response: the name of the kind, or that of the
+    /// [`refusal`](Self::refusal).
+    #[must_use]
+    pub fn code(&self) -> &str {
+        match &self.refusal {
+            Some(refusal) => refusal.code_text(),
+            None => self.kind.name(),
+        }
+    }
+
+    /// Returns the `message` of the default response, which the client may see.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        match &self.refusal {
+            Some(refusal) => refusal.message_text(),
+            None => &self.message,
+        }
+    }
+
+    /// Returns the refusal of [`Authorize`](crate::policy::Authorize), for
+    /// [`TokenErrorKind::Refused`].
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.refusal.as_ref()
+    }
+
+    fn with_message(kind: TokenErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            message: message.into(),
+            ..Self::from(kind)
+        }
+    }
+
+    fn with_source(kind: TokenErrorKind, source: impl Error + Send + Sync + 'static) -> Self {
+        Self {
+            source: Some(Arc::new(source)),
+            ..Self::from(kind)
+        }
+    }
+
+    /// Logs a mistake of the server. The client only learns that there is one.
+    fn policy(error: PolicyError) -> Self {
+        let cause = error.source().map(ToString::to_string);
+        tracing::error!(%error, cause, "what was granted cannot be put into a policy");
+        Self::with_source(TokenErrorKind::PolicyUnavailable, error)
+    }
+
+    /// Logs that the server returned neither one grant nor one for each file.
+    pub(super) fn grant_count(grants: usize, files: usize) -> Self {
+        tracing::error!(
+            grants,
+            files,
+            "authorize must return one grant, or one for each requested file"
+        );
+        TokenErrorKind::PolicyUnavailable.into()
+    }
+
+    /// Logs why there are no credentials.
+    pub(super) fn credentials(error: impl Error + Send + Sync + 'static) -> Self {
+        let cause = error.source().map(ToString::to_string);
+        tracing::error!(%error, cause, "no credentials to sign a policy with");
+        Self::with_source(TokenErrorKind::CredentialsUnavailable, error)
+    }
+
+    /// The default response: JSON with code and message.
+    pub(super) fn to_response(&self) -> Response<Bytes> {
+        let body = to_json(&ErrorBody {
+            code: self.code(),
+            message: self.message(),
+        });
+        let mut response = Response::new(body.into());
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(refusal) = &self.refusal {
+            add_headers(headers, refusal.headers());
+        }
+        response
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    code: &'a str,
+    message: &'a str,
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())
+    }
+}
+
+// Not derived: thiserror returns the `Arc` itself as the source, and callers could not downcast it.
+impl Error for TokenError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.refusal {
+            Some(refusal) => refusal.error(),
+            None => self.source.as_deref().map(|source| source as _),
+        }
+    }
+}
+
+impl From<TokenErrorKind> for TokenError {
+    fn from(kind: TokenErrorKind) -> Self {
+        Self {
+            kind,
+            message: kind.text().into(),
+            refusal: None,
+            source: None,
+        }
+    }
+}
+
+impl From<RequestError> for TokenError {
+    fn from(error: RequestError) -> Self {
+        Self::with_message(TokenErrorKind::InvalidAsk, error.message())
+    }
+}
+
+impl From<Refusal> for TokenError {
+    /// Logs the error of an internal refusal.
+    fn from(refusal: Refusal) -> Self {
+        if let Some(error) = refusal.error() {
+            let cause = error.source().map(ToString::to_string);
+            tracing::error!(%error, cause, "authorize failed; the client got no token");
+        }
+        Self {
+            refusal: Some(refusal),
+            ..Self::from(TokenErrorKind::Refused)
+        }
+    }
+}
+
+impl From<PolicyError> for TokenError {
+    fn from(error: PolicyError) -> Self {
+        match error {
+            PolicyError::CredentialsExpired => Self::credentials(error),
+            _ => Self::policy(error),
+        }
+    }
+}
+
+impl From<Denied> for TokenError {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Size => TokenErrorKind::SizeNotGranted.into(),
+            // The messages consist of constants and the granted types, nothing of the request.
+            Denied::ContentType(Some(granted)) => Self::with_message(
+                TokenErrorKind::TypeNotGranted,
+                format!("this type is not granted; use one of: {granted}"),
+            ),
+            Denied::ContentType(None) => Self::with_message(
+                TokenErrorKind::TypeNotGranted,
+                "this type is not granted; types that browsers do not execute are",
+            ),
+            Denied::NoContentType(granted) => Self::with_message(
+                TokenErrorKind::TypeRequired,
+                format!(
+                    "the type is empty, and the extension of filename has none of the granted \
+                    types; send one of them as type: {}",
+                    granted.unwrap_or_default()
+                ),
+            ),
+            Denied::Grant(error) => error.into(),
+        }
+    }
+}
+
+// One table for status and text, so that no kind can lack one of them.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident, $status:ident, $text:literal;)*) => {
+        /// The kind of a [`TokenError`]. Its name is the `code` of the default response.
+        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        #[non_exhaustive]
+        pub enum TokenErrorKind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl TokenErrorKind {
+            /// Returns the status of the response to a request with this error. It is never a
+            /// success.
+            #[must_use]
+            pub const fn status(self) -> StatusCode {
+                match self {
+                    $(Self::$kind => StatusCode::$status,)*
+                }
+            }
+
+            const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => stringify!($kind),)*
+                }
+            }
+
+            const fn text(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $text,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The method is neither `GET`, `HEAD` nor `POST`, or it is not `POST` and the service accepts
+    /// [only that](super::OssPolicyService::post_only).
+    MethodNotAllowed, METHOD_NOT_ALLOWED, "this method returns no token";
+    /// A `POST` does not have the content type `application/json`.
+    UnsupportedMediaType, UNSUPPORTED_MEDIA_TYPE, "a POST must have the content type application/json";
+    /// The body exceeds 64 KiB.
+    AskTooLarge, PAYLOAD_TOO_LARGE, "the body exceeds 64 KiB; request fewer files at once";
+    /// The body took longer than ten seconds.
+    AskTimeout, REQUEST_TIMEOUT, "the body took longer than 10 seconds";
+    /// The body ended early.
+    AskCutShort, BAD_REQUEST, "the body ended early";
+    /// The query or the body is not a valid request.
+    InvalidAsk, BAD_REQUEST, "the request is not valid";
+    /// [`Authorize`](crate::policy::Authorize) refused; see [`TokenError::refusal`].
+    Refused, FORBIDDEN, "this upload was refused";
+    /// It is a batch, and one exact key is granted.
+    BatchUnderExactKey, BAD_REQUEST, "one exact key is granted; request one file";
+    /// It is a batch, and the format is one of the samples.
+    BatchNotSupported, BAD_REQUEST, "one token serves all files in this format; request one";
+    /// It is a batch of more files than the grant permits.
+    TooManyFiles, UNPROCESSABLE_ENTITY, "fewer files are granted at once; request fewer";
+    /// The grant does not permit the size.
+    SizeNotGranted, FORBIDDEN, "this size is not granted";
+    /// The grant does not permit the content type.
+    TypeNotGranted, FORBIDDEN, "this type is not granted";
+    /// The grant permits several content types, and the request names none of them.
+    TypeRequired, BAD_REQUEST, "the type is required";
+    /// There are no credentials to sign with; see the source.
+    CredentialsUnavailable, SERVICE_UNAVAILABLE, "no token can be signed now";
+    /// The grant does not make a valid policy; see the source and the log.
+    PolicyUnavailable, INTERNAL_SERVER_ERROR, "no token can be issued";
+}
+
+impl fmt::Display for TokenErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
