@@ -79,6 +79,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod callback;
+mod causes;
 pub mod key;
 mod lookup;
 pub mod policy;

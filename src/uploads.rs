@@ -6,6 +6,7 @@ use http::request::Parts;
 
 use crate::{
     callback::OssCallbackLayer,
+    key::KeySource,
     policy::{
         Authorize, CallbackDirective, CallbackDirectiveError, CallbackTemplate,
         CredentialsProvider, Grant, OssPolicyService, PolicyError, Refusal, TokenFormat,
@@ -81,6 +82,7 @@ pub struct OssUploads {
     callback: CallbackDirective,
     tickets: Option<Tickets>,
     proxy_prefix: Option<Arc<str>>,
+    key_source: Option<Arc<dyn KeySource>>,
 }
 
 /// The [`Authorize`] of the service that is kept as a template: it refuses every request.
@@ -120,6 +122,10 @@ impl OssUploads {
             .issued_targets(self.callback.issued_targets());
         let layer = match &self.proxy_prefix {
             Some(prefix) => layer.proxy_prefix(prefix),
+            None => layer,
+        };
+        let layer = match &self.key_source {
+            Some(source) => layer.key_source(Arc::clone(source)),
             None => layer,
         };
         match &self.tickets {
@@ -260,11 +266,13 @@ pub struct OssUploadsBuilder {
     endpoint: Option<Endpoint>,
     callback: Option<Callback>,
     body_type: Option<CallbackBodyType>,
+    ticket_key: Option<TicketKey>,
     tickets: Option<Tickets>,
     without_tickets: bool,
     upload_time: Option<Duration>,
     format: TokenFormat,
     proxy_prefix: Option<Arc<str>>,
+    key_source: Option<Arc<dyn KeySource>>,
 }
 
 #[derive(Debug)]
@@ -283,11 +291,13 @@ impl OssUploadsBuilder {
             endpoint: None,
             callback: None,
             body_type: None,
+            ticket_key: None,
             tickets: None,
             without_tickets: false,
             upload_time: None,
             format: TokenFormat::default(),
             proxy_prefix: None,
+            key_source: None,
         }
     }
 
@@ -342,12 +352,13 @@ impl OssUploadsBuilder {
     /// Creates and checks tickets with this key, and records used tickets in memory. This is only
     /// for a service that runs as a single process; others need [`tickets`](Self::tickets) with a
     /// shared store.
-    pub fn ticket_key(self, key: TicketKey) -> Self {
-        // Any ID works for a single key. Rotation needs several keys, so it goes through `tickets`.
-        self.tickets(Tickets::in_memory(TicketKeys::new(1, key)))
+    pub fn ticket_key(mut self, key: TicketKey) -> Self {
+        self.ticket_key = Some(key);
+        self
     }
 
-    /// Sets tickets with several keys, another store, or other settings.
+    /// Sets tickets with several keys, another store, or other settings. They contain their keys, so
+    /// a [`ticket_key`](Self::ticket_key) as well is an error.
     pub fn tickets(mut self, tickets: Tickets) -> Self {
         self.tickets = Some(tickets);
         self
@@ -377,8 +388,30 @@ impl OssUploadsBuilder {
         self
     }
 
+    /// Sets the source of public keys, as in
+    /// [`OssCallbackLayer::key_source`](crate::OssCallbackLayer::key_source). Defaults to the
+    /// published key of OSS. Tests pass that of the emulator.
+    ///
+    /// ```
+    /// use tower_aliyun_oss::{OssUploads, key::KeySource, policy::Credentials};
+    ///
+    /// // In production: `Box::new(PinnedKeys::official())`.
+    /// fn builder(keys: Box<dyn KeySource>) -> Result<(), Box<dyn std::error::Error>> {
+    ///     let credentials = Credentials::from_env()?;
+    ///     let builder = OssUploads::builder("examplebucket".parse()?, credentials).key_source(keys);
+    ///     // …
+    /// #   let _ = builder;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn key_source(mut self, source: impl KeySource + 'static) -> Self {
+        self.key_source = Some(Arc::new(source));
+        self
+    }
+
     /// Accepts every callback that OSS signed, without a ticket. This is dangerous: anybody with an
-    /// OSS bucket can make OSS sign any body for your URL.
+    /// OSS bucket can make OSS sign any body for your URL. Tickets as well, or a grant
+    /// [without a callback](Grant::without_callback), are an error.
     pub fn dangerous_without_tickets(mut self) -> Self {
         self.without_tickets = true;
         self
@@ -408,11 +441,18 @@ impl OssUploadsBuilder {
                 _ => callback,
             },
         };
-        let tickets = match (self.tickets, self.without_tickets) {
-            (None, false) => return Err(OssUploadsError::NoTicketKey),
-            (Some(_), true) => return Err(OssUploadsError::WithoutTickets),
-            (tickets, _) => tickets,
+        let tickets = match (self.ticket_key, self.tickets) {
+            (Some(_), Some(_)) => return Err(OssUploadsError::TicketKeyAndTickets),
+            // Any ID works for a single key. Rotation needs several keys, so it goes through
+            // `tickets`.
+            (Some(key), None) => Some(Tickets::in_memory(TicketKeys::new(1, key))),
+            (None, tickets) => tickets,
         };
+        match &tickets {
+            None if !self.without_tickets => return Err(OssUploadsError::NoTicketKey),
+            Some(_) if self.without_tickets => return Err(OssUploadsError::WithoutTickets),
+            _ => {}
+        }
         check_prefix(self.proxy_prefix.as_deref(), &callback)?;
         if tickets.is_none() {
             check_unambiguous(&callback)?;
@@ -440,6 +480,7 @@ impl OssUploadsBuilder {
             callback,
             tickets,
             proxy_prefix: self.proxy_prefix,
+            key_source: self.key_source,
         })
     }
 }
@@ -450,27 +491,30 @@ impl fmt::Debug for OssUploadsBuilder {
             .field("bucket", &self.bucket)
             .field("region", &self.region)
             .field("callback", &self.callback)
+            .field("ticket_key", &self.ticket_key)
             .field("tickets", &self.tickets)
             .finish_non_exhaustive()
     }
 }
 
 /// Error returned when [`OssUploads`] cannot be built.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OssUploadsError {
     /// The region is not set.
-    #[error("the region is not set; policies are signed for one, for example cn-hangzhou")]
+    #[error("the region is not set; call region, for example with cn-hangzhou")]
     NoRegion,
     /// The callback is not set.
-    #[error("the callback is not set; set the URL that OSS calls after an upload")]
+    #[error("the callback is not set; call callback_url with the URL that OSS requests")]
     NoCallback,
-    /// The ticket key is not set.
-    #[error(
-        "the ticket key is not set; without tickets anybody can make OSS sign a callback for your \
-         URL"
-    )]
+    /// The ticket key is not set. Without tickets, anybody can make OSS sign a callback for your
+    /// URL.
+    #[error("the ticket key is not set; call ticket_key with a key from `openssl rand -base64 32`")]
     NoTicketKey,
+    /// There are a [`ticket_key`](OssUploadsBuilder::ticket_key) and
+    /// [`tickets`](OssUploadsBuilder::tickets), which contain their own keys.
+    #[error("ticket_key and tickets are set, and tickets contain their keys; remove ticket_key")]
+    TicketKeyAndTickets,
     /// There are tickets, and [`dangerous_without_tickets`] as well.
     ///
     /// [`dangerous_without_tickets`]: OssUploadsBuilder::dangerous_without_tickets
@@ -492,6 +536,8 @@ pub enum OssUploadsError {
     #[error("a policy cannot be created with these settings")]
     Policy(#[from] PolicyError),
 }
+
+crate::causes::debug_is_text!(OssUploadsError);
 
 #[cfg(test)]
 mod tests {

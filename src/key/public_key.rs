@@ -143,7 +143,7 @@ impl fmt::Debug for PublicKey {
 }
 
 /// Why bytes do not decode to an accepted public key.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Copy, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublicKeyError {
     /// The input is not exactly one PEM block with the label `PUBLIC KEY`.
@@ -168,6 +168,8 @@ pub enum PublicKeyError {
     #[error("the modulus of the RSA key is not odd")]
     Modulus,
 }
+
+crate::causes::debug_is_text!(PublicKeyError);
 
 #[cfg(test)]
 mod tests {

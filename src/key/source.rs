@@ -47,6 +47,20 @@ impl<K: KeySource + ?Sized> KeySource for Arc<K> {
     }
 }
 
+impl<K: KeySource + ?Sized> KeySource for Box<K> {
+    fn table(&self) -> &KeyTable {
+        (**self).table()
+    }
+
+    fn key(&self, url: &KeyUrl) -> Lookup<PublicKey, KeyError> {
+        (**self).key(url)
+    }
+
+    fn signature_failed(&self, url: &KeyUrl) {
+        (**self).signature_failed(url);
+    }
+}
+
 /// Why a source returns no key for an allowed URL. The layer responds with status 503, and OSS does
 /// not retry the callback.
 #[derive(Clone, Debug)]
@@ -202,6 +216,16 @@ mod tests {
     }
 
     #[test]
+    fn a_boxed_source_has_the_table_and_the_keys_of_the_source() {
+        let boxed: Box<dyn KeySource> = Box::new(PinnedKeys::official());
+        assert_eq!(boxed.table(), PinnedKeys::official().table());
+        let Lookup::Ready(Ok(key)) = KeySource::key(&boxed, &official_url(1)) else {
+            unreachable!("pinned keys are ready");
+        };
+        assert_eq!(key.bits(), 512);
+    }
+
+    #[test]
     fn version_1_is_built_in_and_nothing_else() {
         let keys = PinnedKeys::official();
         assert_eq!(found(&keys, &official_url(1)).unwrap().bits(), 512);
@@ -235,6 +259,9 @@ mod tests {
         let source = Arc::new(Listening::default());
         KeySource::signature_failed(&source, &official_url(2));
         assert_eq!(source.0.load(Relaxed), 1);
+        let boxed: Box<dyn KeySource> = Box::new(Arc::clone(&source));
+        KeySource::signature_failed(&boxed, &official_url(2));
+        assert_eq!(source.0.load(Relaxed), 2);
     }
 
     #[test]

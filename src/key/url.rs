@@ -260,7 +260,7 @@ fn official_version(digits: &[u8]) -> Option<u16> {
 
 /// Why a value of `x-oss-pub-key-url` names no key, or why a [`KeyTable`] or
 /// [`PinnedKeys`](super::PinnedKeys) of your own are invalid.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Copy, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyUrlError {
     /// The header value is longer than [`KeyUrl::MAX_HEADER_LEN`].
@@ -289,6 +289,8 @@ pub enum KeyUrlError {
     #[error("a key in a custom table needs at least 1024 bits, this one has {0}")]
     ShortKey(usize),
 }
+
+crate::causes::debug_is_text!(KeyUrlError);
 
 #[cfg(test)]
 mod tests {

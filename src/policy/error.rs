@@ -14,7 +14,7 @@ const MAX_SHOWN_FIELD: usize = 64;
 ///
 /// Where OSS has an error code for the mistake, the message contains it (`EC …`), so that you can
 /// look it up in the documentation of OSS. No message contains a value, only names of fields.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[derive(Clone, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum PolicyError {
     /// The lifetime is shorter than one second or longer than seven days.
@@ -53,7 +53,7 @@ pub enum PolicyError {
     #[error("the callback cannot be encoded")]
     Callback(#[source] CallbackDirectiveError),
     /// The claims have no JSON form, or the service issues no tickets that could carry them.
-    #[error("claims must serialise to JSON, and the service must issue tickets to carry them")]
+    #[error("claims must serialise to JSON, and need tickets to carry them; set the ticket key")]
     Claims,
     /// The claims exceed 1 KiB of JSON; contains their length in bytes.
     #[error("the claims are {0} bytes of JSON, and at most 1024 fit; store an id instead")]
@@ -79,8 +79,8 @@ pub enum PolicyError {
     /// A grant [without a callback](super::Grant::without_callback) has claims or variables, is
     /// used by a service without tickets, or is passed where a callback is requested.
     #[error(
-        "a grant without a callback needs a service with tickets, and has neither claims nor \
-        variables"
+        "a grant without a callback needs tickets, and has neither claims nor variables; set the \
+        ticket key, or remove without_callback"
     )]
     WithoutCallback,
     /// The host of a [`public_demo`](super::OssPolicyService::public_demo) is part of its URL.
@@ -99,6 +99,8 @@ pub enum PolicyError {
     #[error("the operating system returned no random bytes")]
     Random,
 }
+
+crate::causes::debug_is_text!(PolicyError);
 
 impl PolicyError {
     pub(super) fn field(field: &str, problem: FieldProblem) -> Self {
@@ -125,7 +127,7 @@ impl From<TermsError> for PolicyError {
 /// The error returned when OSS could not make a callback, or the callback layer would reject it.
 ///
 /// Where OSS itself would reject the upload, the message contains the EC code of its response.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[derive(Clone, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum CallbackDirectiveError {
     /// There is no URL (EC 0007-00000004).
@@ -201,6 +203,8 @@ pub enum CallbackDirectiveError {
     )]
     TooLong(usize),
 }
+
+crate::causes::debug_is_text!(CallbackDirectiveError);
 
 impl CallbackDirectiveError {
     pub(super) fn field(field: &str, problem: FieldProblem) -> Self {

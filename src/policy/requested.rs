@@ -53,10 +53,31 @@ pub struct RequestedFiles {
 }
 
 impl RequestedFiles {
-    fn one(file: RequestedFile) -> Self {
+    /// Creates the request for one file, for tests of an authoriser that reads it.
+    ///
+    /// ```
+    /// use http::Request;
+    /// use tower_aliyun_oss::policy::{RequestedFile, RequestedFiles};
+    ///
+    /// let file = RequestedFile::default().with_filename("a.png").with_size(1 << 20);
+    /// let (mut parts, ()) = Request::new(()).into_parts();
+    /// parts.extensions.insert(RequestedFiles::one(file));
+    /// ```
+    #[must_use]
+    pub fn one(file: RequestedFile) -> Self {
         Self {
             files: Arc::new([file]),
             batch: false,
+        }
+    }
+
+    /// Creates the request for a batch of files, for tests of an authoriser that reads it. The
+    /// service rejects a batch without a file, and one of more than 100.
+    #[must_use]
+    pub fn batch(files: impl IntoIterator<Item = RequestedFile>) -> Self {
+        Self {
+            files: files.into_iter().collect(),
+            batch: true,
         }
     }
 
@@ -156,6 +177,27 @@ impl RequestedFile {
     #[must_use]
     pub fn content_type(&self) -> Option<&ContentType> {
         self.content_type.as_ref()
+    }
+
+    /// Sets the name, for tests.
+    #[must_use]
+    pub fn with_filename(mut self, filename: &str) -> Self {
+        self.filename = Some(filename.into());
+        self
+    }
+
+    /// Sets the size in bytes, for tests.
+    #[must_use]
+    pub fn with_size(mut self, size: u64) -> Self {
+        self.size = Some(size);
+        self
+    }
+
+    /// Sets the content type, for tests.
+    #[must_use]
+    pub fn with_content_type(mut self, content_type: ContentType) -> Self {
+        self.content_type = Some(content_type);
+        self
     }
 
     fn new(

@@ -3,7 +3,11 @@
 use std::{fmt, sync::Arc, time::SystemTime};
 
 use jiff::Timestamp;
-use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error as _, MapAccess, Visitor},
+    ser::SerializeMap as _,
+};
 
 use super::{
     form_fields::FormFields,
@@ -20,6 +24,26 @@ use crate::protocol::UploadUrl;
 /// each field to a `FormData`, then the file as `file`, and posts the form to `url`. Before the
 /// file, it also appends the fields that a [`Condition`](super::Condition), or a choice of content
 /// types, requires.
+///
+/// It deserialises from the same object, for clients and tests in Rust. Other members are ignored,
+/// and the fields keep the order that the format gives them, as `serde_json` does from text. The
+/// [formats of the samples](super::TokenFormat) do not have these members, so they are an error.
+///
+/// ```
+/// use tower_aliyun_oss::policy::UploadToken;
+///
+/// let text = r#"{
+///     "method": "POST",
+///     "url": "https://examplebucket.oss-cn-hangzhou.aliyuncs.com",
+///     "fields": { "key": "user/7/a.png", "policy": "e30=" },
+///     "key": "user/7/a.png",
+///     "expires": 1735689630
+/// }"#;
+/// let token: UploadToken = serde_json::from_str(text)?;
+/// assert_eq!(token.key(), "user/7/a.png");
+/// assert_eq!(token.field("policy"), Some("e30="));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 ///
 /// A token is a bearer credential until it expires: send it over TLS, and prevent caching. `Debug`
 /// omits the values of fields.
@@ -133,6 +157,78 @@ impl Serialize for UploadToken {
     }
 }
 
+#[derive(Deserialize)]
+struct Members {
+    method: Box<str>,
+    url: Box<str>,
+    fields: Pairs,
+    key: Box<str>,
+    expires: i64,
+}
+
+impl<'de> Deserialize<'de> for UploadToken {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let members = Members::deserialize(deserializer)?;
+        if &*members.method != "POST" {
+            return Err(D::Error::custom("the method of a token must be POST"));
+        }
+        let Pairs(pairs) = members.fields;
+        // Some formats sort the fields; `key` is the first.
+        let is_key = |name: &str| name.eq_ignore_ascii_case("key");
+        let Some((_, key)) = pairs.iter().find(|(name, _)| is_key(name)) else {
+            return Err(D::Error::custom("a token needs the field key"));
+        };
+        if *key != members.key {
+            return Err(D::Error::custom(
+                "the field key must be the key of the token",
+            ));
+        }
+        let length = pairs.iter().map(|(name, value)| name.len() + value.len());
+        let mut fields = FormFields::with_capacity(length.sum());
+        fields.push("key", key);
+        for (name, value) in pairs.iter().filter(|(name, _)| !is_key(name)) {
+            fields.push(name, value);
+        }
+        let url: UploadUrl = members.url.parse().map_err(D::Error::custom)?;
+        let expires = Timestamp::from_second(members.expires).map_err(D::Error::custom)?;
+        Ok(Self::new(Arc::new(url), fields, expires))
+    }
+}
+
+/// Fields in the order of the format, each name once.
+struct Pairs(Vec<(Box<str>, Box<str>)>);
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Pairs;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of form fields")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+                let mut fields: Vec<(Box<str>, Box<str>)> = Vec::new();
+                while let Some((name, value)) = map.next_entry::<Box<str>, Box<str>>()? {
+                    // OSS compares names case-insensitively.
+                    if fields
+                        .iter()
+                        .any(|(known, _)| known.eq_ignore_ascii_case(&name))
+                    {
+                        return Err(A::Error::custom("a form field of the token is repeated"));
+                    }
+                    fields.push((name, value));
+                }
+                Ok(Pairs(fields))
+            }
+        }
+
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
 impl fmt::Debug for UploadToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.fields().map(|(name, _)| name).collect();
@@ -142,5 +238,94 @@ impl fmt::Debug for UploadToken {
             .field("fields", &names)
             .field("expires", &self.expires)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn token() -> UploadToken {
+        let fields = [
+            ("key", "b/a"),
+            ("x-oss-z", "é\"\\"),
+            ("policy", "e30="),
+            ("A", ""),
+        ];
+        let mut list = FormFields::with_capacity(0);
+        for (name, value) in fields {
+            list.push(name, value);
+        }
+        UploadToken::new(
+            Arc::new("https://b.example".parse().unwrap()),
+            list,
+            Timestamp::from_second(1_735_689_630).unwrap(),
+        )
+    }
+
+    #[test]
+    fn a_token_survives_its_json_with_the_order_of_its_fields() {
+        let text = serde_json::to_string(&token()).unwrap();
+        assert_eq!(serde_json::from_str::<UploadToken>(&text).unwrap(), token());
+        let bytes = text.as_bytes();
+        assert_eq!(
+            serde_json::from_reader::<_, UploadToken>(bytes).unwrap(),
+            token()
+        );
+        let with_more = text.replacen('{', "{\"more\":[1],", 1);
+        assert_eq!(
+            serde_json::from_str::<UploadToken>(&with_more).unwrap(),
+            token()
+        );
+    }
+
+    #[test]
+    fn what_is_no_token_is_an_error() {
+        let whole = serde_json::to_value(token()).unwrap();
+        assert!(UploadToken::deserialize(&whole).is_ok());
+        for (member, values) in [
+            ("method", vec![json!("PUT"), Value::Null]),
+            (
+                "url",
+                vec![
+                    json!("ftp://b.example"),
+                    json!("https://u@b.example"),
+                    json!(1),
+                ],
+            ),
+            (
+                "fields",
+                vec![
+                    json!({}),
+                    json!({"key": "b/c"}),
+                    json!([]),
+                    json!({"key": 1}),
+                ],
+            ),
+            ("key", vec![json!("b/c"), Value::Null]),
+            (
+                "expires",
+                vec![json!(i64::MAX), json!(i64::MIN), json!("1"), json!(1.5)],
+            ),
+        ] {
+            for value in values {
+                let mut changed = whole.clone();
+                changed[member] = value;
+                assert!(UploadToken::deserialize(&changed).is_err(), "{changed}");
+            }
+            let mut without = whole.clone();
+            without.as_object_mut().unwrap().remove(member);
+            assert!(UploadToken::deserialize(&without).is_err(), "{member}");
+        }
+        // Sorted, the key is not the first field.
+        let sorted = UploadToken::deserialize(&whole).unwrap();
+        assert_eq!(sorted.key(), "b/a");
+        assert_eq!(sorted.fields().len(), token().fields().len());
+        let repeated = serde_json::to_string(&token()).unwrap();
+        let repeated = repeated.replace(r#""policy""#, r#""KEY""#);
+        let error = serde_json::from_str::<UploadToken>(&repeated).unwrap_err();
+        assert!(error.to_string().contains("repeated"), "{error}");
     }
 }

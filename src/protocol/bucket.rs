@@ -234,7 +234,7 @@ impl fmt::Display for UploadUrl {
 }
 
 /// Error returned when a text is not a bucket name, a region or the URL of a bucket.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Copy, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndpointError {
     /// The name of a [`Bucket`] is shorter than 3 or longer than 63 bytes. Holds the length found.
@@ -271,6 +271,8 @@ pub enum EndpointError {
     #[error("the upload host must not have a query or a fragment")]
     QueryOrFragment,
 }
+
+crate::causes::debug_is_text!(EndpointError);
 
 #[cfg(test)]
 mod tests {

@@ -584,7 +584,7 @@ impl fmt::Display for ObjectAcl {
 
 /// Error returned when a text is not an object key, prefix or media type, or two numbers are not a
 /// range of sizes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Copy, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ObjectError {
     /// The key or prefix is empty. As a prefix it would grant the whole bucket.
@@ -632,6 +632,8 @@ pub enum ObjectError {
     #[error("a content type must not contain a wildcard; list each type that is allowed")]
     ContentTypeWildcard,
 }
+
+crate::causes::debug_is_text!(ObjectError);
 
 #[cfg(test)]
 mod tests {

@@ -178,7 +178,7 @@ impl fmt::Display for CallbackTarget {
 
 /// Error returned when a target is ambiguous or impossible, its path is not configured, or a path
 /// cannot be configured.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TargetError {
     /// The target does not start with `/`.
@@ -237,6 +237,8 @@ pub enum TargetError {
     )]
     Coincides(Box<str>),
 }
+
+crate::causes::debug_is_text!(TargetError);
 
 /// Rejects a target without a path.
 ///

@@ -69,14 +69,19 @@ impl TicketKey {
     /// # Errors
     ///
     /// Fails if the variable is not set, or if [`from_base64`](Self::from_base64) rejects its
-    /// value.
+    /// value. The error names the variable, and never contains its value.
     pub fn from_env(name: &str) -> Result<Self, TicketKeyError> {
-        match env::var(name) {
+        Self::from_variable(name, env::var(name))
+    }
+
+    fn from_variable(name: &str, value: Result<String, VarError>) -> Result<Self, TicketKeyError> {
+        let key = match value {
             // Wipes this copy. The one in the environment stays as long as the process.
             Ok(text) => Self::from_base64(&Zeroizing::new(text)),
             Err(VarError::NotPresent) => Err(TicketKeyError::Unset),
             Err(VarError::NotUnicode(_)) => Err(TicketKeyError::NotBase64),
-        }
+        };
+        key.map_err(|error| TicketKeyError::Variable(name.into(), error.into()))
     }
 
     /// Generates a key with the random number generator of the operating system, for demonstrations
@@ -194,17 +199,14 @@ impl TicketKeys {
 }
 
 /// Error of [`TicketKey`] and [`TicketKeys`].
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TicketKeyError {
     /// The environment variable is not set.
-    #[error(
-        "the environment variable of the ticket key is not set; create a key with \
-         `openssl rand -base64 32`"
-    )]
+    #[error("the ticket key is not set; create one with `openssl rand -base64 32`")]
     Unset,
     /// The text is empty.
-    #[error("the ticket key is empty; is the environment variable set?")]
+    #[error("the ticket key is empty; create one with `openssl rand -base64 32`")]
     Empty,
     /// The text is not standard Base64 with padding.
     #[error(
@@ -230,7 +232,12 @@ pub enum TicketKeyError {
     /// The operating system provided no random numbers, for a key or for a [`Nonce`].
     #[error("the operating system provided no random numbers, which every ticket needs")]
     Random,
+    /// The value of this environment variable is not a key; contains the reason.
+    #[error("{0}: {1}")]
+    Variable(Box<str>, Box<Self>),
 }
+
+crate::causes::debug_is_text!(TicketKeyError);
 
 /// 128 random bits that identify a ticket in a [`ReplayStore`](super::store::ReplayStore).
 ///

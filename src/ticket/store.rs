@@ -535,11 +535,13 @@ impl fmt::Debug for StoredReply {
 }
 
 /// Error of a [`ReplayStore`]. The layer responds with 503, never with success.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct StoreError {
     kind: StoreErrorKind,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
+
+crate::causes::debug_is_text!(StoreError);
 
 impl StoreError {
     /// Creates an error with its cause.

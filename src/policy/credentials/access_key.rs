@@ -141,7 +141,7 @@ impl fmt::Debug for Credentials {
 }
 
 /// Error of [`Credentials`]. Names variables of the environment, and never contains a value.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CredentialsError {
     /// The id is empty.
@@ -180,9 +180,11 @@ pub enum CredentialsError {
     #[error("{0} is not set, but other variables of its set are; set it or unset the others")]
     Missing(&'static str),
     /// The value of this variable is not part of an AccessKey; contains the reason.
-    #[error("{0} has an invalid value")]
-    Variable(&'static str, #[source] Box<Self>),
+    #[error("{0}: {1}")]
+    Variable(&'static str, Box<Self>),
 }
+
+crate::causes::debug_is_text!(CredentialsError);
 
 #[cfg(test)]
 mod tests {

@@ -205,11 +205,10 @@ mod tests {
                     refused,
                     CredentialsError::Variable(name, Box::new(error.clone()))
                 );
-                let source = std::error::Error::source(&refused).unwrap().to_string();
-                for shown in [refused.to_string(), source, format!("{refused:#?}")] {
+                for shown in [refused.to_string(), format!("{refused:#?}")] {
                     assert!(!shown.contains("canary"), "{shown}");
+                    assert_eq!(shown, format!("{name}: {error}"));
                 }
-                assert!(refused.to_string().contains(name));
             }
         }
     }
