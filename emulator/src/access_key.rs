@@ -2,6 +2,7 @@
 
 use std::{fmt, time::SystemTime};
 
+use tower_aliyun_oss::policy::{Credentials, CredentialsError};
 use zeroize::Zeroizing;
 
 /// An AccessKey of the emulator. Policies and requests must be signed with one.
@@ -58,6 +59,15 @@ impl AccessKey {
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Returns the credentials with which an application signs policies for the emulator.
+    pub(crate) fn credentials(&self) -> Result<Credentials, CredentialsError> {
+        let pair = Credentials::new(&*self.id, self.secret.as_str())?;
+        match self.token() {
+            Some((token, expires)) => Ok(pair.with_security_token(token)?.with_expiry(expires)),
+            None => Ok(pair),
+        }
     }
 
     pub(crate) fn secret(&self) -> &[u8] {

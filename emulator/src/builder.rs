@@ -74,7 +74,8 @@ pub struct EmulatorBuilder {
     store: Option<ObjectStore>,
     signer: CallbackSigner,
     owner: Box<str>,
-    network: Arc<dyn CallbackNetwork>,
+    /// `None` until a network is set.
+    network: Option<Arc<dyn CallbackNetwork>>,
     allow_private: bool,
     lenient_multipart: bool,
     reject_v1: bool,
@@ -94,7 +95,7 @@ impl EmulatorBuilder {
             signer: CallbackSigner::new(),
             // Account IDs of Alibaba Cloud have 16 digits.
             owner: "1234567890123456".into(),
-            network: Arc::new(SystemNetwork::new()),
+            network: None,
             allow_private: false,
             lenient_multipart: false,
             reject_v1: false,
@@ -184,7 +185,7 @@ impl EmulatorBuilder {
 
     /// Sets the network for callbacks. Defaults to [`SystemNetwork`].
     pub fn network(mut self, network: impl CallbackNetwork + 'static) -> Self {
-        self.network = Arc::new(network);
+        self.network = Some(Arc::new(network));
         self
     }
 
@@ -227,6 +228,33 @@ impl EmulatorBuilder {
         self
     }
 
+    /// Adds a function that sees the reports before the [`observer`](Self::observer) does.
+    pub(crate) fn also_observer(
+        mut self,
+        first: impl Fn(&UploadReport) + Send + Sync + 'static,
+    ) -> Self {
+        let observer = self.observer.take();
+        self.observer(move |report| {
+            first(&report);
+            if let Some(observer) = &observer {
+                observer(report);
+            }
+        })
+    }
+
+    /// Returns whether a setting decides where callbacks go.
+    pub(crate) fn has_network(&self) -> bool {
+        self.network.is_some() || self.allow_private
+    }
+
+    pub(crate) fn first_bucket(&self) -> Option<Bucket> {
+        self.buckets.first().map(|bucket| bucket.name.clone())
+    }
+
+    pub(crate) fn first_key(&self) -> Option<AccessKey> {
+        self.keys.first().cloned()
+    }
+
     /// Builds the emulator.
     ///
     /// # Errors
@@ -265,7 +293,9 @@ impl EmulatorBuilder {
                 .unwrap_or_else(|| ObjectStore::memory(DEFAULT_MEMORY)),
             caller: Caller {
                 signer: self.signer,
-                network: self.network,
+                network: self
+                    .network
+                    .unwrap_or_else(|| Arc::new(SystemNetwork::new())),
                 owner: self.owner,
             },
             allow_private: self.allow_private,
@@ -289,7 +319,7 @@ impl fmt::Debug for EmulatorBuilder {
 }
 
 /// Error of [`EmulatorBuilder::build`].
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmulatorError {
     /// No bucket was added.
@@ -301,6 +331,13 @@ pub enum EmulatorError {
     /// This bucket has more than ten CORS rules.
     #[error("the bucket {0} has more than ten CORS rules; OSS accepts at most ten")]
     CorsRules(Bucket),
+}
+
+impl fmt::Debug for EmulatorError {
+    /// Writes the text of the error, because this is what a program prints whose `main` returns it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 fn default_region() -> Region {

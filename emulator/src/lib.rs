@@ -179,6 +179,7 @@ mod report;
 mod response;
 mod server;
 mod service;
+mod spawned;
 mod store;
 mod xml;
 
@@ -191,6 +192,7 @@ pub use context::ClientAddress;
 pub use cors::CorsRule;
 pub use report::{Exchange, UploadReport, UploadStep};
 pub use service::{Emulator, EmulatorFuture};
+pub use spawned::{SpawnedEmulator, UploadResponse};
 pub use store::{ObjectStore, ObjectSummary};
 
 // Here and not in `service`, which does not depend on the builder.

@@ -156,6 +156,10 @@ fn errors_of_tickets() {
         (Key::DuplicateId(7), "id 7"),
         (Key::TooMany, "at most 16"),
         (Key::Random, "no random numbers"),
+        (
+            Key::Variable("a".into(), Key::Unset.into()),
+            "a: the ticket key is not set",
+        ),
     ]);
     say([
         (Terms::ClaimsNotJson, "JSON"),

@@ -1,6 +1,7 @@
 //! Tokens: policies, credentials, and the service that issues tokens.
 
 mod allocations;
+mod authorize;
 mod credentials;
 mod credentials_secrecy;
 mod directive;

@@ -23,6 +23,7 @@ use tower::ServiceExt as _;
 use tower_aliyun_oss::{
     OssUploads, OssUploadsBuilder, OssUploadsError,
     callback::{CallbackReply, VerifiedCallback},
+    key::KeySource,
     policy::{
         CallbackDirective, CallbackDirectiveError, CallbackTemplate, Credentials, Grant,
         PolicyError, Refusal, TokenFormat,
@@ -65,10 +66,14 @@ fn key(seed: u8) -> TicketKey {
 }
 
 fn builder() -> OssUploadsBuilder {
+    without_tickets().ticket_key(key(1))
+}
+
+fn without_tickets() -> OssUploadsBuilder {
     let credentials = Credentials::new("LTAI5tExample", "secret").unwrap();
     OssUploads::builder("examplebucket".parse().unwrap(), credentials)
         .region("cn-hangzhou".parse().unwrap())
-        .ticket_key(key(1))
+        .key_source(CallbackSigner::new().key_source())
 }
 
 type Runs = Arc<AtomicUsize>;
@@ -86,9 +91,7 @@ async fn on_upload(Extension(runs): Extension<Runs>, callback: VerifiedCallback)
 
 /// Mounts the policy service and the callback layer, as an application does.
 fn app(uploads: &OssUploads, route: &str) -> (Router, Runs) {
-    let layer = uploads
-        .callback_layer()
-        .key_source(CallbackSigner::new().key_source());
+    let layer = uploads.callback_layer();
     let runs = Runs::default();
     let app = Router::new()
         .route_service("/oss/policy", uploads.policy_service(authorize))
@@ -298,15 +301,11 @@ async fn the_body_has_what_a_ticket_is_checked_against() {
 
 #[tokio::test]
 async fn without_tickets_everything_signed_is_taken_and_nothing_claimed() {
-    let bare = OssUploads::builder(
-        "examplebucket".parse().unwrap(),
-        Credentials::new("id", "secret").unwrap(),
-    )
-    .region("cn-hangzhou".parse().unwrap())
-    .callback_url(URL)
-    .dangerous_without_tickets()
-    .build()
-    .unwrap();
+    let bare = without_tickets()
+        .callback_url(URL)
+        .dangerous_without_tickets()
+        .build()
+        .unwrap();
     assert!(bare.tickets().is_none());
     let (app, runs) = app(&bare, "/oss/callback");
     let request = Request::get("/oss/policy?type=image/png");
@@ -533,7 +532,7 @@ async fn rp_03_a_ticket_lives_as_long_as_the_policy_and_the_upload() {
         move || start + Duration::from_secs(later.load(Ordering::SeqCst) as u64)
     };
     let tickets = Tickets::in_memory(TicketKeys::new(1, key(1))).clock(clock);
-    let uploads = builder()
+    let uploads = without_tickets()
         .tickets(tickets)
         .callback_url(URL)
         .upload_time(Duration::from_secs(600))
@@ -591,19 +590,168 @@ fn settings_that_cannot_be() {
         matches!(error, OssUploadsError::Policy(PolicyError::Callback(_))),
         "{error:?}"
     );
-    for error in [
-        OssUploadsError::NoRegion,
-        OssUploadsError::NoCallback,
-        OssUploadsError::NoTicketKey,
-        OssUploadsError::ProxyPrefix,
-        error,
+    // Whatever the order of the setters.
+    let callback = || region().callback_url(URL);
+    let tickets = || Tickets::in_memory(TicketKeys::new(1, key(1)));
+    for without in [
+        callback().ticket_key(key(1)).dangerous_without_tickets(),
+        callback().dangerous_without_tickets().ticket_key(key(1)),
+        callback().tickets(tickets()).dangerous_without_tickets(),
+        callback().dangerous_without_tickets().tickets(tickets()),
+    ] {
+        let error = without.build().unwrap_err();
+        assert_eq!(error, OssUploadsError::WithoutTickets);
+    }
+    for twice in [
+        callback().ticket_key(key(1)).tickets(tickets()),
+        callback().tickets(tickets()).ticket_key(key(1)),
+    ] {
+        let error = twice.build().unwrap_err();
+        assert_eq!(error, OssUploadsError::TicketKeyAndTickets);
+    }
+    for (error, remedy) in [
+        (OssUploadsError::NoRegion, "call region"),
+        (OssUploadsError::NoCallback, "call callback_url"),
+        (OssUploadsError::NoTicketKey, "openssl rand -base64 32"),
+        (OssUploadsError::TicketKeyAndTickets, "remove ticket_key"),
+        (OssUploadsError::WithoutTickets, "remove one of them"),
+        (OssUploadsError::BodyType, "remove it"),
+        (OssUploadsError::ProxyPrefix, "must start with it"),
+        (error, "is set twice"),
     ] {
         let text = error.to_string();
         assert!(
             text.starts_with(char::is_lowercase) && !text.ends_with('.'),
             "{text}"
         );
+        let printed = format!("{error:?}");
+        assert!(printed.contains(remedy), "{printed}");
     }
+}
+
+/// `fn main() -> Result<(), Box<dyn Error>>` prints the `Debug` of the error.
+#[test]
+fn errors_at_start_name_the_remedy_where_main_prints_them() {
+    type Start = fn() -> Result<(), Box<dyn std::error::Error>>;
+
+    let starts: [(Start, &str); 10] = [
+        (
+            || Ok(drop(TicketKey::from_env("OSS_TICKET_KEY_UNSET")?)),
+            "OSS_TICKET_KEY_UNSET: the ticket key is not set; create one with \
+             `openssl rand -base64 32`",
+        ),
+        (
+            || Ok(drop(TicketKey::from_base64("canary!")?)),
+            "the ticket key is not standard Base64 with padding; create one with \
+             `openssl rand -base64 32`",
+        ),
+        (
+            || Ok(drop(Credentials::from_env_with(|_| None)?)),
+            "the environment contains no AccessKey; set OSS_ACCESS_KEY_ID and \
+             OSS_ACCESS_KEY_SECRET",
+        ),
+        (
+            || {
+                Ok(drop(Credentials::from_env_with(|_| {
+                    Some("canary\n".into())
+                })?))
+            },
+            "OSS_ACCESS_KEY_ID: the AccessKey id contains white space or an invisible character; \
+             was a line feed copied with it?",
+        ),
+        (
+            || {
+                Ok(drop(
+                    builder().callback_url("ftp://app.example/cb").build()?,
+                ))
+            },
+            "the callback is not valid: callbackUrl must start with http:// or https:// \
+             (EC 0007-00000004)",
+        ),
+        (
+            || Ok(drop(builder().callback_url("https://h//a/../b").build()?)),
+            "the callback is not valid: the path of callbackUrl is not usable, so the callback \
+             would be rejected: the target contains",
+        ),
+        (
+            || {
+                let builder = builder()
+                    .callback_url(URL)
+                    .upload_time(Duration::from_secs(u64::MAX));
+                let grant = Grant::exact("a".parse()?, SizeRange::new(1, 2)?);
+                Ok(drop(builder.build()?.callback_for(&grant)?))
+            },
+            "a ticket is valid for at most eight days; shorten the lifetime",
+        ),
+        (
+            || {
+                let _: tower_aliyun_oss::protocol::Region = "oss-cn-hangzhou".parse()?;
+                Ok(())
+            },
+            "a region is written without the \"oss-\" of its endpoint, for example cn-hangzhou",
+        ),
+        (
+            || Ok(drop(SizeRange::new(2, 1)?)),
+            "the smallest size is above the largest",
+        ),
+        (
+            || {
+                let credentials = Credentials::new("id", "secret")?;
+                let uploads = OssUploads::builder("examplebucket".parse()?, credentials)
+                    .region("cn-hangzhou".parse()?)
+                    .callback_url(URL)
+                    .dangerous_without_tickets()
+                    .build()?;
+                let grant = Grant::exact("a".parse()?, SizeRange::new(1, 2)?);
+                let claims = uploads.callback_for(&grant.clone().claims(&7)).unwrap_err();
+                assert!(
+                    format!("{claims:?}").ends_with("set the ticket key"),
+                    "{claims:?}"
+                );
+                Ok(drop(uploads.callback_for(&grant.without_callback())?))
+            },
+            "a grant without a callback needs tickets, and has neither claims nor variables; set \
+             the ticket key, or remove without_callback",
+        ),
+    ];
+    for (start, text) in starts {
+        let Err(error) = start() else {
+            panic!("no error: {text}");
+        };
+        let printed = format!("{error:?}");
+        assert!(printed.starts_with(text), "{printed}");
+        assert!(!printed.contains("canary"), "{printed}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_source_for_both_halves() {
+    let keys: Box<dyn KeySource> = Box::new(CallbackSigner::new().key_source());
+    let uploads = builder()
+        .callback_url(URL)
+        .key_source(keys)
+        .build()
+        .unwrap();
+    let (app, runs) = app(&uploads, "/oss/callback");
+    let token = token(&app, "/oss/policy?size=5&type=image/png").await;
+    let upload = Upload::of(token["key"].as_str().unwrap());
+    let callback = token["fields"]["callback"].clone();
+    let (status, reply) = call(&app, upload.callback(&callback)).await;
+    assert_eq!(
+        (status, runs.load(Ordering::SeqCst)),
+        (StatusCode::OK, 1),
+        "{reply}"
+    );
+    // By default, the layer trusts the published key alone.
+    let published = tower_aliyun_oss::key::PinnedKeys::official();
+    let other = builder()
+        .callback_url(URL)
+        .key_source(published)
+        .build()
+        .unwrap();
+    let (app, _) = self::app(&other, "/oss/callback");
+    let (status, _) = call(&app, upload.callback(&callback)).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -146,6 +147,20 @@ impl CallbackNetwork for SystemNetwork {
             let stream = TcpStream::connect(to.address).await?;
             Ok(Connection::new(stream))
         })
+    }
+}
+
+impl<N: CallbackNetwork + ?Sized> CallbackNetwork for Arc<N> {
+    fn resolve<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+    ) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        (**self).resolve(host, port)
+    }
+
+    fn connect<'a>(&'a self, to: &'a Destination) -> BoxFuture<'a, io::Result<Connection>> {
+        (**self).connect(to)
     }
 }
 

@@ -19,4 +19,6 @@ mod processes;
 mod puts;
 mod refusals;
 mod signatures;
+mod spawned;
 mod support;
+mod your_app;

@@ -18,10 +18,7 @@ use tower_http::{
     csrf::CsrfLayer,
 };
 
-use self::tokens::{everybody, get_over, is_token, tokens};
-
-#[path = "../support/tokens.rs"]
-mod tokens;
+use crate::support::tokens::{everybody, get_over, is_token, tokens};
 
 const PAGE: &str = "https://page.example";
 

@@ -9,6 +9,7 @@
 )]
 
 pub mod oss;
+pub mod tokens;
 
 use std::{
     collections::VecDeque,
