@@ -8,25 +8,38 @@
 //!
 //! ```
 //! # #[cfg(feature = "axum")]
-//! # mod app {
+//! # fn app() -> Result<axum::Router, Box<dyn std::error::Error>> {
 //! use axum::{Router, routing::post};
-//! use tower_aliyun_oss::{OssUploads, callback::{CallbackReply, VerifiedCallback}};
+//! use http::request::Parts;
+//! use tower_aliyun_oss::{
+//!     CallbackReply, ContentType, Credentials, Grant, ObjectPrefix, OssUploads, Refusal, SizeRange,
+//!     TicketKey, VerifiedCallback,
+//! };
+//!
+//! async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
+//!     let user: u64 = *parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
+//!     let prefix = ObjectPrefix::from_segments(["user", &user.to_string()])?;
+//!     let size = SizeRange::new(1, 10 << 20)?;
+//!     Ok(Grant::under(prefix, size).content_types(ContentType::IMAGES).claims(&user))
+//! }
 //!
 //! async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
 //!     println!("{:?} by user {:?}", callback.event(), callback.claims::<u64>());
 //!     CallbackReply::ok()
 //! }
 //!
-//! // `uploads` also issues the tokens, so the layer accepts only what they permit.
-//! fn routes(uploads: &OssUploads) -> Router {
-//!     let layer = uploads.callback_layer();
-//!     Router::new().route("/oss/callback", post(on_upload).route_layer(layer))
-//! }
+//! let uploads = OssUploads::builder("examplebucket".parse()?, Credentials::from_env()?)
+//!     .region("cn-hangzhou".parse()?)
+//!     .callback_url("https://app.example/oss/callback")
+//!     .ticket_key(TicketKey::from_env("OSS_TICKET_KEY")?) // openssl rand -base64 32
+//!     .build()?;
+//! Ok(Router::new()
+//!     .route_service("/oss/policy", uploads.policy_service(authorize))
+//!     .route("/oss/callback", post(on_upload).route_layer(uploads.callback_layer())))
 //! # }
 //! ```
 //!
-//! [`OssUploads`](crate::OssUploads) shows both sides. `OssCallbackLayer::new()` alone accepts every
-//! callback that OSS signed, for any customer.
+//! `OssCallbackLayer::new()` alone accepts every callback that OSS signed, for any customer.
 //!
 //! `post(handler).route_layer(layer)` answers other paths with 404 and other methods with 405, as
 //! it does without the layer.
@@ -101,18 +114,29 @@
 //!
 //! # Any tower server
 //!
-//! ```
-//! use std::convert::Infallible;
-//! use bytes::Bytes;
-//! use http::{Request, Response, StatusCode};
-//! use http_body_util::Full;
-//! use tower::{ServiceBuilder, ServiceExt, service_fn};
-//! use tower_aliyun_oss::OssCallbackLayer;
-//! use tower_aliyun_oss::callback::{RequestBody, CallbackReply, VerifiedCallback};
+//! Without a router, dispatch on the path. Inside of the layer, a request has the body
+//! [`RequestBody`], and the extension says that it is verified. This service runs in hyper with
+//! `TowerToHyperService`:
 //!
-//! async fn on_upload(
-//!     request: Request<RequestBody<Full<Bytes>>>,
-//! ) -> Result<Response<Full<Bytes>>, Infallible> {
+//! ```
+//! use std::{convert::Infallible, error::Error};
+//! use http::{Request, Response, StatusCode, request::Parts};
+//! use http_body::Body;
+//! use http_body_util::Full;
+//! use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+//! use tower_aliyun_oss::{
+//!     CallbackReply, ContentType, Credentials, Grant, OssUploads, Refusal, SizeRange, TicketKey,
+//!     VerifiedCallback, callback::RequestBody,
+//! };
+//! # use bytes::Bytes;
+//!
+//! async fn authorize(_: &Parts) -> Result<Grant, Refusal> {
+//!     // Identify the user first.
+//!     let size = SizeRange::new(1, 10 << 20)?;
+//!     Ok(Grant::under("user/7/".parse()?, size).content_types(ContentType::IMAGES))
+//! }
+//!
+//! async fn on_upload<B>(request: Request<RequestBody<B>>) -> Result<Response<Full<Bytes>>, Infallible> {
 //!     // Without the extension, the request is not verified: the layer is missing, or `only_path`
 //!     // let the request pass.
 //!     let Some(callback) = request.extensions().get::<VerifiedCallback>() else {
@@ -120,19 +144,44 @@
 //!         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
 //!         return Ok(response);
 //!     };
-//!     println!("{} verified bytes", callback.body().len());
+//!     println!("{:?}", callback.event());
 //!     Ok(CallbackReply::ok().into())
 //! }
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() {
-//! let service = ServiceBuilder::new()
-//!     .layer(OssCallbackLayer::new())
-//!     .service(service_fn(on_upload));
-//! let response = service.oneshot(Request::new(Full::default())).await.unwrap();
-//! assert_eq!(response.status(), 405);
+//! # async fn main() -> Result<(), Box<dyn Error>> {
+//! let uploads = OssUploads::builder("examplebucket".parse()?, Credentials::new("id", "secret")?)
+//!     .region("cn-hangzhou".parse()?)
+//!     .callback_url("https://app.example/oss/callback")
+//!     .ticket_key(TicketKey::generate()?) // in production: `TicketKey::from_env`
+//!     .build()?;
+//! let tokens = uploads.policy_service(authorize);
+//! let callbacks = uploads.callback_layer().layer(service_fn(on_upload));
+//! let service = service_fn(move |request: Request<Full<Bytes>>| {
+//!     let (tokens, callbacks) = (tokens.clone(), callbacks.clone());
+//!     async move {
+//!         match request.uri().path() {
+//!             "/oss/callback" => Ok(callbacks.oneshot(request).await?.map(boxed)),
+//!             _ => tokens.oneshot(request).await.map(|response| response.map(boxed)),
+//!         }
+//!     }
+//! });
+//! # use http_body_util::{BodyExt as _, combinators::UnsyncBoxBody};
+//! # fn boxed<B>(body: B) -> UnsyncBoxBody<Bytes, BoxError>
+//! # where B: Body<Data = Bytes> + Send + 'static, B::Error: Into<BoxError> {
+//! #     body.map_err(Into::into).boxed_unsync()
+//! # }
+//! let request = Request::get("/oss/policy?type=image/png").body(Full::default())?;
+//! assert_eq!(service.clone().oneshot(request).await?.status(), 200);
+//! let request = Request::post("/oss/callback").body(Full::default())?;
+//! assert_eq!(service.oneshot(request).await?.status(), 400);
+//! # Ok(())
 //! # }
 //! ```
+//!
+//! In tonic, add the routes of the first example to the server:
+//! `Server::builder().accept_http1(true).add_routes(Routes::from(router).add_service(greeter))`.
+//! `examples/hyper.rs` and `examples/tonic` are complete servers.
 //!
 //! # Reading the body
 //!

@@ -19,8 +19,8 @@
 //! use axum::{Router, routing::post};
 //! use http::request::Parts;
 //! use tower_aliyun_oss::{
-//!     CallbackReply, Credentials, Grant, ObjectPrefix, OssUploads, Refusal, SizeRange, TicketKey,
-//!     VerifiedCallback,
+//!     CallbackReply, ContentType, Credentials, Grant, ObjectPrefix, OssUploads, Refusal, SizeRange,
+//!     TicketKey, VerifiedCallback,
 //! };
 //!
 //! #[derive(Clone, Copy)]
@@ -28,11 +28,9 @@
 //!
 //! async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
 //!     let UserId(user) = *parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
-//!     let prefix = ObjectPrefix::from_segments(["user", &user.to_string()])
-//!         .map_err(|_| Refusal::forbidden())?;
-//!     let size = SizeRange::new(1, 10 << 20).map_err(|_| Refusal::forbidden())?;
-//!     let types = ["image/png", "image/jpeg"].map(|name| name.parse());
-//!     Ok(Grant::under(prefix, size).content_types(types.into_iter().flatten()).claims(&user))
+//!     let prefix = ObjectPrefix::from_segments(["user", &user.to_string()])?;
+//!     let size = SizeRange::new(1, 10 << 20)?;
+//!     Ok(Grant::under(prefix, size).content_types(ContentType::IMAGES).claims(&user))
 //! }
 //!
 //! async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
@@ -74,7 +72,8 @@
 //! | `redis-tls` | `rediss://` URLs for `ticket::RedisStore`: TLS, without a C library |
 //! | `testing` | `testing::CallbackSigner`: callbacks signed with your own key, for tests |
 //!
-//! The package `aliyun-oss-emulator` is OSS on one machine, for tests and development.
+//! The package `aliyun-oss-emulator` is OSS on one machine, for tests and development:
+//! [testing your app](guide::testing_your_app).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -92,7 +91,7 @@ pub mod ticket;
 mod tls;
 mod uploads;
 
-/// Guides: browser clients, Alibaba Cloud set-up, deployment, security, testing.
+/// Guides: browser clients, Alibaba Cloud set-up, deployment, security, tests of an application.
 pub mod guide {
     #[doc = include_str!("../docs/alibaba-cloud.md")]
     pub mod alibaba_cloud {}
@@ -110,13 +109,15 @@ pub mod guide {
     pub mod security {}
     #[doc = include_str!("../docs/testing.md")]
     pub mod testing {}
+    #[doc = include_str!("../docs/testing-your-app.md")]
+    pub mod testing_your_app {}
 }
 
 // What an application of twenty lines imports. Everything else has one path, in its module.
 pub use callback::{CallbackReply, OssCallbackLayer, VerifiedCallback};
 pub use lookup::{Lookup, LookupFuture};
 pub use policy::{Credentials, Grant, OssPolicyService, Refusal};
-pub use protocol::{ObjectPrefix, SizeRange};
+pub use protocol::{ContentType, ObjectPrefix, SizeRange};
 pub use ticket::TicketKey;
 pub use uploads::{OssUploads, OssUploadsBuilder, OssUploadsError};
 

@@ -10,7 +10,7 @@
 //! use tower_aliyun_oss::{
 //!     OssUploads,
 //!     policy::{Authorize, Credentials, Grant, OssPolicyService, Refusal},
-//!     protocol::{ObjectPrefix, SizeRange},
+//!     protocol::{ContentType, ObjectPrefix, SizeRange},
 //!     ticket::TicketKey,
 //! };
 //!
@@ -21,9 +21,8 @@
 //!     let UserName(name) = parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
 //!     let prefix =
 //!         ObjectPrefix::from_segments(["user", name]).map_err(|_| Refusal::forbidden())?;
-//!     let size = SizeRange::new(1, 10 << 20).map_err(|_| Refusal::forbidden())?;
-//!     let types = ["image/png", "image/jpeg"].map(|name| name.parse());
-//!     Ok(Grant::under(prefix, size).content_types(types.into_iter().flatten()).claims(name))
+//!     let size = SizeRange::new(1, 10 << 20)?;
+//!     Ok(Grant::under(prefix, size).content_types(ContentType::IMAGES).claims(name))
 //! }
 //!
 //! fn tokens() -> Result<OssPolicyService<impl Authorize>, Box<dyn std::error::Error>> {

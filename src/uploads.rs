@@ -27,7 +27,7 @@ use crate::{
 /// use tower_aliyun_oss::{
 ///     OssUploads,
 ///     policy::{Credentials, Grant, Refusal},
-///     protocol::{ObjectPrefix, SizeRange},
+///     protocol::{ContentType, ObjectPrefix, SizeRange},
 ///     ticket::TicketKey,
 /// };
 ///
@@ -36,11 +36,9 @@ use crate::{
 ///
 /// async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
 ///     let UserId(user) = *parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
-///     let prefix = ObjectPrefix::from_segments(["user", &user.to_string()])
-///         .map_err(|_| Refusal::forbidden())?;
-///     let size = SizeRange::new(1, 10 << 20).map_err(|_| Refusal::forbidden())?;
-///     let types = ["image/png", "image/jpeg"].map(|name| name.parse());
-///     Ok(Grant::under(prefix, size).content_types(types.into_iter().flatten()).claims(&user))
+///     let prefix = ObjectPrefix::from_segments(["user", &user.to_string()])?;
+///     let size = SizeRange::new(1, 10 << 20)?;
+///     Ok(Grant::under(prefix, size).content_types(ContentType::IMAGES).claims(&user))
 /// }
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -7,10 +7,63 @@
 //! [`Emulator::key_source`]. It also implements the operations that servers and SDKs use: see
 //! [below](self#operations).
 //!
+//! # Testing your app
+//!
+//! [`Emulator::spawn`] starts an emulator for one test. Callbacks reach the application in memory:
+//!
+//! ```
+//! use aliyun_oss_emulator::Emulator;
+//! use axum::{Router, routing::post};
+//! use http::request::Parts;
+//! use tower_aliyun_oss::{
+//!     CallbackReply, ContentType, Grant, OssUploads, Refusal, SizeRange, TicketKey,
+//!     VerifiedCallback, policy::UploadToken,
+//! };
+//!
+//! // The application.
+//! fn app(uploads: &OssUploads) -> Router {
+//!     async fn authorize(_: &Parts) -> Result<Grant, Refusal> {
+//!         let size = SizeRange::new(1, 1 << 20)?;
+//!         Ok(Grant::under("photos/".parse()?, size).content_types(ContentType::IMAGES))
+//!     }
+//!     async fn on_upload(_: VerifiedCallback) -> CallbackReply {
+//!         CallbackReply::ok()
+//!     }
+//!     Router::new()
+//!         .route_service("/oss/policy", uploads.policy_service(authorize))
+//!         .route("/oss/callback", post(on_upload).route_layer(uploads.callback_layer()))
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // The test.
+//! let oss = Emulator::spawn().await?;
+//! let uploads = oss.uploads("https://app.example/oss/callback");
+//! let app = app(&uploads.ticket_key(TicketKey::generate()?).build()?);
+//! oss.route_callbacks(app.clone());
+//!
+//! # use http_body_util::BodyExt as _;
+//! # use tower::ServiceExt as _;
+//! # async fn get(app: &Router, path: &str) -> Result<UploadToken, Box<dyn std::error::Error>> {
+//! #     let request = http::Request::get(path).body(axum::body::Body::empty())?;
+//! #     let body = app.clone().oneshot(request).await?.into_body().collect().await?.to_bytes();
+//! #     Ok(serde_json::from_slice(&body)?)
+//! # }
+//! let token: UploadToken = get(&app, "/oss/policy?filename=a.png&size=5").await?;
+//! let upload = oss.upload(&token, "photo").await?;
+//! assert_eq!(upload.status(), 200);
+//! assert_eq!(upload.body(), r#"{"Status":"OK"}"#);
+//! assert_eq!(oss.object(token.key()).await?.unwrap(), "photo");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # As a server
+//!
 //! ```
 //! use tokio::net::TcpListener;
 //! use aliyun_oss_emulator::{AccessKey, CorsRule, Emulator, HostedBucket};
-//! use tower_aliyun_oss::OssCallbackLayer;
+//! use tower_aliyun_oss::{Credentials, OssUploads, TicketKey, protocol::Endpoint};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -19,14 +72,20 @@
 //!     .access_key(AccessKey::new("test-id", "test-secret"))
 //!     .allow_private_callbacks()
 //!     .build()?;
-//! let layer = OssCallbackLayer::new().key_source(emulator.key_source());
-//!
 //! let listener = TcpListener::bind("127.0.0.1:0").await?;
 //! // Forms go to http://examplebucket.localhost:PORT/ or http://127.0.0.1:PORT/examplebucket/
-//! println!("http://{}/examplebucket/", listener.local_addr()?);
+//! let url = format!("http://{}/examplebucket/", listener.local_addr()?);
+//! let credentials = Credentials::new("test-id", "test-secret")?;
+//! let uploads = OssUploads::builder("examplebucket".parse()?, credentials)
+//!     .region("cn-hangzhou".parse()?)
+//!     .endpoint(Endpoint::custom(url.parse()?))
+//!     .key_source(emulator.key_source())
+//!     .callback_url("http://127.0.0.1:8080/oss/callback")
+//!     .ticket_key(TicketKey::generate()?)
+//!     .build()?;
 //! let server = tokio::spawn(emulator.serve(listener));
 //! # server.abort();
-//! # let _ = layer;
+//! # let _ = uploads;
 //! # Ok(())
 //! # }
 //! ```
@@ -194,6 +253,11 @@ pub use report::{Exchange, UploadReport, UploadStep};
 pub use service::{Emulator, EmulatorFuture};
 pub use spawned::{SpawnedEmulator, UploadResponse};
 pub use store::{ObjectStore, ObjectSummary};
+
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 
 // Here and not in `service`, which does not depend on the builder.
 impl Emulator {

@@ -39,52 +39,7 @@ use tower_aliyun_oss::{
 /// Callbacks reach only the application that the test [routes](Self::route_callbacks) them to, or a
 /// URL that it [names](Self::allow_callbacks_to).
 ///
-/// ```
-/// use aliyun_oss_emulator::Emulator;
-/// use axum::{Router, routing::post};
-/// use http::request::Parts;
-/// use tower_aliyun_oss::{
-///     CallbackReply, Grant, OssUploads, Refusal, SizeRange, TicketKey, VerifiedCallback,
-///     policy::UploadToken, protocol::ContentType,
-/// };
-/// # use http_body_util::BodyExt as _;
-/// # use tower::ServiceExt as _;
-///
-/// // The application.
-/// fn app(uploads: &OssUploads) -> Router {
-///     async fn authorize(_: &Parts) -> Result<Grant, Refusal> {
-///         let size = SizeRange::new(1, 1 << 20)?;
-///         Ok(Grant::under("photos/".parse()?, size).content_types(ContentType::IMAGES))
-///     }
-///     async fn on_upload(_: VerifiedCallback) -> CallbackReply {
-///         CallbackReply::ok()
-///     }
-///     Router::new()
-///         .route_service("/oss/policy", uploads.policy_service(authorize))
-///         .route("/oss/callback", post(on_upload).route_layer(uploads.callback_layer()))
-/// }
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// // The test.
-/// let oss = Emulator::spawn().await?;
-/// let uploads = oss.uploads("https://app.example/oss/callback");
-/// let app = app(&uploads.ticket_key(TicketKey::generate()?).build()?);
-/// oss.route_callbacks(app.clone());
-///
-/// # async fn get(app: &Router, path: &str) -> Result<UploadToken, Box<dyn std::error::Error>> {
-/// #     let request = http::Request::get(path).body(axum::body::Body::empty())?;
-/// #     let body = app.clone().oneshot(request).await?.into_body().collect().await?.to_bytes();
-/// #     Ok(serde_json::from_slice(&body)?)
-/// # }
-/// let token: UploadToken = get(&app, "/oss/policy?filename=a.png&size=5").await?;
-/// let upload = oss.upload(&token, "photo").await?;
-/// assert_eq!(upload.status(), 200);
-/// assert_eq!(upload.body(), r#"{"Status":"OK"}"#);
-/// assert_eq!(oss.object(token.key()).await?.unwrap(), "photo");
-/// # Ok(())
-/// # }
-/// ```
+/// The [crate docs](crate#testing-your-app) show a test.
 #[must_use = "the emulator stops when it is dropped"]
 pub struct SpawnedEmulator {
     emulator: Emulator,

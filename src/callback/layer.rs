@@ -19,7 +19,61 @@ use crate::{
 
 /// Verifies that a request is a callback signed by OSS before the inner service receives it.
 ///
-/// See the [module docs](crate::callback) for the checks and for examples.
+/// [`OssUploads`](crate::OssUploads) configures the layer and the service that issues the tokens, so
+/// the layer accepts only the callbacks of uploads that this server granted:
+///
+/// ```
+/// # #[cfg(feature = "axum")]
+/// # fn app() -> Result<axum::Router, Box<dyn std::error::Error>> {
+/// use axum::{Router, routing::post};
+/// use http::request::Parts;
+/// use tower_aliyun_oss::{
+///     CallbackReply, ContentType, Credentials, Grant, ObjectPrefix, OssUploads, Refusal, SizeRange,
+///     TicketKey, VerifiedCallback,
+/// };
+///
+/// async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
+///     let user: u64 = *parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
+///     let prefix = ObjectPrefix::from_segments(["user", &user.to_string()])?;
+///     let size = SizeRange::new(1, 10 << 20)?;
+///     Ok(Grant::under(prefix, size).content_types(ContentType::IMAGES).claims(&user))
+/// }
+///
+/// async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
+///     println!("{:?} by user {:?}", callback.event(), callback.claims::<u64>());
+///     CallbackReply::ok()
+/// }
+///
+/// let uploads = OssUploads::builder("examplebucket".parse()?, Credentials::from_env()?)
+///     .region("cn-hangzhou".parse()?)
+///     .callback_url("https://app.example/oss/callback")
+///     .ticket_key(TicketKey::from_env("OSS_TICKET_KEY")?) // openssl rand -base64 32
+///     .build()?;
+/// Ok(Router::new()
+///     .route_service("/oss/policy", uploads.policy_service(authorize))
+///     .route("/oss/callback", post(on_upload).route_layer(uploads.callback_layer())))
+/// # }
+/// ```
+///
+/// Alone, the layer accepts every callback that OSS signed, for any of its customers. Use this to
+/// replace a sample server, or with [`tickets`](Self::tickets):
+///
+/// ```
+/// # #[cfg(feature = "axum")]
+/// # fn app() -> axum::Router {
+/// use axum::{Router, routing::post};
+/// use tower_aliyun_oss::{CallbackReply, OssCallbackLayer, VerifiedCallback};
+///
+/// async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
+///     println!("somebody uploaded {:?}", callback.event_of_sample());
+///     CallbackReply::ok()
+/// }
+///
+/// Router::new().route("/oss/callback", post(on_upload).route_layer(OssCallbackLayer::new()))
+/// # }
+/// ```
+///
+/// See the [module docs](crate::callback) for the checks, and for other servers than axum.
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it wraps a service"]
 pub struct OssCallbackLayer {

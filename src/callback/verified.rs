@@ -37,16 +37,34 @@ use crate::{
 ///
 /// ```
 /// # #[cfg(feature = "axum")]
-/// # fn app(uploads: &tower_aliyun_oss::OssUploads) -> axum::Router {
+/// # fn app() -> Result<axum::Router, Box<dyn std::error::Error>> {
 /// use axum::{Router, routing::post};
-/// use tower_aliyun_oss::callback::{CallbackReply, VerifiedCallback};
+/// use http::request::Parts;
+/// use tower_aliyun_oss::{
+///     CallbackReply, ContentType, Credentials, Grant, ObjectPrefix, OssUploads, Refusal, SizeRange,
+///     TicketKey, VerifiedCallback,
+/// };
+///
+/// async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
+///     let user: u64 = *parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
+///     let prefix = ObjectPrefix::from_segments(["user", &user.to_string()])?;
+///     let size = SizeRange::new(1, 10 << 20)?;
+///     Ok(Grant::under(prefix, size).content_types(ContentType::IMAGES).claims(&user))
+/// }
 ///
 /// async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
-///     println!("{} bytes for {}", callback.body().len(), callback.target());
+///     println!("{:?} by user {:?}", callback.event(), callback.claims::<u64>());
 ///     CallbackReply::ok()
 /// }
 ///
-/// Router::new().route("/oss/callback", post(on_upload).route_layer(uploads.callback_layer()))
+/// let uploads = OssUploads::builder("examplebucket".parse()?, Credentials::from_env()?)
+///     .region("cn-hangzhou".parse()?)
+///     .callback_url("https://app.example/oss/callback")
+///     .ticket_key(TicketKey::from_env("OSS_TICKET_KEY")?) // openssl rand -base64 32
+///     .build()?;
+/// Ok(Router::new()
+///     .route_service("/oss/policy", uploads.policy_service(authorize))
+///     .route("/oss/callback", post(on_upload).route_layer(uploads.callback_layer())))
 /// # }
 /// ```
 #[derive(Clone)]

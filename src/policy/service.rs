@@ -48,6 +48,36 @@ use issuer::Issuer;
 /// Issues tokens, with which clients upload to OSS by themselves, if [`authorize`](Authorize)
 /// returns a grant.
 ///
+/// ```
+/// use http::request::Parts;
+/// use tower_aliyun_oss::{
+///     OssUploads,
+///     policy::{Authorize, Credentials, Grant, OssPolicyService, Refusal},
+///     protocol::{ContentType, ObjectPrefix, SizeRange},
+///     ticket::TicketKey,
+/// };
+///
+/// #[derive(Clone, Copy)]
+/// struct UserId(u64); // set by your session layer
+///
+/// async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
+///     let UserId(user) = *parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
+///     let prefix = ObjectPrefix::from_segments(["user", &user.to_string()])?;
+///     let size = SizeRange::new(1, 10 << 20)?;
+///     Ok(Grant::under(prefix, size).content_types(ContentType::IMAGES).claims(&user))
+/// }
+///
+/// // With a ticket in every callback, which `uploads.callback_layer()` requires.
+/// fn tokens() -> Result<OssPolicyService<impl Authorize>, Box<dyn std::error::Error>> {
+///     let uploads = OssUploads::builder("examplebucket".parse()?, Credentials::from_env()?)
+///         .region("cn-hangzhou".parse()?)
+///         .callback_url("https://app.example/oss/callback")
+///         .ticket_key(TicketKey::from_env("OSS_TICKET_KEY")?) // openssl rand -base64 32
+///         .build()?;
+///     Ok(uploads.policy_service(authorize))
+/// }
+/// ```
+///
 /// The service accepts `GET`, `HEAD` and `POST`. The client describes its file in the query or in a
 /// JSON body; see [`RequestedFiles`](super::RequestedFiles). The response is JSON in one of three
 /// [formats](TokenFormat). All other responses are errors `{"code","message"}`:
@@ -64,38 +94,16 @@ use issuer::Issuer;
 /// | 422 | it is a batch of more files than the grant [permits](Grant::max_files) |
 /// | 500 | the grant does not make a valid policy; the log contains the reason |
 /// | 500 | there is neither one grant nor one for each file; the log contains both numbers |
+/// | 500 | a parser or the database failed in `authorize`; the log contains the error |
 /// | 503 | there are no credentials to sign with |
 /// | 4xx, 5xx | the status of the [`Refusal`](super::Refusal) |
+///
+/// [`rejection`](Self::rejection) renders them in another way, and the extensions of the response
+/// contain the [`TokenError`].
 ///
 /// All responses have `Cache-Control: no-store` and `Cross-Origin-Resource-Policy: same-origin`. See
 /// [the browser guide](crate::guide::browser) for protection against requests that other sites
 /// forge.
-///
-/// ```
-/// use http::request::Parts;
-/// use tower_aliyun_oss::{
-///     OssUploads,
-///     policy::{Authorize, Grant, OssPolicyService, Refusal},
-///     protocol::{ObjectPrefix, SizeRange},
-/// };
-///
-/// #[derive(Clone, Copy)]
-/// struct UserId(u64); // set by your session layer
-///
-/// async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
-///     let UserId(user) = *parts.extensions.get().ok_or_else(Refusal::unauthorized)?;
-///     let prefix = ObjectPrefix::from_segments(["user", &user.to_string()])
-///         .map_err(|_| Refusal::forbidden())?;
-///     let size = SizeRange::new(1, 10 * 1024 * 1024).map_err(|_| Refusal::forbidden())?;
-///     let types = ["image/png", "image/jpeg"].map(|name| name.parse());
-///     Ok(Grant::under(prefix, size).content_types(types.into_iter().flatten()).claims(&user))
-/// }
-///
-/// // With a ticket in every callback, which `uploads.callback_layer()` requires.
-/// fn tokens(uploads: &OssUploads) -> OssPolicyService<impl Authorize> {
-///     uploads.policy_service(authorize)
-/// }
-/// ```
 ///
 /// Without [`OssUploads`](crate::OssUploads), the callback layer and its [tickets](Self::tickets)
 /// are configured separately:

@@ -23,6 +23,26 @@ fn every_case_has_a_line_in_the_testing_guide() {
     assert!(missing.is_empty(), "not in docs/testing.md: {missing:?}");
 }
 
+/// The guide shows parts of a test that runs, so they compile.
+#[test]
+fn the_guide_to_tests_shows_a_test_that_runs() {
+    let read = |path: &str| fs::read_to_string(Path::new(ROOT).join(path));
+    // The emulator is not in the published package.
+    let Ok(shown) = read("emulator/tests/emulator/your_app.rs") else {
+        return;
+    };
+    let guide = read("docs/testing-your-app.md").unwrap();
+    let blocks: Vec<_> = guide
+        .split("```rust,ignore\n")
+        .skip(1)
+        .map(|block| block.split("```").next().unwrap())
+        .collect();
+    assert_eq!(blocks.len(), 3);
+    for block in blocks {
+        assert!(shown.contains(block), "not in the test: {block}");
+    }
+}
+
 /// Adds the cases in the names of functions below `folder`: `rp-07` and `df-20b` of
 /// `rp_07_df_20b_requests`.
 fn collect_cases(folder: &Path, cases: &mut BTreeSet<String>) {
