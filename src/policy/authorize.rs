@@ -190,8 +190,8 @@ impl<A: Authorize> Authorize for Arc<A> {
     }
 }
 
-/// Returns an [`Authorize`] that passes `state` to `authorize`, an `async fn(&State, &Parts)`. The
-/// state is not cloned.
+/// Returns an [`Authorize`] that passes `state` to `authorize`, an `async fn(&State, &Parts)` or a
+/// closure such as `async |state, parts| …`. The state is not cloned.
 ///
 /// ```
 /// use http::request::Parts;
@@ -213,10 +213,14 @@ impl<A: Authorize> Authorize for Arc<A> {
 ///     uploads.policy_service(with_state(database, authorize))
 /// }
 /// ```
-pub fn with_state<S, F>(state: S, authorize: F) -> impl Authorize<Granted = Grants>
+pub fn with_state<S, F, G>(state: S, authorize: F) -> impl Authorize<Granted = Grants>
 where
     S: Send + Sync + 'static,
+    // With the first bound, the compiler infers the types of a closure. The second requires that
+    // its future is `Send`.
+    F: AsyncFn(&S, &Parts) -> Result<G, Refusal>,
     F: for<'a> sealed::AuthorizeWithFn<'a, S> + Send + Sync + 'static,
+    G: Into<Grants>,
 {
     WithState { state, authorize }
 }
@@ -233,11 +237,9 @@ where
 {
     type Granted = Grants;
 
-    fn authorize(&self, parts: &Parts) -> impl Future<Output = Result<Grants, Refusal>> + Send {
-        async move {
-            let decision = self.authorize.decide(&self.state, parts);
-            decision.await.map(Into::into)
-        }
+    async fn authorize(&self, parts: &Parts) -> Result<Grants, Refusal> {
+        let decision = self.authorize.decide(&self.state, parts);
+        decision.await.map(Into::into)
     }
 }
 

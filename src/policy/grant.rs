@@ -191,8 +191,9 @@ impl Grant {
         self
     }
 
-    /// Sets the content types that the client may request. Unless there is only one, it must
-    /// request one of them, and the token then permits only that type.
+    /// Sets the content types that the client may request, such as
+    /// [`ContentType::IMAGES`]. Unless there is only one, it must request one of them, and the token
+    /// then permits only that type.
     ///
     /// If the client sends no type or an empty one, as browsers do for many files, the extension of
     /// `filename` decides. `image/jpg` is accepted for `image/jpeg`. Otherwise the response is an

@@ -327,4 +327,37 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn the_error_of_a_variable_names_it_and_the_remedy_and_not_its_value() {
+        let read = |value| TicketKey::from_variable("OSS_TICKET_KEY", value);
+        let text = |text: &str| Ok(text.to_owned());
+        for (value, reason) in [
+            (Err(VarError::NotPresent), TicketKeyError::Unset),
+            (text(""), TicketKeyError::Empty),
+            (text("canary"), TicketKeyError::NotBase64),
+            (
+                Err(VarError::NotUnicode("canary".into())),
+                TicketKeyError::NotBase64,
+            ),
+            (text("Y2FuYXJ5"), TicketKeyError::Length(6)),
+            (text(&STANDARD.encode([7; 32])), TicketKeyError::Uniform),
+        ] {
+            let error = read(value).unwrap_err();
+            for shown in [
+                error.to_string(),
+                format!("{error:?}"),
+                format!("{error:#?}"),
+            ] {
+                assert_eq!(shown, format!("OSS_TICKET_KEY: {reason}"));
+                assert!(shown.contains("`openssl rand -base64 32`"), "{shown}");
+                assert!(!shown.contains("canary"), "{shown}");
+            }
+            assert_eq!(
+                error,
+                TicketKeyError::Variable("OSS_TICKET_KEY".into(), reason.into())
+            );
+        }
+        read(text("R9ELuV7H0+1D0zn6CAbYXrpPEMqXxGXnDhLg4Lf0bLA=")).unwrap();
+    }
 }

@@ -3,8 +3,6 @@
 
 #[path = "../../../tests/integration/support/mod.rs"]
 mod support;
-#[path = "../../../tests/integration/support/tokens.rs"]
-mod tokens;
 
 use std::{convert::Infallible, pin::Pin};
 
@@ -18,8 +16,8 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     service::TowerToHyperService,
 };
+use support::tokens::{everybody, get_over, is_token, token_request, tokens};
 use support::{Case, FORM, Frames, Handler, Signer, full};
-use tokens::{everybody, get_over, is_token, token_request, tokens};
 use tokio::io::{DuplexStream, duplex};
 use tokio_stream::Stream;
 use tonic::{

@@ -10,7 +10,7 @@ use tower::ServiceExt as _;
 use tower_aliyun_oss::{
     policy::{
         Authorize, Grant, Grants, OssPolicyService, Refusal, RequestedFile, RequestedFiles,
-        TokenError, TokenErrorKind, with_state,
+        TokenError, TokenErrorKind, UploadToken, with_state,
     },
     protocol::{ContentType, ObjectError, ObjectPrefix, SizeRange},
 };
@@ -109,6 +109,11 @@ async fn shared_authorisers_and_functions_with_state_decide() {
         prefix_of(with_state(pool("inline"), inline)).await,
         "inline/a"
     );
+    // Here the compiler infers the types of the arguments.
+    let inferred = with_state(pool("inferred"), async |pool, parts| {
+        pool.grant(parts).await
+    });
+    assert_eq!(prefix_of(inferred).await, "inferred/a");
     let each = async |pool: &Pool, parts: &Parts| Ok(vec![pool.grant(parts).await?]);
     assert_eq!(
         prefix_of(Arc::new(with_state(pool("each"), each))).await,
@@ -392,4 +397,43 @@ async fn default_rejections_contain_the_error() {
         body,
         json!({ "code": "PolicyUnavailable", "message": "no token can be issued" })
     );
+}
+
+/// Browsers leave the type of many files empty, and the extension decides.
+#[tokio::test]
+async fn groups_of_content_types_contain_those_of_common_files() {
+    fn both(types: &[ContentType], names: &'static str) -> (Vec<ContentType>, &'static str) {
+        (types.to_vec(), names)
+    }
+    for (types, names) in [
+        both(&ContentType::IMAGES, "jpg JPEG png gif webp avif heic heif"),
+        both(&ContentType::VIDEOS, "mp4 mov webm 3gp"),
+        both(&ContentType::AUDIO, "mp3 m4a aac ogg wav flac"),
+        both(
+            &ContentType::DOCUMENTS,
+            "pdf txt csv doc docx xls xlsx ppt pptx odt ods odp",
+        ),
+    ] {
+        let granted = types.clone();
+        let service = tokens(async move |_: &Parts| {
+            let size = SizeRange::new(1, 1000)?;
+            Ok(Grant::under("a/".parse()?, size).content_types(granted))
+        });
+        for extension in names.split(' ') {
+            let request = Request::get(format!("/?filename=a.{extension}"));
+            let request = request.body(Full::<Bytes>::default()).unwrap();
+            let response = service.clone().oneshot(request).await.unwrap();
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let token: UploadToken = serde_json::from_slice(&body)
+                .unwrap_or_else(|error| panic!("{extension}: {error}: {body:?}"));
+            let chosen = token.field("x-oss-content-type").unwrap().parse().unwrap();
+            assert!(types.contains(&chosen), "{extension}: {chosen}");
+        }
+        for one in &types {
+            let request = Request::get(format!("/?type={one}"));
+            let request = request.body(Full::<Bytes>::default()).unwrap();
+            let response = service.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.status(), 200, "{one}");
+        }
+    }
 }
