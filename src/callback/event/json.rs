@@ -228,6 +228,13 @@ fn gaps(json: &[u8]) -> impl Iterator<Item = usize> + '_ {
     })
 }
 
+/// Returns whether a text has a character that JSON must escape because it is below a space.
+pub(super) fn has_control(text: &str) -> bool {
+    // Without an early end, so that the compiler can take many bytes at once.
+    text.bytes()
+        .fold(false, |found, byte| found | (byte < b' '))
+}
+
 /// Returns the offset after the closing quote of the string that `at` is in.
 pub(super) fn end_of_string(json: &[u8], mut at: usize) -> usize {
     while let Some(next) = json.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {

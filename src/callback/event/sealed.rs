@@ -19,11 +19,13 @@
 use std::{borrow::Cow, fmt, str};
 
 use bytes::Bytes;
+use memchr::{memchr, memchr2};
 use percent_encoding::{percent_decode, utf8_percent_encode};
 use serde_json::Value;
 
 use super::{
     Plus, Span, UploadEvent, is_placeholder,
+    json::has_control,
     raw::{RawField, RawFields},
 };
 use crate::{
@@ -249,6 +251,9 @@ fn decode_form(raw: &str, plus: Plus) -> Option<Cow<'_, str>> {
         let decoded = percent_decode(spaced.as_bytes()).decode_utf8().ok()?;
         return Some(Cow::Owned(decoded.into_owned()));
     }
+    if memchr(b'%', raw.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(raw));
+    }
     percent_decode(raw.as_bytes()).decode_utf8().ok()
 }
 
@@ -263,7 +268,7 @@ fn decode_json(raw: &str) -> Option<(Cow<'_, str>, bool)> {
         };
     };
     let inner = inner.strip_suffix('"')?;
-    let plain = !inner.bytes().any(|b| b == b'\\' || b == b'"' || b < b' ');
+    let plain = memchr2(b'\\', b'"', inner.as_bytes()).is_none() && !has_control(inner);
     let value = if plain {
         Cow::Borrowed(inner)
     } else {

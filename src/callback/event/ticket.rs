@@ -11,7 +11,7 @@ use percent_encoding::percent_decode;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
 use super::{
-    json::{MAX_GAPS, Repaired},
+    json::{MAX_GAPS, Repaired, has_control},
     raw::RawFields,
 };
 use crate::{
@@ -87,15 +87,15 @@ fn in_json(body: &[u8]) -> Result<Cow<'_, str>, TicketError> {
 /// usually inserts: nothing is escaped, and there are no other values than strings, digits, `null`
 /// and nothing. `None` if anything else is in it: [`in_any_json`] decides.
 fn in_plain_json(text: &str) -> Option<&str> {
-    let is_plain = |inner: &str| inner.bytes().all(|byte| byte >= b' ' && byte != b'\\');
+    // A control character is not allowed in a string, and white space is nowhere else.
+    if memchr(b'\\', text.as_bytes()).is_some() || has_control(text) {
+        return None;
+    }
     let (mut found, mut gaps) = (None, 0);
     for field in RawFields::new(CallbackBodyType::Json, text) {
         let field = field.ok()?;
-        if !is_plain(field.name) {
-            return None;
-        }
         match field.value.as_bytes() {
-            [b'"', ..] if is_plain(field.value) => {}
+            [b'"', ..] => {}
             b"" => gaps += 1,
             b"null" | b"0" | [b'1'..=b'9'] => {}
             [b'1'..=b'9', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => {}
