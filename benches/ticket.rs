@@ -20,9 +20,10 @@ use criterion::{BatchSize, BenchmarkGroup, Criterion, measurement::WallTime};
 use tower::{Layer as _, service_fn};
 use tower_aliyun_oss::{OssCallbackLayer, protocol::CallbackBodyType};
 
-use callbacks::{BODY_SIZE, Bench, Callback, Error, HOUR, TYPES, answer, call};
+use callbacks::{BODY_SIZE, Bench, Callback, Error, HOUR, answer, call};
 
 const OUTPUT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/ticket");
+const TYPES: [CallbackBodyType; 2] = [CallbackBodyType::Form, CallbackBodyType::Json];
 
 fn measure(
     group: &mut BenchmarkGroup<'_, WallTime>,

@@ -30,7 +30,6 @@ use tower_aliyun_oss::{
 const TARGET: &str = "/oss/callback";
 pub(crate) const BODY_SIZE: usize = 1024;
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
-pub(crate) const TYPES: [CallbackBodyType; 2] = [CallbackBodyType::Form, CallbackBodyType::Json];
 
 /// Base64 of `https://gosspublic.alicdn.com/callback_pub_key_v1.pem`.
 const KEY_URL: &str = "aHR0cHM6Ly9nb3NzcHVibGljLmFsaWNkbi5jb20vY2FsbGJhY2tfcHViX2tleV92MS5wZW0=";
