@@ -17,31 +17,33 @@
 //! * `OSS_TICKET_KEY` (Base64 of at least 32 random bytes: `openssl rand -base64 32`) enables
 //!   tickets: the server accepts only callbacks of uploads that it granted, each of them once. It
 //!   requires `OSS_BUCKET`.
+//! * `OSS_CALLBACK_PUBLIC_KEY` (a PEM block, or the path of a file that contains one) replaces the
+//!   public key of OSS. With the key of the emulator, the server can be tried without an account.
 //! * `RUST_LOG=debug` logs why a callback was rejected, and what to change when no signature ever
 //!   matches.
+
+#[path = "common/listen.rs"]
+mod listen;
+#[path = "common/serve.rs"]
+mod serve;
+#[path = "common/stop.rs"]
+mod stop;
 
 use std::{
     env::{self, VarError},
     error::Error,
-    future::{Future, poll_fn},
-    net::SocketAddr,
-    pin::{Pin, pin},
+    fs,
+    net::{IpAddr, SocketAddr},
     process::ExitCode,
-    task::Poll,
     time::Duration,
 };
 
 use axum::{Router, routing::post};
-use hyper::{Method, server::conn::http1};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-    service::TowerToHyperService,
-};
-use tokio::{net::TcpListener, signal, time};
+use http::Method;
 use tower_aliyun_oss::{
     OssCallbackLayer, OssPolicyService,
     callback::{CallbackReply, UploadEvent, VerifiedCallback},
+    key::{PinnedKeys, PublicKey},
     policy::{CallbackDirective, Credentials},
     protocol::{Bucket, Region},
     ticket::{TicketKey, TicketKeys, Tickets},
@@ -54,11 +56,16 @@ use tracing_subscriber::{
 /// The token lifetime of the samples.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(30);
 
-/// How long a client may take to send the head of a request.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The variable that replaces the public key of OSS.
+const PUBLIC_KEY: &str = "OSS_CALLBACK_PUBLIC_KEY";
 
-/// How long running requests may take to finish at shutdown.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+const USAGE: &str = "\
+usage: appserver [ADDRESS [PORT]]
+
+  ADDRESS   IP address or host name to listen on, default 127.0.0.1
+  PORT      default 8080; 0 selects a free port
+
+Environment variables configure the rest; docs/sample-drop-in.md lists them.";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -72,18 +79,22 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
+    let Some(address) = address(env::args().skip(1))? else {
+        println!("{USAGE}");
+        return Ok(());
+    };
     let log: Targets = parsed("RUST_LOG", "info", str::parse)?;
     tracing_subscriber::registry()
         .with(tracing_subscriber::fmt::layer().with_filter(log))
         .init();
     let app = app()?;
-    let listener = TcpListener::bind(address()?).await?;
-    let mut stop = pin!(signal::ctrl_c());
-    // The first poll installs the signal handler. A script that waits for the line below may
-    // interrupt the process as soon as the line is printed.
-    poll_fn(|cx| Poll::Ready(stop.as_mut().poll(cx).is_ready())).await;
+    let listener = listen::bind(&address).await?;
+    let stop = stop::stop_signal()?;
     println!("listening on http://{}", listener.local_addr()?);
     // After the line above, which scripts read as the first one.
+    if env::var_os(PUBLIC_KEY).is_some() {
+        tracing::warn!("{PUBLIC_KEY} is set, so callbacks that OSS signs are rejected");
+    }
     if env::var_os("OSS_REGION").is_none() {
         tracing::warn!(
             "OSS_REGION is not set, so tokens use signature version 1, which Alibaba Cloud is \
@@ -91,7 +102,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
              (403, EC 0002-00000080); set OSS_REGION, for example to cn-hangzhou"
         );
     }
-    serve(listener, app, stop).await;
+    serve::serve(listener, app, stop).await;
     println!("stopped");
     Ok(())
 }
@@ -122,6 +133,9 @@ fn app() -> Result<Router, Box<dyn Error>> {
         tokens = tokens.region(region);
     }
     let mut verified = OssCallbackLayer::new();
+    if let Some(key) = public_key()? {
+        verified = verified.key_source(PinnedKeys::official().with_version(1, key));
+    }
     if let Some(tickets) = tickets()? {
         if !named {
             return Err("OSS_TICKET_KEY needs OSS_BUCKET: a ticket is bound to one bucket".into());
@@ -150,6 +164,23 @@ fn tickets() -> Result<Option<Tickets>, Box<dyn Error>> {
             Ok(Some(Tickets::in_memory(TicketKeys::new(1, key))))
         }
     }
+}
+
+/// Reads the key in `OSS_CALLBACK_PUBLIC_KEY`, which replaces the one of OSS.
+fn public_key() -> Result<Option<PublicKey>, Box<dyn Error>> {
+    if env::var_os(PUBLIC_KEY).is_none() {
+        return Ok(None);
+    }
+    let value = setting(PUBLIC_KEY, "")?;
+    let pem = if value.contains("-----BEGIN") {
+        value
+    } else {
+        fs::read_to_string(&value).map_err(|e| {
+            format!("{PUBLIC_KEY} is {value:?}, neither a PEM block nor a file: {e}")
+        })?
+    };
+    let key = PublicKey::from_pem(pem.as_bytes()).map_err(|e| format!("{PUBLIC_KEY}: {e}"))?;
+    Ok(Some(key))
 }
 
 fn credentials(v4: bool) -> Result<Credentials, Box<dyn Error>> {
@@ -218,61 +249,28 @@ async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
     CallbackReply::ok()
 }
 
-/// Parses the arguments `[ADDRESS [PORT]]`, which are those of the sample.
-fn address() -> Result<SocketAddr, Box<dyn Error>> {
-    let mut arguments = env::args().skip(1);
-    let ip = arguments.next().unwrap_or_else(|| "127.0.0.1".into());
-    let port = arguments.next().unwrap_or_else(|| "8080".into());
-    let ip = ip
-        .parse()
-        .map_err(|_| format!("{ip:?} is not an IP address"))?;
-    let port = port
-        .parse()
-        .map_err(|_| format!("{port:?} is not a port number"))?;
-    Ok(SocketAddr::new(ip, port))
-}
-
-/// Serves like `axum::serve`, but also limits the time and size of a request head.
-async fn serve<E>(
-    listener: TcpListener,
-    app: Router,
-    mut stop: Pin<&mut impl Future<Output = Result<(), E>>>,
-) {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        // Some clients close their sending half after the request, and wait for the response.
-        .half_close(true)
-        .max_headers(64)
-        .max_buf_size(16 * 1024);
-    let connections = GracefulShutdown::new();
-    loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    // Most likely out of file descriptors: wait until some are closed.
-                    tracing::error!(%error, "failed to accept a connection");
-                    time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
-            _ = &mut stop => break,
-        };
-        let service = TowerToHyperService::new(app.clone());
-        let connection = http.serve_connection(TokioIo::new(stream), service);
-        let connection = connections.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection failed");
-            }
-        });
+/// Parses the arguments `[ADDRESS [PORT]]`, which are those of the sample. Returns `None` if they
+/// ask for help.
+fn address(mut arguments: impl Iterator<Item = String>) -> Result<Option<String>, String> {
+    let host = arguments.next().unwrap_or_else(|| "127.0.0.1".into());
+    if listen::asks_for_help(&host) {
+        return Ok(None);
     }
-    drop(listener);
-    if time::timeout(SHUTDOWN_TIMEOUT, connections.shutdown())
-        .await
-        .is_err()
-    {
-        tracing::warn!("some requests did not finish within the shutdown timeout");
+    let port = arguments.next();
+    if host.starts_with('-') || arguments.next().is_some() {
+        return Err(format!("unexpected arguments\n{USAGE}"));
     }
+    Ok(Some(match (host.parse::<IpAddr>(), port) {
+        (Ok(ip), port) => {
+            let port = port.unwrap_or_else(|| "8080".into());
+            let port = port
+                .parse()
+                .map_err(|_| format!("{port:?} is not a port number"))?;
+            SocketAddr::new(ip, port).to_string()
+        }
+        (Err(_), Some(port)) => format!("{host}:{port}"),
+        // A port in the address, as the other examples have it.
+        (Err(_), None) if host.contains(':') => host,
+        (Err(_), None) => format!("{host}:8080"),
+    }))
 }

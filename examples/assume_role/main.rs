@@ -14,6 +14,7 @@
 use std::{
     env,
     error::Error,
+    process::ExitCode,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -27,6 +28,8 @@ use tower_aliyun_oss::policy::{Credentials, CredentialsProvider, RefreshingCrede
 /// Credentials are refreshed this long before they expire: no policy outlives the credentials that
 /// signed it.
 const POLICY_LIFETIME: Duration = Duration::from_secs(15 * 60);
+
+const USAGE: &str = "usage: assume_role\n\nTakes no arguments. Reads OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET and ALIBABA_CLOUD_ROLE_ARN.";
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -54,7 +57,25 @@ fn assume_role(context: Context, client: AssumeRoleCredentialProvider) -> Refres
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), BoxError> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), BoxError> {
+    match std::env::args().nth(1).as_deref() {
+        None => {}
+        Some("-h" | "--help") => {
+            println!("{USAGE}");
+            return Ok(());
+        }
+        Some(argument) => return Err(format!("unexpected argument {argument:?}\n{USAGE}").into()),
+    }
     let user = StaticCredentialProvider::new(
         &setting("OSS_ACCESS_KEY_ID", "<yourAccessKeyId>"),
         &setting("OSS_ACCESS_KEY_SECRET", "<yourAccessKeySecret>"),

@@ -12,7 +12,7 @@
 //! Runs on one machine, with the emulator in place of OSS. For OSS itself, change the endpoint, the
 //! access key and the callback URL.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, process::ExitCode, time::Duration};
 
 use aliyun_oss_emulator::{AccessKey, Emulator};
 use axum::{Router, routing::post};
@@ -36,10 +36,31 @@ const REGION: &str = "cn-hangzhou";
 const CONTENT: &str = "a report";
 const TYPE: &str = "text/plain";
 
+const USAGE: &str =
+    "usage: put_object\n\nUploads two objects to an emulator in this process. Takes no arguments.";
+
 type BoxError = Box<dyn Error + Send + Sync>;
 
 #[tokio::main]
-async fn main() -> Result<(), BoxError> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), BoxError> {
+    match std::env::args().nth(1).as_deref() {
+        None => {}
+        Some("-h" | "--help") => {
+            println!("{USAGE}");
+            return Ok(());
+        }
+        Some(argument) => return Err(format!("unexpected argument {argument:?}\n{USAGE}").into()),
+    }
     let oss = TcpListener::bind("127.0.0.1:0").await?;
     let app = TcpListener::bind("127.0.0.1:0").await?;
     let endpoint = format!("http://{}/{BUCKET}", oss.local_addr()?);

@@ -1,6 +1,6 @@
-//! The application: its routes, the files of its page, and the HTTP server.
+//! The application: its routes, and the files of its page.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -15,14 +15,7 @@ use http::{
         X_CONTENT_TYPE_OPTIONS,
     },
 };
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-    service::TowerToHyperService,
-};
 use serde_json::json;
-use tokio::{net::TcpListener, sync::watch::Receiver, time};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::{
@@ -31,12 +24,6 @@ use crate::{
     callback::{Watched, on_upload, watch},
     feed::Feed,
 };
-
-/// How long a client may take to send the head of a request.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long running requests may take to finish at shutdown.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) fn router(
     backend: &Backend,
@@ -161,44 +148,4 @@ fn origin(url: &str) -> &str {
     let host = url.find("://").map_or(0, |at| at + 3);
     let end = url[host..].find('/').map_or(url.len(), |at| host + at);
     &url[..end]
-}
-
-/// Serves until `stop` is true. Like `axum::serve`, but limits the time and size of a request head.
-pub(crate) async fn serve(listener: TcpListener, app: Router, mut stop: Receiver<bool>) {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        // Some clients close their sending half after the request.
-        .half_close(true)
-        .max_headers(64)
-        .max_buf_size(16 * 1024);
-    let connections = GracefulShutdown::new();
-    loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    // Most likely out of file descriptors: wait until some are closed.
-                    tracing::error!(%error, "failed to accept a connection");
-                    time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
-            _ = stop.wait_for(|stop| *stop) => break,
-        };
-        let service = TowerToHyperService::new(app.clone());
-        let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection failed");
-            }
-        });
-    }
-    drop(listener);
-    if time::timeout(SHUTDOWN_TIMEOUT, connections.shutdown())
-        .await
-        .is_err()
-    {
-        tracing::warn!("some requests did not finish within the shutdown timeout");
-    }
 }

@@ -19,28 +19,28 @@
 //! | file | content |
 //! |---|---|
 //! | `main.rs` | command line, start and stop |
-//! | `app.rs` | routes, page and HTTP server |
+//! | `app.rs` | routes and page |
 //! | `backend.rs` | OSS account or emulator, and what the server grants |
 //! | `callback.rs` | the callback route: its handler, and a record of what the layer checked |
 //! | `feed.rs` | uploads and traces, kept for the page and streamed to it |
 //! | `attacks.rs` | forged and replayed callbacks, sent to the callback route on request |
+//! | `../common` | address to listen on, HTTP server and stop signal, as in the other examples |
 
 mod app;
 mod attacks;
 mod backend;
 mod callback;
 mod feed;
+#[path = "../common/listen.rs"]
+mod listen;
+#[path = "../common/serve.rs"]
+mod serve;
+#[path = "../common/stop.rs"]
+mod stop;
 
-use std::{
-    error::Error,
-    future::{Future, poll_fn},
-    net::{Ipv4Addr, SocketAddr},
-    pin::pin,
-    process::ExitCode,
-    task::Poll,
-};
+use std::{error::Error, net::SocketAddr, process::ExitCode};
 
-use tokio::{net::TcpListener, signal, sync::watch};
+use tokio::{net::TcpListener, sync::watch};
 
 use backend::{Account, Backend};
 use feed::Feed;
@@ -48,7 +48,8 @@ use feed::Feed;
 const USAGE: &str = "\
 usage: server [--listen ADDRESS] [--oss-listen ADDRESS] [--allow-origin ORIGIN]…
 
-  --listen ADDRESS       address of the application and its page, default 127.0.0.1:8080
+  --listen ADDRESS       address of the application and its page, default 127.0.0.1:8080;
+                         a host name such as localhost:8080 works too
   --oss-listen ADDRESS   address of the emulator of OSS, default 127.0.0.1:9000
   --allow-origin ORIGIN  allows pages of this origin to request tokens and upload
 
@@ -74,13 +75,13 @@ async fn run() -> Result<(), Box<dyn Error>> {
         println!("{USAGE}");
         return Ok(());
     };
-    let listener = bind(options.listen).await?;
+    let listener = bind("--listen", &options.listen).await?;
     let address = listener.local_addr()?;
     let feed = Feed::new();
     let (backend, emulator) = match Account::from_env()? {
         Some(account) => (Backend::real(account)?, None),
         None => {
-            let oss = bind(options.oss_listen).await?;
+            let oss = bind("--oss-listen", &options.oss_listen).await?;
             let origins = options.origins(address);
             let (backend, emulator) =
                 Backend::emulated(address, oss.local_addr()?, &origins, &feed)?;
@@ -88,16 +89,16 @@ async fn run() -> Result<(), Box<dyn Error>> {
         }
     };
 
-    let mut interrupt = pin!(signal::ctrl_c());
-    // The first poll installs the signal handler. A script that waits for the lines below may
-    // interrupt the process as soon as they are printed.
-    poll_fn(|cx| Poll::Ready(interrupt.as_mut().poll(cx).is_ready())).await;
+    let stopped = stop::stop_signal()?;
     println!("listening on http://{address}");
     println!("uploads go to {}", backend.upload_url());
 
     let app = app::router(&backend, &feed, &options.allow_origins)?;
     let (stop, stopping) = watch::channel(false);
-    let application = app::serve(listener, app, stopping.clone());
+    let mut application_stops = stopping.clone();
+    let application = serve::serve(listener, app, async move {
+        let _ = application_stops.wait_for(|stop| *stop).await;
+    });
     let store = async {
         if let Some((emulator, listener)) = emulator {
             emulator.run(listener, stopping).await?;
@@ -105,7 +106,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         Ok::<_, std::io::Error>(())
     };
     let stopper = async {
-        let _ = interrupt.await;
+        stopped.await;
         // Event streams never end on their own and would delay the shutdown.
         feed.close();
         let _ = stop.send(true);
@@ -116,16 +117,24 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
-    TcpListener::bind(address)
+/// Binds the address that an option names.
+async fn bind(option: &str, address: &str) -> Result<TcpListener, String> {
+    let listener = listen::bind(address)
         .await
-        .map_err(|error| format!("failed to listen on {address}: {error}"))
+        .map_err(|error| format!("{option} {address}: {error}"))?;
+    match listener.local_addr() {
+        // Tokens and callbacks contain the address, so clients must be able to connect to it.
+        Ok(local) if local.ip().is_unspecified() => Err(format!(
+            "{option} {address} is a wildcard; use a specific address that browsers can reach"
+        )),
+        _ => Ok(listener),
+    }
 }
 
 /// The parsed command line.
 struct Options {
-    listen: SocketAddr,
-    oss_listen: SocketAddr,
+    listen: String,
+    oss_listen: String,
     allow_origins: Vec<String>,
 }
 
@@ -133,12 +142,12 @@ impl Options {
     /// Parses the arguments. Returns `None` if they ask for help.
     fn from_arguments(mut arguments: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
         let mut options = Self {
-            listen: (Ipv4Addr::LOCALHOST, 8080).into(),
-            oss_listen: (Ipv4Addr::LOCALHOST, 9000).into(),
+            listen: "127.0.0.1:8080".into(),
+            oss_listen: "127.0.0.1:9000".into(),
             allow_origins: Vec::new(),
         };
         while let Some(name) = arguments.next() {
-            if matches!(&*name, "-h" | "--help") {
+            if listen::asks_for_help(&name) {
                 return Ok(None);
             }
             let mut value = || {
@@ -147,8 +156,8 @@ impl Options {
                     .ok_or_else(|| format!("{name} requires a value"))
             };
             match &*name {
-                "--listen" => options.listen = parse_address(&value()?)?,
-                "--oss-listen" => options.oss_listen = parse_address(&value()?)?,
+                "--listen" => options.listen = value()?,
+                "--oss-listen" => options.oss_listen = value()?,
                 "--allow-origin" => options.allow_origins.push(checked_origin(value()?)?),
                 _ => return Err(format!("unknown option {name:?}\n{USAGE}")),
             }
@@ -166,19 +175,6 @@ impl Options {
         origins.extend(self.allow_origins.iter().cloned());
         origins
     }
-}
-
-fn parse_address(text: &str) -> Result<SocketAddr, String> {
-    let address: SocketAddr = text
-        .parse()
-        .map_err(|_| format!("{text:?} is not a socket address; use one such as 127.0.0.1:8080"))?;
-    if address.ip().is_unspecified() {
-        // Tokens and callbacks contain the address, so clients must be able to connect to it.
-        return Err(format!(
-            "{text} is a wildcard; use a specific address that browsers can reach"
-        ));
-    }
-    Ok(address)
 }
 
 fn checked_origin(text: String) -> Result<String, String> {

@@ -19,8 +19,12 @@ struct Server {
 
 impl Server {
     fn start(settings: &[(&str, &str)]) -> Self {
+        Self::start_on(&["127.0.0.1", "0"], settings)
+    }
+
+    fn start_on(arguments: &[&str], settings: &[(&str, &str)]) -> Self {
         let mut child = Command::new(example())
-            .args(["127.0.0.1", "0"])
+            .args(arguments)
             .env_clear()
             .envs(settings.iter().copied())
             .stdout(Stdio::piped())
@@ -225,9 +229,7 @@ fn issue_18_line_03_it_warns_without_a_region() {
         assert!(line.contains(part), "{line}");
     }
     let mut quiet = Server::start(&[("OSS_REGION", "cn-hangzhou")]);
-    let pid = quiet.child.id().to_string();
-    let interrupted = Command::new("kill").args(["-INT", &pid]).status();
-    assert!(interrupted.unwrap().success());
+    quiet.kill("-INT");
     let mut rest = String::new();
     quiet.stdout.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "stopped\n");
@@ -289,6 +291,16 @@ fn a_setting_that_cannot_be_is_said_at_the_start() {
         ),
         ("OSS_BUCKET", "No", "error: OSS_BUCKET is"),
         (
+            "OSS_CALLBACK_PUBLIC_KEY",
+            "no/such/file.pem",
+            "neither a PEM block nor a file",
+        ),
+        (
+            "OSS_CALLBACK_PUBLIC_KEY",
+            "-----BEGIN RSA PRIVATE KEY-----",
+            "error: OSS_CALLBACK_PUBLIC_KEY: ",
+        ),
+        (
             "OSS_SESSION_TOKEN",
             "stray",
             "OSS_SESSION_TOKEN needs OSS_REGION",
@@ -336,19 +348,141 @@ mod soak {
 }
 
 #[cfg(unix)]
+impl Server {
+    /// Sends a signal.
+    fn kill(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let killed = Command::new("kill").args([signal, &pid]).status();
+        assert!(killed.unwrap().success());
+    }
+}
+
+#[cfg(unix)]
 #[test]
-fn it_stops_cleanly_on_ctrl_c() {
+fn it_stops_cleanly_on_ctrl_c_and_on_sigterm() {
+    for signal in ["-INT", "-TERM"] {
+        let mut server = Server::start(&[]);
+        server.kill(signal);
+        assert!(server.child.wait().unwrap().success(), "{signal}");
+        let mut rest = String::new();
+        server.stdout.read_to_string(&mut rest).unwrap();
+        assert!(rest.ends_with("stopped\n"), "{signal}: {rest}");
+    }
+}
+
+/// OSS does not repeat a callback.
+#[cfg(unix)]
+#[test]
+fn issue_20_line_08_a_callback_in_flight_is_answered_after_sigterm() {
     let mut server = Server::start(&[]);
-    let pid = server.child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-INT", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    let case = Case::genuine().into_iter().next().unwrap();
+    let request = String::from_utf8(Server::callback(&case)).unwrap();
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    write!(stream, "{head}\r\nexpect: 100-continue\r\n\r\n").unwrap();
+    // The layer asks for the body, so the callback is in flight.
+    let mut asked = [0; 25];
+    stream.read_exact(&mut asked).unwrap();
+    assert!(asked.starts_with(b"HTTP/1.1 100"), "{asked:?}");
+    server.kill("-TERM");
+    // The signal has arrived as soon as the server accepts no further connection.
+    let start = Instant::now();
+    while TcpStream::connect(&server.address).is_ok() {
+        assert!(start.elapsed() < Duration::from_secs(60));
+    }
+    stream.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\n{\"Status\":\"OK\"}"), "{answer}");
     assert!(server.child.wait().unwrap().success());
-    let mut rest = String::new();
-    server.stdout.read_to_string(&mut rest).unwrap();
-    assert!(rest.ends_with("stopped\n"), "{rest}");
+}
+
+#[test]
+fn issue_20_line_06_arguments_are_explained() {
+    for argument in ["--help", "-h"] {
+        let output = Command::new(example()).arg(argument).output().unwrap();
+        assert!(output.status.success());
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            text.starts_with("usage: appserver [ADDRESS [PORT]]"),
+            "{text}"
+        );
+    }
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let busy = format!("error: port {port} of 127.0.0.1 is in use; stop the other program");
+    for (arguments, says) in [
+        (&["127.0.0.1", &*port][..], &*busy),
+        (
+            &["127.0.0.1", "http"],
+            "error: \"http\" is not a port number",
+        ),
+        (
+            &["localhost:"],
+            "error: \"localhost:\" is not an address; use one such as",
+        ),
+        (&["--port", "80"], "error: unexpected arguments\nusage: "),
+        (
+            &["203.0.113.7", "0"],
+            "error: 203.0.113.7 is not an address of this machine",
+        ),
+    ] {
+        let output = Command::new(example())
+            .args(arguments)
+            .env_clear()
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.starts_with(says), "{error}");
+    }
+}
+
+#[test]
+fn issue_20_line_06_localhost_is_an_address() {
+    for arguments in [&["localhost", "0"][..], &["localhost:0"], &["127.0.0.1:0"]] {
+        let server = Server::start_on(arguments, &[]);
+        let ask = "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        assert!(server.exchange(ask.as_bytes()).starts_with("HTTP/1.1 200"));
+    }
+}
+
+/// With the public key of the emulator, the server accepts its callbacks, and those of OSS no more.
+#[cfg(feature = "testing")]
+#[test]
+fn issue_20_line_10_another_public_key_replaces_the_one_of_oss() {
+    use tower_aliyun_oss::{key::PublicKey, testing::CallbackSigner};
+
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/public_key.pem");
+    let pem = std::fs::read_to_string(path).unwrap();
+    let signer = CallbackSigner::new();
+    assert_eq!(
+        PublicKey::from_pem(pem.as_bytes()).unwrap(),
+        *signer.public_key()
+    );
+    let callback = signer.callback("/?a=b").form("filename=a.png");
+    let callback = callback.request::<bytes::Bytes>().unwrap();
+    let mut request = format!("POST {} HTTP/1.1\r\n", callback.uri());
+    for (name, value) in callback.headers() {
+        request += &format!("{name}: {}\r\n", value.to_str().unwrap());
+    }
+    request += "\r\nfilename=a.png";
+    for (value, own, of_oss) in [
+        (Some(&*pem), 200, 403),
+        (Some(path), 200, 403),
+        (None, 403, 200),
+    ] {
+        let settings = value.map(|value| ("OSS_CALLBACK_PUBLIC_KEY", value));
+        let server = Server::start(settings.as_slice());
+        let answer = server.exchange(request.as_bytes());
+        assert!(answer.starts_with(&format!("HTTP/1.1 {own} ")), "{answer}");
+        for case in Case::genuine() {
+            let answer = server.post(&case);
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {of_oss} ")),
+                "{answer}"
+            );
+        }
+    }
 }

@@ -1,4 +1,5 @@
-//! `docs/testing.md` explains every case that a test is named after.
+//! `docs/testing.md` explains every case that a test is named after, and `docs/deployment.md`
+//! contains the server of the examples.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -82,4 +83,24 @@ fn cases_are_read_from_names() {
     assert_eq!(cases_of("rp_07_df_20b_requests"), ["rp-07", "df-20b"]);
     assert_eq!(cases_of("ku_110_x"), ["ku-110"]);
     assert!(cases_of("rp_none_of_them").is_empty());
+}
+
+#[test]
+fn the_server_to_copy_is_the_one_of_the_examples() {
+    let guide = fs::read_to_string(Path::new(ROOT).join("docs/deployment.md")).unwrap();
+    for name in ["serve.rs", "stop.rs"] {
+        let path = Path::new(ROOT).join("examples/common").join(name);
+        let text = fs::read_to_string(path).unwrap();
+        let code: Vec<_> = text
+            .lines()
+            .skip_while(|line| line.starts_with("//!"))
+            .collect();
+        let code = code.join("\n");
+        assert!(code.lines().count() > 20, "{name}");
+        let printed = format!("```rust\n{}\n```", code.trim());
+        assert!(
+            guide.contains(&printed),
+            "{name} differs from docs/deployment.md"
+        );
+    }
 }
