@@ -1,17 +1,20 @@
-"""Starts an example server, tests it over HTTP and stops it with Ctrl-C.
+"""Starts an example server, tests it over HTTP and stops it with SIGTERM and with Ctrl-C.
 
 By default, posts the callbacks of tests/cases to every address that the server prints.
 
 --token    also requests an upload token with GET
---path     posts only the callbacks to this path
 --uploads  tests the demo with its emulator instead: uploads a file, and checks that the server
            rejects genuine callbacks that OSS signed for other applications
+--recipe   tests a recipe of examples/frameworks instead: requests a token, and checks that the
+           server rejects the same callbacks
+--drop-in  runs the two commands of docs/sample-drop-in.md instead, and uploads a file
 """
 
 import argparse
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -38,10 +41,8 @@ def check_token(address):
     print("token: ok")
 
 
-def check_callbacks(address, path):
+def check_callbacks(address):
     cases = json.loads(pathlib.Path("tests/cases/callbacks.json").read_text())
-    if path is not None:
-        cases = [case for case in cases if case["path_and_query"].partition("?")[0] == path]
     assert any(case["genuine"] for case in cases)
     for case in cases:
         status, body = post(address, case)
@@ -112,44 +113,137 @@ def check_uploads(address):
         sys.exit("error: OSS accepted a tampered form")
     except urllib.error.HTTPError as refusal:
         assert refusal.code == 403, refusal
+    check_foreign_callbacks(address)
+    assert len(json.loads(get(address + "/uploads"))) == 1
+    print("page, upload and tampered form: ok")
+
+
+def check_foreign_callbacks(address):
     for case in json.loads(pathlib.Path("tests/cases/callbacks.json").read_text()):
         status, _ = post(address, {**case, "path_and_query": "/oss/callback"})
         assert status in (400, 403, 415), case["name"]
-    assert len(json.loads(get(address + "/uploads"))) == 1
-    print("page, upload, tampered form and foreign callbacks: ok")
+    print("foreign callbacks: ok")
+
+
+def check_recipe(address):
+    token = json.loads(get(address + "/oss/policy?filename=a.png&size=5&type=image/png"))
+    assert token["key"].startswith("user/7/") and token["fields"]["signature"], token
+    print("token: ok")
+    check_foreign_callbacks(address)
+
+
+def check_drop_in(address):
+    content = b"A file for OSS."
+    token = json.loads(get(address))
+    key = token["dir"] + "a.txt"
+    fields = {
+        "key": key,
+        "success_action_status": "200",
+        "policy": token["policy"],
+        "callback": token["callback"],
+        "x-oss-signature-version": token["x_oss_signature_version"],
+        "x-oss-credential": token["x_oss_credential"],
+        "x-oss-date": token["x_oss_date"],
+        "x-oss-signature": token["signature"],
+    }
+    headers = {"content-type": "multipart/form-data; boundary=limit"}
+    body = form(fields, "a.txt", "text/plain", content)
+    with urllib.request.urlopen(urllib.request.Request(token["host"], body, headers)) as answer:
+        relayed = answer.status, answer.read()
+    print("upload:", *relayed)
+    assert relayed == (200, b'{"Status":"OK"}')
+
+
+def drop_in_commands():
+    """Returns the commands of the guide that start the emulator and the server, as printed."""
+    guide = pathlib.Path("docs/sample-drop-in.md").read_text()
+    section = guide.partition("## Try it on one machine")[2]
+    commands = re.findall(r"^```sh\n(.*?)^```", section, re.M | re.S)
+    assert len(commands) == 2, commands
+    return [["bash", "-c", command] for command in commands]
+
+
+class Example:
+    """A server in a process group of its own: a signal must reach both cargo and the server, as
+    Ctrl-C does."""
+
+    def __init__(self, command):
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        lines = (line for line in self.process.stdout if line.startswith("listening on "))
+        listening = next(lines, None)
+        if listening is None:
+            sys.exit("error: the server exited without printing its address")
+        self.addresses = [word for word in listening.split() if word.startswith("http://")]
+
+    def stop(self, number):
+        os.killpg(self.process.pid, number)
+        self.process.wait(timeout=30)
+        return self.process.stdout.read()
+
+
+def check_arguments(command):
+    """The server explains its arguments, and a port that is in use."""
+    if command[0] == "bash":
+        asking = [*command[:-1], command[-1].rstrip() + " --help"]
+    else:
+        asking = [*command, *(["--help"] if "--" in command else ["--", "--help"])]
+    usage = subprocess.run(asking, capture_output=True, text=True, check=True)
+    assert usage.stdout.startswith("usage: "), usage
+    busy = subprocess.run(command, capture_output=True, text=True)
+    assert busy.returncode == 1, busy
+    assert re.search(r"^error: .*in use; stop the other program", busy.stderr, re.M), busy.stderr
+    print("help and busy port: ok")
+
+
+def run(command, check):
+    """Starts a server twice, and ends it with each signal."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        server = Example(command)
+        try:
+            if number == signal.SIGINT:
+                for address in server.addresses:
+                    print(address)
+                    check(address)
+                check_arguments(command)
+        finally:
+            rest = server.stop(number)
+        assert "stopped" in rest, f"the server did not shut down cleanly on {number.name}"
+        print(f"stopped on {number.name}: ok")
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--uploads", action="store_true")
+    parser.add_argument("--recipe", action="store_true")
+    parser.add_argument("--drop-in", action="store_true")
     parser.add_argument("--token", action="store_true")
-    parser.add_argument("--path")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     options = parser.parse_args()
 
-    # In its own process group: the interrupt must reach both cargo and the server, as Ctrl-C does.
-    server = subprocess.Popen(
-        options.command, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    try:
-        listening = next((line for line in server.stdout if line.startswith("listening on ")), None)
-        if listening is None:
-            sys.exit("error: the server exited without printing its address")
-        for address in (word for word in listening.split() if word.startswith("http://")):
-            print(address)
-            if options.uploads:
-                check_uploads(address)
-                continue
+    if options.drop_in:
+        emulator, server = drop_in_commands()
+        oss = Example(emulator)
+        try:
+            check_arguments(emulator)
+            run(server, check_drop_in)
+        finally:
+            assert "stopped" in oss.stop(signal.SIGTERM)
+        return
+
+    def check(address):
+        if options.uploads:
+            check_uploads(address)
+        elif options.recipe:
+            check_recipe(address)
+        else:
             if options.token:
                 check_token(address)
-            check_callbacks(address, options.path)
-            if options.path is None:
-                check_changes(address)
-    finally:
-        os.killpg(server.pid, signal.SIGINT)
-        server.wait(timeout=30)
-    assert "stopped" in server.stdout.read(), "the server did not shut down cleanly"
-    print("stopped: ok")
+            check_callbacks(address)
+            check_changes(address)
+
+    run(options.command, check)
 
 
 main()

@@ -79,10 +79,11 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    let Some(address) = address(env::args().skip(1))? else {
+    if listen::asks_for_help() {
         println!("{USAGE}");
         return Ok(());
-    };
+    }
+    let address = address(env::args().skip(1))?;
     let log: Targets = parsed("RUST_LOG", "info", str::parse)?;
     tracing_subscriber::registry()
         .with(tracing_subscriber::fmt::layer().with_filter(log))
@@ -249,18 +250,14 @@ async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
     CallbackReply::ok()
 }
 
-/// Parses the arguments `[ADDRESS [PORT]]`, which are those of the sample. Returns `None` if they
-/// ask for help.
-fn address(mut arguments: impl Iterator<Item = String>) -> Result<Option<String>, String> {
+/// Parses the arguments `[ADDRESS [PORT]]`, which are those of the sample.
+fn address(mut arguments: impl Iterator<Item = String>) -> Result<String, String> {
     let host = arguments.next().unwrap_or_else(|| "127.0.0.1".into());
-    if listen::asks_for_help(&host) {
-        return Ok(None);
-    }
     let port = arguments.next();
     if host.starts_with('-') || arguments.next().is_some() {
         return Err(format!("unexpected arguments\n{USAGE}"));
     }
-    Ok(Some(match (host.parse::<IpAddr>(), port) {
+    Ok(match (host.parse::<IpAddr>(), port) {
         (Ok(ip), port) => {
             let port = port.unwrap_or_else(|| "8080".into());
             let port = port
@@ -272,5 +269,5 @@ fn address(mut arguments: impl Iterator<Item = String>) -> Result<Option<String>
         // A port in the address, as the other examples have it.
         (Err(_), None) if host.contains(':') => host,
         (Err(_), None) => format!("{host}:8080"),
-    }))
+    })
 }

@@ -53,7 +53,8 @@
 //!
 //! Each half also works alone: [`OssPolicyService`] answers token requests (see [`policy`]), and
 //! [`OssCallbackLayer`] verifies that OSS signed a callback (see [`callback`]). Both are plain
-//! [`tower`](https://docs.rs/tower) and work in axum, tonic, hyper and every other tower server.
+//! [`tower`](https://docs.rs/tower) and work in axum, tonic, hyper and every other tower server:
+//! [frameworks](guide::frameworks) has tested recipes for seven of them.
 //!
 //! # What a verified callback means
 //!
@@ -91,7 +92,7 @@ pub mod ticket;
 mod tls;
 mod uploads;
 
-/// Guides: browser clients, Alibaba Cloud set-up, deployment, security, tests of an application.
+/// Guides: frameworks, browser clients, Alibaba Cloud set-up, deployment, security, tests of an application.
 pub mod guide {
     #[doc = include_str!("../docs/alibaba-cloud.md")]
     pub mod alibaba_cloud {}
@@ -103,6 +104,8 @@ pub mod guide {
     pub mod clients {}
     #[doc = include_str!("../docs/deployment.md")]
     pub mod deployment {}
+    #[doc = include_str!("../docs/frameworks.md")]
+    pub mod frameworks {}
     #[doc = include_str!("../docs/sample-drop-in.md")]
     pub mod sample_drop_in {}
     #[doc = include_str!("../docs/security.md")]

@@ -4,9 +4,9 @@ use std::{io, net::SocketAddr};
 
 use tokio::net::{TcpListener, lookup_host};
 
-/// Whether an argument asks for help.
-pub(crate) fn asks_for_help(argument: &str) -> bool {
-    matches!(argument, "-h" | "--help")
+/// Returns whether the command line asks for help.
+pub(crate) fn asks_for_help() -> bool {
+    std::env::args().any(|argument| matches!(&*argument, "-h" | "--help"))
 }
 
 /// Binds an address such as `127.0.0.1:8080`, `[::1]:8080` or `localhost:8080`.

@@ -36,12 +36,12 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let address = arguments.next().unwrap_or_else(|| "127.0.0.1:9000".into());
-    if listen::asks_for_help(&address) {
+    if listen::asks_for_help() {
         println!("{USAGE}");
         return Ok(());
     }
+    let mut arguments = std::env::args().skip(1);
+    let address = arguments.next().unwrap_or_else(|| "127.0.0.1:9000".into());
     if arguments.next().is_some() {
         return Err(format!("unexpected arguments\n{USAGE}").into());
     }

@@ -71,10 +71,11 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    let Some(options) = Options::from_arguments(std::env::args().skip(1))? else {
+    if listen::asks_for_help() {
         println!("{USAGE}");
         return Ok(());
-    };
+    }
+    let options = Options::from_arguments(std::env::args().skip(1))?;
     let listener = bind("--listen", &options.listen).await?;
     let address = listener.local_addr()?;
     let feed = Feed::new();
@@ -139,17 +140,14 @@ struct Options {
 }
 
 impl Options {
-    /// Parses the arguments. Returns `None` if they ask for help.
-    fn from_arguments(mut arguments: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+    /// Parses the arguments.
+    fn from_arguments(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut options = Self {
             listen: "127.0.0.1:8080".into(),
             oss_listen: "127.0.0.1:9000".into(),
             allow_origins: Vec::new(),
         };
         while let Some(name) = arguments.next() {
-            if listen::asks_for_help(&name) {
-                return Ok(None);
-            }
             let mut value = || {
                 arguments
                     .next()
@@ -162,7 +160,7 @@ impl Options {
                 _ => return Err(format!("unknown option {name:?}\n{USAGE}")),
             }
         }
-        Ok(Some(options))
+        Ok(options)
     }
 
     /// Returns the origins whose pages may post to the emulator: the application's own, and the

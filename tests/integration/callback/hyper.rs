@@ -15,7 +15,7 @@ use tower_aliyun_oss::{
     callback::{CallbackReply, RequestBody},
 };
 
-/// Serves HTTP/1 on one in-memory connection. The tests of `examples/tonic` cover HTTP/2.
+/// Serves HTTP/1 on one in-memory connection. The tests of `examples/frameworks` cover HTTP/2.
 fn serve(layer: &OssCallbackLayer) -> (DuplexStream, Handler) {
     let handler = Handler::default();
     let service = TowerToHyperService::new(layer.layer(handler.clone()));

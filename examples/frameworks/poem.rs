@@ -1,0 +1,31 @@
+//! poem: `compat` turns a tower service into an endpoint.
+
+use std::{future::Future, io, time::Duration};
+
+use poem::{Endpoint, Route, Server, endpoint::TowerCompatExt as _, listener::TcpAcceptor};
+use tokio::net::TcpListener;
+use tower::{Layer as _, service_fn};
+
+use crate::{
+    hyper::on_upload,
+    uploads::{Uploads, authorize},
+};
+
+fn app(uploads: &Uploads) -> impl Endpoint + 'static {
+    // The handler is a tower service, because the layer passes it the verified body.
+    let callback = uploads.callback_layer().layer(service_fn(on_upload));
+    Route::new()
+        .at("/oss/policy", uploads.policy_service(authorize).compat())
+        .at("/oss/callback", callback.compat())
+}
+
+/// Serves until `stop` completes.
+pub async fn serve(
+    listener: TcpListener,
+    uploads: &Uploads,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?)
+        .run_with_graceful_shutdown(app(uploads), stop, Some(Duration::from_secs(5)))
+        .await
+}
