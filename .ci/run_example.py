@@ -127,7 +127,7 @@ def check_foreign_callbacks(address):
 
 def check_recipe(address):
     token = json.loads(get(address + "/oss/policy?filename=a.png&size=5&type=image/png"))
-    assert token["key"].startswith("user/7/") and token["fields"]["signature"], token
+    assert token["key"].startswith("user/7/") and token["fields"]["x-oss-signature"], token
     print("token: ok")
     check_foreign_callbacks(address)
 
