@@ -68,7 +68,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), BoxError> {
-    match std::env::args().nth(1).as_deref() {
+    match env::args().nth(1).as_deref() {
         None => {}
         Some("-h" | "--help") => {
             println!("{USAGE}");

@@ -41,7 +41,6 @@ impl Uploads {
     }
 
     /// Returns the layer that verifies callbacks.
-    #[must_use]
     pub fn callback_layer(&self) -> OssCallbackLayer {
         self.0.callback_layer().key_source(self.1.clone())
     }
@@ -49,7 +48,7 @@ impl Uploads {
 
 /// The user, as your session layer knows it.
 #[derive(Clone, Copy, Debug)]
-pub struct UserId(pub u64);
+pub struct UserId(u64);
 
 /// Grants images of at most 10 MiB in the folder of the user.
 ///

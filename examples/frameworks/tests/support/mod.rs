@@ -1,5 +1,11 @@
 //! A client that sends exactly the bytes of a test, and OSS as far as it calls back.
-#![allow(dead_code, clippy::unwrap_used, clippy::panic, unreachable_pub)]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub
+)]
 
 #[path = "../../../../tests/integration/support/oss.rs"]
 mod oss;
