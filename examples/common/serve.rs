@@ -56,6 +56,10 @@ where
                 continue;
             }
         };
+        // Otherwise the body of a response may wait for the acknowledgement of its head.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "failed to set TCP_NODELAY");
+        }
         let app = TowerToHyperService::new(app.clone());
         let connection = connections.watch(http.serve_connection(TokioIo::new(stream), app));
         tokio::spawn(async move {
