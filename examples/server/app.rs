@@ -23,6 +23,7 @@ use crate::{
     backend::{Backend, CALLBACK_PATH, MAX_SIZE, TYPES},
     callback::{Watched, on_upload, watch},
     feed::Feed,
+    recipes::recipes,
 };
 
 pub(crate) fn router(
@@ -30,6 +31,7 @@ pub(crate) fn router(
     feed: &Feed,
     allow_origins: &[String],
 ) -> Result<Router, Box<dyn Error>> {
+    let recipes = recipes()?;
     let watched = Watched::new(feed.clone());
     let callback = callback_route(backend, &watched);
     let attacks = Arc::new(Attacks {
@@ -48,7 +50,8 @@ pub(crate) fn router(
         .merge(callback)
         .merge(experiments)
         .merge(status_routes(backend, feed))
-        .merge(page_routes(backend.upload_url().as_str())?))
+        .route("/recipes", get(|| async { Json(recipes) }))
+        .merge(page_routes(backend)?))
 }
 
 fn token_routes(backend: &Backend, allow_origins: &[String]) -> Result<Router, Box<dyn Error>> {
@@ -80,6 +83,7 @@ fn status_routes(backend: &Backend, feed: &Feed) -> Router {
         "emulated": backend.is_emulated(),
         "bucket": backend.bucket().to_string(),
         "uploadUrl": backend.upload_url().as_str(),
+        "objectsUrl": backend.objects_url(),
         "callbackUrl": backend.callback_url(),
         "maxSize": MAX_SIZE,
         "types": TYPES,
@@ -96,34 +100,40 @@ const CSS: &str = "text/css; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-const FILES: [(&str, &str, &str); 9] = [
-    ("/", HTML, include_str!("page/index.html")),
-    ("/page/style.css", CSS, include_str!("page/style.css")),
-    ("/page/icon.svg", SVG, include_str!("page/icon.svg")),
-    ("/page/app.js", SCRIPT, include_str!("page/app.js")),
-    ("/page/dom.js", SCRIPT, include_str!("page/dom.js")),
-    (
-        "/page/transfer.js",
-        SCRIPT,
-        include_str!("page/transfer.js"),
-    ),
-    ("/page/queue.js", SCRIPT, include_str!("page/queue.js")),
-    ("/page/steps.js", SCRIPT, include_str!("page/steps.js")),
-    (
-        "/page/experiments.js",
-        SCRIPT,
-        include_str!("page/experiments.js"),
-    ),
-];
+/// Adds the kind of a file and its text.
+macro_rules! files {
+    ($($path:literal $kind:ident $file:literal)+) => {
+        [$(($path, $kind, include_str!(concat!("page/", $file)))),+]
+    };
+}
 
-fn page_routes(upload_url: &str) -> Result<Router, InvalidHeaderValue> {
+const FILES: [(&str, &str, &str); 15] = files! {
+    "/" HTML "index.html"
+    "/page/icon.svg" SVG "icon.svg"
+    "/page/style.css" CSS "style.css"
+    "/page/files.css" CSS "files.css"
+    "/page/panels.css" CSS "panels.css"
+    "/page/app.js" SCRIPT "app.js"
+    "/page/texts.js" SCRIPT "texts.js"
+    "/page/dom.js" SCRIPT "dom.js"
+    "/page/transfer.js" SCRIPT "transfer.js"
+    "/page/queue.js" SCRIPT "queue.js"
+    "/page/row.js" SCRIPT "row.js"
+    "/page/received.js" SCRIPT "received.js"
+    "/page/steps.js" SCRIPT "steps.js"
+    "/page/experiments.js" SCRIPT "experiments.js"
+    "/page/recipes.js" SCRIPT "recipes.js"
+};
+
+fn page_routes(backend: &Backend) -> Result<Router, InvalidHeaderValue> {
     // The page may load its own files, and connect to its own server and to OSS. `blob:` images are
-    // the thumbnails of files that are being uploaded.
+    // the thumbnails of files that are being uploaded, and those of OSS the received ones.
     let policy = format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; \
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: {}; \
          connect-src 'self' {}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
          require-trusted-types-for 'script'",
-        origin(upload_url)
+        backend.objects_url().map_or("", origin),
+        origin(backend.upload_url().as_str()),
     );
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_SECURITY_POLICY, policy.parse()?);

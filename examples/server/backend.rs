@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aliyun_oss_emulator::{AccessKey, CorsRule, Emulator, HostedBucket, ObjectStore};
+use aliyun_oss_emulator::{AccessKey, Acl, CorsRule, Emulator, HostedBucket, ObjectStore};
 use http::request::Parts;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -20,7 +20,7 @@ use tower_aliyun_oss::{
         Authorize, Credentials, Grant, OssPolicyService, Refusal, RequestedFile, RequestedFiles,
         TokenFormat,
     },
-    protocol::{Bucket, ContentType, Endpoint, Region, SizeRange, UploadUrl},
+    protocol::{Bucket, ContentType, Endpoint, ObjectAcl, Region, SizeRange, UploadUrl},
     testing::CallbackSigner,
     ticket::{TicketKey, TicketKeys, Tickets},
 };
@@ -144,7 +144,12 @@ impl Backend {
         let folder = tempfile::tempdir()?;
         let feed = feed.clone();
         let emulator = Emulator::builder()
-            .bucket(HostedBucket::new(bucket.clone()).cors(cors))
+            // The page links to the objects. In a private bucket, the links would have to be signed.
+            .bucket(
+                HostedBucket::new(bucket.clone())
+                    .acl(Acl::PublicRead)
+                    .cors(cors),
+            )
             .access_key(AccessKey::new("demo-id", "demo-secret"))
             .store(ObjectStore::folder(folder.path())?)
             .allow_private_callbacks()
@@ -231,6 +236,12 @@ impl Backend {
         &self.upload_url
     }
 
+    /// Returns the URL below which anyone can read the objects. `None` for the real OSS, whose
+    /// bucket is private by default.
+    pub(crate) fn objects_url(&self) -> Option<&str> {
+        self.is_emulated().then(|| self.upload_url.as_str())
+    }
+
     pub(crate) fn callback_url(&self) -> &str {
         &self.callback_url
     }
@@ -308,6 +319,8 @@ fn one_object(parts: &Parts, fail: bool) -> Result<Grant, Refusal> {
         .map(|name| name.chars().take(MAX_NAME).collect());
     Ok(Grant::under(prefix, size)
         .content_types(types)
+        // The bucket decides: the emulator's is public, so that the page can show the objects.
+        .object_acl(ObjectAcl::Bucket)
         .claims(&Claims { file, fail }))
 }
 

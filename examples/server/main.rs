@@ -25,6 +25,7 @@
 //! | `feed.rs` | uploads and traces, kept for the page and streamed to it |
 //! | `attacks.rs` | forged and replayed callbacks, sent to the callback route on request |
 //! | `../common` | address to listen on, HTTP server and stop signal, as in the other examples |
+//! | `recipes.rs` | the code that the page shows, from files that cargo compiles |
 
 mod app;
 mod attacks;
@@ -37,6 +38,7 @@ mod listen;
 mod serve;
 #[path = "../common/stop.rs"]
 mod stop;
+mod recipes;
 
 use std::{error::Error, net::SocketAddr, process::ExitCode};
 

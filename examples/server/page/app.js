@@ -1,21 +1,24 @@
-// The entry point of the page: settings, file input and the live event feed.
+// The entry point of the page: language, settings, file input and the live event feed.
 
-import { byId, bytes, clock, el } from "./dom.js";
-import { add } from "./queue.js";
+import { byId, bytes } from "./dom.js";
+import { t, translate } from "./texts.js";
 import * as experiments from "./experiments.js";
+import * as queue from "./queue.js";
+import * as received from "./received.js";
+import * as recipes from "./recipes.js";
 import * as steps from "./steps.js";
 
-const MAX_SHOWN = 200;
+translate(document);
 
 const config = await (await fetch("/config")).json();
 
-const service = config.emulated ? "emulator" : "Alibaba Cloud OSS";
+const service = config.emulated ? t("emulator") : "Alibaba Cloud OSS";
 byId("mode").textContent = `${service} · ${config.bucket}`;
-byId("limits").textContent = `Text, PDF, images and videos, up to ${bytes(config.maxSize)} each.`;
+byId("limits").textContent = t("limits", { size: bytes(config.maxSize) });
 
 const input = byId("files");
 input.addEventListener("change", () => {
-  add(input.files, config);
+  queue.add(input.files, config);
   // Without this, choosing the same file again would not fire a `change` event.
   input.value = "";
 });
@@ -35,7 +38,7 @@ document.addEventListener("drop", (event) => {
   event.preventDefault();
   depth = 0;
   drop.classList.remove("over");
-  add(event.dataTransfer.files, config);
+  queue.add(event.dataTransfer.files, config);
 });
 
 /** Shows the events of the server as they arrive. Every connection starts with a snapshot. */
@@ -46,44 +49,21 @@ function follow() {
     live.textContent = text;
     live.classList.toggle("on", on);
   };
-  events.onopen = () => state("live", true);
-  events.onerror = () => state("reconnecting…", false);
+  events.onopen = () => state(t("live"), true);
+  events.onerror = () => state(t("reconnecting"), false);
   events.addEventListener("snapshot", (event) => {
     const { uploads, traces } = JSON.parse(event.data);
-    byId("received").replaceChildren(...uploads.map(entry));
-    count();
+    received.replace(uploads);
     for (const trace of traces.reverse()) steps.saw(trace);
   });
-  events.addEventListener("upload", (event) => {
-    const list = byId("received");
-    const added = entry(JSON.parse(event.data));
-    added.classList.add("new");
-    list.prepend(added);
-    while (list.children.length > MAX_SHOWN) list.lastElementChild.remove();
-    count();
-  });
+  events.addEventListener("upload", (event) => received.add(JSON.parse(event.data)));
   events.addEventListener("trace", (event) => steps.saw(JSON.parse(event.data)));
 }
 
-function count() {
-  const { length } = byId("received").children;
-  byId("count").textContent = String(length);
-  byId("nothing").hidden = length > 0;
-}
-
-function entry(upload) {
-  const name = upload.claims?.file ?? upload.object ?? "?";
-  const time = clock(upload.receivedAt);
-  return el("li", { "data-object": upload.object },
-    el("div", { class: "line" },
-      el("span", { class: "name", title: name }, name),
-      el("time", { class: "quiet", datetime: upload.receivedAt }, time)),
-    el("div", { class: "quiet" }, `${bytes(upload.size ?? 0)} · ${upload.mimeType ?? "no type"}`),
-    el("div", { class: "quiet mono" }, `${upload.bucket}/${upload.object}`),
-    el("div", { class: "quiet mono" }, `ETag ${upload.etag ?? "none"}`));
-}
-
+queue.setup();
+received.setup(config);
 steps.setup(config);
 experiments.setup(config);
+await recipes.setup();
 follow();
 document.documentElement.dataset.ready = "true";

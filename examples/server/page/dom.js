@@ -1,8 +1,10 @@
 // Builds elements. Text is never parsed as HTML, so a file name cannot inject markup.
 
+import { language, t } from "./texts.js";
+
 /**
  * Creates an element. Attributes whose names start with `on` are event listeners. Children are
- * elements or text.
+ * elements or text; `null`, `undefined` and `false` are left out.
  */
 export function el(name, attributes = {}, ...children) {
   const element = document.createElement(name);
@@ -11,11 +13,18 @@ export function el(name, attributes = {}, ...children) {
     if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
     else element.setAttribute(key, value === true ? "" : String(value));
   }
-  element.append(...children.filter((child) => child !== null && child !== undefined));
+  const kept = (child) => child !== null && child !== undefined && child !== false;
+  element.append(...children.filter(kept));
   return element;
 }
 
 export const byId = (id) => document.getElementById(id);
+
+export const spoken = (text) => el("span", { class: "spoken" }, text);
+
+/** Creates a small button. `label` is its accessible name if its text alone is ambiguous. */
+export const button = (text, onclick, label) =>
+  el("button", { type: "button", class: "small", "aria-label": label, onclick }, text);
 
 export function bytes(count) {
   if (count < 1024) return `${count} B`;
@@ -29,31 +38,61 @@ export function bytes(count) {
   return `${value.toFixed(value < 10 ? 1 : 0)} ${unit}`;
 }
 
-export const clock = (time) =>
-  new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+export const clock = (time) => new Date(time).toLocaleTimeString(language, {
+  hour: "2-digit", minute: "2-digit", second: "2-digit",
+});
 
 /** Creates a table of names and values. Long values scroll. */
 export function table(rows) {
   const body = el("tbody");
   for (const [name, value] of rows) {
     const long = value.length > 160;
-    const shown = long ? el("div", { class: "long", tabindex: "0" }, value) : value;
+    const shown = long
+      ? el("div", { class: "long", tabindex: "0", role: "group", "aria-label": name }, value)
+      : value;
     body.append(el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, shown)));
   }
-  return el("table", {}, body);
+  return el("table", { lang: "en" }, body);
 }
 
 /** Creates a code block. JSON is indented. */
-export function code(text) {
+export function code(text, label = t("code")) {
   let shown = text;
   try {
     shown = JSON.stringify(JSON.parse(text), null, 2);
   } catch {
     // Not JSON: shown unchanged.
   }
-  return el("pre", { tabindex: "0" }, el("code", {}, shown));
+  return el("pre", { tabindex: "0", lang: "en", role: "group", "aria-label": label },
+    el("code", {}, shown));
 }
 
 /** Creates a collapsed section. */
 export const more = (title, ...children) =>
   el("details", {}, el("summary", {}, title), ...children);
+
+/** Shows the extension of a file, for what has no picture. */
+export function badge(name) {
+  const kind = name.includes(".") ? name.split(".").pop().slice(0, 4) : "·";
+  return el("span", { class: "thumb", "aria-hidden": "true", lang: "en" }, kind);
+}
+
+/** Image types that every current browser displays. */
+export const isPicture = (type) => /^image\/(png|jpeg|gif|webp|avif|bmp)$/.test(type ?? "");
+
+/** Makes a list that scrolls reachable by keyboard while its content overflows. */
+export function reachable(element) {
+  const update = () => {
+    if (element.scrollHeight > element.clientHeight) element.tabIndex = 0;
+    else element.removeAttribute("tabindex");
+  };
+  new ResizeObserver(update).observe(element);
+  new MutationObserver(update).observe(element, { childList: true });
+  // `toggle` does not bubble.
+  element.addEventListener("toggle", update, true);
+}
+
+/** Has a screen reader read a text. */
+export const announce = (text) => {
+  byId("announce").textContent = text;
+};

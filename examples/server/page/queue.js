@@ -1,193 +1,136 @@
-// The queue of files: one card each, at most three concurrent uploads.
+// The queue of files: one row each, at most three concurrent uploads, and their total.
 
-import { byId, bytes, code, el, more } from "./dom.js";
-import { upload } from "./transfer.js";
-import * as steps from "./steps.js";
+import { announce, byId, bytes, reachable } from "./dom.js";
+import { ENDS, Row, Speed } from "./row.js";
+import { t } from "./texts.js";
 
 const AT_ONCE = 3;
-const ENDS = ["done", "failed", "cancelled"];
+
+/** Up to this many files, each outcome is announced. The others have one announcement. */
+const MAX_ANNOUNCED = 3;
+
+const rows = new Set();
 const waiting = [];
 let running = 0;
+let speed = null;
+let drawing = false;
+let finished = true;
 
-/** Adds files to the queue. `options.path` is another route for the first token. */
-export function add(files, config, options = {}) {
-  return Array.from(files, (file) => {
-    const card = new Card(file, config, options);
-    byId("queue").prepend(card.element);
-    const why = objection(file, config);
-    if (why) card.refuse(why);
-    else card.enqueue();
-    return card;
+export function setup() {
+  byId("all").setAttribute("aria-label", t("progressOfAll"));
+  reachable(byId("queue"));
+  byId("cancel-all").addEventListener("click", () => {
+    for (const row of rows) if (!row.ended) row.cancel();
+    draw();
+    // The button is gone, so move the focus.
+    byId("clear").focus();
   });
+  byId("retry-all").addEventListener("click", () => {
+    for (const row of rows) if (isRetriable(row)) row.again(false);
+    draw();
+    byId("cancel-all").focus();
+  });
+  byId("clear").addEventListener("click", () => {
+    for (const row of rows) {
+      if (!row.ended) continue;
+      row.element.remove();
+      rows.delete(row);
+    }
+    draw();
+    if (byId("clear").hidden || byId("total").hidden) byId("files").focus();
+  });
+}
+
+/**
+ * Adds files to the queue, above earlier ones. `options.path` is another route for the first token.
+ * Resolves each `done` with the first final state.
+ */
+export function add(files, config, options = {}) {
+  let follow = true;
+  const added = Array.from(files, (file) => {
+    const why = objection(file, config);
+    const row = new Row(file, { ...options, follow: follow && !why }, { changed, enqueue });
+    row.done = new Promise((resolve) => { row.finish = resolve; });
+    rows.add(row);
+    if (why) row.refuse(why);
+    else follow = false;
+    return row;
+  });
+  byId("queue").prepend(...added.map((row) => row.element));
+  byId("queue").scrollTop = 0;
+  for (const row of added) if (!row.ended) enqueue(row);
+  draw();
+  return added;
 }
 
 /** Returns why a file cannot be uploaded, or null. The server checks the same limits again. */
 function objection(file, config) {
-  if (file.size === 0) return "This file is empty. An upload needs at least one byte.";
+  if (file.size === 0) return t("error.empty");
   if (file.size > config.maxSize) {
-    return `Too large: ${bytes(file.size)}. The limit is ${bytes(config.maxSize)}.`;
+    return t("error.tooLarge", { size: bytes(file.size), limit: bytes(config.maxSize) });
   }
   // The server reads an empty type from the name, and takes image/jpg for image/jpeg.
   const type = file.type === "image/jpg" ? "image/jpeg" : file.type;
-  if (type && !config.types.includes(type)) {
-    return `This type is not allowed (${type}). Use text, PDF, images or videos.`;
-  }
+  if (type && !config.types.includes(type)) return t("error.type", { type });
   return null;
+}
+
+function enqueue(row) {
+  finished = false;
+  // A row that was cancelled while it waited is still in the list.
+  if (!waiting.includes(row)) waiting.push(row);
+  row.wait();
+  next();
 }
 
 function next() {
   while (running < AT_ONCE && waiting.length > 0) {
+    const row = waiting.shift();
+    if (row.ended) continue;
     running += 1;
-    waiting.shift().run().finally(() => {
+    row.run().finally(() => {
       running -= 1;
       next();
     });
   }
 }
 
-class Card {
-  constructor(file, config, options) {
-    Object.assign(this, { file, config, options });
-    this.name = el("span", { class: "name", title: file.name }, file.name);
-    this.state = el("p", { class: "state" });
-    this.bar = el("progress", { max: "100", value: "0", "aria-label": `Progress of ${file.name}` });
-    this.actions = el("div", { class: "actions" });
-    this.detail = el("div", { class: "detail" });
-    this.element = el(
-      "li",
-      { class: "card", "data-state": "waiting" },
-      thumbnail(file),
-      el("div", { class: "body" },
-        el("div", { class: "line" }, this.name, el("span", { class: "quiet" }, bytes(file.size))),
-        this.bar, this.state, this.detail, this.actions),
-    );
-    // Resolves with the final state.
-    this.done = new Promise((resolve) => { this.finish = resolve; });
-  }
+const isRetriable = (row) => row.ended && row.status !== "done" && row.retriable;
 
-  show(state, text, ...actions) {
-    this.element.dataset.state = state;
-    this.state.textContent = text;
-    this.actions.replaceChildren(...actions.filter(Boolean));
-    // Screen readers announce only the final state, not every percent.
-    if (ENDS.includes(state)) byId("announce").textContent = `${this.file.name}: ${text}`;
+function changed(row) {
+  if (row.ended) {
+    row.finish(row.status);
+    if (rows.size <= MAX_ANNOUNCED) announce(`${row.file.name}: ${row.said}`);
   }
-
-  refuse(why) {
-    this.bar.hidden = true;
-    this.show("failed", why, button("Remove", () => this.element.remove()));
-    this.finish("failed");
-  }
-
-  enqueue() {
-    this.bar.hidden = false;
-    this.detail.replaceChildren();
-    this.aborter = new AbortController();
-    waiting.push(this);
-    this.show("waiting", "Waiting…", button("Cancel", () => this.cancel()));
-    next();
-  }
-
-  cancel() {
-    const at = waiting.indexOf(this);
-    if (at >= 0) {
-      waiting.splice(at, 1);
-      this.failed("Cancelled.", { cancelled: true });
-    }
-    this.aborter.abort();
-  }
-
-  async run() {
-    const speed = new Speed();
-    this.bar.value = 0;
-    this.show("running", "Requesting a token…", button("Cancel", () => this.cancel()));
-    this.trace = steps.begin(this.file);
-    try {
-      const answer = await upload(this.file, {
-        onToken: (asked) => this.trace.token(asked),
-        onExpired: (answer) => {
-          this.trace.expired(answer);
-          this.state.textContent = "The token has expired. Requesting a new one…";
-        },
-        onProgress: (loaded, total) => this.progress(loaded, total, speed),
-      }, { path: this.options.path, signal: this.aborter.signal });
-      this.succeed(answer);
-    } catch (error) {
-      this.trace.failed(error);
-      this.failed(error.message, error);
-    }
-  }
-
-  progress(loaded, total, speed) {
-    const rate = speed.of(loaded);
-    const part = total > 0 ? Math.floor((loaded / total) * 100) : 0;
-    this.bar.value = part;
-    this.state.textContent = loaded < total
-      ? `${part}%${rate ? ` · ${bytes(rate)}/s` : ""}`
-      : "Sent. OSS is storing the file and calling your server back…";
-  }
-
-  succeed(answer) {
-    this.bar.value = 100;
-    this.trace.succeeded(answer);
-    const renewed = answer.attempt > 1
-      ? " The first token had expired, so a new one was requested."
-      : "";
-    this.show("done", `Stored and confirmed by your server.${renewed}`, this.stepsButton());
-    this.detail.replaceChildren(
-      el("p", { class: "answer" }, "Response of your server: ", el("code", {}, answer.text)),
-    );
-    this.finish("done");
-  }
-
-  failed(text, error = {}) {
-    const again = button("Try again", () => {
-      // An experiment affects the first attempt only.
-      this.options = {};
-      this.enqueue();
-    });
-    const state = error.cancelled ? "cancelled" : "failed";
-    this.show(state, text,
-      error.retry === false ? null : again,
-      this.trace && !error.cancelled ? this.stepsButton() : null);
-    if (error.detail?.code) {
-      const { status, code: name, message, ec } = error.detail;
-      const response = `${status} ${name}\n${message}${ec ? `\nEC ${ec}` : ""}`;
-      this.detail.replaceChildren(more("Response of OSS", code(response)));
-    }
-    this.finish("failed");
-  }
-
-  stepsButton() {
-    const { trace } = this;
-    return button("Show steps", () => steps.show(trace, true));
-  }
+  // Sixty files change often: draw the total once per frame.
+  if (drawing) return;
+  drawing = true;
+  requestAnimationFrame(draw);
 }
 
-const button = (text, onclick) => el("button", { type: "button", class: "small", onclick }, text);
-
-/** Creates a thumbnail of an image, or shows the extension of any other file. */
-function thumbnail(file) {
-  if (/^image\/(png|jpeg|gif|webp|avif|bmp)$/.test(file.type)) {
-    const url = URL.createObjectURL(file);
-    const free = () => URL.revokeObjectURL(url);
-    return el("img", { class: "thumb", alt: "", src: url, onload: free, onerror: free });
-  }
-  const kind = file.name.includes(".") ? file.name.split(".").pop().slice(0, 4) : "file";
-  return el("span", { class: "thumb", "aria-hidden": "true" }, kind);
-}
-
-/** Measures bytes per second, averaged over about the last second. */
-class Speed {
-  constructor() {
-    this.marks = [[performance.now(), 0]];
-  }
-
-  of(loaded) {
-    const now = performance.now();
-    this.marks.push([now, loaded]);
-    while (this.marks.length > 2 && now - this.marks[0][0] > 1000) this.marks.shift();
-    const [time, before] = this.marks[0];
-    return now > time ? ((loaded - before) / (now - time)) * 1000 : 0;
-  }
+/** Shows the total of all rows that take part. */
+function draw() {
+  drawing = false;
+  const all = [...rows];
+  const count = Object.fromEntries(["waiting", "running", ...ENDS].map((status) =>
+    [status, all.filter((row) => row.status === status).length]));
+  const active = count.waiting + count.running > 0;
+  const parts = all.filter((row) => !row.ended || row.status === "done");
+  const size = parts.reduce((sum, row) => sum + row.file.size, 0);
+  const loaded = parts.reduce((sum, row) => sum + row.loaded, 0);
+  byId("total").hidden = all.length === 0;
+  byId("all").hidden = !active;
+  byId("all").value = size > 0 ? (loaded / size) * 100 : 0;
+  const text = t("summary", { ...count, all: all.length });
+  byId("summary").textContent = text;
+  byId("cancel-all").hidden = !active;
+  byId("retry-all").hidden = active || !all.some(isRetriable);
+  byId("clear").hidden = all.every((row) => !row.ended);
+  speed = active ? speed ?? new Speed(loaded) : null;
+  const rate = speed?.of(loaded);
+  byId("remaining").textContent = rate && loaded < size
+    ? t("left", { seconds: (size - loaded) / rate })
+    : "";
+  if (!active && !finished && all.length > MAX_ANNOUNCED) announce(text);
+  finished = !active;
 }

@@ -1,54 +1,16 @@
 // The steps of one upload, as the page and the servers saw them.
 
-import { byId, code, el, more, table } from "./dom.js";
+import { byId, code, el, more, reachable, spoken, table } from "./dom.js";
+import { t } from "./texts.js";
 
 const MAX_REMEMBERED = 100;
-const TITLES = [
-  "The page requests a token from your server",
-  "The page posts a form to OSS",
-  "OSS checks the form and stores the file",
-  "OSS calls your server back",
-  "Your server checks the callback",
-  "Your handler responds, and OSS forwards the response",
-];
-
-/** The checks of OSS. */
+const STEPS = ["token", "form", "oss", "callback", "layer", "answer"];
 const OSS_CHECKS = [
-  ["form", "The form is complete up to its file"],
-  ["signature", "The signature matches your access key"],
-  ["expiry", "The policy has not expired"],
-  ["conditions", "Every field meets its policy condition"],
-  ["callbackParameters", "The callback parameters are valid"],
-  ["size", "The size is within the limits of the policy"],
-  ["stored", "The object is stored"],
+  "form", "signature", "expiry", "conditions", "callbackParameters", "size", "stored",
 ];
 
-/** The checks of the callback layer. */
-const LAYER_CHECKS = {
-  method: "The method is POST",
-  headers: "The signature headers are present, once each",
-  keyUrl: "The key URL is one of OSS's own",
-  target: "The path has its canonical spelling",
-  contentType: "The content type is the requested one",
-  body: "The body is small, complete and on time",
-  ticket: "The ticket was issued by this server and has not expired",
-  key: "The public key is available (nothing was fetched)",
-  signature: "OSS signed this path and body",
-  grant: "Bucket, object, size and type match the grant",
-  oneUse: "The ticket is used for the first time",
-};
-
-/** Why the layer rejects a callback. */
-export const LAYER_REASONS = {
-  MissingHeader: "There is no signature.",
-  KeyUrlRejected: "The key URL is not in the fixed table of OSS's key URLs. It is never fetched.",
-  TicketMissing: "The signature is valid, but OSS signs for every customer. "
-    + "Without a ticket of this server, the upload was not granted here.",
-  TicketInvalid: "The ticket was not issued by this server, or it is for another callback.",
-  SignatureMismatch: "The ticket is valid, but OSS did not sign this body.",
-  OutsideGrant: "Signature and ticket are valid, but the ticket grants another object.",
-  TicketUsed: "The ticket was already used for another upload.",
-};
+/** On a narrow screen, the panel opens in a dialog. */
+const narrow = matchMedia("(max-width: 860px)");
 
 /** Traces by the id of the upload request, which OSS sends in its response and in its callback. */
 const atOss = new Map();
@@ -59,7 +21,34 @@ let current = null;
 /** Shows the titles of all steps before the first upload. */
 export function setup(of) {
   config = of;
-  byId("steps").replaceChildren(...TITLES.map((title) => step("waiting", title)));
+  byId("steps").replaceChildren(...STEPS.map((name) => step("waiting", name)));
+  reachable(byId("steps-home"));
+  const sheet = byId("sheet");
+  byId("how").addEventListener("click", open);
+  byId("steps-close").addEventListener("click", () => sheet.close());
+  sheet.addEventListener("click", (event) => {
+    // The dialog itself is the target of a click on its backdrop only.
+    if (event.target === sheet) sheet.close();
+  });
+  sheet.addEventListener("close", () => {
+    byId("steps-close").hidden = true;
+    byId("steps-home").append(byId("steps-panel"));
+  });
+  narrow.addEventListener("change", () => sheet.close());
+}
+
+/** Brings the panel into view. A dialog returns the focus to the button that opened it. */
+function open() {
+  if (narrow.matches) {
+    byId("steps-close").hidden = false;
+    byId("sheet").append(byId("steps-panel"));
+    byId("sheet").showModal();
+    byId("sheet").scrollTop = 0;
+  } else {
+    byId("steps-home").scrollTop = 0;
+    byId("steps-home").scrollIntoView({ block: "nearest" });
+  }
+  byId("steps-title").focus({ preventScroll: true });
 }
 
 /** Adds a trace from a server. */
@@ -73,19 +62,19 @@ export function saw(trace) {
   if (current?.id === requestId) render();
 }
 
-/** Starts and shows the trace of an upload. */
-export function begin(file) {
+/** Starts the trace of an upload, and shows it if the panel shall follow this upload. */
+export function begin(file, follow = true) {
   const trace = new Trace(file);
-  show(trace);
+  if (follow) show(trace);
   return trace;
 }
 
 export function show(trace, focus = false) {
-  current = trace;
-  render();
-  if (!focus) return;
-  byId("steps-section").scrollIntoView({ block: "start" });
-  byId("steps-title").focus({ preventScroll: true });
+  if (current !== trace) {
+    current = trace;
+    render();
+  }
+  if (focus) open();
 }
 
 class Trace {
@@ -123,9 +112,11 @@ class Trace {
 
 function render() {
   const trace = current;
-  byId("steps-of").textContent = `${trace.file.name}${trace.id ? `, request ${trace.id}` : ""}`;
-  const oss = atOss.get(trace.id);
-  const server = atServer.get(trace.id);
+  const { id } = trace;
+  byId("steps-of").textContent = id ? `${trace.file.name} · ${id}` : trace.file.name;
+  const oss = atOss.get(id);
+  const server = atServer.get(id);
+  const opened = remembered(trace);
   byId("steps").replaceChildren(...[
     trace.earlier && expiredStep(trace.earlier),
     tokenStep(trace),
@@ -135,110 +126,125 @@ function render() {
     serverStep(server),
     answerStep(trace, oss, server),
   ].filter(Boolean));
+  opened();
 }
 
-function step(state, title, ...content) {
-  return el("li", { class: "step", "data-state": state }, el("h3", {}, title), ...content);
+let drawn = null;
+
+/** Remembers which details are open and which one has the focus, and returns what restores both. */
+function remembered(trace) {
+  const titles = new Set();
+  let focused = null;
+  if (drawn === trace) {
+    for (const summary of byId("steps").querySelectorAll("summary")) {
+      if (summary.parentElement.open) titles.add(summary.textContent);
+      if (summary === document.activeElement) focused = summary.textContent;
+    }
+  }
+  drawn = trace;
+  return () => {
+    for (const summary of byId("steps").querySelectorAll("summary")) {
+      summary.parentElement.open = titles.has(summary.textContent);
+      if (summary.textContent === focused) summary.focus({ preventScroll: true });
+    }
+  };
+}
+
+function step(state, name, ...content) {
+  return el("li", { class: "step", "data-state": state },
+    el("h3", {}, t(`step.${name}`)), ...content);
 }
 
 const quiet = (text) => text.length > 200
   ? el("p", { class: "quiet long", tabindex: "0" }, text)
   : el("p", { class: "quiet" }, text);
 
+/** A text of a server, which is English. */
+const raw = (text) => {
+  const shown = quiet(text);
+  shown.lang = "en";
+  return shown;
+};
+
 function expiredStep({ error }) {
-  return step("failed", "The first token had expired",
-    quiet(`OSS responded with ${error.code}: ${error.message} `
-      + "The page requests a new token once."));
+  return step("failed", "expired", raw(`${error.code}: ${error.message}`), quiet(t("expiredStep")));
 }
 
 function tokenStep({ asked, error }) {
-  const title = TITLES[0];
-  if (!asked) return step(error ? "failed" : "waiting", title, quiet(error ?? "…"));
+  if (!asked) return step(error ? "failed" : "waiting", "token", quiet(error ?? "…"));
   const { token } = asked;
-  return step("done", title, quiet(`GET ${asked.asked}`), table([
+  return step("done", "token", raw(`GET ${asked.asked}`), table([
     ["key", token.key],
     ["url", token.url],
-    ["expires", new Date(token.expires * 1000).toLocaleTimeString()],
-  ]), more("Complete token", code(JSON.stringify(token))));
+    ["expires", new Date(token.expires * 1000).toLocaleTimeString("en-GB")],
+  ]), more(t("wholeToken"), code(JSON.stringify(token))));
 }
 
 function formStep({ sent, file, error, asked }, oss) {
-  const title = TITLES[1];
-  if (!sent) return step("waiting", title);
+  if (!sent) return step("waiting", "form");
   const fields = oss?.fields.length ? oss.fields : Object.entries(sent);
-  const shown = table([...fields, ["file", file.name]]);
   const policy = fields.find(([name]) => name === "policy")?.[1];
   const callback = fields.find(([name]) => name === "callback")?.[1];
-  return step(error && !asked ? "failed" : "done", title,
-    quiet(oss ? "Fields as received by OSS:" : "Fields:"),
-    more(`${fields.length} fields and the file`, shown),
-    policy && more("Policy, decoded", code(oss?.policy ?? decoded(policy))),
-    callback && more("Callback, decoded", code(oss?.callback ?? decoded(callback))));
+  return step(error && !asked ? "failed" : "done", "form",
+    more(t(oss ? "fieldsAtOss" : "fields", { count: fields.length }),
+      table([...fields, ["file", file.name]])),
+    policy && more(t("policy"), code(oss?.policy ?? decoded(policy))),
+    callback && more(t("callback"), code(oss?.callback ?? decoded(callback))));
 }
 
 function ossStep({ answer }, oss) {
-  const title = TITLES[2];
   if (!oss) {
-    if (config.emulated || !answer) return step("waiting", title);
-    const ok = answer.status === 200;
-    return step(ok ? "done" : "failed", title,
-      quiet(`OSS does not report its checks. It responded with ${answer.status}.`));
+    if (config.emulated || !answer) return step("waiting", "oss");
+    return step(answer.status === 200 ? "done" : "failed", "oss",
+      quiet(t("noChecks", { status: answer.status })));
   }
-  const broken = OSS_CHECKS.find(([name]) => !oss.passed.includes(name))?.[0];
-  const list = OSS_CHECKS.map(([name, text]) => {
+  const broken = OSS_CHECKS.find((name) => !oss.passed.includes(name));
+  const list = OSS_CHECKS.map((name) => {
     const state = oss.passed.includes(name) ? "passed" : name === broken ? "failed" : "notReached";
-    return [state, text];
+    return [state, t(`oss.${name}`)];
   });
   const refusal = broken && oss.refusal;
   const ec = refusal?.ec ? ` (EC ${refusal.ec})` : "";
-  return step(broken ? "failed" : "done", title, checks(list),
-    refusal && quiet(`${oss.status} ${refusal.code}: ${refusal.message}${ec}`));
+  return step(broken ? "failed" : "done", "oss", checks(list),
+    refusal && raw(`${oss.status} ${refusal.code}: ${refusal.message}${ec}`));
 }
 
 function callbackStep(oss, server) {
-  const title = TITLES[3];
   const exchange = oss?.exchanges[0];
-  if (!exchange && !server) return step("waiting", title);
-  if (!exchange) return step("done", title, more("Headers", table(server.headers)));
-  return step("done", title, quiet(`POST ${exchange.url}`),
-    more("Headers", table(exchange.headers)),
-    more("Body, decoded", table([...new URLSearchParams(exchange.body)])),
-    more("Body, as signed", code(exchange.body)));
+  if (!exchange && !server) return step("waiting", "callback");
+  if (!exchange) return step("done", "callback", more(t("headers"), table(server.headers)));
+  return step("done", "callback", raw(`POST ${exchange.url}`),
+    more(t("headers"), table(exchange.headers)),
+    more(t("body"), table([...new URLSearchParams(exchange.body)])),
+    more(t("signedBody"), code(exchange.body)));
 }
 
 function serverStep(server) {
-  const title = TITLES[4];
-  if (!server) return step("waiting", title);
-  return step(server.code ? "failed" : "done", title,
-    checks(server.checks.map(({ name, state }) => [state, LAYER_CHECKS[name] ?? name])),
-    server.code && quiet(LAYER_REASONS[server.code] ?? server.code));
+  if (!server) return step("waiting", "layer");
+  return step(server.code ? "failed" : "done", "layer",
+    checks(server.checks.map(({ name, state }) => [state, t.maybe(`layer.${name}`) ?? name])),
+    server.code && quiet(t.maybe(`reason.${server.code}`) ?? server.code));
 }
 
 function answerStep({ answer, error }, oss, server) {
-  const title = TITLES[5];
   const exchange = oss?.exchanges[0];
-  if (!server && !answer) return step("waiting", title, error && quiet(error));
-  const received = answer && quiet(`The page received ${answer.status}.`);
-  if (!server) return step(answer.status === 200 ? "done" : "waiting", title, received);
-  const lines = [
-    quiet(server.ran
-      ? `The handler ran. Your server responded with ${server.status}.`
-      : `The handler did not run. Your server responded with ${server.status}.`),
+  if (!server && !answer) return step("waiting", "answer", error && quiet(error));
+  const received = answer && quiet(t("pageReceived", { status: answer.status }));
+  if (!server) return step(answer.status === 200 ? "done" : "waiting", "answer", received);
+  return step(server.status === 200 ? "done" : "failed", "answer",
+    quiet(t(server.ran ? "handlerRan" : "handlerDidNotRun", { status: server.status })),
     exchange?.answer && code(exchange.answer),
     received,
-    error && quiet(error),
-  ].filter(Boolean);
-  return step(server.status === 200 ? "done" : "failed", title, ...lines);
+    error && quiet(error));
 }
 
 const MARKS = { passed: "✓", failed: "✕", notReached: "·" };
-const SPOKEN = { passed: "passed: ", failed: "failed: ", notReached: "not reached: " };
 
 function checks(list) {
   return el("ul", { class: "checks" }, ...list.map(([state, text]) =>
     el("li", { "data-state": state },
       el("span", { class: "mark", "aria-hidden": "true" }, MARKS[state]),
-      el("span", {}, el("span", { class: "spoken" }, SPOKEN[state]), text))));
+      el("span", {}, spoken(t(state)), text))));
 }
 
 function decoded(base64) {

@@ -1,5 +1,7 @@
 // One upload: requests a token from the server, then posts a form to OSS.
 
+import { t } from "./texts.js";
+
 /** A failed upload. `retry` is false if another attempt cannot succeed. */
 export class UploadError extends Error {
   constructor(message, { retry = true, detail = null, id = null, cancelled = false } = {}) {
@@ -19,13 +21,14 @@ export async function askToken(file, path = "/oss/policy", signal = undefined) {
     response = await fetch(asked, { signal });
   } catch {
     if (signal?.aborted) throw cancelled();
-    throw new UploadError("The server is unreachable.");
+    throw new UploadError(t("error.unreachable"));
   }
   const token = await response.json().catch(() => ({}));
   if (!response.ok) {
-    const reason = token.message ? `: ${token.message}` : "";
-    throw new UploadError(`The server did not issue a token${reason} (${response.status}).`, {
+    const reason = t.maybe(`error.${token.code}`) ?? t("error.noToken", { status: response.status });
+    throw new UploadError(reason, {
       retry: response.status >= 500,
+      detail: { status: response.status, code: token.code ?? "", message: token.message ?? "" },
     });
   }
   return { asked, token };
@@ -48,9 +51,7 @@ export function post(token, form, { onProgress = () => {}, signal } = {}) {
     request.upload.onprogress = (event) => onProgress(event.loaded, event.total);
     request.onabort = () => reject(cancelled());
     // A page cannot distinguish these two causes.
-    request.onerror = () => reject(new UploadError(
-      "The connection to OSS failed, or the CORS rules of the bucket do not allow this page.",
-    ));
+    request.onerror = () => reject(new UploadError(t("error.connection")));
     request.onload = () => resolve({
       status: request.status,
       text: request.responseText,
@@ -87,7 +88,7 @@ export async function upload(file, watch, { path, signal } = {}) {
   }
 }
 
-const cancelled = () => new UploadError("Cancelled.", { cancelled: true });
+const cancelled = () => new UploadError(t("cancelled"), { cancelled: true });
 
 /** Reads code, message and EC from an error response of OSS, which is XML. */
 export function readError(text) {
@@ -99,19 +100,7 @@ export function readError(text) {
 
 const isExpired = (error) => error.code === "AccessDenied" && /expired/i.test(error.message);
 
-const OSS_ERRORS = {
-  EntityTooLarge: "The file is larger than the token allows.",
-  EntityTooSmall: "The file is smaller than the token allows.",
-  FileAlreadyExists: "An object with this name already exists.",
-  SignatureDoesNotMatch: "The signature does not match the form.",
-  InvalidAccessKeyId: "OSS does not know the access key that signed the form.",
-  CallbackFailed: "The file is stored, but your server did not confirm it. "
-    + "Try again with a new token.",
-};
-
 function describe(status, error) {
-  if (isExpired(error)) return "The token has expired.";
-  if (OSS_ERRORS[error.code]) return OSS_ERRORS[error.code];
-  if (error.code === "AccessDenied") return "The form differs from the granted one.";
-  return `OSS rejected the upload (${status}${error.code ? `, ${error.code}` : ""}).`;
+  if (isExpired(error)) return t("error.expired");
+  return t.maybe(`error.${error.code}`) ?? t("error.rejected", { status, code: error.code });
 }
