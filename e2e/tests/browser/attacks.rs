@@ -8,9 +8,14 @@ use crate::{
     uploads::{image, text},
 };
 
-/// Whether each attempt on the page was blocked, and its status and code.
-const ATTEMPTS: &str = "[...document.querySelectorAll('.attempt')]
-    .map((li) => [li.dataset.held, li.querySelector('.status').textContent])";
+/// Returns whether each attempt of an experiment was blocked, and its status and code.
+async fn attempts(browser: &Browser, experiment: &str) -> Value {
+    let attempts = format!(
+        "[...document.querySelectorAll('{experiment}-outcome .attempt')]
+            .map((li) => [li.dataset.held, li.querySelector('.status').textContent])"
+    );
+    browser.value(&attempts).await
+}
 
 /// Asserts that the console has only the entries that Chromium adds for rejected uploads.
 async fn assert_only_refusals(browser: &Browser, server: &Server, refusals: usize) {
@@ -37,7 +42,7 @@ async fn forged_callbacks_are_refused_and_a_replay_runs_nothing() {
         ["true", "403 KeyUrlRejected"],
         ["true", "403 TicketMissing"],
     ]);
-    assert_eq!(browser.value(ATTEMPTS).await, early);
+    assert_eq!(attempts(&browser, "#forge").await, early);
     assert_eq!(browser.cheat("#replay").await, "Nothing to replay");
 
     browser.choose(&[&image(folder.path())]).await;
@@ -49,8 +54,11 @@ async fn forged_callbacks_are_refused_and_a_replay_runs_nothing() {
 
     let heading = browser.cheat("#replay").await;
     assert_eq!(heading, "The replay did not run the handler");
-    assert_eq!(browser.value(ATTEMPTS).await, json!([["true", "200"]]));
-    let outcome = browser.value("document.querySelector('#outcome').textContent");
+    assert_eq!(
+        attempts(&browser, "#replay").await,
+        json!([["true", "200"]])
+    );
+    let outcome = browser.value("document.querySelector('#replay-outcome').textContent");
     let outcome = outcome.await;
     let outcome = outcome.as_str().unwrap();
     assert!(
@@ -63,7 +71,7 @@ async fn forged_callbacks_are_refused_and_a_replay_runs_nothing() {
 
     browser.click("#forge").await;
     browser
-        .until("document.querySelectorAll('.attempt').length === 5")
+        .until("document.querySelectorAll('#forge-outcome .attempt').length === 5")
         .await;
     let all = json!([
         ["true", "400 MissingHeader"],
@@ -72,7 +80,11 @@ async fn forged_callbacks_are_refused_and_a_replay_runs_nothing() {
         ["true", "403 OutsideGrant"],
         ["true", "403 SignatureMismatch"],
     ]);
-    assert_eq!(browser.value(ATTEMPTS).await, all);
+    assert_eq!(attempts(&browser, "#forge").await, all);
+    // Each result is directly below the button that started it.
+    let place = "[...document.querySelectorAll('.outcome:not(:empty)')]
+        .map((outcome) => outcome.previousElementSibling.id)";
+    assert_eq!(browser.value(place).await, json!(["forge", "replay"]));
 
     assert_eq!(server.received(), before);
     assert_eq!(browser.text("#count").await, "1");
@@ -89,11 +101,11 @@ async fn tampered_forms_are_refused() {
     browser
         .until(
             "!document.querySelector('#tamper').disabled
-             && document.querySelectorAll('.attempt').length === 6",
+             && document.querySelectorAll('#tamper-outcome .attempt').length === 6",
         )
         .await;
     assert_eq!(
-        browser.text("#outcome h3").await,
+        browser.text("#tamper-outcome h4").await,
         "OSS rejected every altered form"
     );
     let refused = json!([
@@ -104,7 +116,7 @@ async fn tampered_forms_are_refused() {
         ["true", "403 SignatureDoesNotMatch"],
         ["true", "400 EntityTooLarge"],
     ]);
-    assert_eq!(browser.value(ATTEMPTS).await, refused);
+    assert_eq!(attempts(&browser, "#tamper").await, refused);
     assert!(server.received().is_empty());
 
     // Details are collapsed, so each attempt stays short.
@@ -112,7 +124,7 @@ async fn tampered_forms_are_refused() {
         "Math.max(...[...document.querySelectorAll('.attempt')].map((li) => li.offsetHeight))";
     let tallest = browser.value(tallest).await;
     assert!(tallest.as_f64().unwrap() < 200.0, "{tallest}");
-    let answers = browser.value("document.querySelector('#outcome').textContent");
+    let answers = browser.value("document.querySelector('#tamper-outcome').textContent");
     let answers = answers.await;
     assert!(
         answers
@@ -138,8 +150,12 @@ async fn an_expired_token_is_renewed() {
     let browser = Browser::page(&server.url()).await;
     browser.click("#expire").await;
     browser.until_cards("done", 1).await;
-    browser.until("document.querySelector('#outcome h3')").await;
-    assert_eq!(browser.text("#outcome h3").await, "The token was renewed");
+    browser
+        .until("document.querySelector('#expire-outcome h4')")
+        .await;
+    let heading = browser.text("#expire-outcome h4").await;
+    assert_eq!(heading, "The token was renewed");
+    browser.click(".card summary").await;
     let card = browser.text(".card").await;
     assert!(card.contains("a new one was requested"), "{card}");
     browser

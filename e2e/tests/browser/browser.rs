@@ -22,6 +22,9 @@ use url::Url;
 /// How long a script may wait for its condition before the test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Whether the page of the example has started and receives events.
+const READY: &str = "document.documentElement.dataset.ready && document.querySelector('#live.on')";
+
 pub(crate) struct Browser {
     pub(crate) client: Client,
     driver: Child,
@@ -49,6 +52,8 @@ impl Browser {
         let profile = tempfile::tempdir().unwrap();
         let capabilities = json!({
             "goog:loggingPrefs": { "browser": "ALL" },
+            // Clients such as the page of the sample report success with an alert.
+            "unhandledPromptBehavior": "accept",
             "goog:chromeOptions": { "args": [
                 "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
                 "--disable-crash-reporter", "--disable-background-networking",
@@ -75,8 +80,7 @@ impl Browser {
     /// Opens the page of the example and waits until it receives events from its server.
     pub(crate) async fn page(url: &str) -> Self {
         let browser = Self::open(url).await;
-        let ready = "document.documentElement.dataset.ready && document.querySelector('#live.on')";
-        browser.until(ready).await;
+        browser.until(READY).await;
         browser
     }
 
@@ -124,11 +128,12 @@ impl Browser {
     /// Presses the button of an experiment, waits for its result and returns the heading.
     pub(crate) async fn cheat(&self, button: &str) -> String {
         self.click(button).await;
+        let heading = format!("{button}-outcome h4");
         let finished = format!(
-            "!document.querySelector('{button}').disabled && document.querySelector('#outcome h3')"
+            "!document.querySelector('{button}').disabled && document.querySelector('{heading}')"
         );
         self.until(&finished).await;
-        self.text("#outcome h3").await
+        self.text(&heading).await
     }
 
     /// Presses a key. The focused element receives it.
@@ -140,8 +145,13 @@ impl Browser {
     }
 
     pub(crate) async fn choose(&self, files: &[&Path]) {
+        self.choose_in("input[type=file]", files).await;
+    }
+
+    /// Chooses files in this input.
+    pub(crate) async fn choose_in(&self, input: &str, files: &[&Path]) {
         let paths: Vec<_> = files.iter().map(|path| path.to_str().unwrap()).collect();
-        let input = Locator::Css("input[type=file]");
+        let input = Locator::Css(input);
         let input = self.client.find(input).await.unwrap();
         input.send_keys(&paths.join("\n")).await.unwrap();
     }
@@ -157,6 +167,35 @@ impl Browser {
     pub(crate) async fn devtools(&self, command: &str, parameters: Value) -> Value {
         let command = Driver::devtools(command, &parameters);
         self.client.issue_cmd(command).await.unwrap()
+    }
+
+    /// Imitates a screen, and a touch screen if it is narrow. Reload the page afterwards.
+    pub(crate) async fn screen(&self, width: u32, height: u32, scheme: &str) {
+        let mobile = width < 500;
+        let size = json!({
+            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile,
+        });
+        self.devtools("Emulation.setDeviceMetricsOverride", size)
+            .await;
+        let touch = json!({ "enabled": mobile, "maxTouchPoints": 1 });
+        self.devtools("Emulation.setTouchEmulationEnabled", touch)
+            .await;
+        let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.devtools("Emulation.setEmulatedMedia", media).await;
+    }
+
+    /// Sets the languages that the user prefers. Reload the page afterwards.
+    pub(crate) async fn languages(&self, languages: &str) {
+        let agent = self.value("navigator.userAgent").await;
+        let languages = json!({ "userAgent": agent, "acceptLanguage": languages });
+        self.devtools("Emulation.setUserAgentOverride", languages)
+            .await;
+    }
+
+    /// Reloads the page of the example and waits as [`page`](Self::page) does.
+    pub(crate) async fn reload(&self) {
+        self.client.refresh().await.unwrap();
+        self.until(READY).await;
     }
 
     /// Writes a screenshot of the whole page, including what is below the viewport.

@@ -5,9 +5,12 @@
 //! narrow, light and dark.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod access;
 mod attacks;
 mod browser;
 mod looks;
+mod many;
+mod npm;
 mod plupload;
 mod server;
 mod settings;

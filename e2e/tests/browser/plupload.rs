@@ -1,8 +1,6 @@
 //! Tests plupload, the browser client of Alibaba's sample, with a token in the format of the first
 //! samples.
 
-use std::{path::Path, process::Command};
-
 use axum::{Router, response::Html, routing::get};
 use http::header::CONTENT_TYPE;
 use serde_json::json;
@@ -10,6 +8,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     browser::Browser,
+    npm::install,
     server::Server,
     uploads::{image, text},
 };
@@ -19,33 +18,15 @@ const PLUPLOAD: &str = "plupload@2.3.9";
 /// The client page. Like that of the sample, it has another origin than the application server.
 const PAGE: &str = include_str!("plupload.html");
 
-fn install(folder: &Path) -> String {
-    let npm = Command::new("npm")
-        .args([
-            "install",
-            "--no-audit",
-            "--no-fund",
-            "--ignore-scripts",
-            "--prefix",
-        ])
-        .arg(folder)
-        .arg(PLUPLOAD)
-        .output()
-        .expect("npm is required");
-    assert!(
-        npm.status.success(),
-        "npm failed to install {PLUPLOAD}: {}",
-        String::from_utf8_lossy(&npm.stderr)
-    );
-    let script = folder.join("node_modules/plupload/js/plupload.full.min.js");
-    std::fs::read_to_string(script).unwrap()
-}
-
 #[tokio::test]
 #[ignore = "needs npm, chromium and chromedriver"]
 async fn plupload_uploads_with_the_token_of_the_first_samples() {
     let folder = tempfile::tempdir().unwrap();
-    let script = install(folder.path());
+    install(folder.path(), &[PLUPLOAD]);
+    let script = folder
+        .path()
+        .join("node_modules/plupload/js/plupload.full.min.js");
+    let script = std::fs::read_to_string(script).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
     let server = Server::start(&["--allow-origin", &origin]);

@@ -69,12 +69,24 @@ async fn three_files_of_different_types_are_uploaded_and_listed() {
     );
     let states = browser.value("window.states").await;
     let states: Vec<String> = serde_json::from_value(states).unwrap();
-    let speed = |text: &String| text.contains("% · ") && text.ends_with("iB/s");
+    let speed = |text: &String| text.contains("% · ") && text.contains("iB/s · ");
     assert!(states.iter().any(speed), "{states:?}");
+    let remaining = |text: &String| text.ends_with(" s left");
+    assert!(states.iter().any(remaining), "{states:?}");
     let drawn = "[...document.querySelectorAll('.card img')].map((img) => img.naturalWidth)";
     assert_eq!(browser.value(drawn).await, json!([1]));
 
-    // Each card shows the response of the application server.
+    // A finished row takes one line: name and state overlap vertically.
+    let lines = "[...document.querySelectorAll('.card')].map((card) => {
+        const [name, state] = ['.name', '.state'].map((part) =>
+            card.querySelector(part).getBoundingClientRect());
+        return card.offsetHeight < 60 && name.top < state.bottom && state.top < name.bottom;
+    })";
+    assert_eq!(browser.value(lines).await, json!([true, true, true]));
+
+    // The response of the application server is behind the disclosure of each row.
+    let open = "document.querySelectorAll('.card details[open]').length";
+    assert_eq!(browser.value(open).await, 0);
     let answers = "[...document.querySelectorAll('.card .answer code')]
         .map((code) => JSON.parse(code.textContent).Status)";
     assert_eq!(browser.value(answers).await, json!(["OK", "OK", "OK"]));
@@ -112,6 +124,34 @@ async fn three_files_of_different_types_are_uploaded_and_listed() {
     assert_eq!(browser.console().await, Vec::<serde_json::Value>::new());
     browser.close().await;
     assert_eq!(server.stop(), "stopped\n");
+}
+
+#[ignore = "needs chromium and chromedriver"]
+#[tokio::test]
+async fn received_objects_open_and_show_thumbnails() {
+    let server = Server::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let browser = Browser::page(&server.url()).await;
+    browser
+        .choose(&[&text(folder.path()), &image(folder.path())])
+        .await;
+    browser
+        .until("document.querySelectorAll('#received li').length === 2")
+        .await;
+    browser
+        .until("document.querySelector('#received img')?.naturalWidth === 1")
+        .await;
+    let link = "[...document.querySelectorAll('#received a')]
+        .find((link) => link.textContent.endsWith('.txt'))";
+    let safe = format!("{link}.rel");
+    assert_eq!(browser.value(&safe).await, "noopener noreferrer");
+    let object = browser.value(&format!("{link}.href")).await;
+    let object = object.as_str().unwrap();
+    assert!(object.starts_with(&server.uploads), "{object}");
+    assert_eq!(browser.console().await, Vec::<serde_json::Value>::new());
+    browser.client.goto(object).await.unwrap();
+    assert_eq!(browser.text("body").await, "hello");
+    browser.close().await;
 }
 
 #[ignore = "needs chromium and chromedriver"]

@@ -44,7 +44,7 @@ function entry(upload) {
     : el("span", { class: "name", title: name }, name);
   const facts = [bytes(upload.size ?? 0), upload.mimeType ?? t("noType")].join(" · ");
   return el("li", { "data-object": upload.object },
-    thumbnail(upload, url, name),
+    thumbnail(upload, url),
     el("div", { class: "body" },
       title,
       el("p", { class: "quiet" }, `${facts} · `,
@@ -63,7 +63,9 @@ function address({ object }) {
   return `${objectsUrl}/${object.split("/").map(encodeURIComponent).join("/")}`;
 }
 
-function thumbnail({ mimeType, size }, url, name) {
+function thumbnail({ object, mimeType, size }, url) {
+  // The end of the object's name is that of the file's, which may be cut off.
+  const name = object ?? "";
   if (!url || !isPicture(mimeType) || size > MAX_THUMBNAIL) return badge(name);
   const image = el("img", {
     class: "thumb", alt: "", src: url, loading: "lazy", decoding: "async",
