@@ -102,7 +102,7 @@ export class Row {
     this.loaded = this.file.size;
     this.trace.succeeded(answer);
     this.explain(t("answerOf", { name: this.file.name }),
-      answer.attempt > 1 && el("p", {}, t("renewed")),
+      answer.attempt > 1 && el("p", { class: "quiet" }, t("renewed")),
       el("p", { class: "quiet" }, t("answer")), code(answer.text, t("answer")));
     this.show("done", t("done"), this.stepsButton());
   }

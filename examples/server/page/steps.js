@@ -151,7 +151,7 @@ function remembered(trace) {
 }
 
 function step(state, name, ...content) {
-  return el("li", { class: "step", "data-state": state },
+  return el("li", { class: "step", "data-state": state, "data-step": name },
     el("h3", {}, t(`step.${name}`)), ...content);
 }
 
