@@ -8,10 +8,13 @@
 mod access;
 mod attacks;
 mod browser;
+mod libraries;
 mod looks;
 mod many;
 mod npm;
 mod plupload;
 mod server;
 mod settings;
+mod upload_app;
 mod uploads;
+mod v4;

@@ -1,0 +1,12 @@
+import Uppy from "@uppy/core";
+import AwsS3 from "@uppy/aws-s3";
+
+const uppy = new Uppy();
+/* snippet */
+uppy.on("complete", ({ failed }) => {
+  window.outcome = failed.length === 0 ? "done" : String(failed[0].error);
+});
+document.querySelector("#pick").addEventListener("change", ({ target }) => {
+  for (const data of target.files) uppy.addFile({ name: data.name, type: data.type, data });
+  uppy.upload();
+});
