@@ -24,8 +24,8 @@
 //! | `callback.rs` | the callback route: its handler, and a record of what the layer checked |
 //! | `feed.rs` | uploads and traces, kept for the page and streamed to it |
 //! | `attacks.rs` | forged and replayed callbacks, sent to the callback route on request |
-//! | `../common` | address to listen on, HTTP server and stop signal, as in the other examples |
 //! | `recipes.rs` | the code that the page shows, from files that cargo compiles |
+//! | `../common` | address to listen on, HTTP server and stop signal, as in the other examples |
 
 mod app;
 mod attacks;
@@ -34,11 +34,11 @@ mod callback;
 mod feed;
 #[path = "../common/listen.rs"]
 mod listen;
+mod recipes;
 #[path = "../common/serve.rs"]
 mod serve;
 #[path = "../common/stop.rs"]
 mod stop;
-mod recipes;
 
 use std::{error::Error, net::SocketAddr, process::ExitCode};
 

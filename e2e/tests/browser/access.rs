@@ -260,7 +260,7 @@ fn is_chinese(letter: char) -> bool {
 
 /// Whether a text is the same in both languages: no word, a size, a type, or a framework.
 fn is_neutral(text: &str) -> bool {
-    const FRAMEWORKS: [&str; 3] = ["axum", "hyper", "tonic"];
+    const FRAMEWORKS: [&str; 7] = ["axum", "hyper", "tonic", "Loco", "warp", "poem", "salvo"];
     let word = |word: &str| {
         word.chars().any(char::is_alphabetic)
             && !["B", "KiB", "MiB"].contains(&word)

@@ -3,30 +3,27 @@
 import { announce, byId, el, more } from "./dom.js";
 import { t } from "./texts.js";
 
-/** Recipes in Rust that call the two functions of the quick start. */
-const WITH_FUNCTIONS = ["axum", "hyper"];
-
 export async function setup() {
-  const { recipes, functions } = await (await fetch("/recipes")).json();
+  const recipes = await (await fetch("/recipes")).json();
   const shown = el("div", { class: "recipe" });
   const choices = recipes.map((recipe, at) => el("label", { class: "choice" },
     el("input", {
       type: "radio", name: "recipe", value: recipe.name, checked: at === 0,
-      onchange: () => show(shown, recipe, functions),
+      onchange: () => show(shown, recipe),
     }),
     el("span", {}, recipe.name === "browser" ? t("browser") : recipe.name)));
   byId("recipes").replaceChildren(
     el("fieldset", { class: "choices" }, el("legend", { class: "spoken" }, t("framework")), ...choices),
     shown);
-  show(shown, recipes[0], functions);
+  show(shown, recipes[0]);
 }
 
-function show(place, recipe, functions) {
+function show(place, recipe) {
   const note = t.maybe(`recipe.${recipe.name}`);
   place.replaceChildren(...[
     note && el("p", { class: "quiet" }, note),
     listing(recipe),
-    WITH_FUNCTIONS.includes(recipe.name) && more(t("functions"), listing(functions)),
+    recipe.more && more(t(recipe.name === "axum" ? "functions" : "wholeFile"), listing(recipe.more)),
   ].filter(Boolean));
 }
 

@@ -196,7 +196,8 @@ const en = {
   copy: "Copy",
   copied: "Copied",
   functions: "The two functions that it calls",
-  "recipe.tonic": "The router is that of axum. It serves callbacks beside gRPC, on the same port.",
+  wholeFile: "The whole file",
+  "recipe.tonic": "The routes of axum beside gRPC, on one port. OSS sends callbacks over HTTP/1.1, so the server needs accept_http1(true).",
   "recipe.browser": "No SDK is needed. The file must be the last field of the form.",
 };
 
@@ -384,7 +385,8 @@ const zh = {
   copy: "复制",
   copied: "已复制",
   functions: "其中调用的两个函数",
-  "recipe.tonic": "路由与 axum 相同，在同一端口上与 gRPC 一起接收回调。",
+  wholeFile: "完整文件",
+  "recipe.tonic": "axum 的路由与 gRPC 共用一个端口。OSS 通过 HTTP/1.1 回调，因此服务器需要 accept_http1(true)。",
   "recipe.browser": "无需 SDK。文件必须是表单的最后一个域。",
 };
 
