@@ -184,7 +184,7 @@ async fn lists_that_scroll_are_reached_by_keyboard() {
 /// The visible controls that are smaller than 44 by 44 pixels.
 const SMALL_TARGETS: &str =
     "[...document.querySelectorAll('button, a, summary, input[type=file], .choice')]
-        .filter((one) => one.checkVisibility({ contentVisibilityAuto: true }))
+        .filter((one) => one.checkVisibility())
         .map((one) => [one.id || one.textContent || one.className, one.getBoundingClientRect()])
         .filter(([, { width, height }]) => width < 44 || height < 44)
         .map(([name, { width, height }]) => `${name.trim()}: ${width} by ${height}`)";
