@@ -24,6 +24,7 @@ use axum::{
     extract::{DefaultBodyLimit, Multipart},
     http::StatusCode,
     routing::post,
+    serve::ListenerExt as _,
 };
 use crc::{CRC_64_XZ, Crc, Table};
 use md5::{Digest as _, Md5};
@@ -60,7 +61,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let bare = Router::new().route("/", route);
     let bare_listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
     let bare_address = bare_listener.local_addr()?;
-    runtime.spawn(async move { axum::serve(bare_listener, bare).await });
+    runtime.spawn(async move {
+        axum::serve(
+            bare_listener.tap_io(|stream| {
+                let _ = stream.set_nodelay(true);
+            }),
+            bare,
+        )
+        .await
+    });
 
     let bucket = HostedBucket::new("bucket".parse()?).acl(Acl::PublicReadWrite);
     let emulator = Emulator::builder()

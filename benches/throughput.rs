@@ -22,6 +22,7 @@ use axum::{
     body::Bytes,
     http::{header::CONTENT_TYPE, request::Parts},
     routing::{get, post},
+    serve::ListenerExt as _,
 };
 use tokio::{net::TcpListener, runtime::Runtime};
 use tower_aliyun_oss::{
@@ -135,7 +136,15 @@ fn compare(name: &str, bare: &[String], other: &[String]) -> io::Result<()> {
 fn start(runtime: &Runtime, app: Router) -> io::Result<SocketAddr> {
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
     let address = listener.local_addr()?;
-    runtime.spawn(async move { axum::serve(listener, app).await });
+    runtime.spawn(async move {
+        axum::serve(
+            listener.tap_io(|stream| {
+                let _ = stream.set_nodelay(true);
+            }),
+            app,
+        )
+        .await
+    });
     Ok(address)
 }
 

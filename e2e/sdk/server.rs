@@ -29,6 +29,7 @@ use axum::{
     extract::{Query, State},
     http::{Method, StatusCode, request::Parts},
     routing::{get, post},
+    serve::ListenerExt as _,
 };
 use base64::{
     Engine as _,
@@ -142,7 +143,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     });
     tokio::select! {
         served = emulator.serve(oss) => served?,
-        served = axum::serve(listener, app).into_future() => served?,
+        served = axum::serve(listener.tap_io(|stream| { let _ = stream.set_nodelay(true); }), app).into_future() => served?,
         _ = stopped => {}
     }
     Ok(())

@@ -15,7 +15,7 @@
 use std::{error::Error, process::ExitCode, time::Duration};
 
 use aliyun_oss_emulator::{AccessKey, Emulator};
-use axum::{Router, routing::post};
+use axum::{Router, routing::post, serve::ListenerExt as _};
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full};
@@ -63,6 +63,13 @@ async fn run() -> Result<(), BoxError> {
     }
     let oss = TcpListener::bind("127.0.0.1:0").await?;
     let app = TcpListener::bind("127.0.0.1:0").await?;
+    let app_address = app.local_addr()?;
+    // Responses are small, and must not wait for acknowledgements.
+    let app = app.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            eprintln!("failed to set TCP_NODELAY: {error}");
+        }
+    });
     let endpoint = format!("http://{}/{BUCKET}", oss.local_addr()?);
 
     let emulator = Emulator::builder()
@@ -72,7 +79,7 @@ async fn run() -> Result<(), BoxError> {
         .build()?;
     let uploads = OssUploads::builder(BUCKET.parse()?, Credentials::new("test-id", "test-secret")?)
         .region(REGION.parse()?)
-        .callback_url(&format!("http://{}/oss/callback", app.local_addr()?))
+        .callback_url(&format!("http://{app_address}/oss/callback"))
         .ticket_key(TicketKey::generate()?)
         .build()?;
     let layer = uploads.callback_layer().key_source(emulator.key_source());
@@ -149,6 +156,7 @@ async fn send(mut request: Request<Full<Bytes>>) -> Result<String, BoxError> {
     let headers = request.headers_mut();
     headers.insert(header::HOST, authority.parse()?);
     let stream = TcpStream::connect(&*authority).await?;
+    stream.set_nodelay(true)?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);

@@ -1,7 +1,7 @@
 //! Tests plupload, the browser client of Alibaba's sample, with a token in the format of the first
 //! samples.
 
-use axum::{Router, response::Html, routing::get};
+use axum::{Router, response::Html, routing::get, serve::ListenerExt as _};
 use http::header::CONTENT_TYPE;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -41,7 +41,15 @@ async fn plupload_uploads_with_the_token_of_the_first_samples() {
             "/favicon.ico",
             get(|| async { http::StatusCode::NO_CONTENT }),
         );
-    tokio::spawn(async move { axum::serve(listener, app).await });
+    tokio::spawn(async move {
+        axum::serve(
+            listener.tap_io(|stream| {
+                let _ = stream.set_nodelay(true);
+            }),
+            app,
+        )
+        .await
+    });
 
     let browser = Browser::open(&origin).await;
     browser

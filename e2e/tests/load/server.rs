@@ -328,6 +328,7 @@ async fn serve(listener: TcpListener, app: &Router, half_close: bool) -> Infalli
         .max_buf_size(16 * 1024);
     loop {
         let (stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
         let service = TowerToHyperService::new(app.clone());
         let connection = http.serve_connection(TokioIo::new(stream), service);
         tokio::spawn(async move {

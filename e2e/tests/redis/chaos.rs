@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use axum::{Router, extract::State, routing::post};
+use axum::{Router, extract::State, routing::post, serve::ListenerExt as _};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
@@ -105,9 +105,14 @@ fn a_server() {
     runtime.block_on(async {
         let address = (Ipv4Addr::LOCALHOST, port.parse().unwrap());
         let listener = tokio::net::TcpListener::bind(address).await.unwrap();
-        axum::serve(listener, router.with_state(server))
-            .await
-            .unwrap();
+        axum::serve(
+            listener.tap_io(|stream| {
+                let _ = stream.set_nodelay(true);
+            }),
+            router.with_state(server),
+        )
+        .await
+        .unwrap();
     });
 }
 

@@ -144,8 +144,7 @@ impl CallbackNetwork for SystemNetwork {
             if to.https {
                 return Err(io::ErrorKind::Unsupported.into());
             }
-            let stream = TcpStream::connect(to.address).await?;
-            Ok(Connection::new(stream))
+            Ok(Connection::new(connect(to.address).await?))
         })
     }
 }
@@ -162,6 +161,13 @@ impl<N: CallbackNetwork + ?Sized> CallbackNetwork for Arc<N> {
     fn connect<'a>(&'a self, to: &'a Destination) -> BoxFuture<'a, io::Result<Connection>> {
         (**self).connect(to)
     }
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    // Otherwise the body of a callback may wait for the acknowledgement of its head.
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -269,6 +275,13 @@ fn is_private(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn callbacks_send_small_segments_at_once() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = connect(listener.local_addr().unwrap()).await.unwrap();
+        assert!(stream.nodelay().unwrap());
+    }
 
     #[test]
     fn private_addresses() {

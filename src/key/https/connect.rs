@@ -42,6 +42,7 @@ impl Connector {
         tcp.enforce_http(false);
         // Divided among the addresses, so that one which does not respond leaves time for the next.
         tcp.set_connect_timeout(Some(limit));
+        tcp.set_nodelay(true);
         Self { tcp, limit }
     }
 }
@@ -205,6 +206,16 @@ mod tests {
         let private = NoAddress::NoneAllowed;
         assert!(private.to_string().contains("may be connected to"));
         assert!(private.source().is_none());
+    }
+
+    #[tokio::test]
+    async fn connections_send_small_segments_at_once() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut connector = Connector::new(Resolver::default(), Duration::from_secs(5));
+        let to = format!("http://{address}/").parse().unwrap();
+        let stream = connector.call(to).await.unwrap();
+        assert!(stream.inner().nodelay().unwrap());
     }
 
     #[test]
