@@ -74,7 +74,7 @@ use crate::{
 const KEY_URL: &str = "https://gosspublic.alicdn.com/callback_pub_key_v1.pem";
 
 static BUILT_IN: LazyLock<Result<CallbackSigner, SignError>> =
-    LazyLock::new(|| CallbackSigner::from_pem(include_str!("testing/rsa_1024.pem")));
+    LazyLock::new(|| CallbackSigner::from_pem(include_str!("testing/rsa_512.pem")));
 
 /// Signs callbacks as OSS does.
 #[derive(Clone)]
@@ -84,7 +84,8 @@ pub struct CallbackSigner {
 }
 
 impl CallbackSigner {
-    /// Creates a signer with the built-in key, a fixed key of 1,024 bits that is public.
+    /// Creates a signer with the built-in key, a fixed key of 512 bits, the size of the key of
+    /// OSS. It is public.
     #[must_use]
     pub fn new() -> Self {
         #[expect(

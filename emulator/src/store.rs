@@ -5,9 +5,11 @@
 //! [`Sealed::commit`] makes it an object. [`Sealed::into_part`] makes it a part of a multipart
 //! upload instead.
 
+mod catalog;
 mod content;
 mod folder;
 mod memory;
+mod page;
 mod parts;
 
 use std::{fmt, io, path::Path, sync::Arc, time::SystemTime};
@@ -26,6 +28,7 @@ use parts::{Data, Sessions};
 use tower_aliyun_oss::protocol::Bucket;
 
 pub(crate) use content::StoreError;
+pub(crate) use page::{Entry, Page, Selection};
 pub(crate) use parts::{Part, Session};
 
 /// The store of an emulator: in memory, or in a folder. Clones share their objects.
@@ -70,12 +73,15 @@ impl ObjectStore {
     /// confirmed upload is durable. Opening the store deletes what an earlier process did not
     /// finish, including multipart uploads.
     ///
+    /// Listings come from an index in memory, which a thread builds from the files after this
+    /// function has returned. Only listings wait for it.
+    ///
     /// # Errors
     ///
     /// Fails if the folder cannot be created, read or written.
     pub fn folder(path: impl AsRef<Path>) -> io::Result<Self> {
         let store = FolderStore::open(path.as_ref())?;
-        Ok(Self::of(Kind::Folder(Arc::new(store))))
+        Ok(Self::of(Kind::Folder(store)))
     }
 
     fn of(kind: Kind) -> Self {
@@ -87,18 +93,38 @@ impl ObjectStore {
     ///
     /// # Errors
     ///
-    /// Fails if the folder cannot be read.
+    /// Fails if the folder could not be read when it was opened, or contains a file that is not an
+    /// object.
     pub async fn list(&self, bucket: &Bucket) -> io::Result<Vec<ObjectSummary>> {
-        let records = match &self.kind {
-            Kind::Memory(store) => store.list(bucket),
-            Kind::Folder(store) => {
-                let (store, bucket) = (store.clone(), bucket.clone());
-                blocking(move || store.list(&bucket)).await?
-            }
+        let all = Selection {
+            prefix: "",
+            delimiter: "",
+            after: "",
+            limit: usize::MAX,
         };
-        let mut list: Vec<_> = records.into_iter().map(ObjectSummary::of).collect();
-        list.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(list)
+        let page = self.page(bucket, all).await?;
+        let objects = page.entries.into_iter().filter_map(|entry| match entry {
+            Entry::Object(object) => Some(Arc::unwrap_or_clone(object)),
+            Entry::Prefix(_) => None,
+        });
+        Ok(objects.collect())
+    }
+
+    /// Returns a page of the objects of a bucket.
+    pub(crate) async fn page(
+        &self,
+        bucket: &Bucket,
+        selection: Selection<'_>,
+    ) -> io::Result<Page<Arc<ObjectSummary>>> {
+        match &self.kind {
+            Kind::Memory(store) => {
+                let page = store.page(bucket, selection);
+                let summary =
+                    |object: Arc<memory::Object>| ObjectSummary::of(object.record.clone());
+                Ok(page.map(|object| Arc::new(summary(object))))
+            }
+            Kind::Folder(store) => store.page(bucket, selection).await,
+        }
     }
 
     /// Returns an object with its content, if it exists.

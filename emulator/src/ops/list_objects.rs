@@ -10,7 +10,7 @@ use crate::{
     encoding::Encoding,
     errors::{self, OssError},
     response::iso8601,
-    store::ObjectSummary,
+    store::{Entry, ObjectSummary, Page, Selection},
     xml,
 };
 
@@ -68,21 +68,6 @@ struct CommonPrefix {
     prefix: String,
 }
 
-/// An entry of the listing: an object, or a prefix that groups objects up to the delimiter.
-enum Entry<'a> {
-    Object(&'a ObjectSummary),
-    Prefix(&'a str),
-}
-
-impl Entry<'_> {
-    fn name(&self) -> &str {
-        match self {
-            Self::Object(object) => object.key(),
-            Self::Prefix(prefix) => prefix,
-        }
-    }
-}
-
 /// Returns one page of the objects of a bucket, ordered by name.
 pub(super) async fn run(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
     let get = |name| context.query.get(name).filter(|value| !value.is_empty());
@@ -103,11 +88,21 @@ pub(super) async fn run(context: &RequestContext<'_>) -> Result<Response<Emulato
         None => get("start-after").unwrap_or_default().to_owned(),
     };
 
-    let objects = context.shared.store.list(&context.bucket.name).await;
-    let objects = objects.map_err(|_| errors::INTERNAL)?;
-    let entries = entries(&objects, prefix, delimiter, &after);
-    let page = &entries[..entries.len().min(max_keys)];
-    let is_truncated = page.len() < entries.len();
+    let selection = Selection {
+        prefix,
+        delimiter,
+        after: &after,
+        limit: max_keys,
+    };
+    let page = context.shared.store.page(&context.bucket.name, selection);
+    let page = page.await.map_err(|error| {
+        tracing::error!(%error, "failed to list the objects");
+        errors::INTERNAL
+    })?;
+    let Page {
+        entries,
+        is_truncated,
+    } = page;
     let owner = get("fetch-owner") == Some("true");
     let owner = owner.then(|| &*context.shared.caller.owner);
     let listing = Listing {
@@ -119,16 +114,22 @@ pub(super) async fn run(context: &RequestContext<'_>) -> Result<Response<Emulato
         encoding_type: encoding.name(),
         is_truncated,
         continuation_token: token,
-        next_continuation_token: page
+        next_continuation_token: entries
             .last()
             .filter(|_| is_truncated)
-            .map(|entry| URL_SAFE.encode(entry.name())),
-        key_count: page.len(),
-        contents: page
+            .map(|entry| match entry {
+                Entry::Object(object) => URL_SAFE.encode(object.key()),
+                Entry::Prefix(prefix) => URL_SAFE.encode(prefix),
+            }),
+        key_count: entries.len(),
+        contents: entries
             .iter()
-            .filter_map(|entry| listed_object(entry, encoding, owner))
+            .filter_map(|entry| match entry {
+                Entry::Object(object) => Some(listed_object(object, encoding, owner)),
+                Entry::Prefix(_) => None,
+            })
             .collect(),
-        common_prefixes: page
+        common_prefixes: entries
             .iter()
             .filter_map(|entry| match entry {
                 Entry::Prefix(prefix) => Some(CommonPrefix {
@@ -146,47 +147,8 @@ fn read_token(token: &str) -> Option<String> {
     String::from_utf8(URL_SAFE.decode(token).ok()?).ok()
 }
 
-/// Groups the objects below `prefix` by `delimiter`, and drops entries up to and including
-/// `after`. `objects` are ordered by name, so objects of one group are neighbours.
-fn entries<'a>(
-    objects: &'a [ObjectSummary],
-    prefix: &str,
-    delimiter: &str,
-    after: &str,
-) -> Vec<Entry<'a>> {
-    let mut entries: Vec<Entry<'a>> = Vec::new();
-    for object in objects {
-        let key = object.key();
-        let Some(rest) = key.strip_prefix(prefix) else {
-            continue;
-        };
-        let common = match rest.find(delimiter) {
-            Some(at) if !delimiter.is_empty() => &key[..prefix.len() + at + delimiter.len()],
-            _ => "",
-        };
-        let entry = if common.is_empty() {
-            Entry::Object(object)
-        } else {
-            Entry::Prefix(common)
-        };
-        let last = entries.last();
-        let repeated = last.is_some_and(|last| last.name() == entry.name());
-        if entry.name() > after && !repeated {
-            entries.push(entry);
-        }
-    }
-    entries
-}
-
-fn listed_object(
-    entry: &Entry<'_>,
-    encoding: Encoding,
-    owner: Option<&str>,
-) -> Option<ListedObject> {
-    let Entry::Object(object) = entry else {
-        return None;
-    };
-    Some(ListedObject {
+fn listed_object(object: &ObjectSummary, encoding: Encoding, owner: Option<&str>) -> ListedObject {
+    ListedObject {
         key: encoding.text(object.key()),
         last_modified: iso8601(object.last_modified()),
         etag: format!("\"{}\"", object.etag()),
@@ -202,5 +164,5 @@ fn listed_object(
             id: id.to_owned(),
             display_name: id.to_owned(),
         }),
-    })
+    }
 }

@@ -10,7 +10,7 @@ use std::{
     fs::{self, File},
     io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
 use bytes::Bytes;
@@ -18,7 +18,12 @@ use sha2::{Digest as _, Sha256};
 use tempfile::{NamedTempFile, TempPath};
 use tokio::task::JoinHandle;
 
-use super::content::{Digest, StoreError, blocking, measure};
+use super::{
+    ObjectSummary,
+    catalog::Catalog,
+    content::{Digest, StoreError, blocking, measure},
+    page::{Page, Selection},
+};
 use crate::object::{Content, Record};
 use tower_aliyun_oss::protocol::Bucket;
 
@@ -33,23 +38,41 @@ const MAX_RECORD: u64 = 64 * 1024 * 1024;
 /// How much is written at a time, in bytes.
 const BATCH: usize = 1024 * 1024;
 
-/// Objects in a folder. All its methods block.
+/// Objects in a folder. All its methods but [`page`](Self::page) block.
 pub(super) struct FolderStore {
     root: PathBuf,
+    catalog: Catalog,
 }
 
 impl FolderStore {
-    pub(super) fn open(root: &Path) -> io::Result<Self> {
-        let store = Self {
+    pub(super) fn open(root: &Path) -> io::Result<Arc<Self>> {
+        let store = Arc::new(Self {
             root: root.to_owned(),
-        };
+            catalog: Catalog::new(),
+        });
         fs::create_dir_all(store.temporary())?;
         fs::create_dir_all(root.join("buckets"))?;
         // Uploads that an earlier process did not finish.
         for left in fs::read_dir(store.temporary())? {
             fs::remove_file(left?.path())?;
         }
+        store.build_catalog()?;
         Ok(store)
+    }
+
+    /// Starts to build the index of the files on a thread of its own.
+    fn build_catalog(self: &Arc<Self>) -> io::Result<()> {
+        // Weak, so that the thread ends when the store is dropped.
+        let store = Arc::downgrade(self);
+        let root = self.root.join("buckets");
+        let thread = std::thread::Builder::new().name("oss-emulator-index".to_owned());
+        thread.spawn(move || {
+            let read = read_all(&store, &root);
+            if let Some(store) = store.upgrade() {
+                store.catalog.end(read);
+            }
+        })?;
+        Ok(())
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -64,27 +87,22 @@ impl FolderStore {
         self.root.join("buckets").join(bucket.as_str())
     }
 
-    /// The file name is a hash, because an object name may be too long for a file name or contain
-    /// `..`.
     fn path(&self, bucket: &Bucket, key: &str) -> PathBuf {
-        let name = base16ct::lower::encode_string(&Sha256::digest(key));
-        self.of_bucket(bucket).join(name)
+        self.of_bucket(bucket).join(file_name(key))
     }
 
-    pub(super) fn list(&self, bucket: &Bucket) -> io::Result<Vec<Record>> {
-        let entries = match fs::read_dir(self.of_bucket(bucket)) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        let read = entries.map(|entry| read(&entry?.path()));
-        read.filter_map(|found| match found {
-            Ok((record, _)) => Some(Ok(record)),
-            // Removed since the folder was read.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => Some(Err(error)),
-        })
-        .collect()
+    /// Returns a page of a listing, once the index is built.
+    pub(super) async fn page(
+        self: &Arc<Self>,
+        bucket: &Bucket,
+        selection: Selection<'_>,
+    ) -> io::Result<Page<Arc<ObjectSummary>>> {
+        if let Err(error) = self.catalog.wait().await {
+            // So that a later listing succeeds if the cause has gone.
+            self.build_catalog()?;
+            return Err(error);
+        }
+        self.catalog.page(bucket, selection)
     }
 
     pub(super) fn get(&self, bucket: &Bucket, key: &str) -> io::Result<Option<(Record, File)>> {
@@ -96,12 +114,68 @@ impl FolderStore {
     }
 
     pub(super) fn remove(&self, bucket: &Bucket, key: &str) -> io::Result<()> {
-        match fs::remove_file(self.path(bucket, key)) {
-            Ok(()) => sync_folder(&self.of_bucket(bucket)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
+        let file = file_name(key);
+        let folder = self.of_bucket(bucket);
+        let mut existed = true;
+        let remove = || match fs::remove_file(folder.join(&file)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                existed = false;
+                Ok(())
+            }
+            removed => removed,
+        };
+        self.catalog.change(bucket, &file, key, None, remove)?;
+        match existed {
+            true => sync_folder(&folder),
+            false => Ok(()),
         }
     }
+}
+
+/// The name of the file of an object: a hash, because an object name may be too long for a file
+/// name or contain `..`.
+fn file_name(key: &str) -> String {
+    base16ct::lower::encode_string(&Sha256::digest(key))
+}
+
+/// Reads the records of all files into the index, until the store is dropped.
+fn read_all(store: &Weak<FolderStore>, root: &Path) -> io::Result<()> {
+    for folder in fs::read_dir(root)? {
+        let folder = folder?;
+        // No other name is one of a bucket of the emulator.
+        let Some(bucket) = folder
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        for entry in fs::read_dir(folder.path())? {
+            let entry = entry?;
+            let Some(store) = store.upgrade() else {
+                return Ok(());
+            };
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let found = match read(&entry.path()) {
+                // A copy under another name is not the object.
+                Ok((record, _)) if file_name(&record.description.key) == name => Some(record),
+                // Removed since the folder was read.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                // The process has too many open files, for example.
+                Err(error) if error.kind() != io::ErrorKind::InvalidData && !is_folder(&entry) => {
+                    return Err(error);
+                }
+                Ok(_) | Err(_) => None,
+            };
+            let found = found.map(ObjectSummary::of);
+            store.catalog.found(&bucket, &name, found);
+        }
+    }
+    Ok(())
+}
+
+fn is_folder(entry: &fs::DirEntry) -> bool {
+    entry.file_type().is_ok_and(|kind| kind.is_dir())
 }
 
 /// Reads the record of a file, and returns the file positioned at the content.
@@ -291,19 +365,27 @@ impl Sealed {
             fs::create_dir_all(&folder)?;
             sync_folder(&self.store.root.join("buckets"))?;
         }
-        let path = self.store.path(&self.bucket, &record.description.key);
-        if overwrite {
-            self.file.persist(path).map_err(|error| error.error)?;
-        } else {
-            // Atomic, so of two concurrent uploads one succeeds.
-            match self.file.persist_noclobber(path) {
-                Ok(_) => {}
-                Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-                    return Err(StoreError::Exists);
-                }
-                Err(error) => return Err(error.error.into()),
+        let key = &record.description.key;
+        let name = file_name(key);
+        let path = folder.join(&name);
+        let summary = ObjectSummary::of(record.clone());
+        let file = self.file;
+        let persist = || {
+            if overwrite {
+                file.persist(path).map_err(|error| error.error)?;
+                return Ok(());
             }
-        }
+            // Atomic, so of two concurrent uploads one succeeds.
+            match file.persist_noclobber(path) {
+                Ok(_) => Ok(()),
+                Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+                    Err(StoreError::Exists)
+                }
+                Err(error) => Err(error.error.into()),
+            }
+        };
+        let catalog = &self.store.catalog;
+        catalog.change(&self.bucket, &name, key, Some(summary), persist)?;
         // A rename is durable once the folder is synchronized.
         Ok(sync_folder(&folder)?)
     }

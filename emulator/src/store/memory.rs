@@ -1,7 +1,7 @@
 //! A store in memory.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io::Cursor,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -11,7 +11,10 @@ use std::{
 
 use bytes::Bytes;
 
-use super::content::{Digest, StoreError, measure};
+use super::{
+    content::{Digest, StoreError, measure},
+    page::{Page, Selection, page},
+};
 use crate::object::{Content, Image, Record};
 use tower_aliyun_oss::protocol::Bucket;
 
@@ -22,8 +25,11 @@ const HEAD: usize = 1024 * 1024;
 pub(super) struct MemoryStore {
     limit: u64,
     used: AtomicU64,
-    objects: Mutex<HashMap<(Bucket, String), Arc<Object>>>,
+    objects: Mutex<Objects>,
 }
+
+/// The objects of each bucket, ordered by name.
+type Objects = HashMap<Bucket, BTreeMap<String, Arc<Object>>>;
 
 pub(super) struct Object {
     pub(super) record: Record,
@@ -54,21 +60,24 @@ impl MemoryStore {
     }
 
     pub(super) fn get(&self, bucket: &Bucket, key: &str) -> Option<Arc<Object>> {
-        let place = (bucket.clone(), key.to_owned());
-        self.objects().get(&place).cloned()
+        self.objects().get(bucket)?.get(key).cloned()
     }
 
-    pub(super) fn list(&self, bucket: &Bucket) -> Vec<Record> {
+    pub(super) fn page(&self, bucket: &Bucket, selection: Selection<'_>) -> Page<Arc<Object>> {
         let objects = self.objects();
-        let of_bucket = objects.iter().filter(|((of, _), _)| of == bucket);
-        of_bucket.map(|(_, object)| object.record.clone()).collect()
+        let of_bucket = objects.get(bucket);
+        of_bucket.map_or_else(Page::default, |objects| page(objects, selection))
     }
 
     pub(super) fn remove(&self, bucket: &Bucket, key: &str) {
-        self.objects().remove(&(bucket.clone(), key.to_owned()));
+        // Dropped after the lock is released: an object may have thousands of chunks.
+        let _removed = match self.objects().get_mut(bucket) {
+            Some(objects) => objects.remove(key),
+            None => None,
+        };
     }
 
-    fn objects(&self) -> MutexGuard<'_, HashMap<(Bucket, String), Arc<Object>>> {
+    fn objects(&self) -> MutexGuard<'_, Objects> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -198,18 +207,22 @@ impl Sealed {
     }
 
     pub(super) fn commit(self, record: Record, overwrite: bool) -> Result<(), StoreError> {
-        let place = (self.bucket, record.description.key.clone());
+        let key = record.description.key.clone();
         let object = Object {
             record,
             chunks: self.chunks,
             _space: self.space,
         };
-        // One lock for check and insert, so of two concurrent uploads one succeeds.
-        let mut objects = self.store.objects();
-        if !overwrite && objects.contains_key(&place) {
-            return Err(StoreError::Exists);
-        }
-        objects.insert(place, Arc::new(object));
+        // Dropped after the lock is released: an object may have thousands of chunks.
+        let _replaced = {
+            // One lock for check and insert, so of two concurrent uploads one succeeds.
+            let mut objects = self.store.objects();
+            let objects = objects.entry(self.bucket).or_default();
+            if !overwrite && objects.contains_key(&key) {
+                return Err(StoreError::Exists);
+            }
+            objects.insert(key, Arc::new(object))
+        };
         Ok(())
     }
 }

@@ -422,6 +422,75 @@ async fn a_folder_keeps_objects_and_drops_what_is_unfinished() {
     );
 }
 
+/// Listings come from an index, which is built from the files when the folder is opened.
+#[tokio::test]
+async fn the_index_of_a_folder_follows_its_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let store = ObjectStore::folder(folder.path()).unwrap();
+        builder().store(store).build().unwrap()
+    };
+    let bucket: Bucket = BUCKET.parse().unwrap();
+    let upload = async |emulator: &Emulator, key: &str, content: &[u8]| {
+        let form = good(&[("key", key)]).file(content);
+        assert_eq!(form.post(emulator).await.status, 204, "{key}");
+    };
+    let sizes = async |emulator: &Emulator| {
+        let list = emulator.store().list(&bucket).await;
+        list.map(|list| {
+            list.iter()
+                .map(|o| (o.key().to_owned(), o.size()))
+                .collect::<Vec<_>>()
+        })
+    };
+    let first = open();
+    for at in 0..200 {
+        upload(&first, &format!("old-{at:03}"), b"1").await;
+    }
+    drop(first);
+    // Written while the index is built.
+    let emulator = open();
+    upload(&emulator, "old-000", b"22").await;
+    upload(&emulator, "young", b"333").await;
+    let found = sizes(&emulator).await.unwrap();
+    assert_eq!(found.len(), 201);
+    assert_eq!(found[0], ("old-000".to_owned(), 2));
+    assert_eq!(found[200], ("young".to_owned(), 3));
+    drop(emulator);
+
+    // A file that is not an object is an error until the store replaces it.
+    let files = folder.path().join("buckets").join(BUCKET);
+    let file = std::fs::read_dir(&files).unwrap().next().unwrap().unwrap();
+    let whole = std::fs::read(file.path()).unwrap();
+    std::fs::write(file.path(), "damaged").unwrap();
+    let emulator = open();
+    sizes(&emulator).await.unwrap_err();
+    for at in 0..200 {
+        upload(&emulator, &format!("old-{at:03}"), b"1").await;
+    }
+    upload(&emulator, "young", b"333").await;
+    assert_eq!(sizes(&emulator).await.unwrap().len(), 201);
+    drop(emulator);
+
+    // A copy under another name is not an object, but hidden from no one.
+    std::fs::write(files.join("copy"), whole).unwrap();
+    let emulator = open();
+    sizes(&emulator).await.unwrap_err();
+    drop(emulator);
+    std::fs::remove_file(files.join("copy")).unwrap();
+
+    // A folder that cannot be read. Once it can, listings succeed again.
+    let stray = folder.path().join("buckets/straybucket");
+    std::fs::write(&stray, "").unwrap();
+    let emulator = open();
+    sizes(&emulator).await.unwrap_err();
+    sizes(&emulator).await.unwrap_err();
+    std::fs::remove_file(&stray).unwrap();
+    // The listing before started to read the folder again, perhaps before the file was removed.
+    let _ = sizes(&emulator).await;
+    assert_eq!(sizes(&emulator).await.unwrap().len(), 201);
+}
+
 #[test]
 fn settings_that_cannot_be() {
     let bucket = || HostedBucket::new(BUCKET.parse().unwrap());
