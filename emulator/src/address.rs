@@ -52,7 +52,9 @@ impl Address {
                 None => (Some(path).filter(|path| !path.is_empty()), "", true),
             },
         };
-        let key = percent_decode_str(key).decode_utf8();
+        // OSS reads `+` as a space, as in a query. `%2B` is a plus.
+        let key = key.replace('+', " ");
+        let key = percent_decode_str(&key).decode_utf8();
         Self {
             bucket: bucket.map(|bucket| bucket.parse().map_err(|_| BadBucket)),
             key: key.map(Into::into).map_err(|_| BadKey),
@@ -72,7 +74,9 @@ impl Address {
     }
 
     pub(crate) fn key(&self) -> Result<&str, OssError> {
-        self.key.as_deref().map_err(|BadKey| errors::OBJECT_NAME)
+        self.key
+            .as_deref()
+            .map_err(|BadKey| errors::OBJECT_NAME_ENCODING)
     }
 }
 
@@ -130,6 +134,7 @@ mod tests {
             ("localhost:9000", "/pictures/x?y=1", Some("pictures"), "x"),
             ("emulator:9000", "/pictures/x", Some("pictures"), "x"),
             ("[::1]:9000", "/pictures/x", Some("pictures"), "x"),
+            ("[::1]:9000", "/pictures/a+b%2Bc", Some("pictures"), "a b+c"),
             ("127.0.0.1:9000", "/", None, ""),
         ] {
             let address = address(host, target);

@@ -26,6 +26,7 @@ mod v1;
 mod v4;
 
 pub(crate) use form::verify as verify_form;
+pub(crate) use v1::RESOURCE;
 
 use crate::{
     context::RequestContext,

@@ -16,7 +16,7 @@ use crate::{
     bucket::HostedBucket,
     callback::{CallbackNetwork, Caller, SystemNetwork},
     context::{Clock, Observer, RequestIds, Shared},
-    cors::MAX_RULES,
+    cors::{CorsRules, MAX_RULES},
     report::UploadReport,
     service::Emulator,
     store::ObjectStore,
@@ -277,8 +277,11 @@ impl EmulatorBuilder {
         }
         // Requests can replace the rules, so they live beside the buckets, which never change.
         let cors = buckets.values().map(|bucket: &HostedBucket| {
-            let rules = bucket.cors.clone();
-            (bucket.name.clone(), rules.into())
+            let rules = CorsRules {
+                rules: bucket.cors.clone(),
+                response_vary: true,
+            };
+            (bucket.name.clone(), Arc::new(rules))
         });
         let mut domains = self.domains;
         domains.push(format!("oss-{}.aliyuncs.com", self.region).into());

@@ -21,7 +21,7 @@ use crate::{
     body::{Inbound, InboundError, MAX_BODY},
     bucket::HostedBucket,
     callback::Caller,
-    cors::CorsRule,
+    cors::CorsRules,
     errors::{self, OssError},
     query::Query,
     report::UploadReport,
@@ -47,7 +47,7 @@ pub(crate) struct Shared {
     pub(crate) domains: Vec<Box<str>>,
     pub(crate) buckets: HashMap<Bucket, HostedBucket>,
     /// CORS rules by bucket. Not in [`HostedBucket`], because `PutBucketCors` replaces them.
-    pub(crate) cors: RwLock<HashMap<Bucket, Arc<[CorsRule]>>>,
+    pub(crate) cors: RwLock<HashMap<Bucket, Arc<CorsRules>>>,
     pub(crate) keys: Vec<AccessKey>,
     pub(crate) store: ObjectStore,
     pub(crate) caller: Caller,
@@ -69,14 +69,14 @@ impl Shared {
     }
 
     /// Returns the current CORS rules of a bucket.
-    pub(crate) fn cors(&self, bucket: &Bucket) -> Arc<[CorsRule]> {
+    pub(crate) fn cors(&self, bucket: &Bucket) -> Arc<CorsRules> {
         let cors = self.cors.read().unwrap_or_else(PoisonError::into_inner);
         cors.get(bucket).cloned().unwrap_or_default()
     }
 
-    pub(crate) fn set_cors(&self, bucket: &Bucket, rules: Vec<CorsRule>) {
+    pub(crate) fn set_cors(&self, bucket: &Bucket, rules: CorsRules) {
         let mut cors = self.cors.write().unwrap_or_else(PoisonError::into_inner);
-        cors.insert(bucket.clone(), rules.into());
+        cors.insert(bucket.clone(), Arc::new(rules));
     }
 
     pub(crate) fn observe(&self, report: UploadReport) {

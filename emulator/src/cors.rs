@@ -11,6 +11,14 @@ use crate::errors::{self, OssError};
 /// The most rules that OSS accepts for one bucket.
 pub(crate) const MAX_RULES: usize = 10;
 
+/// The CORS configuration of a bucket.
+#[derive(Debug, Default)]
+pub(crate) struct CorsRules {
+    pub(crate) rules: Vec<CorsRule>,
+    /// Whether every response carries `Vary: Origin`: `ResponseVary`.
+    pub(crate) response_vary: bool,
+}
+
 /// A CORS rule of a bucket, as `PutBucketCors` sets them. The first rule that matches a request
 /// applies.
 ///
@@ -103,8 +111,6 @@ impl CorsRule {
     fn response_headers(&self, origin: &HeaderValue) -> HeaderMap {
         let mut response = HeaderMap::new();
         response.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        // The response depends on the origin, so a cache must not serve it to another.
-        response.insert(header::VARY, HeaderValue::from_static("Origin"));
         let methods = self.methods.iter().map(Method::as_str);
         insert_list(&mut response, header::ACCESS_CONTROL_ALLOW_METHODS, methods);
         let exposed = self.exposed.iter().map(|name| &**name);
@@ -148,7 +154,8 @@ fn pattern_matches(pattern: &str, text: &str) -> bool {
 }
 
 /// Returns the headers of the response to a preflight request, or the error of OSS.
-pub(crate) fn preflight(rules: &[CorsRule], request: &HeaderMap) -> Result<HeaderMap, OssError> {
+pub(crate) fn preflight(cors: &CorsRules, request: &HeaderMap) -> Result<HeaderMap, OssError> {
+    let rules = &cors.rules;
     let text = |name| request.get(name).and_then(|value| value.to_str().ok());
     let origin = request.get(header::ORIGIN).ok_or(errors::CORS_NO_ORIGIN)?;
     let method = text(header::ACCESS_CONTROL_REQUEST_METHOD).ok_or(errors::CORS_NO_METHOD)?;
@@ -169,22 +176,34 @@ pub(crate) fn preflight(rules: &[CorsRule], request: &HeaderMap) -> Result<Heade
     let mut response = rule.response_headers(origin);
     let name = header::ACCESS_CONTROL_ALLOW_HEADERS;
     insert_list(&mut response, name, headers.into_iter());
+    insert_vary(cors, &mut response);
     Ok(response)
 }
 
 /// Returns the CORS headers of any other response.
 ///
-/// They are empty if no rule matches. The request is processed in any case: it is the browser that
+/// They contain no more than `Vary` if no rule matches. The request is processed in any case: it is the browser that
 /// enforces CORS.
-pub(crate) fn simple(rules: &[CorsRule], method: &Method, request: &HeaderMap) -> HeaderMap {
-    let Some(origin) = request.get(header::ORIGIN) else {
-        return HeaderMap::new();
-    };
-    let text = origin.to_str().unwrap_or_default();
-    let rule = rules
-        .iter()
-        .find(|rule| rule.matches(text, method.as_str(), &[]));
-    rule.map_or_else(HeaderMap::new, |rule| rule.response_headers(origin))
+pub(crate) fn simple(cors: &CorsRules, method: &Method, request: &HeaderMap) -> HeaderMap {
+    let mut response = HeaderMap::new();
+    if let Some(origin) = request.get(header::ORIGIN) {
+        let text = origin.to_str().unwrap_or_default();
+        let mut rules = cors.rules.iter();
+        let rule = rules.find(|rule| rule.matches(text, method.as_str(), &[]));
+        if let Some(rule) = rule {
+            response = rule.response_headers(origin);
+        }
+    }
+    insert_vary(cors, &mut response);
+    response
+}
+
+/// The response depends on the origin, so a cache must not serve it to another. OSS says so for
+/// every response, also to requests without an origin, but only if `ResponseVary` is true.
+fn insert_vary(cors: &CorsRules, response: &mut HeaderMap) {
+    if cors.response_vary {
+        response.insert(header::VARY, HeaderValue::from_static("Origin"));
+    }
 }
 
 #[cfg(test)]

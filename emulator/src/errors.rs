@@ -177,6 +177,8 @@ catalogue! {
     TWO_SIGNATURES = 400 "InvalidArgument" "Authorization header and signature in the query must not be used at once." "";
     QUERY_SIGNATURE = 403 "AccessDenied" "Query-string authentication requires the Signature, Expires and OSSAccessKeyId parameters" "";
     QUERY_SIGNATURE_V4 = 400 "InvalidArgument" "The signature parameters of version 4 in the query are incomplete or invalid." "";
+    REGION = 400 "InvalidArgument" "Invalid signing region in Authorization header." "0002-00000226";
+    PRODUCT = 400 "InvalidArgument" "Invalid signing product in Authorization header." "0002-00000227";
     NO_DATE = 403 "AccessDenied" "OSS authentication requires a valid Date." "";
     PAYLOAD_HASH = 400 "InvalidArgument" "Invalid x-oss-content-sha256." "";
     REQUEST_SIGNATURE_MISMATCH = 403 "SignatureDoesNotMatch" "The request signature we calculated does not match the signature you provided. Check your key and signing method." "0002-00000040";
@@ -186,6 +188,9 @@ catalogue! {
 // Multipart uploads.
 catalogue! {
     NO_SUCH_UPLOAD = 404 "NoSuchUpload" "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed." "";
+    NO_SUCH_UPLOAD_FOR_PART = 404 "NoSuchUpload" "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed." "0042-00000104";
+    NO_SUCH_UPLOAD_TO_END = 404 "NoSuchUpload" "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed." "0042-00000002";
+    COMPLETE_ALL_WITH_BODY = 400 "InvalidArgument" "Should not speficy both complete all header and http body." "0042-00000216";
     PART_NUMBER = 400 "InvalidArgument" "Part number must be an integer between 1 and 10000, inclusive." "";
     INVALID_PART = 400 "InvalidPart" "One or more of the specified parts could not be found or the specified entity tag might not have matched the part's entity tag." "";
     PART_ORDER = 400 "InvalidPartOrder" "The list of parts was not in ascending order. Parts list must specified in order by part number." "";
@@ -197,6 +202,7 @@ catalogue! {
 // Bucket settings and listings.
 catalogue! {
     NO_CORS = 404 "NoSuchCORSConfiguration" "The CORS Configuration does not exist." "";
+    CORS_MAX_AGE = 400 "InvalidArgument" "MaxAgeSeconds must be an integer between 0 and 999999999." "";
     CORS_RULES = 400 "InvalidArgument" "The number of CORS rules should not exceed allowed limit of 10 rules." "";
     MAX_KEYS = 400 "InvalidArgument" "Argument maxKeys must be an integer between 1 and 1000." "";
     ENCODING_TYPE = 400 "InvalidArgument" "Invalid Encoding Method specified in Request." "";
@@ -228,6 +234,7 @@ catalogue! {
 // Object name, ACL, headers and metadata.
 catalogue! {
     OBJECT_NAME = 400 "InvalidObjectName" "The specified object is not valid." "";
+    OBJECT_NAME_ENCODING = 400 "InvalidArgument" "The name of the object is not UTF-8." "";
     OBJECT_NAME_EMPTY = 400 "InvalidObjectName" "The Object name can not be empty." "";
     OBJECT_NAME_LENGTH = 400 "InvalidObjectName" "The Length of Object name must be less than 1024." "";
     FORBID_OVERWRITE = 400 "InvalidArgument" "The value of x-oss-forbid-overwrite must be true or false." "0006-00000117";

@@ -107,7 +107,9 @@
 //!
 //! Requests are signed with version 1 or 4, in a header or in the URL, with a long-term key or a
 //! temporary key of STS. A signed request may do everything. Every other operation fails with
-//! `NotImplemented`. A `POST` that is neither a form nor one of these operations fails with
+//! `NotImplemented` and changes nothing: a query parameter that names an operation, or that has no
+//! value and is unknown, is not ignored. Neither are tags and encryption keys of the client. A
+//! `POST` that is neither a form nor one of these operations fails with
 //! `MethodNotAllowed`.
 //!
 //! Alibaba Cloud switches version 1 off:
@@ -131,6 +133,12 @@
 //!   puts it into a `Host` that it derives itself (`lib/common/utils/createRequest.js`): see
 //!   [`EmulatorBuilder::domain`].
 //! * ETags in `CompleteMultipartUpload` come with or without quotes.
+//! * The ETag of an object of parts is the MD5 of the ETags of the parts as text
+//!   (`aliyun-oss-java-sdk` `TestUtils`). A list without parts creates an empty object.
+//! * A signature of version 4 in a header may have `Date` in place of `x-oss-date`
+//!   (`aliyun-oss-go-sdk` `oss/auth.go`).
+//! * `+` in the path of an object is a space (test of the Ruby SDK). A plus is `%2B`.
+//! * A wrong token, key or signature is reported before an unknown bucket.
 //! * A failed callback, status 203, is not an error in either SDK for Python. `ali-oss` throws
 //!   `CallbackFailed`.
 //!

@@ -142,7 +142,8 @@ fn check_value(value: &str) -> Result<(), OssError> {
 fn acl(form: &Form, headers: &HeaderMap) -> Result<Option<String>, OssError> {
     const NAME: &str = "x-oss-object-acl";
     let header = headers.get(NAME).and_then(|value| value.to_str().ok());
-    match form.get(NAME).or(header) {
+    let value = form.get(NAME).or(header);
+    match value.filter(|acl| !acl.is_empty()) {
         None | Some("default") => Ok(None),
         Some(name) if Acl::from_name(name).is_some() => Ok(Some(name.to_owned())),
         Some(_) => Err(errors::OBJECT_ACL),
@@ -150,8 +151,11 @@ fn acl(form: &Form, headers: &HeaderMap) -> Result<Option<String>, OssError> {
 }
 
 fn object_headers(form: &Form) -> Result<Vec<(String, String)>, OssError> {
-    const ENCRYPTION: &str = "x-oss-server-side-encryption";
     let mut headers = Vec::new();
+    // Nothing would be tagged or encrypted, so the client must not believe it.
+    if form.iter().any(|(name, _)| is_not_implemented(name)) {
+        return Err(errors::NOT_IMPLEMENTED);
+    }
     for name in HEADERS {
         if let Some(value) = form.get(name) {
             check_value(value)?;
@@ -166,13 +170,7 @@ fn object_headers(form: &Form) -> Result<Vec<(String, String)>, OssError> {
         return Err(errors::STORAGE_CLASS);
     }
     headers.push((STORAGE.to_owned(), class.to_owned()));
-    match form.get(ENCRYPTION) {
-        None => {}
-        Some(algorithm @ ("AES256" | "SM4" | "KMS")) => {
-            headers.push((ENCRYPTION.to_owned(), algorithm.to_owned()));
-        }
-        Some(_) => return Err(errors::ENCRYPTION),
-    }
+    encryption_headers(form, &mut headers)?;
     let mut size = 0;
     for (name, value) in form.iter() {
         let name = name.to_ascii_lowercase();
@@ -195,11 +193,47 @@ fn object_headers(form: &Form) -> Result<Vec<(String, String)>, OssError> {
     Ok(headers)
 }
 
+/// Whether a header or field asks for something that the emulator does not do: tags, and
+/// encryption with keys of the client.
+pub(crate) fn is_not_implemented(name: &str) -> bool {
+    const CUSTOMER: &str = "x-oss-server-side-encryption-customer-";
+    let customer = name.get(..CUSTOMER.len());
+    name.eq_ignore_ascii_case("x-oss-tagging")
+        || customer.is_some_and(|start| start.eq_ignore_ascii_case(CUSTOMER))
+}
+
+/// Keeps the encryption that the client requests. The responses of OSS repeat it, and show nothing
+/// else of it.
+fn encryption_headers(form: &Form, headers: &mut Vec<(String, String)>) -> Result<(), OssError> {
+    const ENCRYPTION: &str = "x-oss-server-side-encryption";
+    const ALGORITHM: &str = "x-oss-server-side-data-encryption";
+    const KEY_ID: &str = "x-oss-server-side-encryption-key-id";
+    let given = |name| form.get(name).filter(|value| !value.is_empty());
+    let encryption = given(ENCRYPTION);
+    match encryption {
+        None => {}
+        Some(algorithm @ ("AES256" | "SM4" | "KMS")) => {
+            headers.push((ENCRYPTION.to_owned(), algorithm.to_owned()));
+        }
+        Some(_) => return Err(errors::ENCRYPTION),
+    }
+    // Both are parameters of KMS.
+    for (name, only) in [(ALGORITHM, Some("SM4")), (KEY_ID, None)] {
+        let Some(value) = given(name) else { continue };
+        if encryption != Some("KMS") || only.is_some_and(|only| value != only) {
+            return Err(errors::ENCRYPTION);
+        }
+        check_value(value)?;
+        headers.push((name.to_owned(), value.to_owned()));
+    }
+    Ok(())
+}
+
 /// What is computed from the content.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct Content {
     pub(crate) size: u64,
-    /// MD5 of the content. For a multipart upload, the MD5 of the MD5s of its parts.
+    /// MD5 of the content. For a multipart upload, the MD5 of the ETags of its parts.
     pub(crate) md5: [u8; 16],
     /// The number of parts of a multipart upload.
     #[serde(default)]

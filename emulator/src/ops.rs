@@ -16,6 +16,7 @@ mod put_object;
 use http::{Method, Response};
 
 use crate::{
+    auth::RESOURCE,
     body::EmulatorBody,
     bucket::Acl,
     context::RequestContext,
@@ -45,32 +46,36 @@ pub(crate) enum Operation {
     DeleteBucketCors,
 }
 
-/// Query parameters that select an operation or a variant that is not implemented.
-///
-/// They are refused, because ignoring one would run a different operation.
-const NOT_IMPLEMENTED: [&str; 22] = [
-    "acl",
-    "append",
-    "bucketInfo",
-    "delete",
-    "encryption",
-    "lifecycle",
-    "location",
-    "logging",
-    "policy",
-    "position",
-    "referer",
-    "replication",
-    "requestPayment",
-    "restore",
-    "stat",
-    "symlink",
-    "tagging",
-    "versionId",
-    "versioning",
-    "versions",
-    "website",
-    "worm",
+/// Parameters that every operation accepts: they do not change what it does.
+const ANYWHERE: [&str; 10] = [
+    "callback",
+    "callback-var",
+    "continuation-token",
+    "security-token",
+    "x-oss-ac-forward-allow",
+    "x-oss-ac-source-ip",
+    "x-oss-ac-subnet-mask",
+    "x-oss-ac-vpc-id",
+    "x-oss-request-payer",
+    "x-oss-traffic-limit",
+];
+
+/// Parameters that may be empty, although they are not sub-resources.
+const MAY_BE_EMPTY: [&str; 14] = [
+    "Expires",
+    "OSSAccessKeyId",
+    "Signature",
+    "delimiter",
+    "encoding-type",
+    "fetch-owner",
+    "key-marker",
+    "list-type",
+    "marker",
+    "max-keys",
+    "max-parts",
+    "part-number-marker",
+    "prefix",
+    "start-after",
 ];
 
 /// The query parameter of image processing, and of `trigger/callback`.
@@ -84,14 +89,23 @@ impl Operation {
         }
         // The body of a POST contains the process, unlike the query of a GET.
         let is_process = *method == Method::POST && query.get(PROCESS) == Some("");
-        let overrides_header = |name: &str| name.starts_with("response-");
-        let mut names = query.iter().map(|(name, _)| name);
-        if names.any(|name| match name {
-            PROCESS => !is_process || of_bucket,
-            name => NOT_IMPLEMENTED.contains(&name) || overrides_header(name),
-        }) {
+        let operation = Self::select(method, of_bucket, query, is_process);
+        let takes = |name| operation.as_ref().is_ok_and(|known| known.takes(name));
+        // A parameter that is ignored would run another operation: `DELETE ?live` would delete the
+        // object, and not the live channel.
+        let mut names = query.iter();
+        if names.any(|(name, value)| is_sub_resource(name, value) && !takes(name)) {
             return Err(errors::NOT_IMPLEMENTED);
         }
+        operation
+    }
+
+    fn select(
+        method: &Method,
+        of_bucket: bool,
+        query: &Query,
+        is_process: bool,
+    ) -> Result<Self, OssError> {
         if of_bucket {
             return Self::of_bucket(method, query);
         }
@@ -126,6 +140,23 @@ impl Operation {
             Method::POST => Self::PostObject,
             _ => return Err(errors::method_not_allowed(method, true)),
         })
+    }
+
+    /// Whether the operation knows this sub-resource.
+    fn takes(self, name: &str) -> bool {
+        match self {
+            // A page that may not send a request learns so before it tries.
+            Self::Preflight => true,
+            Self::PostObject | Self::PutObject | Self::DeleteObject | Self::ListObjects => false,
+            Self::GetObject => name == "objectMeta",
+            Self::ProcessObject => name == PROCESS,
+            Self::InitiateMultipartUpload => name == "uploads",
+            Self::UploadPart => matches!(name, "uploadId" | "partNumber"),
+            Self::ListParts | Self::CompleteMultipartUpload | Self::AbortMultipartUpload => {
+                name == "uploadId"
+            }
+            Self::PutBucketCors | Self::GetBucketCors | Self::DeleteBucketCors => name == "cors",
+        }
     }
 
     /// Whether a request without a signature may run it in a bucket with this ACL.
@@ -184,4 +215,16 @@ impl Operation {
             Self::DeleteBucketCors => Ok(bucket_cors::delete(context)),
         }
     }
+}
+
+/// Whether a parameter selects an operation or a variant of one.
+///
+/// Besides the names that the SDKs sign, that is any name without a value.
+fn is_sub_resource(name: &str, value: &str) -> bool {
+    if ANYWHERE.contains(&name) {
+        return false;
+    }
+    let is_known = RESOURCE.contains(&name);
+    let is_parameter = MAY_BE_EMPTY.contains(&name) || name.starts_with("x-oss-");
+    is_known || name.starts_with("response-") || (value.is_empty() && !is_parameter)
 }

@@ -23,6 +23,7 @@ use crate::{
     context::{RequestContext, Shared},
     cors,
     errors::{self, OssError},
+    object::is_not_implemented,
     ops::Operation,
     query::Query,
     report::UploadReport,
@@ -60,21 +61,26 @@ impl Emulator {
         let bucket = bucket_of(shared, &address);
 
         let query = Query::of(&parts.uri);
+        let context_of = |bucket| RequestContext {
+            shared,
+            bucket,
+            address: &address,
+            parts: &parts,
+            query: &query,
+            inbound: &inbound,
+            request_id: &request_id,
+            now,
+        };
         let result = match &bucket {
-            Err(error) => Err(error.clone()),
-            Ok(bucket) => {
-                let context = RequestContext {
-                    shared,
-                    bucket,
-                    address: &address,
-                    parts: &parts,
-                    query: &query,
-                    inbound: &inbound,
-                    request_id: &request_id,
-                    now,
-                };
-                run(&context).await
-            }
+            Ok(bucket) => run(&context_of(bucket)).await,
+            Err(error) => Err(match address.bucket() {
+                // A wrong key or signature is reported before an unknown bucket.
+                Ok(name) => {
+                    let unknown = HostedBucket::new(name.clone());
+                    authenticate(&context_of(&unknown)).map_or_else(|e| e, |_| error.clone())
+                }
+                Err(_) => error.clone(),
+            }),
         };
         let succeeded = result.is_ok();
         let mut response = match result {
@@ -182,20 +188,33 @@ async fn run(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, Oss
 ///
 /// Returns whether a known key has signed the request.
 fn authorize(context: &RequestContext<'_>) -> Result<(Operation, bool), OssError> {
+    // Before the operation is selected, so that an invalid signature is reported first.
+    let signed = authenticate(context)?;
     let method = &context.parts.method;
     let of_bucket = context.address.key()?.is_empty();
-    let signed = match *method {
-        // Browsers do not sign preflights. A form carries its signature in its fields.
-        Method::OPTIONS => false,
-        Method::POST if of_bucket => false,
-        // Before the operation is selected, so that an invalid signature is reported first.
-        _ => auth::verify_request(context)?,
-    };
     let operation = Operation::of(method, of_bucket, context.query)?;
+    if context
+        .headers()
+        .keys()
+        .any(|name| is_not_implemented(name.as_str()))
+    {
+        return Err(errors::NOT_IMPLEMENTED);
+    }
     if !signed && !operation.is_open(context.bucket.acl) {
         return Err(errors::NO_RIGHT);
     }
     Ok((operation, signed))
+}
+
+/// Returns whether a known key has signed the request.
+fn authenticate(context: &RequestContext<'_>) -> Result<bool, OssError> {
+    let of_bucket = context.address.key()?.is_empty();
+    match context.parts.method {
+        // Browsers do not sign preflights. A form carries its signature in its fields.
+        Method::OPTIONS => Ok(false),
+        Method::POST if of_bucket => Ok(false),
+        _ => auth::verify_request(context),
+    }
 }
 
 /// Reports an upload that is refused before its operation runs, which reports all others.

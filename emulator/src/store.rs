@@ -204,10 +204,12 @@ impl ObjectStore {
                 }
             };
             let mut sealed = Sealed(kind);
-            // The ETag of a multipart object is computed from the MD5s of its parts.
+            // The ETag of a multipart object is computed from the ETags of its parts, as text:
+            // `TestUtils` of aliyun-oss-java-sdk, and an object that `download_test.go` of
+            // aliyun-oss-go-sdk pins.
             let mut md5 = Md5::new();
             for part in &parts {
-                md5.update(part.content.md5);
+                md5.update(part.content.etag());
             }
             let content = sealed.content_mut();
             content.md5 = md5.finalize().into();

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use sha1::Sha1;
 
 use super::{
-    key::{ALGORITHM, MAX_LIFE, SKEW, Scope, derive, find, hmac_sha256, parse_time},
+    key::{ALGORITHM, MAX_LIFE, PRODUCT, SKEW, Scope, derive, find, hmac_sha256, parse_time},
     v1::check_allowed,
 };
 use crate::{
@@ -75,6 +75,9 @@ fn v4<'a>(context: &RequestContext<'_>, form: &'a Form) -> Result<SignedForm<'a>
     let signature = present(form.get("x-oss-signature"))?;
     let credential = form.get("x-oss-credential").ok_or(errors::CREDENTIAL)?;
     let scope = Scope::parse(credential)?;
+    if scope.product != PRODUCT {
+        return Err(errors::CREDENTIAL);
+    }
     if scope.region != context.shared.region.as_str() {
         return Err(errors::CREDENTIAL.with_message("Invalid signing region in x-oss-credential."));
     }

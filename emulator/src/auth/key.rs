@@ -15,6 +15,9 @@ use crate::{
 /// The name of version 4 in headers, parameters, fields and strings to sign.
 pub(super) const ALGORITHM: &str = "OSS4-HMAC-SHA256";
 
+/// The product in a credential scope of version 4.
+pub(super) const PRODUCT: &str = "oss";
+
 /// How far a signing time may lie in the future; for headers also in the past.
 pub(super) const SKEW: SignedDuration = SignedDuration::from_mins(15);
 /// The longest validity of a signature of version 4.
@@ -25,12 +28,13 @@ pub(super) struct Scope<'a> {
     pub(super) id: &'a str,
     pub(super) day: &'a str,
     pub(super) region: &'a str,
+    pub(super) product: &'a str,
 }
 
 impl<'a> Scope<'a> {
     pub(super) fn parse(credential: &'a str) -> Result<Self, OssError> {
         let parts: Vec<_> = credential.split('/').collect();
-        let [id, day, region, "oss", "aliyun_v4_request"] = parts[..] else {
+        let [id, day, region, product, "aliyun_v4_request"] = parts[..] else {
             return Err(errors::CREDENTIAL);
         };
         if id.is_empty() || !id.bytes().all(|b| b.is_ascii_graphic()) {
@@ -40,7 +44,12 @@ impl<'a> Scope<'a> {
         if !is_a_day {
             return Err(errors::CREDENTIAL_DATE);
         }
-        Ok(Self { id, day, region })
+        Ok(Self {
+            id,
+            day,
+            region,
+            product,
+        })
     }
 }
 
@@ -82,10 +91,18 @@ pub(super) fn find<'a>(
     token: Option<&str>,
     now: SystemTime,
 ) -> Result<&'a AccessKey, OssError> {
-    let key = keys.iter().find(|key| key.id() == id);
-    let key = key.ok_or(errors::UNKNOWN_ACCESS_KEY)?;
     // An empty token counts as none.
     let given = token.filter(|token| !token.is_empty());
+    let known = |given: &str| {
+        let mut tokens = keys.iter().filter_map(AccessKey::token);
+        tokens.any(|(token, _)| token == given)
+    };
+    // Before the id: OSS finds a temporary id by its token.
+    if given.is_some_and(|given| !known(given)) {
+        return Err(errors::INVALID_TOKEN);
+    }
+    let key = keys.iter().find(|key| key.id() == id);
+    let key = key.ok_or(errors::UNKNOWN_ACCESS_KEY)?;
     match (key.token(), given) {
         (None, None) => Ok(key),
         // OSS does not find the id of a temporary key without its token.
@@ -97,14 +114,7 @@ pub(super) fn find<'a>(
                 Err(errors::TOKEN_EXPIRED)
             }
         }
-        (_, Some(given)) => {
-            let has_token = |key: &AccessKey| key.token().is_some_and(|(token, _)| token == given);
-            Err(if keys.iter().any(has_token) {
-                errors::TOKEN_OF_ANOTHER
-            } else {
-                errors::INVALID_TOKEN
-            })
-        }
+        (_, Some(_)) => Err(errors::TOKEN_OF_ANOTHER),
     }
 }
 

@@ -12,7 +12,9 @@ use crate::{
 };
 
 /// The parameters that are part of the signed resource: the union of what the SDKs sign.
-const RESOURCE: [&str; 81] = [
+///
+/// They select an operation or change it, so an operation that does not know one refuses it.
+pub(crate) const RESOURCE: [&str; 83] = [
     "accessPoint",
     "accessPointPolicy",
     "acl",
@@ -92,7 +94,9 @@ const RESOURCE: [&str; 81] = [
     "x-oss-ac-source-ip",
     "x-oss-ac-subnet-mask",
     "x-oss-ac-vpc-id",
+    "x-oss-async-process",
     "x-oss-process",
+    "x-oss-request-payer",
     "x-oss-traffic-limit",
 ];
 

@@ -1,11 +1,13 @@
 //! Version 4: HMAC-SHA256 over the digest of the request without its body.
 
 use hmac::Mac as _;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, fmt::rfc2822::DateTimeParser, tz::TimeZone};
 use percent_encoding::utf8_percent_encode;
 use sha2::{Digest as _, Sha256};
 
-use super::key::{ALGORITHM, MAX_LIFE, SKEW, Scope, derive, find, hmac_sha256, parse_time};
+use super::key::{
+    ALGORITHM, MAX_LIFE, PRODUCT, SKEW, Scope, derive, find, hmac_sha256, parse_time,
+};
 use crate::{
     context::RequestContext,
     encoding::{COMPONENT, PATH},
@@ -19,7 +21,9 @@ struct Given<'a> {
     credential: &'a str,
     additional: &'a str,
     signature: &'a str,
+    /// The signing time as it was sent, which is signed.
     date: &'a str,
+    signed_at: Timestamp,
     token: Option<&'a str>,
 }
 
@@ -33,12 +37,22 @@ pub(super) fn in_header(context: &RequestContext<'_>, parameters: &str) -> Resul
             .find(|(name, _)| *name == wanted)
             .map(|(_, value)| value)
     };
-    let date = context.header("x-oss-date").ok_or(errors::NO_DATE)?;
+    // aliyun-oss-go-sdk of version 1 sends and signs `Date`, without `x-oss-date` (`auth.go`,
+    // `getSignedStrV4`).
+    let (date, signed_at) = match context.header("x-oss-date") {
+        Some(date) => (date, parse_time(date).map(|(at, _)| at)),
+        None => {
+            let date = context.header("date").ok_or(errors::NO_DATE)?;
+            (date, DateTimeParser::new().parse_timestamp(date).ok())
+        }
+    };
+    let signed_at = signed_at.ok_or(errors::NO_DATE)?;
     let given = Given {
         credential: get("Credential").ok_or(errors::AUTHORIZATION)?,
         additional: get("AdditionalHeaders").unwrap_or_default(),
         signature: get("Signature").ok_or(errors::AUTHORIZATION)?,
         date,
+        signed_at,
         token: context.header("x-oss-security-token"),
     };
     let payload = context.header("x-oss-content-sha256");
@@ -46,22 +60,25 @@ pub(super) fn in_header(context: &RequestContext<'_>, parameters: &str) -> Resul
     if payload != Some(UNSIGNED_PAYLOAD) {
         return Err(errors::PAYLOAD_HASH);
     }
-    let age = age(context, date)?;
+    let age = age(context, signed_at)?;
     if age.abs() > SKEW {
         return Err(errors::SIGNATURE_SKEWED);
     }
-    check(context, &given)
+    check(context, &given, errors::REGION, errors::PRODUCT)
 }
 
 /// Verifies the same parameters in the URL, where `x-oss-expires` limits the validity.
 pub(super) fn in_query(context: &RequestContext<'_>) -> Result<(), OssError> {
     let get = |name| context.query.get(name);
     let needed = |name| get(name).ok_or(errors::QUERY_SIGNATURE_V4);
+    let date = needed("x-oss-date")?;
+    let (signed_at, _) = parse_time(date).ok_or(errors::NO_DATE)?;
     let given = Given {
         credential: needed("x-oss-credential")?,
         additional: get("x-oss-additional-headers").unwrap_or_default(),
         signature: needed("x-oss-signature")?,
-        date: needed("x-oss-date")?,
+        date,
+        signed_at,
         token: get("x-oss-security-token"),
     };
     let life = needed("x-oss-expires")?.parse::<u32>();
@@ -70,29 +87,40 @@ pub(super) fn in_query(context: &RequestContext<'_>) -> Result<(), OssError> {
     if life.is_zero() || life > MAX_LIFE {
         return Err(errors::QUERY_SIGNATURE_V4);
     }
-    let age = age(context, given.date)?;
+    let age = age(context, signed_at)?;
     if age < -SKEW {
         return Err(errors::SIGNATURE_SKEWED);
     }
     if age > life {
         return Err(errors::SIGNATURE_EXPIRED);
     }
-    check(context, &given)
+    let region = errors::REGION.with_message("Invalid signing region in x-oss-credential.");
+    let product = errors::PRODUCT.with_message("Invalid signing product in x-oss-credential.");
+    check(context, &given, region, product)
 }
 
 /// Returns the time since signing; negative if it lies in the future.
-fn age(context: &RequestContext<'_>, date: &str) -> Result<SignedDuration, OssError> {
-    let (signed_at, _) = parse_time(date).ok_or(errors::NO_DATE)?;
+fn age(context: &RequestContext<'_>, signed_at: Timestamp) -> Result<SignedDuration, OssError> {
     let now = Timestamp::try_from(context.now).map_err(|_| errors::INTERNAL)?;
     Ok(now.duration_since(signed_at))
 }
 
-fn check(context: &RequestContext<'_>, given: &Given<'_>) -> Result<(), OssError> {
+/// Checks scope and signature. The errors are those of a wrong region and of a wrong product.
+fn check(
+    context: &RequestContext<'_>,
+    given: &Given<'_>,
+    wrong_region: OssError,
+    wrong_product: OssError,
+) -> Result<(), OssError> {
     let scope = Scope::parse(given.credential)?;
     if scope.region != context.shared.region.as_str() {
-        return Err(errors::CREDENTIAL.with_message("Invalid signing region in the credential."));
+        return Err(wrong_region);
     }
-    if !given.date.starts_with(scope.day) {
+    if scope.product != PRODUCT {
+        return Err(wrong_product);
+    }
+    let signed_on = TimeZone::UTC.to_datetime(given.signed_at);
+    if signed_on.strftime("%Y%m%d").to_string() != scope.day {
         return Err(errors::CREDENTIAL_DATE);
     }
     let key = find(&context.shared.keys, scope.id, given.token, context.now)?;

@@ -10,19 +10,24 @@ use serde::{Deserialize, Serialize};
 use crate::{
     body::EmulatorBody,
     context::RequestContext,
-    cors::{self, CorsRule, MAX_RULES},
+    cors::{self, CorsRule, CorsRules, MAX_RULES},
     errors::{self, OssError},
     response, xml,
 };
 
 /// The largest body of `PutBucketCors`, in bytes.
 const MAX_DOCUMENT: usize = 64 * 1024;
+/// The largest `MaxAgeSeconds`.
+const MAX_AGE: u32 = 999_999_999;
 
 /// The document of `PutBucketCors` and `GetBucketCors`.
 #[derive(Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase")]
 struct CorsConfiguration {
     #[serde(rename = "CORSRule", default)]
     rules: Vec<RuleDocument>,
+    #[serde(default)]
+    response_vary: bool,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -37,7 +42,7 @@ struct RuleDocument {
     #[serde(default)]
     expose_header: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    max_age_seconds: Option<u32>,
+    max_age_seconds: Option<i64>,
 }
 
 /// `OPTIONS`: responds to a preflight request.
@@ -62,6 +67,10 @@ pub(super) async fn put(context: &RequestContext<'_>) -> Result<Response<Emulato
     }
     let rules = configuration.rules.iter().map(RuleDocument::to_rule);
     let rules = rules.collect::<Result<Vec<_>, _>>()?;
+    let rules = CorsRules {
+        rules,
+        response_vary: configuration.response_vary,
+    };
     context.shared.set_cors(&context.bucket.name, rules);
     Ok(response::empty(StatusCode::OK))
 }
@@ -69,17 +78,22 @@ pub(super) async fn put(context: &RequestContext<'_>) -> Result<Response<Emulato
 /// `GetBucketCors`: returns the rules of the bucket, which may be those of the builder.
 pub(super) fn get(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
     let bucket = &context.bucket.name;
-    let rules = context.shared.cors(bucket);
-    if rules.is_empty() {
+    let cors = context.shared.cors(bucket);
+    if cors.rules.is_empty() {
         return Err(errors::NO_CORS.argument("BucketName", bucket.as_str()));
     }
-    let rules = rules.iter().map(RuleDocument::of).collect();
-    xml::response("CORSConfiguration", &CorsConfiguration { rules })
+    let document = CorsConfiguration {
+        rules: cors.rules.iter().map(RuleDocument::of).collect(),
+        response_vary: cors.response_vary,
+    };
+    xml::response("CORSConfiguration", &document)
 }
 
 /// `DeleteBucketCors`: removes all rules of the bucket.
 pub(super) fn delete(context: &RequestContext<'_>) -> Response<EmulatorBody> {
-    context.shared.set_cors(&context.bucket.name, Vec::new());
+    context
+        .shared
+        .set_cors(&context.bucket.name, CorsRules::default());
     response::empty(StatusCode::NO_CONTENT)
 }
 
@@ -119,6 +133,8 @@ impl RuleDocument {
             rule = rule.expose_header(header);
         }
         if let Some(age) = self.max_age_seconds {
+            let age = u32::try_from(age).ok().filter(|age| *age <= MAX_AGE);
+            let age = age.ok_or(errors::CORS_MAX_AGE)?;
             rule = rule.max_age(Duration::from_secs(age.into()));
         }
         Ok(rule)
@@ -133,7 +149,7 @@ impl RuleDocument {
             expose_header: owned(&rule.exposed),
             max_age_seconds: rule
                 .max_age
-                .map(|age| u32::try_from(age.as_secs()).unwrap_or(u32::MAX)),
+                .map(|age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX)),
         }
     }
 }

@@ -91,14 +91,14 @@ pub(super) async fn upload_part(
     if context.headers().contains_key("x-oss-copy-source") {
         return Err(errors::NOT_IMPLEMENTED);
     }
-    let (id, session) = session(context)?;
+    let (id, session) = session(context, errors::NO_SUCH_UPLOAD_FOR_PART)?;
     let part = context.read_object().await?.into_part(context.now);
     let mut response = response::empty(StatusCode::OK);
     let record = Record::new(session.description, part.content.clone(), context.now);
     insert_checksums(response.headers_mut(), &record);
     // The upload may have been completed or aborted while the body was read.
     if !context.shared.store.sessions().add(id, number, part) {
-        return Err(errors::NO_SUCH_UPLOAD);
+        return Err(errors::NO_SUCH_UPLOAD_FOR_PART);
     }
     Ok(response)
 }
@@ -113,7 +113,8 @@ struct PartListing<'a> {
     upload_id: &'a str,
     storage_class: &'a str,
     part_number_marker: u16,
-    next_part_number_marker: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_part_number_marker: Option<u16>,
     max_parts: usize,
     is_truncated: bool,
     part: Vec<ListedPart>,
@@ -133,7 +134,7 @@ struct ListedPart {
 
 /// `ListParts`: returns one page of the uploaded parts, ordered by number.
 pub(super) fn list_parts(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
-    let (id, session) = session(context)?;
+    let (id, session) = session(context, errors::NO_SUCH_UPLOAD_TO_END)?;
     let encoding = Encoding::of(context.query)?;
     let marker = match context.query.get("part-number-marker") {
         None | Some("") => 0,
@@ -166,7 +167,7 @@ pub(super) fn list_parts(context: &RequestContext<'_>) -> Result<Response<Emulat
         upload_id: id,
         storage_class: session.description.storage_class(),
         part_number_marker: marker,
-        next_part_number_marker: part.last().map_or(marker, |part| part.part_number),
+        next_part_number_marker: part.last().map(|part| part.part_number),
         max_parts,
         is_truncated: after.next().is_some(),
         part,
@@ -203,7 +204,7 @@ async fn join_parts(
     context: &RequestContext<'_>,
     report: &mut UploadReport,
 ) -> Result<Commit, OssError> {
-    let (id, session) = session(context)?;
+    let (id, session) = session(context, errors::NO_SUCH_UPLOAD)?;
     let encoding = Encoding::of(context.query)?;
     let directive = commit::callback_of_request(context, report).await?;
     let headers = context.headers();
@@ -218,7 +219,11 @@ async fn join_parts(
         .read_document(MAX_DOCUMENT, errors::MALFORMED_XML)
         .await?;
     let all = headers.get("x-oss-complete-all");
-    let parts = if all.is_some_and(|all| all == "yes") && document.is_empty() {
+    let parts = if all.is_some_and(|all| all == "yes") {
+        if !document.is_empty() {
+            let error = errors::COMPLETE_ALL_WITH_BODY;
+            return Err(error.argument("x-oss-complete-all", "yes"));
+        }
         session.parts.values().cloned().collect()
     } else {
         select(&session, &xml::parse(&document)?)?
@@ -272,8 +277,9 @@ fn select(session: &Session, requested: &RequestedParts) -> Result<Vec<Arc<Part>
 }
 
 fn check_sizes(parts: &[Arc<Part>]) -> Result<(), OssError> {
+    // Without parts, the object is empty.
     let Some((_last, others)) = parts.split_last() else {
-        return Err(errors::MALFORMED_XML);
+        return Ok(());
     };
     match others.iter().find(|part| part.content.size < MIN_PART_SIZE) {
         None => Ok(()),
@@ -285,20 +291,24 @@ fn check_sizes(parts: &[Arc<Part>]) -> Result<(), OssError> {
 
 /// `AbortMultipartUpload`: removes the upload and its parts.
 pub(super) fn abort(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
-    let (id, session) = session(context)?;
+    let (id, session) = session(context, errors::NO_SUCH_UPLOAD_TO_END)?;
     let sessions = context.shared.store.sessions();
     match sessions.take(id, &session.bucket, &session.description.key) {
         Some(_) => Ok(response::empty(StatusCode::NO_CONTENT)),
-        None => Err(errors::NO_SUCH_UPLOAD),
+        None => Err(errors::NO_SUCH_UPLOAD_TO_END),
     }
 }
 
-/// Returns the upload that `uploadId` names, if it is for the bucket and key of the request.
-fn session<'a>(context: &RequestContext<'a>) -> Result<(&'a str, Session), OssError> {
+/// Returns the upload that `uploadId` names, if it is for the bucket and key of the request. The
+/// error differs in its EC between operations.
+fn session<'a>(
+    context: &RequestContext<'a>,
+    unknown: OssError,
+) -> Result<(&'a str, Session), OssError> {
     let id = context.query.get("uploadId").unwrap_or_default();
     let (bucket, key) = (&context.bucket.name, context.address.key()?);
     let session = context.shared.store.sessions().get(id, bucket, key);
     session
         .map(|session| (id, session))
-        .ok_or_else(|| errors::NO_SUCH_UPLOAD.detail("UploadId", id))
+        .ok_or_else(|| unknown.detail("UploadId", id))
 }

