@@ -8,6 +8,7 @@
 mod catalog;
 mod content;
 mod folder;
+mod home;
 mod memory;
 mod page;
 mod parts;
@@ -66,7 +67,9 @@ impl ObjectStore {
 
     /// Opens a store in a folder, and creates the folder if it does not exist.
     ///
-    /// Only one process at a time may use the folder.
+    /// The folder must be empty or that of an earlier store, which has the file
+    /// `.aliyun-oss-emulator`. It is locked until the store and everything that uses it is dropped.
+    /// Links inside of it are not followed.
     ///
     /// An upload is written to a temporary file, which is synchronized and then renamed. So an
     /// object is stored as a whole or not at all, even if the process or the machine fails, and a
@@ -78,7 +81,8 @@ impl ObjectStore {
     ///
     /// # Errors
     ///
-    /// Fails if the folder cannot be created, read or written.
+    /// Fails if the folder cannot be created, read or written, with `AlreadyExists` if it contains
+    /// something else than a store, and with `ResourceBusy` if another store uses it.
     pub fn folder(path: impl AsRef<Path>) -> io::Result<Self> {
         let store = FolderStore::open(path.as_ref())?;
         Ok(Self::of(Kind::Folder(store)))

@@ -1,10 +1,11 @@
 //! A store in a folder. Each object is one file: its content, followed by its record.
 //!
 //! ```text
-//! FOLDER/temporary/…                          uploads in progress
 //! FOLDER/buckets/BUCKET/SHA-256 of the name   content, record as JSON,
 //!                                             length of the record (8 bytes), MARK
 //! ```
+//!
+//! The rest of the folder is described in [`home`](super::home).
 
 use std::{
     fs::{self, File},
@@ -22,6 +23,7 @@ use super::{
     ObjectSummary,
     catalog::Catalog,
     content::{Digest, StoreError, blocking, measure},
+    home::{Home, create_folder},
     page::{Page, Selection},
 };
 use crate::object::{Content, Record};
@@ -40,22 +42,17 @@ const BATCH: usize = 1024 * 1024;
 
 /// Objects in a folder. All its methods but [`page`](Self::page) block.
 pub(super) struct FolderStore {
-    root: PathBuf,
-    catalog: Catalog,
+    home: Home,
+    // Shared with the thread that builds it, which must not hold the lock of the folder.
+    catalog: Arc<Catalog>,
 }
 
 impl FolderStore {
     pub(super) fn open(root: &Path) -> io::Result<Arc<Self>> {
         let store = Arc::new(Self {
-            root: root.to_owned(),
-            catalog: Catalog::new(),
+            home: Home::open(root)?,
+            catalog: Arc::new(Catalog::new()),
         });
-        fs::create_dir_all(store.temporary())?;
-        fs::create_dir_all(root.join("buckets"))?;
-        // Uploads that an earlier process did not finish.
-        for left in fs::read_dir(store.temporary())? {
-            fs::remove_file(left?.path())?;
-        }
         store.build_catalog()?;
         Ok(store)
     }
@@ -63,32 +60,24 @@ impl FolderStore {
     /// Starts to build the index of the files on a thread of its own.
     fn build_catalog(self: &Arc<Self>) -> io::Result<()> {
         // Weak, so that the thread ends when the store is dropped.
-        let store = Arc::downgrade(self);
-        let root = self.root.join("buckets");
+        let catalog = Arc::downgrade(&self.catalog);
+        let root = self.home.buckets();
         let thread = std::thread::Builder::new().name("oss-emulator-index".to_owned());
         thread.spawn(move || {
-            let read = read_all(&store, &root);
-            if let Some(store) = store.upgrade() {
-                store.catalog.end(read);
+            let read = read_all(&catalog, &root);
+            if let Some(catalog) = catalog.upgrade() {
+                catalog.end(read);
             }
         })?;
         Ok(())
     }
 
     pub(super) fn root(&self) -> &Path {
-        &self.root
-    }
-
-    fn temporary(&self) -> PathBuf {
-        self.root.join("temporary")
-    }
-
-    fn of_bucket(&self, bucket: &Bucket) -> PathBuf {
-        self.root.join("buckets").join(bucket.as_str())
+        self.home.root()
     }
 
     fn path(&self, bucket: &Bucket, key: &str) -> PathBuf {
-        self.of_bucket(bucket).join(file_name(key))
+        self.home.bucket(bucket).join(file_name(key))
     }
 
     /// Returns a page of a listing, once the index is built.
@@ -115,7 +104,7 @@ impl FolderStore {
 
     pub(super) fn remove(&self, bucket: &Bucket, key: &str) -> io::Result<()> {
         let file = file_name(key);
-        let folder = self.of_bucket(bucket);
+        let folder = self.home.bucket(bucket);
         let mut existed = true;
         let remove = || match fs::remove_file(folder.join(&file)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -139,7 +128,7 @@ fn file_name(key: &str) -> String {
 }
 
 /// Reads the records of all files into the index, until the store is dropped.
-fn read_all(store: &Weak<FolderStore>, root: &Path) -> io::Result<()> {
+fn read_all(catalog: &Weak<Catalog>, root: &Path) -> io::Result<()> {
     for folder in fs::read_dir(root)? {
         let folder = folder?;
         // No other name is one of a bucket of the emulator.
@@ -152,7 +141,7 @@ fn read_all(store: &Weak<FolderStore>, root: &Path) -> io::Result<()> {
         };
         for entry in fs::read_dir(folder.path())? {
             let entry = entry?;
-            let Some(store) = store.upgrade() else {
+            let Some(catalog) = catalog.upgrade() else {
                 return Ok(());
             };
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -162,32 +151,30 @@ fn read_all(store: &Weak<FolderStore>, root: &Path) -> io::Result<()> {
                 // Removed since the folder was read.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 // The process has too many open files, for example.
-                Err(error) if error.kind() != io::ErrorKind::InvalidData && !is_folder(&entry) => {
-                    return Err(error);
-                }
+                Err(error) if error.kind() != io::ErrorKind::InvalidData => return Err(error),
                 Ok(_) | Err(_) => None,
             };
             let found = found.map(ObjectSummary::of);
-            store.catalog.found(&bucket, &name, found);
+            catalog.found(&bucket, &name, found);
         }
     }
     Ok(())
 }
 
-fn is_folder(entry: &fs::DirEntry) -> bool {
-    entry.file_type().is_ok_and(|kind| kind.is_dir())
-}
-
 /// Reads the record of a file, and returns the file positioned at the content.
 fn read(path: &Path) -> io::Result<(Record, File)> {
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
     let broken = || {
         io::Error::new(
             io::ErrorKind::InvalidData,
             "the file is not an object of the emulator",
         )
     };
+    // Not a link, for example.
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(broken());
+    }
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
     let tail_at = length.checked_sub(TAIL).ok_or_else(broken)?;
     file.seek(SeekFrom::Start(tail_at))?;
     let mut tail = [0; 16];
@@ -228,7 +215,7 @@ pub(super) struct FolderUpload {
 
 impl FolderUpload {
     pub(super) fn begin(store: Arc<FolderStore>, bucket: Bucket) -> io::Result<Self> {
-        let file = NamedTempFile::new_in(store.temporary())?;
+        let file = store.home.temporary_file()?;
         Ok(Self {
             store,
             bucket,
@@ -321,7 +308,7 @@ impl Sealed {
         bucket: &Bucket,
         parts: impl IntoIterator<Item = &'a Part>,
     ) -> io::Result<Self> {
-        let mut file = NamedTempFile::new_in(store.temporary())?;
+        let mut file = store.home.temporary_file()?;
         let mut digest = Digest::new();
         let mut batch = vec![0; BATCH];
         for Part(path) in parts {
@@ -360,10 +347,9 @@ impl Sealed {
         // Before the rename, or a power failure could leave the final name with a partial file.
         self.file.as_file().sync_all()?;
 
-        let folder = self.store.of_bucket(&self.bucket);
-        if !folder.exists() {
-            fs::create_dir_all(&folder)?;
-            sync_folder(&self.store.root.join("buckets"))?;
+        let folder = self.store.home.bucket(&self.bucket);
+        if create_folder(&folder)? {
+            sync_folder(&self.store.home.buckets())?;
         }
         let key = &record.description.key;
         let name = file_name(key);

@@ -401,12 +401,14 @@ async fn a_folder_keeps_objects_and_drops_what_is_unfinished() {
     .await;
     answer.assert_refused(400, "MalformedPOSTRequest", "0006-00000104");
     let left = || {
-        std::fs::read_dir(folder.path().join("temporary"))
+        std::fs::read_dir(folder.path().join(".aliyun-oss-emulator-uploads"))
             .unwrap()
             .count()
     };
     assert_eq!(left(), 0);
-    std::fs::write(folder.path().join("temporary/left"), "half").unwrap();
+    let unfinished = ".aliyun-oss-emulator-uploads/upload-1.part";
+    std::fs::write(folder.path().join(unfinished), "half").unwrap();
+    drop(emulator);
     let again = open();
     assert_eq!(left(), 0);
     let list = again.store().list(&bucket).await.unwrap();

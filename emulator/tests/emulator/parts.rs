@@ -56,7 +56,9 @@ async fn is_empty(emulator: &Emulator) -> bool {
 }
 
 fn temporary_files(folder: &Path) -> usize {
-    std::fs::read_dir(folder.join("temporary")).unwrap().count()
+    std::fs::read_dir(folder.join(".aliyun-oss-emulator-uploads"))
+        .unwrap()
+        .count()
 }
 
 /// Returns a builder for each kind of store.
@@ -271,6 +273,11 @@ async fn a_folder_that_is_opened_again_has_no_parts() {
     let emulator = today().store(store).build().unwrap();
     let id = initiate(&emulator, "/a", &[]).await;
     let etag = part(&emulator, "/a", &id, 1, b"x").await;
+    assert_eq!(temporary_files(folder.path()), 1);
+    // A process that is killed leaves the file.
+    let uploads = folder.path().join(".aliyun-oss-emulator-uploads");
+    std::fs::write(uploads.join("upload-killed.part"), "x").unwrap();
+    drop(emulator);
     assert_eq!(temporary_files(folder.path()), 1);
     let store = ObjectStore::folder(folder.path()).unwrap();
     assert_eq!(temporary_files(folder.path()), 0);

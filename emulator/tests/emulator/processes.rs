@@ -245,6 +245,10 @@ fn parts_in_little_memory(part: u64) {
     }
     list += "</CompleteMultipartUpload>";
     request("POST", &format!("/large?uploadId={id}"), list.as_bytes(), 1);
+    let peak = process.peak_memory();
+    // Another store must not use the folder.
+    ObjectStore::folder(folder.path()).unwrap_err();
+    drop(process);
     let store = ObjectStore::folder(folder.path()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -253,7 +257,6 @@ fn parts_in_little_memory(part: u64) {
         .block_on(store.list(&"open".parse().unwrap()))
         .unwrap();
     assert_eq!(objects[0].size(), 4 * part);
-    let peak = process.peak_memory();
     println!(
         "{} bytes in parts with {} KiB at most",
         4 * part,

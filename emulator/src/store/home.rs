@@ -1,0 +1,222 @@
+//! The folder of a folder store: its mark, its lock, and its temporary files.
+//!
+//! ```text
+//! FOLDER/.aliyun-oss-emulator          mark and lock
+//! FOLDER/.aliyun-oss-emulator-uploads  upload-….part: uploads in progress
+//! FOLDER/buckets/BUCKET                objects
+//! ```
+//!
+//! Opening a store deletes files. So it takes only a folder that is empty or has the mark, deletes
+//! only files with names that it made, and follows no links.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+use tempfile::NamedTempFile;
+
+use tower_aliyun_oss::protocol::Bucket;
+
+const MARK: &str = ".aliyun-oss-emulator";
+const UPLOADS: &str = ".aliyun-oss-emulator-uploads";
+const PREFIX: &str = "upload-";
+const SUFFIX: &str = ".part";
+
+/// The folder of a store, locked until it is dropped.
+pub(super) struct Home {
+    root: PathBuf,
+    // Held for its lock.
+    _mark: File,
+}
+
+impl Home {
+    /// Opens a folder, and creates it if it does not exist. Deletes what an earlier process did not
+    /// finish.
+    pub(super) fn open(root: &Path) -> io::Result<Self> {
+        fs::create_dir_all(root)?;
+        let mark = root.join(MARK);
+        let file = match fs::symlink_metadata(&mark) {
+            Ok(found) if found.is_file() => OpenOptions::new().write(true).open(&mark)?,
+            Ok(_) => return Err(foreign(&mark, "is not a file")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if fs::read_dir(root)?.next().is_some() {
+                    let what = "is neither empty nor the folder of a store; choose another one";
+                    return Err(foreign(root, what));
+                }
+                // Another process may be doing the same.
+                OpenOptions::new()
+                    .write(true)
+                    .create(true)
+                    .truncate(false)
+                    .open(&mark)?
+            }
+            Err(error) => return Err(error),
+        };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let text = format!("{} is in use by another store", root.display());
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        let home = Self {
+            root: root.to_owned(),
+            _mark: file,
+        };
+        create_folder(&home.uploads())?;
+        create_folder(&home.buckets())?;
+        for bucket in fs::read_dir(home.buckets())? {
+            let bucket = bucket?;
+            if bucket.file_type()?.is_symlink() {
+                return Err(foreign(&bucket.path(), "is a link"));
+            }
+        }
+        home.delete_unfinished()?;
+        Ok(home)
+    }
+
+    fn delete_unfinished(&self) -> io::Result<()> {
+        for left in fs::read_dir(self.uploads())? {
+            let left = left?;
+            let name = left.file_name();
+            let is_ours = name
+                .to_str()
+                .is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX));
+            if is_ours && left.file_type()?.is_file() {
+                fs::remove_file(left.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn buckets(&self) -> PathBuf {
+        self.root.join("buckets")
+    }
+
+    pub(super) fn bucket(&self, bucket: &Bucket) -> PathBuf {
+        self.buckets().join(bucket.as_str())
+    }
+
+    fn uploads(&self) -> PathBuf {
+        self.root.join(UPLOADS)
+    }
+
+    /// Creates a file for an upload, which is deleted on drop.
+    pub(super) fn temporary_file(&self) -> io::Result<NamedTempFile> {
+        tempfile::Builder::new()
+            .prefix(PREFIX)
+            .suffix(SUFFIX)
+            .tempfile_in(self.uploads())
+    }
+}
+
+/// Creates a folder. Returns `false` if it exists. Fails if there is something else, such as a link
+/// to a folder.
+pub(super) fn create_folder(path: &Path) -> io::Result<bool> {
+    match fs::create_dir(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            match fs::symlink_metadata(path)?.is_dir() {
+                true => Ok(false),
+                false => Err(foreign(path, "is not a folder")),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn foreign(path: &Path, what: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::AlreadyExists,
+        format!("{} {what}", path.display()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(path: &Path) -> io::ErrorKind {
+        Home::open(path).err().unwrap().kind()
+    }
+
+    #[test]
+    fn a_folder_with_other_files_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().join("temporary/diary.txt");
+        fs::create_dir(own.parent().unwrap()).unwrap();
+        fs::write(&own, "mine").unwrap();
+        assert_eq!(kind(folder.path()), io::ErrorKind::AlreadyExists);
+        let entries = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!((entries, &*fs::read_to_string(own).unwrap()), (1, "mine"));
+    }
+
+    #[test]
+    fn only_files_that_it_made_are_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        let uploads = folder.path().join(UPLOADS);
+        drop(Home::open(folder.path()).unwrap());
+        for name in ["upload-1.part", "notes.txt", "upload-2", "1.part"] {
+            fs::write(uploads.join(name), "x").unwrap();
+        }
+        fs::create_dir(uploads.join("upload-3.part")).unwrap();
+        let home = Home::open(folder.path()).unwrap();
+        let mut left: Vec<_> = fs::read_dir(&uploads)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["1.part", "notes.txt", "upload-2", "upload-3.part"]);
+        let file = home.temporary_file().unwrap();
+        let name = file.path().file_name().unwrap().to_str().unwrap();
+        assert!(name.starts_with(PREFIX) && name.ends_with(SUFFIX), "{name}");
+    }
+
+    #[test]
+    fn one_store_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Home::open(folder.path()).unwrap();
+        assert_eq!(kind(folder.path()), io::ErrorKind::ResourceBusy);
+        drop(first);
+        Home::open(folder.path()).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_not_followed() {
+        use std::os::unix::fs::symlink;
+
+        let folder = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let kept = elsewhere.path().join("upload-1.part");
+        fs::write(&kept, "mine").unwrap();
+        for name in [UPLOADS, "buckets"] {
+            let root = folder.path().join(format!("store-{name}"));
+            drop(Home::open(&root).unwrap());
+            fs::remove_dir(root.join(name)).unwrap();
+            symlink(elsewhere.path(), root.join(name)).unwrap();
+            assert_eq!(kind(&root), io::ErrorKind::AlreadyExists, "{name}");
+        }
+        let root = folder.path().join("bucket");
+        drop(Home::open(&root).unwrap());
+        symlink(elsewhere.path(), root.join("buckets/examplebucket")).unwrap();
+        assert_eq!(kind(&root), io::ErrorKind::AlreadyExists);
+
+        let root = folder.path().join("mark");
+        fs::create_dir(&root).unwrap();
+        symlink(&kept, root.join(MARK)).unwrap();
+        assert_eq!(kind(&root), io::ErrorKind::AlreadyExists);
+        let root = folder.path().join("upload");
+        drop(Home::open(&root).unwrap());
+        symlink(&kept, root.join(UPLOADS).join("upload-2.part")).unwrap();
+        Home::open(&root).unwrap();
+        assert_eq!(fs::read_to_string(kept).unwrap(), "mine");
+    }
+}
