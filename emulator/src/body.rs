@@ -7,14 +7,13 @@ use std::{
     fs::File,
     future::{Future, poll_fn},
     io::{self, Read as _, Seek as _, SeekFrom},
-    pin::{Pin, pin},
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures_core::Stream;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, combinators::UnsyncBoxBody};
 use md5::{Digest as _, Md5};
@@ -31,6 +30,8 @@ pub(crate) const MAX_BODY: u64 = 5 * 1024 * 1024 * 1024;
 /// How much of a rejected body is still read, in bytes.
 const DRAIN: u64 = 1024 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(5);
+/// How long a client may send nothing within a body.
+const IDLE_TIME: Duration = Duration::from_secs(60);
 /// How much of a file is read at a time, in bytes.
 const FILE_CHUNK: u64 = 1024 * 1024;
 
@@ -66,16 +67,16 @@ impl EmulatorBody {
     }
 
     /// `length` bytes of an object, starting at `from`.
-    pub(crate) async fn of(stored: Stored, from: u64, length: u64) -> io::Result<Self> {
-        Ok(Self(match stored {
-            Stored::File(file) => Repr::File(FileRange::new(file, from, length).await?),
+    pub(crate) fn of(stored: Stored, from: u64, length: u64) -> Self {
+        Self(match stored {
+            Stored::File(file) => Repr::File(FileRange::new(file, from, length)),
             Stored::Memory(chunks) => Repr::Chunks {
                 chunks,
                 next: 0,
                 skip: from,
                 left: length,
             },
-        }))
+        })
     }
 
     fn left(&self) -> u64 {
@@ -157,18 +158,20 @@ impl fmt::Debug for EmulatorBody {
 struct FileRange {
     /// `None` while a read is in progress, and after an error.
     file: Option<File>,
+    /// Where to begin, before the first read.
+    seek: Option<u64>,
     left: u64,
     reading: Option<JoinHandle<io::Result<(File, Bytes)>>>,
 }
 
 impl FileRange {
-    async fn new(mut file: File, from: u64, left: u64) -> io::Result<Self> {
-        let sought = spawn_blocking(move || file.seek(SeekFrom::Start(from)).map(|_| file));
-        Ok(Self {
-            file: Some(sought.await.map_err(io::Error::other)??),
+    fn new(file: File, from: u64, left: u64) -> Self {
+        Self {
+            file: Some(file),
+            seek: Some(from),
             left,
             reading: None,
-        })
+        }
     }
 
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
@@ -177,7 +180,11 @@ impl FileRange {
         }
         if let Some(mut file) = self.file.take() {
             let length = self.left.min(FILE_CHUNK);
+            let seek = self.seek.take();
             self.reading = Some(spawn_blocking(move || {
+                if let Some(from) = seek {
+                    file.seek(SeekFrom::Start(from))?;
+                }
                 let mut data = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
                 (&mut file).take(length).read_to_end(&mut data)?;
                 Ok((file, data.into()))
@@ -207,7 +214,7 @@ impl FileRange {
 /// A received body, read within limits.
 ///
 /// Clones share the body: the form parser reads it first, then the code that drains what the parser
-/// left. Nothing can be read before [`allow`](Self::allow).
+/// left. A read fails after [`IDLE_TIME`] without data. Nothing can be read before [`allow`](Self::allow).
 #[derive(Clone)]
 pub(crate) struct Inbound(Arc<Mutex<State>>);
 
@@ -218,20 +225,7 @@ struct State {
     /// Once `pulled` exceeds this, reads fail.
     allowance: u64,
     digest: Option<Md5>,
-    turn: Turn,
     ended: bool,
-}
-
-/// Which side of [`FormStream`] acts next.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Turn {
-    /// The stream reads the next chunk.
-    Body,
-    /// The parser has a chunk, so the next poll of the stream returns `Pending`.
-    Parser,
-    /// The stream returned `Pending` without registering a waker, so [`Inbound::parse`] must poll
-    /// the parser again.
-    Yielded,
 }
 
 impl Inbound {
@@ -247,7 +241,6 @@ impl Inbound {
             // A reader that forgets to set its limit fails.
             allowance: 0,
             digest: with_digest.then(Md5::new),
-            turn: Turn::Body,
             ended: false,
         })))
     }
@@ -267,7 +260,9 @@ impl Inbound {
 
     /// Reads the next chunk.
     pub(crate) async fn chunk(&self) -> Result<Option<Bytes>, InboundError> {
-        poll_fn(|cx| self.lock().poll(cx)).await
+        let chunk = poll_fn(|cx| self.lock().poll(cx));
+        let chunk = tokio::time::timeout(IDLE_TIME, chunk).await;
+        chunk.unwrap_or(Err(InboundError::Idle))
     }
 
     /// Reads the whole body, up to `limit` bytes.
@@ -282,32 +277,6 @@ impl Inbound {
             body.extend_from_slice(&data);
         }
         Ok(body)
-    }
-
-    /// Returns the stream that the form parser reads. Poll the parser within
-    /// [`parse`](Self::parse).
-    pub(crate) fn stream(&self) -> FormStream {
-        FormStream(self.clone())
-    }
-
-    /// Drives a future of the form parser.
-    pub(crate) async fn parse<T>(&self, parsing: impl Future<Output = T>) -> T {
-        let mut parsing = pin!(parsing);
-        poll_fn(|cx| {
-            loop {
-                let parsed = parsing.as_mut().poll(cx);
-                if parsed.is_ready() {
-                    return parsed;
-                }
-                let mut state = self.lock();
-                // Otherwise the body itself is pending, and has registered the waker.
-                if state.turn != Turn::Yielded {
-                    return Poll::Pending;
-                }
-                state.turn = Turn::Body;
-            }
-        })
-        .await
     }
 
     /// Reads the rest of the body, up to 1 MiB, and returns the MD5 of the whole body if it was
@@ -371,32 +340,6 @@ impl State {
     }
 }
 
-/// The stream that the form parser reads, within [`Inbound::parse`].
-///
-/// The parser reads its stream until it is pending and buffers everything, so a fast client would
-/// fill the memory. After each chunk this stream returns `Pending` once. The parser then holds one
-/// chunk, and whatever may be the beginning of a boundary.
-pub(crate) struct FormStream(Inbound);
-
-impl Stream for FormStream {
-    type Item = Result<Bytes, InboundError>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut state = self.0.lock();
-        if state.turn == Turn::Parser {
-            // No waker: `Inbound::parse` sees the turn and polls again at once.
-            state.turn = Turn::Yielded;
-            return Poll::Pending;
-        }
-        let polled = state.poll(cx);
-        state.turn = match polled {
-            Poll::Ready(Ok(Some(_))) => Turn::Parser,
-            _ => Turn::Body,
-        };
-        polled.map(Result::transpose)
-    }
-}
-
 /// Error of a read from [`Inbound`].
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InboundError {
@@ -406,6 +349,9 @@ pub(crate) enum InboundError {
     /// More than [`MAX_BODY`].
     #[error("the body is larger than 5 GiB")]
     Whole,
+    /// No data for [`IDLE_TIME`].
+    #[error("the client sent nothing for a minute")]
+    Idle,
     #[error("failed to read the body")]
     Read(#[source] BoxError),
 }
@@ -416,6 +362,7 @@ impl InboundError {
         match self {
             Self::Allowance => errors::FIELDS_TOO_LARGE,
             Self::Whole => errors::BODY_TOO_LARGE,
+            Self::Idle => errors::IDLE,
             // The connection is gone, so no client reads this.
             Self::Read(_) => errors::MALFORMED_FORM,
         }
@@ -426,6 +373,7 @@ impl InboundError {
 mod tests {
     use std::convert::Infallible;
 
+    use futures_core::Stream;
     use http_body_util::StreamBody;
 
     use super::*;
@@ -467,23 +415,20 @@ mod tests {
         ));
     }
 
-    #[tokio::test]
-    async fn the_parser_gets_one_chunk_a_turn() {
-        let inbound = Inbound::new(StreamBody::new(Chunks(2)), false);
-        inbound.allow(u64::MAX);
-        let mut stream = inbound.stream();
-        let mut polls = Vec::new();
-        poll_fn(|cx| {
-            for _ in 0..5 {
-                polls.push(match Pin::new(&mut stream).poll_next(cx) {
-                    Poll::Pending => "pending",
-                    Poll::Ready(None) => "end",
-                    Poll::Ready(Some(_)) => "chunk",
-                });
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_sends_nothing_is_not_awaited_for_ever() {
+        struct Silent;
+        impl Stream for Silent {
+            type Item = Result<Frame<Bytes>, Infallible>;
+
+            fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+                Poll::Pending
             }
-            Poll::Ready(())
-        })
-        .await;
-        assert_eq!(polls, ["chunk", "pending", "chunk", "pending", "end"]);
+        }
+        let inbound = Inbound::new(StreamBody::new(Silent), false);
+        inbound.allow(1);
+        let begun = tokio::time::Instant::now();
+        assert!(matches!(inbound.chunk().await, Err(InboundError::Idle)));
+        assert_eq!(begun.elapsed(), IDLE_TIME);
     }
 }

@@ -180,6 +180,7 @@ impl<'a> RequestContext<'a> {
 fn body_refusal(error: &InboundError) -> OssError {
     match error {
         InboundError::Whole | InboundError::Allowance => errors::TOO_LARGE,
+        InboundError::Idle => errors::IDLE,
         InboundError::Read(_) => errors::INCOMPLETE_BODY,
     }
 }

@@ -145,6 +145,7 @@ catalogue! {
     FIELDS_TOO_LARGE = 400 "MaxPOSTPreDataLengthExceededError" "Your POST request fields preceding the upload file were too large." "0006-00000112";
     BODY_TOO_LARGE = 400 "InvalidArgument" "Post body size must be less than 5G." "";
     INCOMPLETE_BODY = 400 "IncompleteBody" "The request body ended before it was complete." "";
+    IDLE = 400 "RequestTimeout" "Your socket connection to the server was not read from or written to within the timeout period." "";
     NO_LENGTH = 411 "MissingContentLength" "You must provide the Content-Length HTTP header." "";
     INVALID_DIGEST = 400 "InvalidDigest" "The Content-MD5 you specified was invalid." "";
 }

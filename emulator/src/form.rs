@@ -1,22 +1,21 @@
 //! The `multipart/form-data` body of `PostObject`.
 //!
-//! [`FormReader`] parses the fields up to the file. [`FilePart`] then streams the file, so that
-//! signature and policy are checked before its content is read. The parser shares the body with
-//! the code that drains it: see [`Inbound`].
+//! [`FormReader`] parses the fields up to the file, and then streams the file, so that signature and
+//! policy are checked before its content is read. The parser shares the body with the code that
+//! drains it: see [`Inbound`].
 
 mod part_head;
-
-use std::error::Error as _;
+mod parts;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
-use multer::{Field, Multipart};
 
 use crate::{
-    body::{Inbound, InboundError},
+    body::Inbound,
     errors::{self, OssError},
 };
 use part_head::PartHead;
+use parts::{Head, Parts};
 
 /// The longest field name, in bytes.
 const MAX_NAME: usize = 8 * 1024;
@@ -24,6 +23,8 @@ const MAX_NAME: usize = 8 * 1024;
 const MAX_VALUE: usize = 2 * 1024 * 1024;
 /// The total size of all values before the file, in bytes.
 const MAX_VALUES: usize = 8 * 1024 * 1024;
+/// The most fields of a form. It is not a limit of OSS: each field takes more memory than its text.
+const MAX_FIELDS: usize = 1000;
 /// What boundaries and part headers may take in addition, in bytes.
 const MAX_FRAMING: u64 = 1024 * 1024;
 
@@ -72,24 +73,15 @@ impl Form {
 
 /// A form whose parts are read one after the other.
 pub(crate) struct FormReader {
-    multipart: Multipart<'static>,
+    parts: Parts,
     inbound: Inbound,
     lenient: bool,
 }
 
-/// The part `file`, whose content has not been read.
+/// The head of the part `file`.
 pub(crate) struct FilePart {
-    field: Field<'static>,
-    inbound: Inbound,
     pub(crate) name: String,
     pub(crate) content_type: Option<String>,
-}
-
-impl FilePart {
-    /// Reads the next chunk of the content.
-    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, OssError> {
-        next_chunk(&self.inbound, &mut self.field).await
-    }
 }
 
 impl FormReader {
@@ -112,13 +104,9 @@ impl FormReader {
             // are 405: aliyun/aliyun-oss-csharp-sdk#121.
             return Err(errors::method_not_allowed(&Method::POST, true));
         }
-        let boundary = multer::parse_boundary(content_type).map_err(|_| errors::MALFORMED_FORM)?;
-        if !lenient && has_quoted_boundary(content_type) {
-            return Err(errors::MALFORMED_FORM);
-        }
-        let multipart = Multipart::new(inbound.stream(), boundary);
+        let boundary = boundary(content_type, lenient).ok_or(errors::MALFORMED_FORM)?;
         Ok(Self {
-            multipart,
+            parts: Parts::new(inbound.clone(), boundary),
             inbound,
             lenient,
         })
@@ -129,56 +117,71 @@ impl FormReader {
         self.inbound.allow(MAX_VALUES as u64 + MAX_FRAMING);
         let mut form = Form::default();
         let mut total = 0_usize;
-        while let Some(field) = self.next().await? {
-            let (name, file_name) = self.read_head(&field)?;
+        while let Some(head) = self.parts.next().await? {
+            let (name, file_name) = self.read_head(&head)?;
             if name.eq_ignore_ascii_case("file") {
                 if form.get("key").is_none() {
                     return Err(errors::NO_KEY);
                 }
-                let file = file_part(field, file_name, &self.inbound)?;
+                let file = file_part(&head, file_name)?;
                 // From here on the size range of the policy limits what is read.
                 self.inbound.allow(u64::MAX);
                 return Ok((form, file));
             }
-            let value = read_value(field, &self.inbound, &mut total).await?;
+            if form.0.len() == MAX_FIELDS {
+                return Err(errors::FIELDS_TOO_LARGE);
+            }
+            let value = self.read_value(&mut total).await?;
             form.0.push((name, value));
         }
         Err(errors::NO_FILE)
+    }
+
+    /// Reads the next chunk of the file.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, OssError> {
+        self.parts.content().await
     }
 
     /// Reads the parts after the file.
     ///
     /// A field `submit` is ignored, because the samples of OSS send one there. Any other field is
     /// refused: it has to come before the file.
-    pub(crate) async fn read_rest(mut self, file: FilePart) -> Result<(), OssError> {
-        // The parser yields the next part only after the field of the last one is dropped.
-        drop(file);
+    pub(crate) async fn read_rest(mut self) -> Result<(), OssError> {
         self.inbound.allow(MAX_FRAMING);
-        while let Some(mut field) = self.next().await? {
-            let (name, _) = self.read_head(&field)?;
+        while let Some(head) = self.parts.next().await? {
+            let (name, _) = self.read_head(&head)?;
             if name.eq_ignore_ascii_case("file") {
                 return Err(errors::SEVERAL_FILES);
             }
             if !name.eq_ignore_ascii_case("submit") {
                 return Err(errors::MALFORMED_FORM);
             }
-            while next_chunk(&self.inbound, &mut field).await?.is_some() {}
         }
         Ok(())
     }
 
-    async fn next(&mut self) -> Result<Option<Field<'static>>, OssError> {
-        let next = self.inbound.parse(self.multipart.next_field()).await;
-        next.map_err(|error| refusal(&error))
+    async fn read_value(&mut self, total: &mut usize) -> Result<String, OssError> {
+        let mut value = Vec::new();
+        while let Some(chunk) = self.parts.content().await? {
+            *total += chunk.len();
+            if value.len() + chunk.len() > MAX_VALUE {
+                return Err(errors::VALUE_TOO_LONG);
+            }
+            if *total > MAX_VALUES {
+                return Err(errors::FIELDS_TOO_LARGE);
+            }
+            value.extend_from_slice(&chunk);
+        }
+        String::from_utf8(value).map_err(|_| errors::MALFORMED_FORM)
     }
 
     /// Returns the name of a part, which must not be empty or too long, and the file name, which is
     /// empty if there is none.
-    fn read_head(&self, field: &Field<'_>) -> Result<(String, String), OssError> {
+    fn read_head(&self, head: &Head) -> Result<(String, String), OssError> {
         let head = if self.lenient {
-            PartHead::lenient(field)
+            PartHead::lenient(head)
         } else {
-            PartHead::parse(field.headers())?
+            PartHead::parse(head)?
         };
         let name = head.name.filter(|name| !name.is_empty());
         let name = name.ok_or(errors::NO_FIELD_NAME)?;
@@ -189,58 +192,68 @@ impl FormReader {
     }
 }
 
-/// Whether the boundary is quoted. The C# SDK removes the quotes before it sends a form to OSS.
-fn has_quoted_boundary(content_type: &str) -> bool {
-    content_type.split(';').any(|parameter| {
-        let (name, value) = parameter.split_once('=').unwrap_or_default();
-        name.trim().eq_ignore_ascii_case("boundary") && value.trim_start().starts_with('"')
-    })
+/// Returns the boundary of a content type. A quoted one is read only if `lenient`: the C# SDK
+/// removes the quotes before it sends a form to OSS.
+fn boundary(content_type: &str, lenient: bool) -> Option<&str> {
+    let mut parameters = content_type.split(';').skip(1).filter_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        let is_boundary = name.trim().eq_ignore_ascii_case("boundary");
+        is_boundary.then_some(value.trim())
+    });
+    let value = parameters.next()?;
+    let value = match value.strip_prefix('"') {
+        Some(quoted) if lenient => quoted.strip_suffix('"')?,
+        Some(_) => return None,
+        None => value,
+    };
+    // RFC 2046 section 5.1.1. A line break in it would end a delimiter early.
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&byte);
+    let is_valid = (1..=70).contains(&value.len()) && value.bytes().all(is_allowed);
+    is_valid.then_some(value)
 }
 
-async fn next_chunk(inbound: &Inbound, field: &mut Field<'_>) -> Result<Option<Bytes>, OssError> {
-    let chunk = inbound.parse(field.chunk()).await;
-    chunk.map_err(|error| refusal(&error))
-}
-
-async fn read_value(
-    mut field: Field<'_>,
-    inbound: &Inbound,
-    total: &mut usize,
-) -> Result<String, OssError> {
-    let mut value = Vec::new();
-    while let Some(chunk) = next_chunk(inbound, &mut field).await? {
-        *total += chunk.len();
-        if value.len() + chunk.len() > MAX_VALUE {
-            return Err(errors::VALUE_TOO_LONG);
-        }
-        if *total > MAX_VALUES {
-            return Err(errors::FIELDS_TOO_LARGE);
-        }
-        value.extend_from_slice(&chunk);
-    }
-    String::from_utf8(value).map_err(|_| errors::MALFORMED_FORM)
-}
-
-fn file_part(field: Field<'static>, name: String, inbound: &Inbound) -> Result<FilePart, OssError> {
+fn file_part(head: &Head, name: String) -> Result<FilePart, OssError> {
     let known = |name: &header::HeaderName| name.as_str().starts_with("content-");
-    if !field.headers().keys().all(known) {
+    if !head.iter().all(|(name, _)| known(name)) {
         return Err(errors::UNRECOGNIZED_HEADER);
     }
-    let content_type = field.headers().get(header::CONTENT_TYPE);
+    let mut types = head.iter().filter(|(name, _)| name == header::CONTENT_TYPE);
+    let content_type = types.next().and_then(|(_, value)| value.to_str().ok());
     Ok(FilePart {
         name,
-        content_type: content_type
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned),
-        inbound: inbound.clone(),
-        field,
+        content_type: content_type.map(str::to_owned),
     })
 }
 
-/// Maps an error of the parser. If [`Inbound`] caused it, that error decides.
-fn refusal(error: &multer::Error) -> OssError {
-    let inbound = error
-        .source()
-        .and_then(|source| source.downcast_ref::<InboundError>());
-    inbound.map_or(errors::MALFORMED_FORM, InboundError::refusal)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boundaries() {
+        let long = format!("multipart/form-data; boundary={}", "b".repeat(71));
+        for (content_type, strict, lenient) in [
+            ("multipart/form-data; boundary=a", Some("a"), Some("a")),
+            ("multipart/form-data;BOUNDARY=a ; x=y", Some("a"), Some("a")),
+            (
+                "multipart/form-data; charset=\"utf-8\"; boundary=a",
+                Some("a"),
+                Some("a"),
+            ),
+            ("multipart/form-data; boundary=\"a b\"", None, Some("a b")),
+            ("multipart/form-data; boundary=\"a", None, None),
+            ("multipart/form-data; boundary=", None, None),
+            ("multipart/form-data; boundary=a<", None, None),
+            ("multipart/form-data", None, None),
+            (&long, None, None),
+            (
+                &long[..long.len() - 1],
+                Some(&long[30..100]),
+                Some(&long[30..100]),
+            ),
+        ] {
+            assert_eq!(boundary(content_type, false), strict, "{content_type}");
+            assert_eq!(boundary(content_type, true), lenient, "{content_type}");
+        }
+    }
 }

@@ -8,6 +8,10 @@ use http::{HeaderMap, StatusCode};
 use crate::{errors::OssError, form::Form};
 use tower_aliyun_oss::protocol::Bucket;
 
+/// How much of the fields of a form a report keeps, in bytes. Observers keep reports, and a form may
+/// have 8 MiB of fields before anything about it is verified.
+const MAX_FIELDS: usize = 64 * 1024;
+
 /// One upload, from the request to the response.
 ///
 /// `Debug` shows neither fields nor bodies, because they contain signatures and tokens.
@@ -52,7 +56,12 @@ impl UploadReport {
     }
 
     pub(crate) fn form(&mut self, form: &Form, file_name: &str) {
-        let fields = form.iter();
+        let mut room = MAX_FIELDS;
+        let fields = form.iter().take_while(|(name, value)| {
+            let left = room.checked_sub(name.len() + value.len());
+            room = left.unwrap_or_default();
+            left.is_some()
+        });
         self.fields = fields.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
         self.file_name = Some(file_name.to_owned());
         self.steps.push(UploadStep::Form);
@@ -90,7 +99,8 @@ impl UploadReport {
         &self.bucket
     }
 
-    /// Returns the form fields before the file, names and values as sent.
+    /// Returns the form fields before the file, names and values as sent. The first field that does
+    /// not fit into 64 KiB and those after it are left out.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         self.fields.iter().map(|(name, value)| (&**name, &**value))
     }

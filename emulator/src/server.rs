@@ -15,6 +15,9 @@ use crate::{context::ClientAddress, service::Emulator};
 
 /// Limit for receiving the headers of a request.
 const HEADER_TIME: Duration = Duration::from_secs(30);
+/// The size of a read buffer, in bytes. It also limits the head of a request. The memory store keeps
+/// buffers that are at least half full.
+const BUFFER: usize = 128 * 1024;
 /// Delay before the next `accept` after one failed.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// How long a shutdown waits for open connections.
@@ -96,6 +99,7 @@ impl Emulator {
             .timer(TokioTimer::new())
             // Headers only: an upload may take as long as it needs.
             .header_read_timeout(HEADER_TIME)
+            .max_buf_size(BUFFER)
             .serve_connection(TokioIo::new(stream), service)
     }
 }

@@ -304,7 +304,7 @@ enum UploadKind {
 impl Upload {
     pub(crate) async fn write(&mut self, data: Bytes) -> Result<(), StoreError> {
         match &mut self.0 {
-            UploadKind::Memory(upload) => upload.write(&data),
+            UploadKind::Memory(upload) => upload.write(data),
             UploadKind::Folder(upload) => Ok(upload.write(data).await?),
         }
     }

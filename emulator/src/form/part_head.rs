@@ -9,13 +9,13 @@
 //!
 //! The RFC 8187 parameter `filename*` and names that are not UTF-8 count as absent.
 
-use http::{HeaderMap, header::CONTENT_DISPOSITION};
-use multer::Field;
+use http::header::CONTENT_DISPOSITION;
 
+use super::parts::Head;
 use crate::errors::{self, OssError};
 
 /// What `Content-Disposition` contains.
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Debug, Default, Eq, PartialEq)]
 pub(super) struct PartHead {
     pub(super) name: Option<String>,
     pub(super) file_name: Option<String>,
@@ -23,16 +23,14 @@ pub(super) struct PartHead {
 
 impl PartHead {
     /// Reads a head as OSS does.
-    pub(super) fn parse(headers: &HeaderMap) -> Result<Self, OssError> {
-        let Some(disposition) = headers.get(CONTENT_DISPOSITION) else {
-            return Ok(Self {
-                name: None,
-                file_name: None,
-            });
+    pub(super) fn parse(head: &Head) -> Result<Self, OssError> {
+        let mut dispositions = (0..)
+            .zip(head)
+            .filter(|(_, (name, _))| name == CONTENT_DISPOSITION);
+        let Some((at, (_, disposition))) = dispositions.next() else {
+            return Ok(Self::default());
         };
-        // `HeaderMap` iterates in the order of insertion as long as nothing is removed. It does
-        // not promise to, so the test below would show a change.
-        if headers.keys().next() != Some(&CONTENT_DISPOSITION) {
+        if at > 0 {
             return Err(errors::PART_HEAD);
         }
         let get = |wanted: &str| {
@@ -46,14 +44,48 @@ impl PartHead {
         })
     }
 
-    /// Takes what the multipart parser has read, which accepts any order, any blanks, and names
-    /// without quotes.
-    pub(super) fn lenient(field: &Field<'_>) -> Self {
-        Self {
-            name: field.name().map(str::to_owned),
-            file_name: field.file_name().map(str::to_owned),
+    /// Reads a head as RFC 7578 allows it: in any order, with any blanks, and with names that are
+    /// not quoted.
+    pub(super) fn lenient(head: &Head) -> Self {
+        let mut dispositions = head.iter().filter(|(name, _)| name == CONTENT_DISPOSITION);
+        let Some((_, disposition)) = dispositions.next() else {
+            return Self::default();
+        };
+        let mut found = Self::default();
+        for parameter in semicolons(disposition.as_bytes()) {
+            let Some(equals) = parameter.iter().position(|byte| *byte == b'=') else {
+                continue;
+            };
+            let (name, value) = parameter.split_at(equals);
+            let value = value[1..].trim_ascii();
+            let quoted = value
+                .strip_prefix(b"\"")
+                .and_then(|v| v.strip_suffix(b"\""));
+            let place = match name.trim_ascii() {
+                b"name" => &mut found.name,
+                b"filename" => &mut found.file_name,
+                _ => continue,
+            };
+            if place.is_none() {
+                *place = text(quoted.unwrap_or(value));
+            }
         }
+        found
     }
+}
+
+/// Splits a header at the semicolons that are not quoted.
+fn semicolons(header: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    header.split(move |byte| {
+        let escaped = std::mem::take(&mut is_escaped);
+        match byte {
+            b'"' if !escaped => is_quoted = !is_quoted,
+            b'\\' if is_quoted && !escaped => is_escaped = true,
+            _ => {}
+        }
+        *byte == b';' && !is_quoted
+    })
 }
 
 /// The quoted parameters of a `Content-Disposition`, names and values.
@@ -115,12 +147,43 @@ mod tests {
 
     use super::*;
 
-    fn read(disposition: &[u8]) -> (Option<String>, Option<String>) {
-        let mut headers = HeaderMap::new();
+    fn head(disposition: &[u8]) -> Head {
         let disposition = HeaderValue::from_bytes(disposition).unwrap();
-        headers.insert(CONTENT_DISPOSITION, disposition);
-        let head = PartHead::parse(&headers).unwrap();
+        vec![(CONTENT_DISPOSITION, disposition)]
+    }
+
+    fn read(disposition: &[u8]) -> (Option<String>, Option<String>) {
+        let head = PartHead::parse(&head(disposition)).unwrap();
         (head.name, head.file_name)
+    }
+
+    #[test]
+    fn parameters_as_the_standard_allows_them() {
+        for (disposition, name, file_name) in [
+            ("form-data", None, None),
+            (r#"form-data;name="a";filename="b""#, Some("a"), Some("b")),
+            ("form-data; name = a ;filename=b", Some("a"), Some("b")),
+            (
+                r#"form-data; filename="name=\";x"; name="a""#,
+                Some("a"),
+                Some(r#"name=";x"#),
+            ),
+            (
+                r#"form-data; filename="; name=b"; name="a""#,
+                Some("a"),
+                Some("; name=b"),
+            ),
+            (
+                r#"form-data; x-name="b"; name="a"; name="c""#,
+                Some("a"),
+                None,
+            ),
+            ("form-data; name=\"a\"; filename*=UTF-8''b", Some("a"), None),
+        ] {
+            let found = PartHead::lenient(&head(disposition.as_bytes()));
+            let found = (found.name.as_deref(), found.file_name.as_deref());
+            assert_eq!(found, (name, file_name), "{disposition}");
+        }
     }
 
     #[test]
@@ -180,7 +243,6 @@ mod tests {
         assert_eq!((name.as_deref(), file_name), (Some("a"), None));
     }
 
-    /// Depends on `HeaderMap`, whose order is not part of its interface.
     #[test]
     fn the_disposition_comes_first() {
         let names = [
@@ -192,12 +254,9 @@ mod tests {
             let mut order = names.clone();
             order.rotate_left(first);
             let value = HeaderValue::from_static("form-data; name=\"a\"");
-            let headers: HeaderMap = order
-                .into_iter()
-                .map(|name| (name, value.clone()))
-                .collect();
-            let head = PartHead::parse(&headers);
-            assert_eq!(head.is_ok(), first == 0, "{headers:?}");
+            let head = order.map(|name| (name, value.clone())).to_vec();
+            assert_eq!(PartHead::parse(&head).is_ok(), first == 0, "{head:?}");
+            assert_eq!(PartHead::lenient(&head).name.as_deref(), Some("a"));
         }
     }
 }

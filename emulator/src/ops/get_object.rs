@@ -50,8 +50,7 @@ pub(super) async fn run(
     let body = if context.parts.method == Method::HEAD {
         EmulatorBody::empty()
     } else {
-        let body = EmulatorBody::of(stored, from, length).await;
-        body.map_err(|_| errors::INTERNAL)?
+        EmulatorBody::of(stored, from, length)
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();

@@ -17,7 +17,7 @@ use crate::{
     context::{RequestContext, store_refusal},
     encoding::Encoding,
     errors::{self, OssError},
-    form::{FilePart, Form, FormReader},
+    form::{Form, FormReader},
     object::{NewObject, content_type},
     policy::{Policy, check_conditions, check_names},
     report::{UploadReport, UploadStep},
@@ -43,7 +43,7 @@ async fn receive(
     let inbound = context.inbound.clone();
     let lenient = context.shared.lenient_multipart;
     let mut reader = FormReader::new(context.headers(), inbound, lenient)?;
-    let (form, mut file) = reader.read_fields().await?;
+    let (form, file) = reader.read_fields().await?;
     report.form(&form, &file.name);
 
     let policy = check_policy(context, &form, content_type(&form, &file), report)?;
@@ -53,8 +53,8 @@ async fn receive(
     commit::check_overwrite(context, &object).await?;
 
     let size_range = policy.as_ref().and_then(Policy::size);
-    let sealed = store_file(context, &mut file, size_range).await?;
-    reader.read_rest(file).await?;
+    let sealed = store_file(context, &mut reader, size_range).await?;
+    reader.read_rest().await?;
     check_digest(context).await?;
     if let Some(policy) = &policy {
         // OSS requires the complete request before the expiration: the page of EC 0006-00000213
@@ -120,7 +120,7 @@ async fn callback_of_form(
 /// Streams the file into the store, and refuses it as soon as it exceeds the allowed size.
 async fn store_file(
     context: &RequestContext<'_>,
-    file: &mut FilePart,
+    reader: &mut FormReader,
     size_range: Option<(u64, u64)>,
 ) -> Result<Sealed, OssError> {
     let (min, max) = size_range.unwrap_or((0, MAX_OBJECT));
@@ -128,7 +128,7 @@ async fn store_file(
     let upload = context.shared.store.begin(&context.bucket.name).await;
     let mut upload = upload.map_err(|_| errors::INTERNAL)?;
     let mut size = 0_u64;
-    while let Some(data) = file.chunk().await? {
+    while let Some(data) = reader.chunk().await? {
         size += data.len() as u64;
         if size > max {
             return Err(errors::TOO_LARGE);

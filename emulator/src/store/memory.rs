@@ -18,6 +18,11 @@ use super::{
 use crate::object::{Content, Image, Record};
 use tower_aliyun_oss::protocol::Bucket;
 
+/// The smallest chunk that is kept as it is, in bytes.
+///
+/// A smaller one may be a slice of a buffer that it would keep alive. Those of the server have twice
+/// this size.
+const WHOLE_CHUNK: usize = 64 * 1024;
 /// How much of the content is searched for an image header, in bytes.
 const HEAD: usize = 1024 * 1024;
 
@@ -120,12 +125,14 @@ impl MemoryUpload {
         }
     }
 
-    pub(super) fn write(&mut self, data: &[u8]) -> Result<(), StoreError> {
+    pub(super) fn write(&mut self, data: Bytes) -> Result<(), StoreError> {
         // Before the copy, so that the limit holds at all times.
         self.space.take(data.len() as u64)?;
-        self.digest.update(data);
-        // A copy, because a chunk of the form parser may be a small slice of a large buffer.
-        self.chunks.push(Bytes::copy_from_slice(data));
+        self.digest.update(&data);
+        self.chunks.push(match data.len() >= WHOLE_CHUNK {
+            true => data,
+            false => Bytes::copy_from_slice(&data),
+        });
         Ok(())
     }
 
