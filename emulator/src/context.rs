@@ -23,9 +23,10 @@ use crate::{
     callback::Caller,
     cors::CorsRules,
     errors::{self, OssError},
+    form::FormRoom,
     query::Query,
     report::UploadReport,
-    store::{ObjectStore, Sealed, StoreError},
+    store::{ObjectStore, Sealed, StoreError, Upload},
 };
 use tower_aliyun_oss::protocol::{Bucket, Region};
 
@@ -53,6 +54,7 @@ pub(crate) struct Shared {
     pub(crate) caller: Caller,
     pub(crate) allow_private: bool,
     pub(crate) lenient_multipart: bool,
+    pub(crate) form_room: FormRoom,
     pub(crate) reject_v1: bool,
     pub(crate) clock: Clock,
     pub(crate) request_ids: RequestIds,
@@ -151,12 +153,20 @@ impl<'a> RequestContext<'a> {
         self.inbound.allow(u64::MAX);
         let upload = self.shared.store.begin(&self.bucket.name).await;
         let mut upload = upload.map_err(|_| errors::INTERNAL)?;
-        while let Some(data) = self.inbound.chunk().await.map_err(|e| body_refusal(&e))? {
-            upload.write(data).await.map_err(|e| store_refusal(&e))?;
+        if let Err(error) = self.receive_into(&mut upload).await {
+            upload.discard().await;
+            return Err(error);
         }
         let sealed = upload.seal().await.map_err(|e| store_refusal(&e))?;
         self.check_content_md5(&sealed.content().md5_base64())?;
         Ok(sealed)
+    }
+
+    async fn receive_into(&self, upload: &mut Upload) -> Result<(), OssError> {
+        while let Some(data) = self.inbound.chunk().await.map_err(|e| body_refusal(&e))? {
+            upload.write(data).await.map_err(|e| store_refusal(&e))?;
+        }
+        Ok(())
     }
 
     /// Reads the whole body into memory: at most `limit` bytes, or else the error `too_large`.

@@ -7,8 +7,11 @@
 mod part_head;
 mod parts;
 
+use std::{sync::Arc, time::Duration};
+
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     body::Inbound,
@@ -25,12 +28,32 @@ const MAX_VALUE: usize = 2 * 1024 * 1024;
 const MAX_VALUES: usize = 8 * 1024 * 1024;
 /// The most fields of a form. It is not a limit of OSS: each field takes more memory than its text.
 const MAX_FIELDS: usize = 1000;
+/// Forms with more bytes of values than this are large.
+const MAX_SMALL: usize = 64 * 1024;
+/// How many large forms are in memory at a time. Others wait.
+const MAX_LARGE: usize = 3;
+/// How long a client may take for the fields before the file.
+const FIELDS_TIME: Duration = Duration::from_secs(60);
 /// What boundaries and part headers may take in addition, in bytes.
 const MAX_FRAMING: u64 = 1024 * 1024;
 
 /// The fields before the file, in the order of the form.
 #[derive(Debug, Default)]
-pub(crate) struct Form(Vec<(String, String)>);
+pub(crate) struct Form {
+    fields: Vec<(String, String)>,
+    /// Only a large form has one.
+    room: Option<OwnedSemaphorePermit>,
+}
+
+/// Limits the memory of all forms together: it is taken before any signature is verified.
+#[derive(Clone, Debug)]
+pub(crate) struct FormRoom(Arc<Semaphore>);
+
+impl FormRoom {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_LARGE)))
+    }
+}
 
 impl Form {
     /// Returns the first value of a field.
@@ -42,7 +65,7 @@ impl Form {
 
     /// Returns every value of a field.
     pub(crate) fn values(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.0
+        self.fields
             .iter()
             .filter(move |(field, _)| field.eq_ignore_ascii_case(name))
             .map(|(_, value)| &**value)
@@ -55,19 +78,26 @@ impl Form {
             let value = std::str::from_utf8(value.as_bytes()).ok()?;
             Some((name.as_str().to_owned(), value.to_owned()))
         });
-        Self(fields.collect())
+        Self {
+            fields: fields.collect(),
+            room: None,
+        }
     }
 
     /// Returns the names and values of custom variables.
     ///
     /// Names are case-sensitive. If a name repeats, the first value applies.
     pub(crate) fn variables(&self) -> Vec<(String, String)> {
-        let custom = self.0.iter().filter(|(name, _)| name.starts_with("x:"));
+        let custom = self
+            .fields
+            .iter()
+            .filter(|(name, _)| name.starts_with("x:"));
         custom.cloned().collect()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (&**name, &**value))
+        let fields = self.fields.iter();
+        fields.map(|(name, value)| (&**name, &**value))
     }
 }
 
@@ -75,6 +105,7 @@ impl Form {
 pub(crate) struct FormReader {
     parts: Parts,
     inbound: Inbound,
+    room: FormRoom,
     lenient: bool,
 }
 
@@ -92,6 +123,7 @@ impl FormReader {
     pub(crate) fn new(
         headers: &HeaderMap,
         inbound: Inbound,
+        room: FormRoom,
         lenient: bool,
     ) -> Result<Self, OssError> {
         let content_type = headers
@@ -108,12 +140,20 @@ impl FormReader {
         Ok(Self {
             parts: Parts::new(inbound.clone(), boundary),
             inbound,
+            room,
             lenient,
         })
     }
 
     /// Reads the fields, and returns them with the file that follows.
+    ///
+    /// Drop the fields before the file is read: others may wait for their room.
     pub(crate) async fn read_fields(&mut self) -> Result<(Form, FilePart), OssError> {
+        let fields = tokio::time::timeout(FIELDS_TIME, self.read_all_fields());
+        fields.await.unwrap_or(Err(errors::IDLE))
+    }
+
+    async fn read_all_fields(&mut self) -> Result<(Form, FilePart), OssError> {
         self.inbound.allow(MAX_VALUES as u64 + MAX_FRAMING);
         let mut form = Form::default();
         let mut total = 0_usize;
@@ -128,11 +168,11 @@ impl FormReader {
                 self.inbound.allow(u64::MAX);
                 return Ok((form, file));
             }
-            if form.0.len() == MAX_FIELDS {
+            if form.fields.len() == MAX_FIELDS {
                 return Err(errors::FIELDS_TOO_LARGE);
             }
-            let value = self.read_value(&mut total).await?;
-            form.0.push((name, value));
+            let value = self.read_value(&mut total, &mut form.room).await?;
+            form.fields.push((name, value));
         }
         Err(errors::NO_FILE)
     }
@@ -160,7 +200,11 @@ impl FormReader {
         Ok(())
     }
 
-    async fn read_value(&mut self, total: &mut usize) -> Result<String, OssError> {
+    async fn read_value(
+        &mut self,
+        total: &mut usize,
+        room: &mut Option<OwnedSemaphorePermit>,
+    ) -> Result<String, OssError> {
         let mut value = Vec::new();
         while let Some(chunk) = self.parts.content().await? {
             *total += chunk.len();
@@ -169,6 +213,11 @@ impl FormReader {
             }
             if *total > MAX_VALUES {
                 return Err(errors::FIELDS_TOO_LARGE);
+            }
+            // One step from small to the whole limit, so that no two forms wait for each other.
+            if *total > MAX_SMALL && room.is_none() {
+                let free = self.room.0.clone().acquire_owned().await;
+                *room = Some(free.map_err(|_| errors::INTERNAL)?);
             }
             value.extend_from_slice(&chunk);
         }

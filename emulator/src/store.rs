@@ -309,6 +309,14 @@ impl Upload {
         }
     }
 
+    /// Discards the content. Unlike a drop, waits until its file is deleted.
+    pub(crate) async fn discard(self) {
+        match self.0 {
+            UploadKind::Memory(_) => {}
+            UploadKind::Folder(upload) => upload.discard().await,
+        }
+    }
+
     /// Ends the content, and reads its dimensions if it is an image.
     pub(crate) async fn seal(self) -> Result<Sealed, StoreError> {
         Ok(Sealed(match self.0 {

@@ -21,7 +21,7 @@ use crate::{
     object::{NewObject, content_type},
     policy::{Policy, check_conditions, check_names},
     report::{UploadReport, UploadStep},
-    store::Sealed,
+    store::{Sealed, Upload},
 };
 
 const OPERATION: &str = "PostObject";
@@ -42,7 +42,8 @@ async fn receive(
     context.check_length(errors::BODY_TOO_LARGE)?;
     let inbound = context.inbound.clone();
     let lenient = context.shared.lenient_multipart;
-    let mut reader = FormReader::new(context.headers(), inbound, lenient)?;
+    let room = context.shared.form_room.clone();
+    let mut reader = FormReader::new(context.headers(), inbound, room, lenient)?;
     let (form, file) = reader.read_fields().await?;
     report.form(&form, &file.name);
 
@@ -51,6 +52,9 @@ async fn receive(
     commit::report_callback(directive.as_ref(), report);
     let object = NewObject::of(&form, context.headers(), &file)?;
     commit::check_overwrite(context, &object).await?;
+    let success = success_of(&form);
+    // The file may take hours.
+    drop(form);
 
     let size_range = policy.as_ref().and_then(Policy::size);
     let sealed = store_file(context, &mut reader, size_range).await?;
@@ -62,7 +66,6 @@ async fn receive(
         policy.check_expiration(context.shared.now())?;
     }
     report.steps.push(UploadStep::Size);
-    let success = success_of(&form);
     Ok(Commit::new(
         context, OPERATION, object, sealed, directive, success,
     ))
@@ -127,6 +130,19 @@ async fn store_file(
     let max = max.min(MAX_OBJECT);
     let upload = context.shared.store.begin(&context.bucket.name).await;
     let mut upload = upload.map_err(|_| errors::INTERNAL)?;
+    if let Err(error) = receive_into(&mut upload, reader, min, max).await {
+        upload.discard().await;
+        return Err(error);
+    }
+    upload.seal().await.map_err(|e| store_refusal(&e))
+}
+
+async fn receive_into(
+    upload: &mut Upload,
+    reader: &mut FormReader,
+    min: u64,
+    max: u64,
+) -> Result<(), OssError> {
     let mut size = 0_u64;
     while let Some(data) = reader.chunk().await? {
         size += data.len() as u64;
@@ -135,10 +151,10 @@ async fn store_file(
         }
         upload.write(data).await.map_err(|e| store_refusal(&e))?;
     }
-    if size < min {
-        return Err(errors::TOO_SMALL);
+    match size < min {
+        true => Err(errors::TOO_SMALL),
+        false => Ok(()),
     }
-    upload.seal().await.map_err(|e| store_refusal(&e))
 }
 
 /// Checks `Content-MD5`, which covers the whole multipart body and not the file alone.

@@ -255,6 +255,15 @@ impl FolderUpload {
             .ok_or_else(|| io::Error::other("an earlier write failed"))
     }
 
+    pub(super) async fn discard(mut self) {
+        // The file is deleted on drop, whatever became of it.
+        let file = self.ready().await;
+        let deleted = blocking(move || file?.close()).await;
+        if let Err(error) = deleted {
+            tracing::debug!(%error, "failed to delete the file of a discarded upload");
+        }
+    }
+
     pub(super) async fn seal(mut self) -> io::Result<Sealed> {
         let file = self.ready().await?;
         blocking(move || {

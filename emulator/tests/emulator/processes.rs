@@ -168,6 +168,42 @@ fn parts_take_less_memory_than_their_object() {
     parts_in_little_memory(24 * MIB);
 }
 
+/// Nobody has to sign the fields of a form before they are read.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hundred_refused_forms_take_little_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path());
+    let idle = process.peak_memory();
+    let (before, after) = around("refused");
+    let part = |name: &str, value: &str| {
+        format!(
+            "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+        )
+    };
+    let value = "v".repeat(usize::try_from(MIB).unwrap());
+    let mut body: String = (0..8)
+        .map(|at| part(&format!("x:{at}"), &value[1024..]))
+        .collect();
+    body += &part("Signature", "wrong");
+    let body = [body.into_bytes(), before, after].concat();
+    std::thread::scope(|scope| {
+        for _ in 0..100 {
+            scope.spawn(|| {
+                let mut stream = process.connect();
+                let head = head(body.len() as u64);
+                stream.write_all(head.as_bytes()).unwrap();
+                stream.write_all(&body).unwrap();
+                let answer = answer(stream);
+                assert!(answer.contains("SignatureDoesNotMatch"), "{answer}");
+            });
+        }
+    });
+    let taken = process.peak_memory() - idle;
+    println!("100 forms of 8 MiB with {} KiB at most", taken / 1024);
+    assert!(taken < 64 * MIB, "{taken}");
+}
+
 #[test]
 fn nothing_is_half_there_after_a_kill() {
     killed(8);

@@ -247,6 +247,28 @@ async fn forms_that_are_none() {
             "0006-00000112",
         ),
         (
+            "many fields",
+            (0..1000)
+                .fold(good(&[]), |form, at| form.field(&format!("x:{at}"), ""))
+                .file(b"x"),
+            "MaxPOSTPreDataLengthExceededError",
+            "0006-00000112",
+        ),
+        (
+            "long head",
+            good(&[])
+                .part(
+                    &format!(
+                        "Content-Disposition: form-data; name=\"a\"\r\nContent-Type: {}\r\n",
+                        "t".repeat(16 * 1024)
+                    ),
+                    b"x",
+                )
+                .file(b"x"),
+            "FieldItemTooLong",
+            "0006-00000110",
+        ),
+        (
             "overwrite",
             good(&[("x-oss-forbid-overwrite", "abc")]).file(b"x"),
             "InvalidArgument",
@@ -669,6 +691,72 @@ async fn an_altered_callback_is_denied_and_not_explained() {
     }
     let answer = under(&conditions, &[]).file(b"x").post(&emulator).await;
     answer.assert_refused(403, "AccessDenied", "0006-00000227");
+}
+
+/// The fields must arrive within a minute, however steadily they do.
+#[tokio::test(start_paused = true)]
+async fn a_form_that_trickles_is_refused() {
+    use std::{
+        convert::Infallible,
+        pin::Pin,
+        sync::{
+            Arc,
+            atomic::{AtomicU64, Ordering},
+        },
+        task::{Context, Poll, ready},
+        time::Duration,
+    };
+
+    use http_body::Frame;
+    use tokio::time::{Instant, Sleep, sleep};
+
+    /// Sends one byte a second, and counts them.
+    struct Trickle(Bytes, Pin<Box<Sleep>>, Arc<AtomicU64>);
+
+    impl http_body::Body for Trickle {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            ready!(self.1.as_mut().poll(cx));
+            self.1
+                .as_mut()
+                .reset(Instant::now() + Duration::from_secs(1));
+            self.2.fetch_add(1, Ordering::Relaxed);
+            Poll::Ready(Some(Ok(Frame::data(self.0.split_to(1)))))
+        }
+    }
+
+    let form = good(&[("x:a", &"v".repeat(1000))]).file(b"x").bytes();
+    let sent = Arc::new(AtomicU64::new(0));
+    let first = Box::pin(sleep(Duration::from_secs(1)));
+    let trickle = Trickle(form, first, sent.clone());
+    let request = Form::new().request().map(|_| trickle);
+    let answer = tower::ServiceExt::oneshot(emulator(), request).await;
+    let answer = super::support::read(answer.unwrap()).await;
+    answer.assert_refused(400, "RequestTimeout", "");
+    // A minute, and five seconds in which the client may end what it sends.
+    assert!((60..=65).contains(&sent.load(Ordering::Relaxed)));
+}
+
+/// Observers keep reports.
+#[tokio::test]
+async fn a_report_keeps_few_of_many_fields() {
+    let reports = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let kept = reports.clone();
+    let emulator = builder()
+        .observer(move |report| kept.lock().unwrap().push(report))
+        .build()
+        .unwrap();
+    let long = "v".repeat(40 * 1024);
+    let form = good(&[("x:a", &long), ("x:b", &long), ("x:c", "v")]).file(b"x");
+    assert_eq!(form.post(&emulator).await.status, 204);
+    let reports = reports.lock().unwrap();
+    let names: Vec<_> = reports[0].fields().map(|(name, _)| name).collect();
+    assert_eq!(names, ["key", "x:a"]);
 }
 
 /// A client that is still sending receives the rejection.
