@@ -5,9 +5,9 @@
 //! cargo bench -p benches --bench emulator
 //! ```
 //!
-//! Both servers run in this process. One client uploads generated files of 1 GiB to each of them
-//! over loopback, in five pairs of alternating order. The bare route discards the data; the
-//! emulator stores it in a temporary folder. If the disk is slower than the checksums, it limits
+//! Both servers run in this process. One client uploads generated files of 512 MiB to each of them
+//! over loopback, in five pairs of alternating order. First the bare route discards the data, and
+//! the emulator stores it in a temporary folder. Then both keep it in memory. If the disk is slower than the checksums, it limits
 //! the result: set `TMPDIR` to an in-memory file system to exclude it. Only the ratio is
 //! meaningful.
 
@@ -15,6 +15,7 @@ use std::{
     env,
     io::{self, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    sync::{Mutex, PoisonError},
     time::Instant,
 };
 
@@ -23,19 +24,34 @@ use axum::{
     Router,
     extract::{DefaultBodyLimit, Multipart},
     http::StatusCode,
-    routing::post,
+    routing::{MethodRouter, post},
     serve::ListenerExt as _,
 };
+use bytes::Bytes;
 use crc::{CRC_64_XZ, Crc, Table};
 use md5::{Digest as _, Md5};
 use tokio::{net::TcpListener, runtime::Runtime};
 
 const PAIRS: usize = 5;
-const SIZE: usize = 1024 * 1024 * 1024;
+const SIZE: usize = 512 * 1024 * 1024;
 const PIECE: usize = 1024 * 1024;
 static CRC: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_XZ);
 
-async fn sink(mut form: Multipart) -> Result<String, StatusCode> {
+/// The last file that the bare route kept.
+static KEPT: Mutex<Vec<Bytes>> = Mutex::new(Vec::new());
+
+async fn discard(form: Multipart) -> Result<String, StatusCode> {
+    sum(form, drop).await
+}
+
+async fn keep(form: Multipart) -> Result<String, StatusCode> {
+    let mut file = Vec::new();
+    let sums = sum(form, |data| file.push(data)).await;
+    *KEPT.lock().unwrap_or_else(PoisonError::into_inner) = file;
+    sums
+}
+
+async fn sum(mut form: Multipart, mut keep: impl FnMut(Bytes)) -> Result<String, StatusCode> {
     let mut md5 = Md5::new();
     let mut crc = CRC.digest();
     while let Ok(Some(mut field)) = form.next_field().await {
@@ -45,6 +61,7 @@ async fn sink(mut form: Multipart) -> Result<String, StatusCode> {
         while let Some(data) = field.chunk().await.map_err(|_| StatusCode::BAD_REQUEST)? {
             md5.update(&data);
             crc.update(&data);
+            keep(data);
         }
     }
     Ok(format!("{:02x?} {}", md5.finalize(), crc.finalize()))
@@ -57,25 +74,29 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let runtime = Runtime::new()?;
     let folder = tempfile::tempdir()?;
-    let route = post(sink).layer(DefaultBodyLimit::disable());
+    let store = ObjectStore::folder(folder.path())?;
+    compare(&runtime, "folder", post(discard), store)?;
+    let store = ObjectStore::memory(4 * SIZE as u64);
+    compare(&runtime, "memory", post(keep), store)
+}
+
+fn compare(
+    runtime: &Runtime,
+    name: &str,
+    route: MethodRouter,
+    store: ObjectStore,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let route = route.layer(DefaultBodyLimit::disable());
     let bare = Router::new().route("/", route);
     let bare_listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
     let bare_address = bare_listener.local_addr()?;
-    runtime.spawn(async move {
-        axum::serve(
-            bare_listener.tap_io(|stream| {
-                let _ = stream.set_nodelay(true);
-            }),
-            bare,
-        )
-        .await
+    let bare_listener = bare_listener.tap_io(|stream| {
+        let _ = stream.set_nodelay(true);
     });
+    runtime.spawn(async move { axum::serve(bare_listener, bare).await });
 
     let bucket = HostedBucket::new("bucket".parse()?).acl(Acl::PublicReadWrite);
-    let emulator = Emulator::builder()
-        .bucket(bucket)
-        .store(ObjectStore::folder(folder.path())?)
-        .build()?;
+    let emulator = Emulator::builder().bucket(bucket).store(store).build()?;
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
     let address = listener.local_addr()?;
     runtime.spawn(emulator.serve(listener));
@@ -91,13 +112,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         };
         let ratio = emulated / bare;
         println!(
-            "pair {}: bare {bare:.0} MiB/s, emulator {emulated:.0} MiB/s, ratio {ratio:.3}",
+            "{name}, pair {}: bare {bare:.0} MiB/s, emulator {emulated:.0} MiB/s, ratio {ratio:.3}",
             pair + 1
         );
         ratios.push(ratio);
     }
     ratios.sort_by(f64::total_cmp);
-    println!("median ratio {:.3}", ratios[PAIRS / 2]);
+    println!("{name}: median ratio {:.3}", ratios[PAIRS / 2]);
     Ok(())
 }
 

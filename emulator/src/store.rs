@@ -12,6 +12,7 @@ mod home;
 mod memory;
 mod page;
 mod parts;
+mod summary;
 
 use std::{fmt, io, path::Path, sync::Arc, time::SystemTime};
 
@@ -31,6 +32,7 @@ use tower_aliyun_oss::protocol::Bucket;
 pub(crate) use content::StoreError;
 pub(crate) use page::{Entry, Page, Selection};
 pub(crate) use parts::{Part, Session};
+pub use summary::ObjectSummary;
 
 /// The store of an emulator: in memory, or in a folder. Clones share their objects.
 ///
@@ -230,66 +232,6 @@ impl fmt::Debug for ObjectStore {
             Kind::Memory(store) => f.debug_tuple("Memory").field(&store.limit()).finish(),
             Kind::Folder(store) => f.debug_tuple("Folder").field(&store.root()).finish(),
         }
-    }
-}
-
-/// An entry of [`ObjectStore::list`].
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ObjectSummary {
-    key: String,
-    size: u64,
-    etag: String,
-    content_type: String,
-    storage_class: String,
-    last_modified: SystemTime,
-}
-
-impl ObjectSummary {
-    fn of(record: Record) -> Self {
-        Self {
-            size: record.content.size,
-            etag: record.content.etag(),
-            storage_class: record.description.storage_class().to_owned(),
-            last_modified: record.stored(),
-            key: record.description.key,
-            content_type: record.description.content_type,
-        }
-    }
-
-    /// Returns the full object name.
-    #[must_use]
-    pub fn key(&self) -> &str {
-        &self.key
-    }
-
-    /// Returns the size in bytes.
-    #[must_use]
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// Returns the ETag: upper-case hex without quotes.
-    #[must_use]
-    pub fn etag(&self) -> &str {
-        &self.etag
-    }
-
-    /// Returns the media type that the uploader sent.
-    #[must_use]
-    pub fn content_type(&self) -> &str {
-        &self.content_type
-    }
-
-    /// Returns the storage class, such as `Standard`.
-    #[must_use]
-    pub fn storage_class(&self) -> &str {
-        &self.storage_class
-    }
-
-    /// Returns the time at which the object was stored.
-    #[must_use]
-    pub fn last_modified(&self) -> SystemTime {
-        self.last_modified
     }
 }
 

@@ -14,8 +14,8 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    ObjectSummary,
     page::{Page, Selection, page},
+    summary::ObjectSummary,
 };
 use tower_aliyun_oss::protocol::Bucket;
 

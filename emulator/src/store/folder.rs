@@ -20,11 +20,11 @@ use tempfile::{NamedTempFile, TempPath};
 use tokio::task::JoinHandle;
 
 use super::{
-    ObjectSummary,
     catalog::Catalog,
     content::{Digest, StoreError, blocking, measure},
     home::{Home, create_folder},
     page::{Page, Selection},
+    summary::ObjectSummary,
 };
 use crate::object::{Content, Record};
 use tower_aliyun_oss::protocol::Bucket;
