@@ -14,7 +14,14 @@ mod page;
 mod parts;
 mod summary;
 
-use std::{fmt, io, path::Path, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+    sync::Arc,
+    time::SystemTime,
+};
 
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
@@ -33,6 +40,9 @@ pub(crate) use content::StoreError;
 pub(crate) use page::{Entry, Page, Selection};
 pub(crate) use parts::{Part, Session};
 pub use summary::ObjectSummary;
+
+/// The largest object in a folder that is read as a whole, in bytes.
+const SMALL: u64 = 64 * 1024;
 
 /// The store of an emulator: in memory, or in a folder. Clones share their objects.
 ///
@@ -145,8 +155,18 @@ impl ObjectStore {
                 .map(|object| (object.record.clone(), Stored::Memory(object.chunks.clone())))),
             Kind::Folder(store) => {
                 let (store, bucket, key) = (store.clone(), bucket.clone(), key.to_owned());
-                let found = blocking(move || store.get(&bucket, &key)).await?;
-                Ok(found.map(|(record, file)| (record, Stored::File(file))))
+                blocking(move || {
+                    let Some((record, file)) = store.get(&bucket, &key)? else {
+                        return Ok(None);
+                    };
+                    let stored = match record.content.size {
+                        // Reading it later would take another switch of threads.
+                        size if size <= SMALL => Stored::Memory([read(file, size)?].into()),
+                        _ => Stored::File(file),
+                    };
+                    Ok(Some((record, stored)))
+                })
+                .await
             }
         }
     }
@@ -223,6 +243,16 @@ impl ObjectStore {
             Ok(sealed)
         })
         .await
+    }
+}
+
+/// Reads the content of a file, which begins it.
+fn read(file: File, size: u64) -> io::Result<Bytes> {
+    let mut content = Vec::new();
+    file.take(size).read_to_end(&mut content)?;
+    match content.len() as u64 == size {
+        true => Ok(content.into()),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }
 
