@@ -82,7 +82,7 @@ fn every_header_that_oss_sets() {
     assert_eq!((id.len(), &id[..8]), (24, "5CF3E782"));
     assert_eq!(
         STANDARD.decode(&headers["authorization"]).unwrap().len(),
-        128
+        64
     );
 
     let given: Request<Bytes> = signer.callback(URL).request_id("77").request().unwrap();
