@@ -299,7 +299,7 @@ impl SpawnedEmulator {
         let Some((record, stored)) = self.emulator.store().get(&self.bucket, key).await? else {
             return Ok(None);
         };
-        let body = EmulatorBody::of(stored, 0, record.content.size).await?;
+        let body = EmulatorBody::of(stored, 0, record.content.size);
         Ok(Some(body.collect().await?.to_bytes()))
     }
 
