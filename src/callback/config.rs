@@ -285,7 +285,10 @@ impl VerifierConfig {
             }
             _ => None,
         };
-        if !exact && !can_rewrite {
+        // Where the callback URLs are known, OSS requests them as they are spelled. A router that
+        // leaves no trace may have read another spelling before the layer, and called another
+        // handler.
+        if !exact && (!can_rewrite || !self.issued_targets.is_empty()) {
             return Err(TargetError::Spelling);
         }
         Ok(AcceptedTarget {

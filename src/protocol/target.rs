@@ -212,11 +212,13 @@ pub enum TargetError {
     /// Ambiguous: the path contains an empty segment before the last.
     #[error("the callback path contains an empty segment")]
     EmptySegment,
-    /// The path is equivalent to an accepted one, and the layer cannot rewrite it, because the
-    /// signed target is not the URI of the request.
+    /// The path is equivalent to an accepted one and spelled in another way, and the layer may not
+    /// rewrite it: it knows how the callback URL is spelled, or the signed target is not the URI of
+    /// the request.
     #[error(
-        "the callback path is not spelled canonically, and the layer cannot rewrite it behind a \
-         target hook, a proxy prefix or an outer router"
+        "the callback path is spelled in another way than the callback URL, or than its canonical \
+         form behind a target hook, a proxy prefix or an outer router (did a proxy rewrite the \
+         path?)"
     )]
     Spelling,
     /// The path is not one of the configured paths.

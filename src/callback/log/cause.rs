@@ -59,9 +59,10 @@ causes! {
         use tickets";
     DotSegment, "a callback is rejected because its path contains a segment \".\" or \"..\", which \
         nothing can allow; write callbackUrl without it";
-    Spelling, "a callback is rejected because its path is not in its canonical spelling, and a \
-        router, proxy_prefix or target_uri has read it already; write callbackUrl canonically, put \
-        the layer outside of the router, or name the spelling with only_path";
+    Spelling, "a callback is rejected because its path is not spelled as in the callback URL, or not \
+        canonically where a router, proxy_prefix or target_uri has read it already; check whether a \
+        proxy rewrites the path, write callbackUrl canonically, put the layer outside of the router, \
+        or name the spelling with only_path";
     NotConfigured, "a callback is rejected because it was signed for a path that only_path does not \
         name; check only_path, proxy_prefix and target_uri";
     Version, "a callback is rejected because its signature version is not 1.0; OSS offers version 2.0 \

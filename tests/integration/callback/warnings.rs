@@ -184,7 +184,7 @@ async fn each_cause_is_one_warning_with_rule_and_remedy() {
             plain().proxy_prefix("/gw"),
             replay(&signer, "/gw/cb", "/%63b"),
             target,
-            "not in its canonical spelling",
+            "not spelled as in the callback URL",
             ["write callbackUrl canonically", "only_path"],
         ),
         (
