@@ -4,9 +4,9 @@ use std::{future::Future, io};
 
 use axum::{Router, routing::post};
 use tokio::net::TcpListener;
-use tower_aliyun_oss::{CallbackReply, VerifiedCallback};
+use tower_aliyun_oss::{CallbackReply, OssUploads, VerifiedCallback};
 
-use crate::uploads::{Uploads, authorize};
+use crate::uploads::authorize;
 
 async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
     println!(
@@ -17,7 +17,7 @@ async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
     CallbackReply::ok()
 }
 
-fn app(uploads: &Uploads) -> Router {
+fn app(uploads: &OssUploads) -> Router {
     Router::new()
         .route_service("/oss/policy", uploads.policy_service(authorize))
         .route(
@@ -29,7 +29,7 @@ fn app(uploads: &Uploads) -> Router {
 /// Serves until `stop` completes.
 pub async fn serve(
     listener: TcpListener,
-    uploads: &Uploads,
+    uploads: &OssUploads,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     axum::serve(listener, app(uploads))

@@ -7,9 +7,9 @@ use http_body_util::{Either, Full};
 use hyper::{Request, Response, StatusCode, body::Incoming};
 use tokio::net::TcpListener;
 use tower::{Layer as _, ServiceExt as _, service_fn};
-use tower_aliyun_oss::{CallbackReply, VerifiedCallback};
+use tower_aliyun_oss::{CallbackReply, OssUploads, VerifiedCallback};
 
-use crate::uploads::{Uploads, authorize};
+use crate::uploads::authorize;
 
 type Answer = Response<Full<Bytes>>;
 
@@ -36,7 +36,7 @@ fn status(status: StatusCode) -> Answer {
 /// Serves until `stop` completes.
 pub async fn serve(
     listener: TcpListener,
-    uploads: &Uploads,
+    uploads: &OssUploads,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     let policy = uploads.policy_service(authorize);

@@ -12,7 +12,6 @@ mod stop;
 use std::{error::Error, process::ExitCode};
 
 use example_frameworks as recipes;
-use recipes::uploads::Uploads;
 
 const USAGE: &str = "\
 usage: frameworks FRAMEWORK [ADDRESS]
@@ -41,8 +40,9 @@ async fn run() -> Result<(), Box<dyn Error + Send + Sync>> {
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8080".into());
     let listener = listen::bind(&address).await?;
     let address = listener.local_addr()?;
-    let uploads = Uploads::new(&format!("http://{address}/oss/callback"))
-        .map_err(|error| error.to_string())?;
+    let uploads = recipes::uploads::uploads(&format!("http://{address}/oss/callback"))
+        .map_err(|error| error.to_string())?
+        .build()?;
     let stop = stop::stop_signal()?;
     println!("listening on http://{address}");
     match &*framework {

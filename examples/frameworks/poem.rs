@@ -6,12 +6,11 @@ use poem::{Endpoint, Route, Server, endpoint::TowerCompatExt as _, listener::Tcp
 use tokio::net::TcpListener;
 use tower::{Layer as _, service_fn};
 
-use crate::{
-    hyper::on_upload,
-    uploads::{Uploads, authorize},
-};
+use tower_aliyun_oss::OssUploads;
 
-fn app(uploads: &Uploads) -> impl Endpoint + 'static {
+use crate::{hyper::on_upload, uploads::authorize};
+
+fn app(uploads: &OssUploads) -> impl Endpoint + 'static {
     // The handler is a tower service, because the layer passes it the verified body.
     let callback = uploads.callback_layer().layer(service_fn(on_upload));
     Route::new()
@@ -22,7 +21,7 @@ fn app(uploads: &Uploads) -> impl Endpoint + 'static {
 /// Serves until `stop` completes.
 pub async fn serve(
     listener: TcpListener,
-    uploads: &Uploads,
+    uploads: &OssUploads,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?)

@@ -13,9 +13,9 @@ use salvo::{
 };
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
-use tower_aliyun_oss::{CallbackReply, VerifiedCallback, callback::RequestBody};
+use tower_aliyun_oss::{CallbackReply, OssUploads, VerifiedCallback, callback::RequestBody};
 
-use crate::uploads::{Uploads, authorize};
+use crate::uploads::authorize;
 
 #[handler]
 async fn on_upload(request: &Request, response: &mut Response) {
@@ -32,7 +32,7 @@ async fn on_upload(request: &Request, response: &mut Response) {
     response.merge_hyper(http::Response::<Bytes>::from(CallbackReply::ok()));
 }
 
-fn app(uploads: &Uploads) -> Router {
+fn app(uploads: &OssUploads) -> Router {
     let policy = uploads.policy_service(authorize);
     let policy = TowerServiceCompat::<ReqBody, _, _, _>::compat(policy);
     let verified = ServiceBuilder::new()
@@ -56,7 +56,7 @@ fn app(uploads: &Uploads) -> Router {
 /// Serves until `stop` completes.
 pub async fn serve(
     listener: TcpListener,
-    uploads: &Uploads,
+    uploads: &OssUploads,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let server = Server::new(TcpAcceptor::try_from(listener)?);

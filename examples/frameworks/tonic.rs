@@ -8,9 +8,9 @@ use tonic::{
     service::Routes,
     transport::{Server, server::TcpIncoming},
 };
-use tower_aliyun_oss::{CallbackReply, VerifiedCallback};
+use tower_aliyun_oss::{CallbackReply, OssUploads, VerifiedCallback};
 
-use crate::uploads::{Uploads, authorize};
+use crate::uploads::authorize;
 
 async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
     println!(
@@ -21,7 +21,7 @@ async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
     CallbackReply::ok()
 }
 
-fn app(uploads: &Uploads) -> Routes {
+fn app(uploads: &OssUploads) -> Routes {
     let uploads = Router::new()
         .route_service("/oss/policy", uploads.policy_service(authorize))
         .route(
@@ -35,7 +35,7 @@ fn app(uploads: &Uploads) -> Routes {
 /// Serves until `stop` completes.
 pub async fn serve(
     listener: TcpListener,
-    uploads: &Uploads,
+    uploads: &OssUploads,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     Server::builder()

@@ -4,46 +4,22 @@ use std::error::Error;
 
 use http::request::Parts;
 use tower_aliyun_oss::{
-    Credentials, Grant, ObjectPrefix, OssCallbackLayer, OssPolicyService, OssUploads, Refusal,
-    SizeRange, TicketKey, key::PinnedKeys, policy::Authorize,
+    ContentType, Credentials, Grant, ObjectPrefix, OssUploads, OssUploadsBuilder, Refusal,
+    SizeRange, TicketKey,
 };
 
-/// `OssUploads`, with a key source that tests replace.
-#[derive(Clone, Debug)]
-pub struct Uploads(OssUploads, PinnedKeys);
-
-impl Uploads {
-    /// Creates the configuration. A real application takes the credentials from
-    /// `Credentials::from_env`, and the key from `TicketKey::from_env`.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the callback URL is one that OSS would not call.
-    pub fn new(callback_url: &str) -> Result<Self, Box<dyn Error>> {
-        let credentials = Credentials::new("LTAI5tExample", "secret")?;
-        let uploads = OssUploads::builder("examplebucket".parse()?, credentials)
-            .region("cn-hangzhou".parse()?)
-            .callback_url(callback_url)
-            .ticket_key(TicketKey::generate()?)
-            .build()?;
-        Ok(Self(uploads, PinnedKeys::official()))
-    }
-
-    /// Trusts the keys of a test instead of the key of OSS.
-    #[must_use]
-    pub fn key_source(self, keys: PinnedKeys) -> Self {
-        Self(self.0, keys)
-    }
-
-    /// Returns the service that issues tokens.
-    pub fn policy_service<A: Authorize>(&self, authorize: A) -> OssPolicyService<A> {
-        self.0.policy_service(authorize)
-    }
-
-    /// Returns the layer that verifies callbacks.
-    pub fn callback_layer(&self) -> OssCallbackLayer {
-        self.0.callback_layer().key_source(self.1.clone())
-    }
+/// Returns the configuration, to which tests add the key of their callbacks. A real application
+/// takes the credentials from `Credentials::from_env`, and the key from `TicketKey::from_env`.
+///
+/// # Errors
+///
+/// Fails if the operating system provides no random numbers.
+pub fn uploads(callback_url: &str) -> Result<OssUploadsBuilder, Box<dyn Error>> {
+    let credentials = Credentials::new("LTAI5tExample", "secret")?;
+    Ok(OssUploads::builder("examplebucket".parse()?, credentials)
+        .region("cn-hangzhou".parse()?)
+        .callback_url(callback_url)
+        .ticket_key(TicketKey::generate()?))
 }
 
 /// The user, as your session layer knows it.
@@ -58,11 +34,8 @@ pub struct UserId(u64);
 pub async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
     // Instead of a default, a real application refuses: `.ok_or_else(Refusal::unauthorized)?`.
     let UserId(user) = parts.extensions.get().copied().unwrap_or(UserId(7));
-    let prefix = ObjectPrefix::from_segments(["user", &user.to_string()])
-        .map_err(|_| Refusal::forbidden())?;
-    let size = SizeRange::new(1, 10 << 20).map_err(|_| Refusal::forbidden())?;
-    let types = ["image/png", "image/jpeg"].map(|name| name.parse());
-    Ok(Grant::under(prefix, size)
-        .content_types(types.into_iter().flatten())
+    let prefix = ObjectPrefix::from_segments(["user", &user.to_string()])?;
+    Ok(Grant::under(prefix, SizeRange::new(1, 10 << 20)?)
+        .content_types(ContentType::IMAGES)
         .claims(&user))
 }

@@ -6,10 +6,10 @@ use http_body_util::Either;
 use hyper::{Request, body::Incoming};
 use tokio::net::TcpListener;
 use tower::{Layer as _, ServiceExt as _, service_fn};
-use tower_aliyun_oss::{CallbackReply, VerifiedCallback};
+use tower_aliyun_oss::{CallbackReply, OssUploads, VerifiedCallback};
 use warp::{Filter, Rejection, Reply};
 
-use crate::uploads::{Uploads, authorize};
+use crate::uploads::authorize;
 
 fn on_upload() -> impl Filter<Extract = (impl Reply,), Error = Rejection> + Clone {
     warp::path!("oss" / "callback")
@@ -29,7 +29,7 @@ fn on_upload() -> impl Filter<Extract = (impl Reply,), Error = Rejection> + Clon
 /// Serves until `stop` completes.
 pub async fn serve(
     listener: TcpListener,
-    uploads: &Uploads,
+    uploads: &OssUploads,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     let policy = uploads.policy_service(authorize);

@@ -17,9 +17,9 @@ use loco_rs::{
     task::Tasks,
 };
 use tokio::net::TcpListener;
-use tower_aliyun_oss::{CallbackReply, VerifiedCallback};
+use tower_aliyun_oss::{CallbackReply, OssUploads, VerifiedCallback};
 
-use uploads::{Uploads, authorize};
+use uploads::authorize;
 
 async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
     println!(
@@ -35,7 +35,7 @@ struct App;
 #[async_trait]
 impl Hooks for App {
     async fn after_routes(router: Router, ctx: &AppContext) -> loco_rs::Result<Router> {
-        let uploads = ctx.shared_store.get::<Uploads>();
+        let uploads = ctx.shared_store.get::<OssUploads>();
         let uploads =
             uploads.ok_or_else(|| loco_rs::Error::string("uploads are not configured"))?;
         Ok(router
@@ -73,7 +73,7 @@ impl Hooks for App {
 /// Serves until `stop` completes. In an application, `loco_rs::cli::main::<App>()` does this.
 pub async fn serve(
     listener: TcpListener,
-    uploads: &Uploads,
+    uploads: &OssUploads,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     let config = serde_json::from_value(serde_json::json!({

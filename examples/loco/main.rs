@@ -11,7 +11,7 @@ mod stop;
 
 use std::{error::Error, process::ExitCode};
 
-use example_loco::{serve, uploads::Uploads};
+use example_loco::{serve, uploads::uploads};
 
 const USAGE: &str = "\
 usage: loco [ADDRESS]
@@ -37,8 +37,9 @@ async fn run() -> Result<(), Box<dyn Error + Send + Sync>> {
     let address = std::env::args().nth(1);
     let listener = listen::bind(address.as_deref().unwrap_or("127.0.0.1:8080")).await?;
     let address = listener.local_addr()?;
-    let uploads = Uploads::new(&format!("http://{address}/oss/callback"))
-        .map_err(|error| error.to_string())?;
+    let uploads = uploads(&format!("http://{address}/oss/callback"))
+        .map_err(|error| error.to_string())?
+        .build()?;
     let stop = stop::stop_signal()?;
     println!("listening on http://{address}");
     serve(listener, &uploads, stop).await?;

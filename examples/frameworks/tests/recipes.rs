@@ -7,7 +7,7 @@ mod check;
 mod support;
 
 use check::check;
-use example_frameworks::{axum, hyper, poem, salvo, tonic, uploads::Uploads, warp};
+use example_frameworks::{axum, hyper, poem, salvo, tonic, uploads::uploads, warp};
 
 /// Names a test after a recipe.
 macro_rules! recipe {

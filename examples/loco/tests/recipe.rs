@@ -6,7 +6,7 @@ mod check;
 #[path = "../../frameworks/tests/support/mod.rs"]
 mod support;
 
-use example_loco::uploads::Uploads;
+use example_loco::uploads::uploads;
 
 #[tokio::test]
 async fn uploads_with_loco() {

@@ -10,11 +10,11 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::oneshot,
 };
-use tower_aliyun_oss::testing::CallbackSigner;
+use tower_aliyun_oss::{OssUploads, testing::CallbackSigner};
 
 use crate::{
-    Uploads,
     support::{answer, callback, head, send},
+    uploads,
 };
 
 const ASK: &str = "/oss/policy?filename=a.png&size=5&type=image/png";
@@ -55,14 +55,14 @@ async fn get_token(server: SocketAddr) -> Value {
 
 /// Tests a recipe on a loopback address.
 pub(crate) async fn check<F, E>(
-    serve: impl FnOnce(TcpListener, Uploads, oneshot::Receiver<()>) -> F,
+    serve: impl FnOnce(TcpListener, OssUploads, oneshot::Receiver<()>) -> F,
 ) where
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Debug + Send + 'static,
 {
     let signer = CallbackSigner::new();
-    let uploads = Uploads::new("http://app.example/oss/callback").unwrap();
-    let uploads = uploads.key_source(signer.key_source());
+    let uploads = uploads("http://app.example/oss/callback").unwrap();
+    let uploads = uploads.key_source(signer.key_source()).build().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
