@@ -80,6 +80,8 @@
 
 pub mod callback;
 mod causes;
+#[cfg(feature = "fetch")]
+mod https;
 pub mod key;
 mod lookup;
 pub mod policy;

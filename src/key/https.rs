@@ -2,10 +2,8 @@
 //!
 //! [`HttpsFetcher`] brings its own client. [`service_fetcher`] uses the application's client.
 
-mod connect;
 mod error;
 mod fetch;
-mod tls;
 
 use std::{future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
@@ -20,14 +18,11 @@ use hyper_util::{
     },
     rt::TokioExecutor,
 };
-use tokio::time::{error::Elapsed, timeout};
+use tokio::time::timeout;
 
-use self::{
-    connect::{Connector, NoAddress, Resolver},
-    error::{FetchErrorKind as Kind, find_source},
-    tls::Roots,
-};
+use self::error::FetchErrorKind as Kind;
 use super::url::KeyUrl;
+use crate::https::{Connector, Failure, Resolver, Roots, tls_config};
 
 pub use error::{FetchError, FetchErrorKind};
 pub use fetch::{FetchKey, service_fetcher};
@@ -197,7 +192,7 @@ impl Settings {
     const MAX_HEADERS: usize = 64;
 
     async fn fetch(&self, url: &KeyUrl) -> Result<Bytes, FetchError> {
-        let tls = tls::config(&self.roots).await?;
+        let tls = tls_config(&self.roots).await?;
         let tcp = Connector::new(self.resolver.clone(), self.connect_timeout);
         match &self.proxy {
             None => Self::exchange((tcp, tls).into(), url).await,
@@ -229,17 +224,12 @@ impl Settings {
 }
 
 fn classify(error: ClientError) -> FetchError {
-    // The specific causes first: hyper reports all of them as errors of connecting.
-    let kind = if find_source::<rustls::Error>(&error).is_some() {
-        Kind::Tls
-    } else if find_source::<NoAddress>(&error).is_some() {
-        Kind::Resolve
-    } else if find_source::<Elapsed>(&error).is_some() {
-        Kind::Timeout
-    } else if error.is_connect() {
-        Kind::Connect
-    } else {
-        Kind::Interrupted
+    let kind = match Failure::of(&error) {
+        Failure::Resolve => Kind::Resolve,
+        Failure::Connect => Kind::Connect,
+        Failure::Tls => Kind::Tls,
+        Failure::Timeout => Kind::Timeout,
+        Failure::Interrupted => Kind::Interrupted,
     };
     FetchError::with_source(kind, error)
 }

@@ -1,8 +1,10 @@
 //! Errors of fetching a key.
 
-use std::{borrow::Cow, error::Error, io, time::Duration};
+use std::{borrow::Cow, error::Error, time::Duration};
 
 use http::StatusCode;
+
+use crate::https::TlsError;
 
 /// Why a fetch returned no key, or a setting of a fetcher is invalid. A failed fetch is the content
 /// of [`KeyError::Unavailable`](crate::key::KeyError::Unavailable).
@@ -55,6 +57,16 @@ pub enum FetchErrorKind {
     /// [`proxy`](crate::key::HttpsFetcher::proxy) received something other than
     /// `http://host:port`.
     ProxyUrl,
+}
+
+impl From<TlsError> for FetchError {
+    fn from(why: TlsError) -> Self {
+        match why {
+            TlsError::Unavailable(None) => Self::new(FetchErrorKind::NoTls),
+            TlsError::Unavailable(Some(why)) => Self::with_source(FetchErrorKind::NoTls, why),
+            TlsError::Aborted(why) => Self::with_source(FetchErrorKind::Aborted, why),
+        }
+    }
 }
 
 impl FetchError {
@@ -168,27 +180,6 @@ impl FetchError {
             (Kind::ProxyUrl, _) => "a proxy is written http://host:port, without a user name",
         })
     }
-}
-
-/// Finds an error of type `E` in a chain of sources.
-pub(super) fn find_source<'e, E: Error + 'static>(
-    error: &'e (dyn Error + 'static),
-) -> Option<&'e E> {
-    let mut next = Some(error);
-    while let Some(current) = next {
-        if let Some(found) = current.downcast_ref() {
-            return Some(found);
-        }
-        // `io::Error::source` skips the error that it wraps and returns the source of that one.
-        let wrapped = current
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
-        next = match wrapped {
-            Some(wrapped) => Some(wrapped),
-            None => current.source(),
-        };
-    }
-    None
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tower_service::Service;
 
 use super::error::{FetchError, FetchErrorKind as Kind};
-use crate::key::url::KeyUrl;
+use crate::{https, key::url::KeyUrl};
 
 /// Fetches the file at a [`KeyUrl`], which contains one PEM block.
 ///
@@ -53,10 +53,7 @@ pub(super) const MAX_FILE_LEN: usize = 16 * 1024;
 
 pub(super) fn request<B: Default>(url: &KeyUrl) -> Result<Request<B>, FetchError> {
     Request::get(url.to_string())
-        .header(
-            USER_AGENT,
-            concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")),
-        )
+        .header(USER_AGENT, https::USER_AGENT)
         .header(ACCEPT_ENCODING, "identity")
         .body(B::default())
         .map_err(|why| FetchError::with_source(Kind::Connect, why))

@@ -1,4 +1,4 @@
-//! TCP connections to the key host: name resolution, address filter and time limit.
+//! TCP connections: name resolution, address filter and time limit.
 
 use std::{
     error::Error,
@@ -30,13 +30,13 @@ type BoxFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 /// Resolves and connects within one time limit. The limit of [`HttpConnector`] itself applies to
 /// each address family separately, and starts only after the name is resolved.
 #[derive(Clone, Debug)]
-pub(super) struct Connector {
+pub(crate) struct Connector {
     tcp: HttpConnector<Resolver>,
     limit: Duration,
 }
 
 impl Connector {
-    pub(super) fn new(resolver: Resolver, limit: Duration) -> Self {
+    pub(crate) fn new(resolver: Resolver, limit: Duration) -> Self {
         let mut tcp = HttpConnector::new_with_resolver(resolver);
         // The connector accepts only `http` URLs otherwise.
         tcp.enforce_http(false);
@@ -66,13 +66,13 @@ type Resolve = dyn Fn(&str) -> BoxFuture<Vec<SocketAddr>, io::Error> + Send + Sy
 
 /// The resolver of the system or a custom one, and a filter on its results.
 #[derive(Clone, Default)]
-pub(super) struct Resolver {
+pub(crate) struct Resolver {
     custom: Option<Arc<Resolve>>,
     public_only: bool,
 }
 
 impl Resolver {
-    pub(super) fn set_custom<F, Fut>(&mut self, resolve: F)
+    pub(crate) fn set_custom<F, Fut>(&mut self, resolve: F)
     where
         F: Fn(&str) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
@@ -80,7 +80,7 @@ impl Resolver {
         self.custom = Some(Arc::new(move |host| Box::pin(resolve(host))));
     }
 
-    pub(super) fn set_public_only(&mut self) {
+    pub(crate) fn set_public_only(&mut self) {
         self.public_only = true;
     }
 }
@@ -126,7 +126,7 @@ impl fmt::Debug for Resolver {
 
 /// The host has no usable address.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NoAddress {
+pub(crate) enum NoAddress {
     #[error("the host name could not be resolved")]
     Unresolved(#[source] io::Error),
     #[error("the host has no address that may be connected to")]
