@@ -63,6 +63,7 @@ mod json;
 mod object_name;
 mod post_policy;
 mod random;
+mod request_signature;
 mod requested;
 mod service;
 mod ticket_issuer;
@@ -90,3 +91,12 @@ pub use service::{
 pub use upload_token::UploadToken;
 
 pub use crate::sign::SignatureVersion;
+
+/// Signatures of requests.
+///
+/// **Not part of the stable interface.** Public for the tests of this repository, which compare
+/// them with another signer.
+#[doc(hidden)]
+pub mod internal {
+    pub use super::request_signature::{ToSign, sign_headers, sign_query};
+}

@@ -3,6 +3,7 @@
 //! Each function signs a text exactly as given. Callers pass the text that they send: signing
 //! anything parsed or serialized again would sign other bytes than OSS receives.
 
+pub(crate) mod request;
 pub(crate) mod v4;
 
 use std::sync::{Arc, Weak};

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::SystemTime};
 
 use zeroize::Zeroizing;
 
-use crate::sign::Secret;
+use crate::sign::{Secret, request::AccessKey};
 
 /// An AccessKey pair, and the security token if STS issued it.
 ///
@@ -123,6 +123,15 @@ impl Credentials {
 
     pub(in crate::policy) fn secret(&self) -> &Secret {
         &self.0.access_key_secret
+    }
+
+    /// Returns the parts that sign a request.
+    pub(crate) fn access_key(&self) -> AccessKey<'_> {
+        AccessKey {
+            id: self.access_key_id(),
+            secret: self.secret(),
+            security_token: self.security_token(),
+        }
     }
 }
 

@@ -1,0 +1,10 @@
+//! What the storage client sends, compared with a signer from crates.io.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub,
+    missing_debug_implementations
+)]
+
+mod signatures;
