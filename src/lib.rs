@@ -71,6 +71,7 @@
 //! | `fetch` | `key::FetchedKeys`: keys that are not pinned, over HTTPS from the one host that has them |
 //! | `redis` | `ticket::RedisStore`: single use of tickets across machines |
 //! | `redis-tls` | `rediss://` URLs for `ticket::RedisStore`: TLS, without a C library |
+//! | `storage` | `storage::OssClient`: HEAD, list and delete of objects |
 //! | `testing` | `testing::CallbackSigner`: callbacks signed with your own key, for tests |
 //!
 //! The package `aliyun-oss-emulator` is OSS on one machine, for tests and development:
@@ -80,17 +81,18 @@
 
 pub mod callback;
 mod causes;
-#[cfg(feature = "fetch")]
+#[cfg(any(feature = "fetch", feature = "storage"))]
 mod https;
 pub mod key;
 mod lookup;
 pub mod policy;
 pub mod protocol;
 mod sign;
+pub mod storage;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod ticket;
-#[cfg(any(feature = "fetch", feature = "redis-tls"))]
+#[cfg(any(feature = "fetch", feature = "redis-tls", feature = "storage"))]
 mod tls;
 mod uploads;
 

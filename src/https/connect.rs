@@ -71,6 +71,7 @@ pub(crate) struct Resolver {
     public_only: bool,
 }
 
+#[cfg(feature = "fetch")]
 impl Resolver {
     pub(crate) fn set_custom<F, Fut>(&mut self, resolve: F)
     where
@@ -194,6 +195,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "fetch")]
     #[test]
     fn says_what_it_is() {
         let mut resolver = Resolver::default();

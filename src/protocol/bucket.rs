@@ -174,6 +174,16 @@ impl Endpoint {
         Self(Repr::Custom(url))
     }
 
+    /// Returns whether the endpoint is a custom URL that starts with `http://`.
+    #[cfg(feature = "storage")]
+    pub(crate) fn is_plain_http(&self) -> bool {
+        let is_http = |url: &str| {
+            url.get(..5)
+                .is_some_and(|scheme| scheme.eq_ignore_ascii_case("http:"))
+        };
+        matches!(&self.0, Repr::Custom(url) if is_http(url.as_str()))
+    }
+
     /// Returns the URL that a form for `bucket` is posted to.
     #[must_use]
     pub fn upload_url(&self, bucket: &Bucket) -> UploadUrl {
@@ -355,6 +365,19 @@ mod tests {
             Endpoint::accelerate_overseas().upload_url(&bucket).as_str(),
             "https://b-1.oss-accelerate-overseas.aliyuncs.com"
         );
+    }
+
+    #[cfg(feature = "storage")]
+    #[test]
+    fn only_a_custom_url_is_without_tls() {
+        let custom = |url: &str| Endpoint::custom(url.parse().unwrap()).is_plain_http();
+        for url in ["http://127.0.0.1:9000/bucket", "HTTP://a.example"] {
+            assert!(custom(url), "{url}");
+        }
+        for url in ["https://a.example", "HTTPS://a.example"] {
+            assert!(!custom(url), "{url}");
+        }
+        assert!(!Endpoint::internal(&"cn-hangzhou".parse().unwrap()).is_plain_http());
     }
 
     #[test]

@@ -19,6 +19,8 @@ mod documented;
 mod fetch;
 mod messages;
 mod policy;
+#[cfg(feature = "storage")]
+mod storage;
 #[cfg(feature = "testing")]
 mod tickets;
 #[cfg(all(feature = "axum", feature = "testing"))]

@@ -15,6 +15,7 @@ use tower_aliyun_oss::{
         Bucket, CallbackBodyType, CallbackTarget, EndpointError, ObjectAcl, ObjectError,
         SystemVariable, TargetError,
     },
+    storage::{StorageError, StorageErrorKind},
     ticket::{
         MemoryStore, TicketError, TicketKey, TicketKeyError, TicketKeys, Tickets,
         internal::TermsError,
@@ -73,6 +74,28 @@ fn errors_of_keys() {
         (unavailable, "failed to obtain"),
         (KeyError::Unknown, "pin it"),
     ]);
+}
+
+#[test]
+fn errors_of_a_storage() {
+    use StorageErrorKind as Kind;
+    let kinds = [
+        (Kind::NotFound, "does not exist"),
+        (Kind::Credentials, "check their provider"),
+        (Kind::Denied, "RAM policy"),
+        (Kind::Rejected, "check the bucket"),
+        (Kind::Throttled, "too many"),
+        (Kind::Unavailable, "no connection"),
+        (Kind::TimedOut, "in time"),
+        (Kind::Tls, "root certificates"),
+        (Kind::Unreadable, "not one of OSS"),
+    ];
+    say(kinds.map(|(kind, part)| (StorageError::from(kind), part)));
+    for (kind, _) in kinds {
+        let error = StorageError::with_source(kind, KeyUrlError::TooLong);
+        assert_eq!((error.kind(), error.status()), (kind, None));
+        assert!(error.source().unwrap().is::<KeyUrlError>());
+    }
 }
 
 #[test]

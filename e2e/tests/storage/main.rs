@@ -7,4 +7,6 @@
     missing_debug_implementations
 )]
 
+mod client;
 mod signatures;
+mod support;
