@@ -73,6 +73,8 @@
 //! 11. With tickets: the ticket was neither used for a different body nor used up (otherwise 403),
 //!     and the store responds before the deadline (otherwise 503). A repeated callback receives the
 //!     stored response, and the inner service does not run.
+//! 12. With [`confirm`](OssCallbackLayer::confirm): OSS reports the object with the size, ETag and
+//!     type of the callback (otherwise 403), and responds in time (otherwise 503).
 //!
 //! A rejection is JSON with a constant text and an exact length. Its extensions contain the
 //! [`CallbackError`]. Errors of the inner service pass through unchanged. No error is answered with
@@ -271,6 +273,7 @@
 mod axum;
 mod body;
 mod config;
+mod confirm;
 mod diagnose;
 mod error;
 mod event;
@@ -288,7 +291,7 @@ mod verifier;
 mod tests;
 
 #[cfg(feature = "axum")]
-pub use self::axum::NotVerified;
+pub use self::axum::{ConfirmedUpload, NotVerified};
 pub use body::{RequestBody, ResponseBody};
 pub(crate) use config::IssuedTarget;
 pub use config::VerifierConfig;
@@ -296,7 +299,7 @@ pub use diagnose::{BodyCandidate, Diagnosis, TargetChange, TargetOrigin, diagnos
 pub use error::{CallbackError, CallbackErrorKind};
 pub use event::{EventError, UploadEvent};
 pub use future::ResponseFuture;
-pub use layer::OssCallbackLayer;
+pub use layer::{ConfirmError, OssCallbackLayer};
 pub use reply::{CallbackReply, ReplyError};
 pub use service::OssCallback;
 pub use verified::VerifiedCallback;

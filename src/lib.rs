@@ -71,7 +71,7 @@
 //! | `fetch` | `key::FetchedKeys`: keys that are not pinned, over HTTPS from the one host that has them |
 //! | `redis` | `ticket::RedisStore`: single use of tickets across machines |
 //! | `redis-tls` | `rediss://` URLs for `ticket::RedisStore`: TLS, without a C library |
-//! | `storage` | `storage::OssClient`: HEAD, list and delete of objects |
+//! | `storage` | `storage::OssClient`: asks OSS about an upload before the handler runs, see [`OssCallbackLayer::confirm`] |
 //! | `testing` | `testing::CallbackSigner`: callbacks signed with your own key, for tests |
 //!
 //! The package `aliyun-oss-emulator` is OSS on one machine, for tests and development:
@@ -96,7 +96,8 @@ pub mod ticket;
 mod tls;
 mod uploads;
 
-/// Guides: frameworks, browser clients, Alibaba Cloud set-up, deployment, security, tests of an application.
+/// Guides: frameworks, browser clients, Alibaba Cloud set-up, confirmed uploads, deployment,
+/// security, tests of an application.
 pub mod guide {
     #[doc = include_str!("../docs/alibaba-cloud.md")]
     pub mod alibaba_cloud {}
@@ -106,6 +107,8 @@ pub mod guide {
     pub mod checks {}
     #[doc = include_str!("../docs/clients.md")]
     pub mod clients {}
+    #[doc = include_str!("../docs/confirm.md")]
+    pub mod confirm {}
     #[doc = include_str!("../docs/deployment.md")]
     pub mod deployment {}
     #[doc = include_str!("../docs/frameworks.md")]

@@ -112,7 +112,8 @@
 //! reports about the upload is not proven against the holder:
 //!
 //! * That the object exists. Its size and content type, beyond that they are within the grant. Its
-//!   `etag`, `crc64` and `contentMd5`. Query OSS (`HeadObject`) with your credentials for these.
+//!   `etag`, `crc64` and `contentMd5`. With [`confirm`](crate::OssCallbackLayer::confirm), the layer
+//!   asks OSS for these.
 //! * `imageInfo.*`, `clientIp`, `vpcId`, `reqId` and `operation`. Nothing confirms these.
 //! * For a prefix, the name below it.
 

@@ -12,6 +12,7 @@ use crate::{
         CredentialsProvider, Grant, OssPolicyService, PolicyError, Refusal, TokenFormat,
     },
     protocol::{Bucket, CallbackBodyType, CallbackTarget, Endpoint, Region},
+    storage::ObjectStorage,
     ticket::{TicketKey, TicketKeys, Tickets},
 };
 
@@ -81,6 +82,7 @@ pub struct OssUploads {
     tickets: Option<Tickets>,
     proxy_prefix: Option<Arc<str>>,
     key_source: Option<Arc<dyn KeySource>>,
+    confirm: Option<Arc<dyn ObjectStorage>>,
 }
 
 /// The [`Authorize`] of the service that is kept as a template: it refuses every request.
@@ -126,9 +128,13 @@ impl OssUploads {
             Some(source) => layer.key_source(Arc::clone(source)),
             None => layer,
         };
-        match &self.tickets {
-            Some(tickets) => layer.tickets(tickets.clone()),
-            None => layer,
+        match (&self.tickets, &self.confirm) {
+            (Some(tickets), Some(storage)) => {
+                layer.tickets_and_storage(tickets.clone(), Arc::clone(storage))
+            }
+            (Some(tickets), None) => layer.tickets(tickets.clone()),
+            // The builder permits no storage without tickets.
+            (None, _) => layer,
         }
     }
 
@@ -213,6 +219,10 @@ impl OssUploads {
     }
 
     /// Returns the same configuration for another bucket, at the public endpoint of its region.
+    ///
+    /// The [storage](OssUploadsBuilder::confirm) stays the same. If it cannot reach the other bucket,
+    /// call [`OssCallbackLayer::confirm`] on the layer with another one: an `OssClient` signs for one
+    /// region.
     #[must_use]
     pub fn with_bucket(&self, bucket: Bucket, region: Region) -> Self {
         let mut other = self.clone();
@@ -271,6 +281,7 @@ pub struct OssUploadsBuilder {
     format: TokenFormat,
     proxy_prefix: Option<Arc<str>>,
     key_source: Option<Arc<dyn KeySource>>,
+    confirm: Option<Arc<dyn ObjectStorage>>,
 }
 
 #[derive(Debug)]
@@ -296,6 +307,7 @@ impl OssUploadsBuilder {
             format: TokenFormat::default(),
             proxy_prefix: None,
             key_source: None,
+            confirm: None,
         }
     }
 
@@ -407,6 +419,37 @@ impl OssUploadsBuilder {
         self
     }
 
+    /// Asks OSS about the object of a callback before the handler runs, as in
+    /// [`OssCallbackLayer::confirm`]. Requires tickets.
+    ///
+    /// ```
+    /// # #[cfg(feature = "storage")]
+    /// # fn build() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_aliyun_oss::{
+    ///     Credentials, OssUploads, TicketKey,
+    ///     protocol::{Endpoint, Region},
+    ///     storage::OssClient,
+    /// };
+    ///
+    /// let credentials = Credentials::from_env()?;
+    /// let region: Region = "cn-hangzhou".parse()?;
+    /// // On a machine in the region.
+    /// let storage = OssClient::new(region.clone(), credentials.clone())
+    ///     .endpoint(Endpoint::internal(&region));
+    /// let uploads = OssUploads::builder("examplebucket".parse()?, credentials)
+    ///     .region(region)
+    ///     .callback_url("https://app.example/oss/callback")
+    ///     .ticket_key(TicketKey::from_env("OSS_TICKET_KEY")?)
+    ///     .confirm(storage)
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn confirm(mut self, storage: impl ObjectStorage + 'static) -> Self {
+        self.confirm = Some(Arc::new(storage));
+        self
+    }
+
     /// Accepts every callback that OSS signed, without a ticket. This is dangerous: anybody with an
     /// OSS bucket can make OSS sign any body for your URL. Tickets as well, or a grant
     /// [without a callback](Grant::without_callback), are an error.
@@ -449,6 +492,7 @@ impl OssUploadsBuilder {
         match &tickets {
             None if !self.without_tickets => return Err(OssUploadsError::NoTicketKey),
             Some(_) if self.without_tickets => return Err(OssUploadsError::WithoutTickets),
+            None if self.confirm.is_some() => return Err(OssUploadsError::ConfirmWithoutTickets),
             _ => {}
         }
         check_prefix(self.proxy_prefix.as_deref(), &callback)?;
@@ -479,6 +523,7 @@ impl OssUploadsBuilder {
             tickets,
             proxy_prefix: self.proxy_prefix,
             key_source: self.key_source,
+            confirm: self.confirm,
         })
     }
 }
@@ -518,6 +563,12 @@ pub enum OssUploadsError {
     /// [`dangerous_without_tickets`]: OssUploadsBuilder::dangerous_without_tickets
     #[error("tickets are set, and dangerous_without_tickets too; remove one of them")]
     WithoutTickets,
+    /// There is a storage to [confirm](OssUploadsBuilder::confirm) with, and
+    /// [`dangerous_without_tickets`].
+    ///
+    /// [`dangerous_without_tickets`]: OssUploadsBuilder::dangerous_without_tickets
+    #[error("confirm needs tickets, which name the bucket; remove dangerous_without_tickets")]
+    ConfirmWithoutTickets,
     /// The body type differs from that of the callback.
     #[error("the body type differs from that of the callback, which contains its own; remove it")]
     BodyType,

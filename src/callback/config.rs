@@ -13,6 +13,7 @@ use http_body_util::Full;
 
 use super::{
     body::ResponseBody,
+    confirm::Confirmation,
     error::{CallbackError, CallbackErrorKind},
     log::Log,
 };
@@ -396,6 +397,7 @@ pub(super) struct Config {
     pub(super) key_source: Arc<dyn KeySource>,
     pub(super) body_deadline: Duration,
     pub(super) deadline: Duration,
+    pub(super) confirmation: Option<Confirmation>,
     pub(super) rejection: Option<Rejection>,
     pub(super) log: Log,
 }
@@ -411,6 +413,7 @@ impl Config {
             key_source: Arc::new(PinnedKeys::official()),
             body_deadline: Self::BODY_DEADLINE,
             deadline: Self::DEADLINE,
+            confirmation: None,
             rejection: None,
             log: Log::default(),
         }
@@ -464,6 +467,7 @@ impl fmt::Debug for Config {
             .field("keys", self.key_source.table())
             .field("body_deadline", &self.body_deadline)
             .field("deadline", &self.deadline)
+            .field("confirmation", &self.confirmation)
             .field(
                 "rejection",
                 &self.rejection.as_ref().map(|_| format_args!("<fn>")),

@@ -179,10 +179,17 @@ kinds! {
     /// The ticket was used for a different callback, or is used up.
     TicketUsed, FORBIDDEN, "the ticket is already used";
     /// The handler was started as often as
-    /// [`Tickets::max_attempts`](crate::ticket::Tickets::max_attempts) allows, and failed.
+    /// [`Tickets::max_attempts`](crate::ticket::Tickets::max_attempts) allows, and failed. Or OSS
+    /// refuted 20 callbacks of the ticket.
     TooManyAttempts, SERVICE_UNAVAILABLE, "the callback has failed too often";
     /// The store of used tickets failed; see the source.
     StoreUnavailable, SERVICE_UNAVAILABLE, "the store of used tickets is not available";
+    /// OSS [refutes](super::OssCallbackLayer::confirm) the callback: the object does not exist, or
+    /// has another size, ETag or type; see the source.
+    NotConfirmed, FORBIDDEN, "the upload is not stored as the callback reports it";
+    /// OSS could not be asked whether the upload is stored; see the source, a
+    /// [`StorageError`](crate::storage::StorageError).
+    ConfirmationUnavailable, SERVICE_UNAVAILABLE, "the upload could not be confirmed";
     /// With tickets: the response of the inner service cannot be stored, because it exceeds 1 MiB,
     /// its body failed, or its content type is too long.
     UnusableAnswer, SERVICE_UNAVAILABLE, "the callback was not answered";

@@ -1,13 +1,15 @@
 //! The response future: one request from the first byte of its body to its response.
 //!
 //! ```text
-//! Reading ─▶ AwaitingKey ─▶ Redeeming ─▶ Handling ─▶ Collecting ─▶ Finishing ─▶ Done
+//! Reading ─▶ AwaitingKey ─▶ Redeeming ─▶ Confirming ─▶ Starting ─▶ Handling ─▶ Collecting ─▶
+//! Finishing ─▶ Done
 //! ```
 //!
-//! A state is skipped if there is nothing to wait for: `AwaitingKey` if the key is in memory, and
-//! `Redeeming`, `Collecting` and `Finishing` if no ticket is required. A failed check leads from
-//! any state to `Rejected`. `Untouched` takes the place of all of them for requests that are not
-//! verified.
+//! A state is skipped if there is nothing to wait for: `AwaitingKey` if the key is in memory,
+//! `Redeeming`, `Collecting` and `Finishing` if no ticket is required, `Confirming` if no storage is
+//! asked, and `Starting` if the ticket need not be used up before the handler runs. A failed check
+//! leads from any state to `Rejected`. `Untouched` takes the place of all of them for requests that
+//! are not verified.
 
 use std::{
     error::Error,
@@ -34,16 +36,19 @@ use tower_service::Service;
 use super::{
     body::{Collected, RequestBody, ResponseBody},
     config::Config,
+    confirm::{self, PendingHead},
     diagnose::diagnose,
     error::{CallbackError, CallbackErrorKind as Kind},
     log,
     prefix::warn_of_other_target,
     redemption::{Decision, Redemption},
+    verified::VerifiedCallback,
     verifier::{CallbackVerifier, Unverified, Verified, signature},
 };
 use crate::{
     Lookup,
     key::{KeyError, KeyUrl, PublicKey},
+    storage::{ObjectMetadata, StorageError},
     ticket::store::{Attempt, StoredReply},
 };
 
@@ -83,6 +88,16 @@ pin_project! {
             inner: S,
             request: Request<RequestBody<B>>,
         },
+        // The storage is asked about the object.
+        Confirming {
+            head: PendingHead,
+            limit: Duration,
+            #[pin]
+            timer: Timer,
+            held: Held<S, B>,
+        },
+        // The store uses up the ticket.
+        Starting { #[pin] timer: Timer, held: Held<S, B> },
         // The inner service runs. Without tickets there is nothing to redeem.
         Handling { #[pin] response: F, redemption: Option<Redemption> },
         // The response is collected, to be stored for repetitions of the callback.
@@ -111,6 +126,13 @@ struct Call<S> {
     inner: S,
     parts: request::Parts,
     verifier: CallbackVerifier,
+}
+
+/// What is needed to call the inner service once the ticket is held.
+struct Held<S, B> {
+    inner: S,
+    request: Request<RequestBody<B>>,
+    redemption: Redemption,
 }
 
 /// Ends the current state, and moves these fields out of it. The pinned fields are dropped in
@@ -231,16 +253,17 @@ where
                 StateProj::Redeeming {
                     attempt,
                     redemption,
-                    timer,
+                    mut timer,
                     ..
                 } => {
                     let decision = match redemption.poll_begin(attempt, cx) {
                         Poll::Ready(decision) => decision,
                         Poll::Pending => {
-                            ready!(timer.poll_elapsed(config.deadline, cx));
+                            ready!(timer.as_mut().poll_elapsed(config.deadline, cx));
                             Err(Kind::DeadlineExceeded.into())
                         }
                     };
+                    let started = timer.started();
                     let (inner, request, redemption) = take!(
                         state,
                         Redeeming {
@@ -249,9 +272,45 @@ where
                             redemption
                         }
                     );
+                    let held = Held {
+                        inner,
+                        request,
+                        redemption,
+                    };
                     match decision {
-                        Ok(Decision::Run) => State::handle(inner, request, Some(redemption)),
+                        Ok(Decision::Run) => State::confirm(held, started, config),
                         Ok(Decision::Replay(reply)) => return Poll::Ready(Ok(replay(&reply))),
+                        Err(error) => State::rejected(error),
+                    }
+                }
+                StateProj::Confirming {
+                    head,
+                    limit,
+                    mut timer,
+                    ..
+                } => {
+                    let found = match head.as_mut().poll(cx) {
+                        Poll::Ready(found) => Some(found),
+                        Poll::Pending => {
+                            ready!(timer.as_mut().poll_elapsed(*limit, cx));
+                            None
+                        }
+                    };
+                    let started = timer.started();
+                    let held = take!(state, Confirming { held });
+                    State::confirmed(held, found, started)
+                }
+                StateProj::Starting { timer, held } => {
+                    let started = match held.redemption.poll_start(cx) {
+                        Poll::Ready(started) => started,
+                        Poll::Pending => {
+                            ready!(timer.poll_elapsed(config.deadline, cx));
+                            Err(Kind::DeadlineExceeded.into())
+                        }
+                    };
+                    let held = take!(state, Starting { held });
+                    match started {
+                        Ok(()) => State::handle(held.inner, held.request, Some(held.redemption)),
                         Err(error) => State::rejected(error),
                     }
                 }
@@ -433,6 +492,70 @@ where
         }
     }
 
+    /// Asks the storage about the object, if there is one to ask.
+    fn confirm(mut held: Held<S, B>, started: Option<Instant>, config: &Config) -> Self {
+        let callback = held.request.extensions().get::<VerifiedCallback>();
+        let granted = callback.and_then(|callback| callback.granted.as_deref());
+        let Some((confirmation, granted)) = config.confirmation.as_ref().zip(granted) else {
+            return Self::start(held, started);
+        };
+        held.redemption.confirmation_begins();
+        match confirmation.ask(granted) {
+            Lookup::Ready(found) => Self::confirmed(held, Some(found), started),
+            Lookup::Pending(head) => {
+                let spent = started.map_or(Duration::ZERO, |started| started.elapsed());
+                let limit = spent.saturating_add(confirmation.deadline);
+                Self::Confirming {
+                    head,
+                    limit: limit.min(config.deadline),
+                    timer: Timer::resume(started),
+                    held,
+                }
+            }
+        }
+    }
+
+    /// Compares what the storage reports with the callback. `None` if it did not respond in time.
+    fn confirmed(
+        mut held: Held<S, B>,
+        found: Option<Result<ObjectMetadata, StorageError>>,
+        started: Option<Instant>,
+    ) -> Self {
+        held.redemption.confirmation_ends();
+        let extensions = held.request.extensions_mut();
+        let callback = extensions.get_mut::<VerifiedCallback>();
+        let checked = match (found, callback) {
+            (Some(found), Some(callback)) => match callback.granted.as_deref() {
+                Some(granted) => confirm::check(granted, found).map(|found| {
+                    callback.confirmed = Some(Arc::new(found));
+                }),
+                None => Err(Kind::TicketMissing.into()),
+            },
+            (None, _) => Err(confirm::timed_out()),
+            (_, None) => Err(Kind::TicketMissing.into()),
+        };
+        match checked {
+            Ok(()) => Self::start(held, started),
+            Err(error) => {
+                if error.kind() == Kind::NotConfirmed {
+                    held.redemption.refuse();
+                }
+                Self::rejected(error)
+            }
+        }
+    }
+
+    /// Uses up the ticket, if it must be before the handler runs.
+    fn start(held: Held<S, B>, started: Option<Instant>) -> Self {
+        if !held.redemption.must_start() {
+            return Self::handle(held.inner, held.request, Some(held.redemption));
+        }
+        Self::Starting {
+            timer: Timer::resume(started),
+            held,
+        }
+    }
+
     /// Calls the inner service. The redemption is held meanwhile, so that a panic releases the
     /// ticket.
     fn handle(
@@ -458,6 +581,8 @@ impl<S, B, F, R> fmt::Debug for ResponseFuture<S, B, F, R> {
             State::Reading { .. } => "ResponseFuture(reading)",
             State::AwaitingKey { .. } => "ResponseFuture(awaiting key)",
             State::Redeeming { .. } => "ResponseFuture(redeeming)",
+            State::Confirming { .. } => "ResponseFuture(confirming)",
+            State::Starting { .. } => "ResponseFuture(starting)",
             State::Handling { .. } => "ResponseFuture(handling)",
             State::Collecting { .. } => "ResponseFuture(collecting)",
             State::Finishing { .. } => "ResponseFuture(finishing)",

@@ -8,12 +8,14 @@ use tower_layer::Layer;
 
 use super::{
     config::{Config, IssuedTarget, VerifierConfig},
+    confirm::Confirmation,
     error::CallbackError,
     service::OssCallback,
 };
 use crate::{
     key::KeySource,
     protocol::{CallbackBodyType, TargetError},
+    storage::ObjectStorage,
     ticket::Tickets,
 };
 
@@ -206,8 +208,8 @@ impl OssCallbackLayer {
         self
     }
 
-    /// Sets how long the body, the key and the store of used tickets may take together; defaults to
-    /// 4 s. If they take longer, the request is rejected with 503.
+    /// Sets how long the body, the key, the store of used tickets and a
+    /// [confirmation](Self::confirm) may take together; defaults to 4 s. If they take longer, the request is rejected with 503.
     ///
     /// This includes the wait for a concurrent callback with the same ticket. Storing the response
     /// has a deadline of the same length of its own, because the inner service runs in between.
@@ -279,6 +281,70 @@ impl OssCallbackLayer {
         self.with_config(|verifier| verifier.tickets(tickets))
     }
 
+    /// Asks OSS about the object before the inner service runs (`HeadObject`). Requires
+    /// [`tickets`](Self::tickets), which name the bucket; set them before.
+    ///
+    /// The holder of a ticket can have OSS sign a callback with a false size, type or checksum, or
+    /// for no object at all. With `confirm`, the object exists in the granted bucket, and its size,
+    /// ETag, content type, CRC-64 and MD5 are those of the callback, as far as the body contains
+    /// them and the storage reports them. [`VerifiedCallback::confirmed`] returns the metadata.
+    ///
+    /// | the storage responds | response to the callback |
+    /// |---|---|
+    /// | the object is as reported, and within the grant | from the inner service |
+    /// | the object does not exist, or differs | 403; the ticket is released |
+    /// | anything else, or not within 1.5 s | 503 and a warning; the ticket is released |
+    ///
+    /// It asks only for a callback that has passed all other checks and whose handler has not run:
+    /// a repeated callback costs no request. After 20 refuted callbacks of a ticket, or that many
+    /// disconnects while the storage is asked, it asks no more for that ticket, and responds with
+    /// 503.
+    ///
+    /// A callback that was accepted
+    /// [without a ticket](Tickets::dangerous_accept_without_ticket_until) is not confirmed.
+    ///
+    /// [`VerifiedCallback::confirmed`]: super::VerifiedCallback::confirmed
+    ///
+    /// ```
+    /// use tower_aliyun_oss::{OssCallbackLayer, callback::ConfirmError, storage::ObjectStorage};
+    /// use tower_aliyun_oss::ticket::Tickets;
+    ///
+    /// // `OssClient` with the feature `storage`, or an implementation of your own.
+    /// fn layer(
+    ///     tickets: Tickets,
+    ///     storage: impl ObjectStorage + 'static,
+    /// ) -> Result<OssCallbackLayer, ConfirmError> {
+    ///     OssCallbackLayer::new().tickets(tickets).confirm(storage)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ConfirmError::NoTickets`] if the layer does not require tickets.
+    pub fn confirm(mut self, storage: impl ObjectStorage + 'static) -> Result<Self, ConfirmError> {
+        let config = Arc::make_mut(&mut self.config);
+        if config.verifier.required_tickets().is_none() {
+            return Err(ConfirmError::NoTickets);
+        }
+        let deadline = match &config.confirmation {
+            Some(confirmation) => confirmation.deadline,
+            None => Confirmation::DEADLINE,
+        };
+        config.confirmation = Some(Confirmation::new(Arc::new(storage), deadline));
+        Ok(self)
+    }
+
+    /// Sets how long [`confirm`](Self::confirm) may take; defaults to 1.5 s. If the storage does not
+    /// respond in time, the request is rejected with 503. Has no effect before `confirm`.
+    ///
+    /// The [`deadline`](Self::deadline) applies as well.
+    pub fn confirm_deadline(mut self, time: Duration) -> Self {
+        if let Some(confirmation) = &mut Arc::make_mut(&mut self.config).confirmation {
+            confirmation.deadline = time;
+        }
+        self
+    }
+
     /// Sets a function that renders rejections; by default they are JSON with a constant text.
     ///
     /// The layer completes the response: it sets the length and puts the [`CallbackError`] into the
@@ -303,6 +369,18 @@ impl OssCallbackLayer {
     {
         Arc::make_mut(&mut self.config).rejection = Some(Arc::new(render));
         self
+    }
+
+    /// [`tickets`](Self::tickets) and [`confirm`](Self::confirm), which cannot fail together.
+    pub(crate) fn tickets_and_storage(
+        self,
+        tickets: Tickets,
+        storage: Arc<dyn ObjectStorage>,
+    ) -> Self {
+        let mut layer = self.tickets(tickets);
+        let confirmation = Confirmation::new(storage, Confirmation::DEADLINE);
+        Arc::make_mut(&mut layer.config).confirmation = Some(confirmation);
+        layer
     }
 
     /// Tells the layer for which targets callbacks are issued, in the spelling of their URLs.
@@ -330,3 +408,14 @@ impl<S> Layer<S> for OssCallbackLayer {
         OssCallback::new(inner, Arc::clone(&self.config))
     }
 }
+
+/// Why a layer cannot [confirm](OssCallbackLayer::confirm) uploads.
+#[derive(Clone, Copy, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfirmError {
+    /// The layer does not require tickets. Without one, nothing tells which bucket was granted.
+    #[error("confirm needs tickets, which name the bucket; call tickets before confirm")]
+    NoTickets,
+}
+
+crate::causes::debug_is_text!(ConfirmError);

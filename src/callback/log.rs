@@ -3,7 +3,7 @@
 mod cause;
 
 use std::{
-    error::Error as _,
+    error::Error,
     fmt::Display,
     sync::{
         Arc,
@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     key::{KeyTable, KeyUrl},
+    storage::StorageError,
     ticket::store::Nonce,
 };
 
@@ -59,10 +60,14 @@ impl Log {
     /// Logs a rejected request. The texts are constant. The only part of the request that is logged
     /// is `missing_key`, and that URL is an entry of the key table.
     pub(super) fn rejection(&self, error: &CallbackError, missing_key: Option<&KeyUrl>) {
-        if let Some(cause) = Cause::of(error) {
-            self.warn(cause);
-        }
         let reason = error.source();
+        if let Some(cause) = Cause::of(error) {
+            match reason.filter(|why| why.is::<StorageError>()) {
+                // It has the status and the code of OSS.
+                Some(why) => self.warn_as(cause, &format_args!("{} ({why})", cause.text())),
+                None => self.warn(cause),
+            }
+        }
         let newly_missing = missing_key.filter(|url| self.0.first_missing_key(url.entry()));
         match (error.kind(), newly_missing) {
             (Kind::StoreUnavailable, _) if first(&self.0.store) => tracing::warn!(
@@ -119,14 +124,14 @@ impl Log {
         }
     }
 
-    /// Warns that the handler failed for a ticket as often as it may. Logged once per ticket, which
+    /// Warns that the handler failed for a ticket, or OSS refuted it, as often as may be. Logged once per ticket, which
     /// takes a ticket of yours.
     pub(super) fn too_many_attempts(nonce: Nonce) {
         tracing::warn!(
             target: "tower_aliyun_oss::rejection",
             ?nonce,
-            "the handler has failed for a ticket as often as Tickets::max_attempts allows; its \
-             callbacks are rejected with 503"
+            "the handler has failed for a ticket as often as Tickets::max_attempts allows, or OSS \
+             refuted 20 of its callbacks; its callbacks are rejected with 503"
         );
     }
 

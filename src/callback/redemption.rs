@@ -59,6 +59,8 @@ type StoreStep<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 pub(super) struct Redemption {
     tickets: Tickets,
     lease: Lease,
+    /// Whether the ticket has to be used up immediately before the handler is called.
+    must_start: bool,
     step: Step,
 }
 
@@ -74,6 +76,8 @@ enum Step {
     Starting(StoreStep<()>),
     /// This request may call the handler.
     Held,
+    /// The storage is asked about the object.
+    Confirming,
     /// The handler was called.
     Running,
     /// The handler responded with a head that is to be stored. More of its body is awaited.
@@ -97,6 +101,7 @@ impl Redemption {
         Self {
             tickets,
             lease: Lease::new(attempt),
+            must_start: attempt.is_at_most_once(),
             step: Step::Idle,
         }
     }
@@ -134,11 +139,9 @@ impl Redemption {
                     self.step = Step::Idle;
                     continue;
                 }
-                Step::Starting(step) => {
-                    let started = ready!(step.as_mut().poll(cx));
-                    return Poll::Ready(self.started(started));
-                }
-                Step::Held
+                Step::Starting(_)
+                | Step::Held
+                | Step::Confirming
                 | Step::Running
                 | Step::Responding
                 | Step::Finishing(..)
@@ -149,16 +152,7 @@ impl Redemption {
                 Ok(Begin::Fresh(lease)) => {
                     self.lease = lease;
                     self.step = Step::Held;
-                    if !attempt.is_at_most_once() {
-                        return Poll::Ready(Ok(Decision::Run));
-                    }
-                    match self.tickets.store().start(&self.lease) {
-                        Lookup::Ready(started) => self.started(started),
-                        Lookup::Pending(step) => {
-                            self.step = Step::Starting(step);
-                            continue;
-                        }
-                    }
+                    Ok(Decision::Run)
                 }
                 Ok(Begin::Running(wait)) => {
                     self.step = Step::Waiting(wait);
@@ -182,17 +176,65 @@ impl Redemption {
         }
     }
 
-    fn started(&mut self, started: Result<(), StoreError>) -> Result<Decision, CallbackError> {
+    /// Must be called before the storage is asked about the object. A client that leaves meanwhile
+    /// counts as refuted: otherwise anyone with a ticket could cause any number of requests to the
+    /// storage, by leaving early.
+    pub(super) fn confirmation_begins(&mut self) {
+        if matches!(self.step, Step::Held) {
+            self.step = Step::Confirming;
+        }
+    }
+
+    /// Must be called when the storage has responded, or did not in time.
+    pub(super) fn confirmation_ends(&mut self) {
+        if matches!(self.step, Step::Confirming) {
+            self.step = Step::Held;
+        }
+    }
+
+    /// Releases the ticket, because the storage refutes the callback.
+    pub(super) fn refuse(mut self) {
+        if matches!(self.step, Step::Held) {
+            self.step = Step::Settled;
+            self.settle(Call::Refuse);
+        }
+    }
+
+    /// Whether the ticket has to be used up before the handler is called.
+    pub(super) fn must_start(&self) -> bool {
+        // Without a lease there is nothing to use up.
+        self.must_start && matches!(self.step, Step::Held)
+    }
+
+    /// Uses up the ticket immediately before the handler is called, if it must be.
+    pub(super) fn poll_start(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallbackError>> {
+        if self.must_start() {
+            match self.tickets.store().start(&self.lease) {
+                Lookup::Ready(started) => return Poll::Ready(self.started(started)),
+                Lookup::Pending(step) => self.step = Step::Starting(step),
+            }
+        }
+        match &mut self.step {
+            Step::Starting(step) => {
+                let started = ready!(step.as_mut().poll(cx));
+                Poll::Ready(self.started(started))
+            }
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn started(&mut self, started: Result<(), StoreError>) -> Result<(), CallbackError> {
+        self.must_start = false;
         match started {
             Ok(()) => {
                 self.step = Step::Held;
-                Ok(Decision::Run)
+                Ok(())
             }
             Err(why) => {
                 // Even if the ticket was used up in the store, its handler has not run.
                 self.step = Step::Settled;
                 self.settle(Call::Undo);
-                self.failed(why)
+                self.failed(why).map(drop)
             }
         }
     }
@@ -323,7 +365,7 @@ impl Redemption {
                 return;
             }
             // Once more is enough for what its lease frees anyway.
-            if let Call::Abandon | Call::Fail = call {
+            if let Call::Abandon | Call::Fail | Call::Refuse = call {
                 sleep(LONGEST_PAUSE.min(patience / 2)).await;
                 let _last = call.make(&tickets, &lease).await;
                 return;
@@ -356,6 +398,7 @@ impl Drop for Redemption {
             Step::Idle | Step::Waiting(_) | Step::Settled => {}
             // No handler ran, so the ticket is freed even with `OnFailure::AtMostOnce`.
             Step::Held => self.settle(Call::Undo),
+            Step::Confirming => self.settle(Call::Refuse),
             // What is under way is dropped, and abandoned wherever it is.
             Step::Beginning(step) => {
                 drop(step);
@@ -379,6 +422,8 @@ enum Call {
     /// Abandons a text that may have been used up.
     Undo,
     Fail,
+    /// Abandons a text whose upload the storage refutes.
+    Refuse,
     Finish(StoredReply),
 }
 
@@ -388,6 +433,7 @@ impl Call {
         match self {
             Self::Abandon | Self::Undo => store.abandon(lease),
             Self::Fail => store.fail(lease),
+            Self::Refuse => store.refuse(lease),
             Self::Finish(reply) => store.finish(lease, reply),
         }
     }
@@ -395,7 +441,7 @@ impl Call {
     fn patience(&self, tickets: &Tickets) -> Duration {
         match self {
             // A lease can be long, and a task must end although the store never responds.
-            Self::Abandon | Self::Fail => tickets.lease_time().min(UNDO_FOR),
+            Self::Abandon | Self::Fail | Self::Refuse => tickets.lease_time().min(UNDO_FOR),
             Self::Undo => UNDO_FOR,
             Self::Finish(_) => OFFER_RESPONSE_FOR,
         }
@@ -406,7 +452,7 @@ impl Call {
         let limit = match self {
             // A limit of their own: replays, which only abandon, must not displace the responses of
             // handlers that ran.
-            Self::Abandon => tickets.abandons(),
+            Self::Abandon | Self::Refuse => tickets.abandons(),
             Self::Undo | Self::Fail | Self::Finish(_) => tickets.results(),
         };
         Arc::clone(limit).try_acquire_owned().ok()

@@ -28,7 +28,8 @@ use super::{
 use crate::{
     Lookup,
     key::{PinnedKeys, PublicKey},
-    protocol::{CallbackBodyType, SizeRange, SystemVariable, TICKET_FIELD},
+    protocol::{Bucket, CallbackBodyType, SizeRange, SystemVariable, TICKET_FIELD},
+    storage::{ObjectMetadata, ObjectPage, ObjectStorage, StorageError, StorageErrorKind},
     ticket::{
         MemoryStore, TicketKey, TicketKeys, Tickets,
         internal::{BodyField, FieldValue, Scope, Terms},
@@ -62,7 +63,9 @@ fn all_kinds() -> Vec<Kind> {
         Kind::OutsideGrant => Some(Kind::TicketUsed),
         Kind::TicketUsed => Some(Kind::TooManyAttempts),
         Kind::TooManyAttempts => Some(Kind::StoreUnavailable),
-        Kind::StoreUnavailable => Some(Kind::UnusableAnswer),
+        Kind::StoreUnavailable => Some(Kind::NotConfirmed),
+        Kind::NotConfirmed => Some(Kind::ConfirmationUnavailable),
+        Kind::ConfirmationUnavailable => Some(Kind::UnusableAnswer),
         Kind::UnusableAnswer => None,
     } {
         kinds.push(next);
@@ -147,6 +150,8 @@ fn refused(kind: Kind) -> (OssCallbackLayer, Request<TestBody>) {
         Kind::TicketUsed => return granted("object=a&size=5", Store::UsedUp),
         Kind::TooManyAttempts => return granted("object=a&size=5", Store::Spent),
         Kind::StoreUnavailable => return granted("object=a&size=5", Store::Down),
+        Kind::NotConfirmed => return unconfirmed(StorageErrorKind::NotFound),
+        Kind::ConfirmationUnavailable => return unconfirmed(StorageErrorKind::Denied),
         Kind::UnusableAnswer => {
             let (layer, mut request) = granted("object=a&size=5", MemoryStore::new());
             request.extensions_mut().insert(TooLarge);
@@ -158,6 +163,28 @@ fn refused(kind: Kind) -> (OssCallbackLayer, Request<TestBody>) {
 
 #[derive(Clone)]
 struct TooLarge;
+
+/// A storage that has no objects, or does not tell.
+struct Fails(StorageErrorKind);
+
+impl ObjectStorage for Fails {
+    fn head(&self, _: &Bucket, _: &str) -> Lookup<ObjectMetadata, StorageError> {
+        Lookup::Ready(Err(self.0.into()))
+    }
+
+    fn list(&self, _: &Bucket, _: &str, _: Option<&str>) -> Lookup<ObjectPage, StorageError> {
+        Lookup::Ready(Err(self.0.into()))
+    }
+
+    fn delete(&self, _: &Bucket, _: &str) -> Lookup<(), StorageError> {
+        Lookup::Ready(Err(self.0.into()))
+    }
+}
+
+fn unconfirmed(kind: StorageErrorKind) -> (OssCallbackLayer, Request<TestBody>) {
+    let (layer, request) = granted("object=a&size=5", MemoryStore::new());
+    (layer.confirm(Fails(kind)).unwrap(), request)
+}
 
 fn ticket_keys() -> TicketKeys {
     TicketKeys::new(

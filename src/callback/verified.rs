@@ -13,6 +13,7 @@ use crate::{
         CallbackBodyType, CallbackTarget,
         header::{X_OSS_BUCKET, X_OSS_OWNER, X_OSS_REQUEST_ID, X_OSS_REQUESTER},
     },
+    storage::ObjectMetadata,
     ticket::{TicketError, internal::CheckedTicket, store::Nonce},
 };
 
@@ -32,6 +33,9 @@ use crate::{
 /// * Size and content type are within the grant.
 /// * Nothing else that OSS reports is proven against the holder of the ticket, not even that the
 ///   object exists. Each method of [`UploadEvent`] tells what holds for its value.
+///
+/// If the layer also [confirms](super::OssCallbackLayer::confirm) uploads, the object exists, and
+/// [`confirmed`](Self::confirmed) returns what OSS itself reports about it.
 ///
 /// Only a successful verification creates this type. With feature `axum` it is an extractor:
 ///
@@ -76,6 +80,8 @@ pub struct VerifiedCallback {
     pub(super) key: PublicKey,
     pub(super) unauthenticated: Unauthenticated,
     pub(super) granted: Option<Arc<Granted>>,
+    /// What OSS itself reports, if the layer asked it.
+    pub(super) confirmed: Option<Arc<ObjectMetadata>>,
 }
 
 /// The ticket of a callback that is within the grant.
@@ -248,6 +254,18 @@ impl VerifiedCallback {
     #[must_use]
     pub fn text_digest(&self) -> Option<[u8; 32]> {
         self.granted.as_deref().map(|granted| granted.digest)
+    }
+
+    /// Returns what OSS itself reports about the object, if the layer
+    /// [confirms](super::OssCallbackLayer::confirm) uploads. It was read after the callback was
+    /// verified, and agrees with [`event`](Self::event).
+    ///
+    /// `None` if the layer does not confirm, or accepted this callback
+    /// [without a ticket](crate::ticket::Tickets::dangerous_accept_without_ticket_until). A handler
+    /// that must not run then takes a `ConfirmedUpload` (feature `axum`).
+    #[must_use]
+    pub fn confirmed(&self) -> Option<&ObjectMetadata> {
+        self.confirmed.as_deref()
     }
 
     /// Returns the signed target: the path and query that OSS called.

@@ -374,6 +374,7 @@ impl CallbackVerifier {
             key,
             unauthenticated: self.unauthenticated,
             granted: redeem.as_ref().map(|(_, granted)| Arc::clone(granted)),
+            confirmed: None,
         };
         Ok(Verified { callback, redeem })
     }

@@ -13,7 +13,9 @@
 //! ```
 //!
 //! `start` is called with [`OnFailure::AtMostOnce`](super::OnFailure::AtMostOnce) only. An attempt
-//! that is not [`Begin::Fresh`] needs no further call.
+//! that is not [`Begin::Fresh`] needs no further call. A layer that
+//! [confirms](crate::OssCallbackLayer::confirm) uploads asks OSS after `begin`, and calls `refuse`
+//! in place of `start` if OSS refutes the callback.
 
 pub(super) mod memory;
 #[cfg(feature = "redis")]
@@ -51,18 +53,20 @@ pub use super::key::Nonce;
 ///
 /// Return [`Lookup::Ready`] if the call does not wait. Do not hold a lock while waiting. If the
 /// store is unreachable, return an error: the layer responds with 503. It repeats `finish` in the
-/// background for up to ten minutes, and `fail` and `abandon` once within the lease; the `abandon`
-/// that follows a `start` for up to 30 s. It repeats nothing if the kind of the error shows that
-/// this is useless, such as [`LeaseLost`](StoreErrorKind::LeaseLost).
+/// background for up to ten minutes, and `fail`, `abandon` and `refuse` once within the lease; the
+/// `abandon` that follows a `start` for up to 30 s. It repeats nothing if the kind of the error shows
+/// that this is useless, such as [`LeaseLost`](StoreErrorKind::LeaseLost).
 ///
-/// Of these calls, at most 1,024 `abandon` and 1,024 others are under way in the background at a
-/// time. Over these limits the layer drops them, and the lease of the text must expire.
+/// Of these calls, at most 1,024 `abandon` or `refuse`, and 1,024 others, are under way in the
+/// background at a time. Over these limits the layer drops them, and the lease of the text must
+/// expire.
 pub trait ReplayStore: Send + Sync {
     /// Attempts to redeem a ticket for a text.
     ///
     /// Without [`at_most_once`](Attempt::is_at_most_once), `Fresh` counts as a start of the handler.
-    /// If the ticket has used up its [starts](Attempt::max_starts), return [`Begin::Spent`] instead
-    /// of `Fresh`, and change nothing.
+    /// If the ticket has used up its [starts](Attempt::max_starts) or its
+    /// [refusals](Attempt::MAX_REFUSALS), return [`Begin::Spent`] instead of `Fresh`, and change
+    /// nothing.
     fn begin(&self, attempt: &Attempt) -> Lookup<Begin, StoreError>;
 
     /// Marks a text as used up immediately before an at-most-once handler is called. From then on
@@ -92,6 +96,17 @@ pub trait ReplayStore: Send + Sync {
     /// If the fence of the lease has not begun, a later `begin` with this fence must change nothing,
     /// for at least as long as it can be delayed on its way to the store.
     fn abandon(&self, lease: &Lease) -> Lookup<(), StoreError>;
+
+    /// Releases a text whose upload OSS refutes. Its handler was not called, and no start counts.
+    /// Counts a refusal of the ticket instead, at most [`Attempt::MAX_REFUSALS`]. Has no effect if
+    /// the lease is lost or finished.
+    ///
+    /// By default it calls [`fail`](Self::fail): a refusal counts as a start, and a ticket has fewer
+    /// of them. A store for at-most-once handlers must implement it, because their starts are not
+    /// counted.
+    fn refuse(&self, lease: &Lease) -> Lookup<(), StoreError> {
+        self.fail(lease)
+    }
 }
 
 impl<S: ReplayStore + ?Sized> ReplayStore for Arc<S> {
@@ -113,6 +128,10 @@ impl<S: ReplayStore + ?Sized> ReplayStore for Arc<S> {
 
     fn abandon(&self, lease: &Lease) -> Lookup<(), StoreError> {
         (**self).abandon(lease)
+    }
+
+    fn refuse(&self, lease: &Lease) -> Lookup<(), StoreError> {
+        (**self).refuse(lease)
     }
 }
 
@@ -156,6 +175,10 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// How many refused confirmations a ticket allows, over all of its texts. A holder of a ticket
+    /// can have OSS sign any number of false callbacks, and each costs a request to OSS.
+    pub const MAX_REFUSALS: u8 = 20;
+
     /// The default lease: 10 s, twice as long as OSS waits for a response.
     pub const DEFAULT_LEASE: Duration = Duration::from_secs(10);
 
@@ -304,7 +327,8 @@ pub enum Begin {
     OtherText,
     /// The ticket was redeemed as often as it allows.
     Exhausted,
-    /// The handler was started as often as the ticket [allows](Attempt::max_starts).
+    /// The handler was started as often as the ticket [allows](Attempt::max_starts), or OSS refuted
+    /// as many of its callbacks as it [allows](Attempt::MAX_REFUSALS).
     Spent {
         /// Whether this is the first such result for the ticket, which is worth a line in the log.
         first: bool,

@@ -1,6 +1,7 @@
 //! Tickets at the level of the layer.
 
 mod abuse;
+mod confirm;
 mod failures;
 mod once;
 mod refusals;

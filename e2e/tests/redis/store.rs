@@ -166,6 +166,36 @@ async fn rp_04_a_thousand_at_once_on_three_instances() {
 
 #[ignore = "needs redis-server"]
 #[tokio::test]
+async fn co_08_refusals_are_counted_apart_from_starts() {
+    let redis = Redis::start(FORGETFUL);
+    let stores = [redis.store(), redis.store()];
+    let attempts: [fn(u8, u8) -> Attempt; 2] = [
+        |nonce, text| up_to(2, nonce, text).starts(2),
+        |nonce, text| up_to(2, nonce, text).at_most_once(),
+    ];
+    for (nonce, attempt) in (1..).zip(attempts) {
+        for text in 0..Attempt::MAX_REFUSALS {
+            let lease = fresh(&stores[0], &attempt(nonce, text)).await;
+            stores[1].refuse(&lease).await.unwrap();
+            // Repeated calls count once.
+            stores[0].refuse(&lease).await.unwrap();
+        }
+        for first in [true, false] {
+            let spent = begin(&stores[1], &attempt(nonce, 99)).await.unwrap();
+            assert!(matches!(spent, Begin::Spent { first: told } if told == first));
+        }
+    }
+    // A text that has finished still gets its reply.
+    let lease = fresh(&stores[0], &once(9, 1)).await;
+    stores[0].refuse(&lease).await.unwrap();
+    let lease = fresh(&stores[0], &once(9, 1)).await;
+    finish(&stores[0], &lease, "{}").await.unwrap();
+    stores[0].refuse(&lease).await.unwrap();
+    assert_eq!(stored(&stores[1], &once(9, 1)).await, reply("{}"));
+}
+
+#[ignore = "needs redis-server"]
+#[tokio::test]
 async fn rp_04_a_prefix_takes_each_text_once_and_so_many() {
     let redis = Redis::start(FORGETFUL);
     let store = redis.store();

@@ -8,5 +8,6 @@
 )]
 
 mod client;
+mod confirm;
 mod signatures;
 mod support;

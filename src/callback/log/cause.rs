@@ -8,6 +8,7 @@ use std::{
 use crate::{
     callback::error::{CallbackError, CallbackErrorKind as Kind},
     protocol::TargetError,
+    storage::{StorageError, StorageErrorKind},
     ticket::TicketError,
 };
 
@@ -95,6 +96,20 @@ causes! {
         upload; request a token for each file, or allow more uses in the grant";
     Deadline, "a callback is rejected because body, key and store together missed the deadline; check \
         the store of used tickets and the key source";
+    NotConfirmed, "a callback that OSS signed is rejected because the object is not stored as it \
+        reports: its uploader forged it, or the object was replaced or deleted since";
+    ConfirmCredentials, "a callback is rejected with 503 because there are no credentials to ask OSS \
+        whether the upload is stored; check the credentials provider of the storage";
+    ConfirmDenied, "a callback is rejected with 503 because OSS denies HeadObject; grant \
+        oss:GetObject and oss:ListObjects to the AccessKey of the storage, and check its region and \
+        the clock of this machine";
+    ConfirmRejected, "a callback is rejected with 503 because OSS rejects HeadObject, or something \
+        else responds; check the endpoint, the region and the bucket of the storage";
+    ConfirmThrottled, "a callback is rejected with 503 because OSS limits the rate of HeadObject; ask \
+        Alibaba Cloud for a higher limit, or confirm fewer uploads";
+    ConfirmUnreachable, "a callback is rejected with 503 because OSS did not respond to HeadObject in \
+        time; check the endpoint of the storage (inside of the region, the internal one) and the \
+        network";
 }
 
 impl Cause {
@@ -132,6 +147,19 @@ impl Cause {
             },
             Kind::OutsideGrant => Self::OutsideGrant,
             Kind::TicketUsed => Self::TicketUsed,
+            Kind::NotConfirmed => Self::NotConfirmed,
+            Kind::ConfirmationUnavailable => {
+                let why: &StorageError = source?.downcast_ref()?;
+                match why.kind() {
+                    StorageErrorKind::Credentials => Self::ConfirmCredentials,
+                    StorageErrorKind::Denied => Self::ConfirmDenied,
+                    StorageErrorKind::Throttled => Self::ConfirmThrottled,
+                    StorageErrorKind::Unavailable | StorageErrorKind::TimedOut => {
+                        Self::ConfirmUnreachable
+                    }
+                    _ => Self::ConfirmRejected,
+                }
+            }
             Kind::DeadlineExceeded => Self::Deadline,
             _ => return None,
         })

@@ -192,7 +192,7 @@ impl MemoryStore {
                 UseLimit::Texts(_) => Begin::Exhausted,
             });
         }
-        if entry.starts >= attempt.max_starts() {
+        if entry.starts >= attempt.max_starts() || entry.refusals >= Attempt::MAX_REFUSALS {
             let first = !mem::replace(&mut entry.spent, true);
             return Ok(Begin::Spent { first });
         }
@@ -238,6 +238,10 @@ impl MemoryStore {
 
     /// Releases a text. `ran` is whether its handler was called.
     fn release(&self, lease: &Lease, ran: bool) {
+        self.end(lease, if ran { Release::Ran } else { Release::NotRun });
+    }
+
+    fn end(&self, lease: &Lease, release: Release) {
         let mut locked = self.shards.lock(lease.nonce());
         let shard = &mut *locked.shard;
         let entry = shard.entries.get_mut(lease.nonce().as_bytes());
@@ -248,23 +252,26 @@ impl MemoryStore {
                 let Some(run) = entry.texts.remove_run(lease.digest()) else {
                     return;
                 };
-                if run.counted && !ran {
+                if run.counted && release != Release::Ran {
                     entry.starts -= 1;
                 }
-                match (entry.texts.is_empty(), entry.starts) {
+                if release == Release::Refused {
+                    entry.refusals = entry.refusals.saturating_add(1);
+                }
+                match (entry.texts.is_empty(), entry.starts, entry.refusals) {
                     // An abandoned ticket takes no memory.
-                    (true, 0) => {
+                    (true, 0, 0) => {
                         shard.entries.remove(lease.nonce().as_bytes());
                         self.records.release(1);
                     }
-                    // The record stays for the starts.
-                    (true, _) => {}
-                    (false, _) => self.records.release(1),
+                    // The record stays for the counts.
+                    (true, ..) => {}
+                    (false, ..) => self.records.release(1),
                 }
             }
             // The attempt has not begun, or it ended before. It must not begin later. Without room,
             // the text is held until the ticket expires if it does.
-            _ if !ran && self.records.reserve(1).is_ok() => {
+            _ if release != Release::Ran && self.records.reserve(1).is_ok() => {
                 let now = Clocks::new(self.milliseconds(), SystemTime::UNIX_EPOCH);
                 let until = now.after(TOMBSTONE);
                 if shard.tombstones.insert(lease.fence(), until).is_some() {
@@ -311,6 +318,11 @@ impl ReplayStore for MemoryStore {
         self.release(lease, false);
         Lookup::Ready(Ok(()))
     }
+
+    fn refuse(&self, lease: &Lease) -> Lookup<(), StoreError> {
+        self.end(lease, Release::Refused);
+        Lookup::Ready(Ok(()))
+    }
 }
 
 impl Default for MemoryStore {
@@ -325,6 +337,17 @@ impl fmt::Debug for MemoryStore {
             .field("len", &self.len())
             .finish_non_exhaustive()
     }
+}
+
+/// Why a text is released.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Release {
+    /// Its handler was called.
+    Ran,
+    /// Its handler was not called.
+    NotRun,
+    /// Its handler was not called, because OSS refutes the callback.
+    Refused,
 }
 
 /// A bounded counter.

@@ -204,7 +204,8 @@ impl RedisStore {
             .arg(milliseconds(time_to_live(&attempt)))
             .arg(attempt.limit().get())
             .arg(attempt.max_starts())
-            .arg(if attempt.is_at_most_once() { "U" } else { "C" });
+            .arg(if attempt.is_at_most_once() { "U" } else { "C" })
+            .arg(Attempt::MAX_REFUSALS);
         let (name, value): (String, Option<Value>) = match self.run(call).await? {
             Value::Array(parts) => {
                 let mut parts = parts.into_iter();
@@ -265,9 +266,9 @@ impl RedisStore {
         held(&self.run(call).await?)
     }
 
-    async fn release(self, lease: Lease, ran: bool) -> Result<(), StoreError> {
+    async fn release(self, lease: Lease, why: &'static str) -> Result<(), StoreError> {
         let call = Call::new(&self.scripts.release, &lease)
-            .arg(u8::from(ran))
+            .arg(why)
             .arg(milliseconds(TOMBSTONE));
         self.run(call).await.map(drop)
     }
@@ -391,11 +392,15 @@ impl ReplayStore for RedisStore {
     }
 
     fn fail(&self, lease: &Lease) -> Lookup<(), StoreError> {
-        Lookup::pending(self.clone().release(lease.clone(), true))
+        Lookup::pending(self.clone().release(lease.clone(), "ran"))
     }
 
     fn abandon(&self, lease: &Lease) -> Lookup<(), StoreError> {
-        Lookup::pending(self.clone().release(lease.clone(), false))
+        Lookup::pending(self.clone().release(lease.clone(), "not run"))
+    }
+
+    fn refuse(&self, lease: &Lease) -> Lookup<(), StoreError> {
+        Lookup::pending(self.clone().release(lease.clone(), "refused"))
     }
 }
 

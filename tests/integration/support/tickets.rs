@@ -277,6 +277,7 @@ pub struct CountedStore {
     pub finished: Arc<AtomicUsize>,
     pub failed: Arc<AtomicUsize>,
     pub abandoned: Arc<AtomicUsize>,
+    pub refused: Arc<AtomicUsize>,
 }
 
 impl CountedStore {
@@ -311,6 +312,11 @@ impl ReplayStore for CountedStore {
     fn abandon(&self, lease: &Lease) -> Lookup<(), StoreError> {
         self.abandoned.fetch_add(1, Ordering::SeqCst);
         self.store.abandon(lease)
+    }
+
+    fn refuse(&self, lease: &Lease) -> Lookup<(), StoreError> {
+        self.refused.fetch_add(1, Ordering::SeqCst);
+        self.store.refuse(lease)
     }
 }
 

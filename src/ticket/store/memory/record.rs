@@ -55,7 +55,9 @@ pub(super) struct Entry {
     pub(super) texts: Texts,
     /// How often the handler was started.
     pub(super) starts: u32,
-    /// Whether a caller was told that the starts are used up.
+    /// How many callbacks OSS refuted.
+    pub(super) refusals: u8,
+    /// Whether a caller was told that the starts or the refusals are used up.
     pub(super) spent: bool,
 }
 
@@ -68,6 +70,7 @@ impl Entry {
             until_monotonic: now.after(left.unwrap_or_default().saturating_add(KEPT_LONGER)),
             texts: Texts::None,
             starts: 0,
+            refusals: 0,
             spent: false,
         };
         entry.run(attempt);

@@ -100,6 +100,34 @@ async fn rp_04_the_same_ticket_twice() {
     assert_eq!(stored(&store, &once(1, 1)), reply("first"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn co_08_refusals_are_counted_apart_from_starts() {
+    let store = MemoryStore::new();
+    let refuse = |lease: &Lease| match store.refuse(lease) {
+        Lookup::Ready(refused) => refused.unwrap(),
+        Lookup::Pending(_) => panic!("the memory is at hand"),
+    };
+    for n in 0..Attempt::MAX_REFUSALS {
+        let lease = fresh(&store, &once(1, n));
+        refuse(&lease);
+        // Repeated calls count once.
+        refuse(&lease);
+    }
+    // One record of the ticket, and one tombstone for each call that was repeated.
+    assert_eq!(store.len(), 1 + usize::from(Attempt::MAX_REFUSALS));
+    for first in [true, false] {
+        let spent = store.try_begin(&once(1, 1)).unwrap();
+        assert!(matches!(spent, Begin::Spent { first: f } if f == first));
+    }
+    // A text that has finished still gets its reply.
+    let lease = fresh(&store, &once(2, 1));
+    refuse(&lease);
+    let lease = fresh(&store, &once(2, 1));
+    store.try_finish(&lease, &reply("first")).unwrap();
+    refuse(&lease);
+    assert_eq!(stored(&store, &once(2, 1)), reply("first"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn rp_04_a_thousand_at_once() {
     let store = Arc::new(MemoryStore::new());

@@ -5,11 +5,12 @@
 --            "r" + digest -> its reply
 --            "texts"      -> how many texts have a state
 --            "starts"     -> how often the handler was started
---            "spent"      -> a caller was told that the starts are used up
+--            "refusals"   -> how many of its callbacks OSS refuted
+--            "spent"      -> a caller was told that the starts or the refusals are used up
 -- KEYS[2]  its leases, a sorted set of digests by expiry (ms, by the clock of this server)
 -- KEYS[3]  exists if this attempt was abandoned
 -- ARGV     digest, fence (16 bytes), lease (ms), time to live (ms), limit of texts, limit of starts,
---          "C" if the start counts now, or "U" if `start` follows
+--          "C" if the start counts now, or "U" if `start` follows, limit of refusals
 --
 -- A state is a letter, the fence, and for "C" and "U" the expiry of the lease:
 --   C  held, and the start is counted       U  held, and not started
@@ -39,7 +40,7 @@ elseif number('texts') >= max_texts then
   lapsed = redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, 1)[1]
   if not lapsed then return {'full'} end
 end
-if number('starts') >= max_starts then
+if number('starts') >= max_starts or number('refusals') >= tonumber(ARGV[8]) then
   return {'spent', redis.call('HSETNX', key, 'spent', 1)}
 end
 

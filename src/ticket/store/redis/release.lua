@@ -1,7 +1,8 @@
 -- Releases a text if the lease is still held and no reply is stored.
 --
 -- KEYS     the ticket, its leases, the mark of an abandoned attempt; see begin.lua
--- ARGV     digest, fence, whether the handler ran (1 or 0), life of the mark (ms)
+-- ARGV     digest, fence, why ("ran", "not run", or "refused" by OSS and not run), life of the mark
+--          (ms)
 local key, digest, fence = KEYS[1], ARGV[1], ARGV[2]
 local state = redis.call('HGET', key, 's' .. digest)
 local held = state and string.sub(state, 2, 17) == fence
@@ -12,11 +13,13 @@ if held then
   redis.call('ZREM', KEYS[2], digest)
   local texts = redis.call('HINCRBY', key, 'texts', -1)
   local starts = tonumber(redis.call('HGET', key, 'starts') or 0)
-  if kind == 'C' and ARGV[3] == '0' then
+  if kind == 'C' and ARGV[3] ~= 'ran' then
     starts = redis.call('HINCRBY', key, 'starts', -1)
   end
+  if ARGV[3] == 'refused' then redis.call('HINCRBY', key, 'refusals', 1) end
+  local refusals = tonumber(redis.call('HGET', key, 'refusals') or 0)
   -- An abandoned ticket takes no memory.
-  if texts == 0 and starts == 0 then redis.call('DEL', key) end
+  if texts == 0 and starts == 0 and refusals == 0 then redis.call('DEL', key) end
 end
 -- A `begin` of this attempt can still be under way, as the first copy or a second one.
 redis.call('SET', KEYS[3], 1, 'PX', ARGV[4])
