@@ -38,7 +38,7 @@
 //!
 //! | field | bytes |
 //! |---|---|
-//! | version, 2 | 1 |
+//! | version, 3 | 1 |
 //! | key id | 2 |
 //! | expiry, in seconds of Unix time | 8 |
 //! | nonce | 16 |
@@ -49,13 +49,14 @@
 //! | smallest and largest size | 8 + 8 |
 //! | content types: count, then each | 1 + (2 + length) each |
 //! | claims, as JSON | 2 + length |
+//! | requested file name, or an empty text | 2 + length |
 //! | fields of the callback body: count, then the kind of each | 1 + 1 each |
 //! | first half of the SHA-256 of names, constants and custom variables | 16 |
 //! | HMAC-SHA256 over `oss-cb-v1` with its length, then all fields above | 32 |
 //!
 //! Integers are big-endian. The ticket is self-contained and every field is authenticated.
 //! **Nothing is encrypted:** the uploader can read the bucket, the key and the claims. Each ticket
-//! has exactly one valid spelling; every other spelling is rejected.
+//! has exactly one valid spelling; every other spelling is rejected, and so is every other version.
 //!
 //! # One use
 //!
@@ -108,7 +109,8 @@
 //!
 //! The lawful holder of a ticket can upload to a bucket of their own and have OSS sign any body
 //! with that ticket. The layer accepts only a body with the sealed fields, so bucket, constants,
-//! custom variables and claims are the granted ones, whatever field they are read from. What OSS
+//! custom variables, claims and the requested file name are the granted ones, whatever field they
+//! are read from. What OSS
 //! reports about the upload is not proven against the holder:
 //!
 //! * That the object exists. Its size and content type, beyond that they are within the grant. Its

@@ -33,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(text) = std::str::from_utf8(data) {
         let checked = KEYS.check(text, &TARGET, CallbackBodyType::Form, now);
         assert!(checked.is_err(), "a forgery was accepted");
-        // The same text as the claims of a genuine ticket survives the round trip.
+        // The same text as claims and file name of a genuine ticket survives the round trip.
         let terms = Terms::new(
             "examplebucket".parse().expect("the bucket name is valid"),
             Scope::Exact("a/b".parse().expect("the object key is valid")),
@@ -41,7 +41,7 @@ fuzz_target!(|data: &[u8]| {
             &TARGET,
             now + Duration::from_secs(60),
         );
-        let Ok(terms) = terms.claims(text) else {
+        let Ok(terms) = terms.filename(text).claims(text) else {
             return;
         };
         let nonce = Nonce::random().expect("the operating system provides random bytes");
@@ -52,5 +52,6 @@ fuzz_target!(|data: &[u8]| {
         let checked = checked.expect("the ticket was just issued");
         let claims: String = checked.claims().expect("the claims are a string");
         assert_eq!(claims, text);
+        assert_eq!(checked.filename().unwrap_or_default(), text);
     }
 });

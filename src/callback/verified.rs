@@ -29,7 +29,7 @@ use crate::{
 ///
 /// * The bucket, the claims, the constants and the custom variables are the granted ones, and so is
 ///   the object, unless the grant is for a prefix. Every field has the variable that the template
-///   gave it.
+///   gave it. The [file name](Self::requested_filename) is the one of the request.
 /// * Size and content type are within the grant.
 /// * Nothing else that OSS reports is proven against the holder of the ticket, not even that the
 ///   object exists. Each method of [`UploadEvent`] tells what holds for its value.
@@ -228,6 +228,35 @@ impl VerifiedCallback {
     /// JSON `null`.
     pub fn claims<T: DeserializeOwned>(&self) -> Result<T, TicketError> {
         self.ticket().ok_or(TicketError::Absent)?.claims()
+    }
+
+    /// Returns the name of the file that the client requested the token for: the `filename` that the
+    /// authoriser also finds in
+    /// [`RequestedFile::filename`](crate::policy::RequestedFile::filename). It tells the files of a
+    /// batch apart, and is what a user expects to see in a list of uploads.
+    ///
+    /// The ticket seals the name, so the holder of the token cannot change it. Nothing confirms that
+    /// the uploaded file has this name, and with a grant for
+    /// [any name under a prefix](crate::policy::Grant::any_name_under), several uploads can have the
+    /// same. `None` if the client sent no name or an empty one, if the upload is
+    /// [not from a client](crate::OssUploads::callback_for), or if the callback has no ticket.
+    ///
+    /// **It is hostile text** of 1 to 1,023 bytes. It can contain `../`, HTML, line breaks, and marks
+    /// that display text in another order than it is stored in. Never use it as a path, escape it in
+    /// pages, and log it with `{:?}`, which escapes control characters and these marks.
+    ///
+    /// ```
+    /// use tower_aliyun_oss::{CallbackReply, VerifiedCallback};
+    ///
+    /// async fn on_upload(callback: VerifiedCallback) -> CallbackReply {
+    ///     // "Holiday in 中国.jpg" is stored as "user/7/0190….jpg".
+    ///     println!("{:?}: {:?}", callback.requested_filename(), callback.event());
+    ///     CallbackReply::ok()
+    /// }
+    /// ```
+    #[must_use]
+    pub fn requested_filename(&self) -> Option<&str> {
+        self.ticket()?.filename()
     }
 
     /// Returns the nonce of the ticket, which is unique to the token that was issued. The ticket is

@@ -83,8 +83,8 @@ use crate::protocol::{EndpointError, ObjectError};
 /// # Several files
 ///
 /// A client can request several files at once. One grant serves one file unless
-/// [`Grant::max_files`] permits more. To decide about each file, return one grant per file, in the
-/// order of the request:
+/// [`Grant::max_files`] permits more. To decide about each file, or to give each its own
+/// [claims](Grant::claims), return one grant per file, in the order of the request:
 ///
 /// ```
 /// use http::request::Parts;
@@ -96,17 +96,21 @@ use crate::protocol::{EndpointError, ObjectError};
 /// async fn authorize(parts: &Parts) -> Result<Vec<Grant>, Refusal> {
 ///     let requested: &RequestedFiles = parts.extensions.get().ok_or_else(Refusal::forbidden)?;
 ///     let album = ObjectPrefix::from_segments(["album", "7"])?;
-///     let grant = |bytes| {
-///         let size = SizeRange::new(1, bytes)?;
-///         Ok(Grant::under(album.clone(), size).content_types(ContentType::IMAGES))
+///     let grant = |page| {
+///         // The first picture is the cover, and may be larger.
+///         let size = SizeRange::new(1, if page == 1 { 20 << 20 } else { 2 << 20 })?;
+///         let grant = Grant::under(album.clone(), size).content_types(ContentType::IMAGES);
+///         // The callback of this file has these claims.
+///         Ok(grant.claims(&page))
 ///     };
-///     // The first picture is the cover, and may be larger.
-///     let files = requested.files().iter().enumerate();
-///     files.map(|(n, _)| grant(if n == 0 { 20 << 20 } else { 2 << 20 })).collect()
+///     (1..=requested.files().len()).map(grant).collect()
 /// }
 /// # fn is_authorize(_: impl tower_aliyun_oss::policy::Authorize) {}
 /// # is_authorize(authorize);
 /// ```
+///
+/// The callback handler reads the claims of its file, and the name that the client sent for it with
+/// [`VerifiedCallback::requested_filename`](crate::VerifiedCallback::requested_filename).
 ///
 /// # Tests
 ///

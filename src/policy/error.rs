@@ -107,6 +107,14 @@ impl PolicyError {
         let field = field.into();
         Self::Field { field, problem }
     }
+
+    /// Returns whether a shorter ticket would avoid this error.
+    pub(super) fn is_of_length(&self) -> bool {
+        matches!(
+            self,
+            Self::TicketTooLong(_) | Self::Callback(CallbackDirectiveError::TooLong(_))
+        )
+    }
 }
 
 impl From<TermsError> for PolicyError {

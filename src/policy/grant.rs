@@ -284,8 +284,8 @@ impl Grant {
     /// Sets for how many files of one request the client gets a token; defaults to one. If the
     /// client requests more, the response is 422, and no token is issued.
     ///
-    /// Each of these tokens permits what this grant permits. For different grants, return one per
-    /// file; see [`Grants`](super::Grants). An [exact key](Self::exact) is for one file, so more is
+    /// Each of these tokens permits what this grant permits, with the same claims. For different ones,
+    /// return one grant per file; see [`Authorize`](super::Authorize#several-files). An [exact key](Self::exact) is for one file, so more is
     /// an error. A request has at most 100 files.
     pub fn max_files(mut self, max_files: usize) -> Self {
         self.max_files = max_files;
@@ -401,31 +401,26 @@ impl Grant {
             };
             return Ok(unsigned.sign(iter::empty(), credentials, &validity)?);
         }
-        let ticket = match &context.tickets {
-            Some(tickets) => {
-                // Without a condition on the type, OSS accepts any.
-                let pinned = config.fields == FieldSet::Full;
-                let content_types = pinned.then_some(&*content_types);
-                let nonce = Nonce::from_bytes(random.take()?);
-                Some(self.ticket(
-                    context,
-                    tickets,
-                    &key,
-                    size,
-                    content_types,
-                    &validity,
-                    nonce,
-                )?)
-            }
-            None => self.without_ticket()?,
+        let narrowed = Narrowed {
+            key: &key,
+            size,
+            // Without a condition on the type, OSS accepts any.
+            content_types: (config.fields == FieldSet::Full).then_some(&*content_types),
+            filename: requested.filename(),
+            validity: &validity,
+            nonce: Nonce::from_bytes(random.take()?),
         };
-        // Without a ticket and variables, this upload adds nothing to the callback of the service.
-        let callback = if self.variables.is_empty() && ticket.is_none() {
-            Cow::Borrowed(context.callback.encoded())
-        } else {
-            let ticket = ticket.as_deref();
-            let encoded = context.callback.encode_for(&self.variables, ticket);
-            Cow::Owned(encoded.map_err(PolicyError::Callback)?)
+        let callback = match self.encoded_callback(context, &narrowed) {
+            Err(error) if error.is_of_length() && narrowed.filename.is_some() => {
+                let unnamed = Narrowed {
+                    filename: None,
+                    ..narrowed
+                };
+                // The client can only send a shorter name if the rest fits.
+                self.encoded_callback(context, &unnamed)?;
+                return Err(Denied::Filename);
+            }
+            callback => callback?,
         };
         // The service has checked the variables of its own callback.
         config.check_variables(pairs(&self.variables))?;
@@ -455,10 +450,15 @@ impl Grant {
         }
         let ticket = match &context.tickets {
             Some(tickets) => {
-                let (size, types) = (conditions.size, Some(&conditions.content_types));
-                let validity = Validity::new(context.at, conditions.lifetime, None)?;
-                let nonce = Nonce::random().map_err(|_| PolicyError::Random)?;
-                Some(self.ticket(context, tickets, &self.key, size, types, &validity, nonce)?)
+                let narrowed = Narrowed {
+                    key: &self.key,
+                    size: conditions.size,
+                    content_types: Some(&conditions.content_types),
+                    filename: None,
+                    validity: &Validity::new(context.at, conditions.lifetime, None)?,
+                    nonce: Nonce::random().map_err(|_| PolicyError::Random)?,
+                };
+                Some(self.ticket(context, tickets, &narrowed)?)
             }
             None => self.without_ticket()?,
         };
@@ -468,17 +468,39 @@ impl Grant {
             .map_err(PolicyError::Callback)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what two callers have in common")]
+    /// Returns the value of the form field `callback` for one requested file.
+    fn encoded_callback<'c>(
+        &self,
+        context: &IssueContext<'c>,
+        narrowed: &Narrowed<'_>,
+    ) -> Result<Cow<'c, str>, PolicyError> {
+        let ticket = match &context.tickets {
+            Some(tickets) => Some(self.ticket(context, tickets, narrowed)?),
+            None => self.without_ticket()?,
+        };
+        // Without a ticket and variables, this upload adds nothing to the callback of the service.
+        if self.variables.is_empty() && ticket.is_none() {
+            return Ok(Cow::Borrowed(context.callback.encoded()));
+        }
+        let ticket = ticket.as_deref();
+        let encoded = context.callback.encode_for(&self.variables, ticket);
+        Ok(Cow::Owned(encoded.map_err(PolicyError::Callback)?))
+    }
+
     fn ticket(
         &self,
         context: &IssueContext<'_>,
         tickets: &TicketIssuer<'_>,
-        key: &UploadKey,
-        size: SizeRange,
-        content_types: Option<&ContentTypes>,
-        validity: &Validity,
-        nonce: Nonce,
+        narrowed: &Narrowed<'_>,
     ) -> Result<String, PolicyError> {
+        let Narrowed {
+            key,
+            size,
+            content_types,
+            filename,
+            validity,
+            nonce,
+        } = *narrowed;
         let request = TicketRequest {
             bucket: context
                 .config
@@ -493,6 +515,7 @@ impl Grant {
                 Claims::Some(claims) => Some(claims),
                 Claims::NotJson => return Err(PolicyError::Claims),
             },
+            filename,
             // A unique name is for one object, wherever under the prefix it is.
             max_uses: if self.unique_name {
                 NonZeroU16::MIN
@@ -704,6 +727,19 @@ pub(super) struct IssueContext<'a> {
     pub(super) at: SystemTime,
 }
 
+/// A grant, narrowed to one requested file.
+#[derive(Clone, Copy)]
+struct Narrowed<'a> {
+    key: &'a UploadKey,
+    size: SizeRange,
+    /// `None` if the policy has no condition on the type.
+    content_types: Option<&'a ContentTypes>,
+    filename: Option<&'a str>,
+    validity: &'a Validity,
+    /// Of the ticket. Unused without tickets.
+    nonce: Nonce,
+}
+
 /// Why a requested file does not get a token.
 #[derive(Debug)]
 pub(super) enum Denied {
@@ -714,6 +750,8 @@ pub(super) enum Denied {
     /// The grant permits several content types, the client requested none, and the name of the file
     /// has none of them. Contains those that it permits.
     NoContentType(Option<String>),
+    /// The callback would be too long with the name of the file, and is not without it.
+    Filename,
     /// The grant itself is not valid.
     Grant(PolicyError),
 }

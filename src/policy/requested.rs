@@ -160,6 +160,10 @@ pub struct RequestedFile {
 impl RequestedFile {
     /// Returns the name of the file on the machine of the client: any text of at most 1,023 bytes.
     /// Never use it as a path.
+    ///
+    /// The callback handler gets the same name from
+    /// [`VerifiedCallback::requested_filename`](crate::VerifiedCallback::requested_filename), if
+    /// tickets are issued.
     #[must_use]
     pub fn filename(&self) -> Option<&str> {
         self.filename.as_deref()

@@ -53,6 +53,8 @@ pub(super) struct TicketRequest<'a> {
     /// `None` if the policy has no condition on the type, so that OSS accepts any.
     pub(super) content_types: Option<&'a ContentTypes>,
     pub(super) claims: Option<&'a Value>,
+    /// The name of the file, if the client sent one.
+    pub(super) filename: Option<&'a str>,
     /// Number of callbacks for uploads under a prefix.
     pub(super) max_uses: NonZeroU16,
     /// When the policy expires.
@@ -99,6 +101,9 @@ impl TicketIssuer<'_> {
         }
         if let Some(claims) = request.claims {
             terms = terms.claims(claims)?;
+        }
+        if let Some(filename) = request.filename {
+            terms = terms.filename(filename);
         }
         let fields = callback.sealed_fields(variables);
         Ok(self.keys.issue(&terms, fields, at, nonce)?)

@@ -103,6 +103,8 @@ pub struct Terms {
     pub(super) content_types: Vec<ContentType>,
     /// JSON. Empty if there are no claims.
     pub(super) claims: Box<str>,
+    /// Empty if the client requested none.
+    pub(super) filename: Box<str>,
 }
 
 impl Terms {
@@ -138,6 +140,7 @@ impl Terms {
             body_type: CallbackBodyType::Form,
             content_types: Vec::new(),
             claims: Box::default(),
+            filename: Box::default(),
         }
     }
 
@@ -183,10 +186,18 @@ impl Terms {
         self.claims = json.into();
         Ok(self)
     }
+
+    /// Sets the name of the file that the client requested the upload for. It can be any text; an
+    /// empty one is none. [`MAX_TICKET_LEN`] limits it.
+    #[must_use]
+    pub fn filename(mut self, filename: &str) -> Self {
+        self.filename = filename.into();
+        self
+    }
 }
 
 impl fmt::Debug for Terms {
-    /// Omits the claims, which can hold personal data.
+    /// Omits the claims and the file name, which can hold personal data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Terms")
             .field("bucket", &self.bucket)
@@ -228,7 +239,7 @@ pub enum TermsError {
     /// The ticket would exceed [`MAX_TICKET_LEN`]; holds its length.
     #[error(
         "the ticket would have {0} characters, and at most {MAX_TICKET_LEN} leave room for the \
-         rest of a callback; shorten the key, the content types or the claims"
+         rest of a callback; shorten the key, the content types, the claims or the file name"
     )]
     TooLong(usize),
 }

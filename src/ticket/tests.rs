@@ -162,8 +162,11 @@ fn rp_01_absent_malformed_unknown_key_or_version() {
             "{malformed}"
         );
     }
-    let version = with_bytes(|bytes| bytes[0] = 3);
-    assert_eq!(check(&version).unwrap_err(), TicketError::UnknownVersion);
+    // An older layout and a newer one.
+    for other in [2, 4] {
+        let version = with_bytes(|bytes| bytes[0] = other);
+        assert_eq!(check(&version).unwrap_err(), TicketError::UnknownVersion);
+    }
     let key_id = with_bytes(|bytes| bytes[2] = 8);
     assert_eq!(check(&key_id).unwrap_err(), TicketError::UnknownKey);
     let another = TicketKeys::new(7, key(2));
@@ -171,7 +174,7 @@ fn rp_01_absent_malformed_unknown_key_or_version() {
     assert_eq!(check(&forged).unwrap_err(), TicketError::Mac);
     // Authentic, but not a ticket: another layout under the same version.
     assert_eq!(
-        check(&authentic(&[2, 0, 7])).unwrap_err(),
+        check(&authentic(&[3, 0, 7])).unwrap_err(),
         TicketError::Malformed
     );
 }
@@ -519,6 +522,47 @@ fn the_longest_ticket_leaves_room_in_a_callback() {
 }
 
 #[test]
+fn the_requested_file_name_is_read_back() {
+    let mint = |terms: &Terms| keys().issue(terms, fields(), at(NOW), nonce()).unwrap();
+    let longest = "中".repeat(341);
+    for name in [
+        "a.png",
+        "../../etc/passwd",
+        "a\u{202e}gnp.exe\0\r\n",
+        "${object}\"&x:ticket=",
+        &longest,
+    ] {
+        let text = mint(&terms().filename(name));
+        assert_eq!(check(&text).unwrap().filename(), Some(name));
+    }
+    // Without a name, and with an empty one, the ticket is the same.
+    assert_eq!(check(&text()).unwrap().filename(), None);
+    assert_eq!(mint(&terms().filename("")), text());
+    assert_eq!(mint(&terms().filename("a").filename("")), text());
+}
+
+#[test]
+fn a_file_name_that_does_not_fit_is_an_error() {
+    let mint = |name: usize| {
+        let terms = exact(&"b".repeat(63), &"k".repeat(1023)).filename(&"n".repeat(name));
+        let terms = terms.claims(&"c".repeat(200)).unwrap();
+        keys().issue(&terms, fields(), at(NOW), nonce())
+    };
+    let room = token::MAX_BYTES - URL_SAFE_NO_PAD.decode(mint(0).unwrap()).unwrap().len();
+    let longest = mint(room).unwrap();
+    assert_eq!(longest.len(), MAX_TICKET_LEN);
+    assert_eq!(
+        check(&longest).unwrap().filename().map(str::len),
+        Some(room)
+    );
+    let longer = mint(room + 1).unwrap_err();
+    assert_eq!(longer, TermsError::TooLong(MAX_TICKET_LEN + 2));
+    // A length that the prefix of two bytes cannot hold.
+    let unwritable = mint(0x1_0000).unwrap_err();
+    assert_eq!(unwritable, TermsError::TooLong(0x1_0000));
+}
+
+#[test]
 fn the_longest_ticket_is_taken() {
     let mint = |claims: usize| {
         let types = (0..8).map(|i| format!("application/x-{i:020}").parse().unwrap());
@@ -645,7 +689,7 @@ fn keys_are_long_random_and_not_shown() {
 
 #[test]
 fn claims_and_answers_are_not_shown() {
-    let terms = terms().claims("canary").unwrap();
+    let terms = terms().claims("canary").unwrap().filename("canary.png");
     let ticket = check(&keys().issue(&terms, fields(), at(NOW), nonce()).unwrap()).unwrap();
     assert!(!format!("{terms:?} {ticket:?}").contains("canary"));
     assert!(format!("{terms:?}").starts_with("Terms { bucket: Bucket"));
@@ -715,6 +759,7 @@ prop_compose! {
         json in any::<bool>(),
         types in prop::collection::vec("[a-z]{1,3}/[a-z]{1,3}", 0..4),
         claims in prop::option::of("[ -~\u{e4}\0\n]{0,8}"),
+        filename in "[a-z./\u{e4}\u{202e}\0\n]{0,8}",
     ) -> Terms {
         let grant = match prefix {
             None => Scope::Exact(name.parse().unwrap()),
@@ -727,7 +772,8 @@ prop_compose! {
         let sizes = SizeRange::new(min, max).unwrap();
         let terms = Terms::new(bucket.parse().unwrap(), grant, sizes, &first, at(expires))
             .body_type(if json { JSON } else { FORM })
-            .content_types(types.iter().map(|kind| kind.parse().unwrap()));
+            .content_types(types.iter().map(|kind| kind.parse().unwrap()))
+            .filename(&filename);
         let terms = targets.iter().fold(terms, |terms, text| terms.also_target(&target(text)));
         match claims {
             None => terms,
@@ -757,7 +803,7 @@ proptest! {
     fn any_authentic_content_is_answered(
         mut content in prop::collection::vec(any::<u8>(), 3..300),
     ) {
-        content[..3].copy_from_slice(&[2, 0, 7]);
+        content[..3].copy_from_slice(&[3, 0, 7]);
         let _ = check(&authentic(&content));
     }
 
@@ -839,7 +885,7 @@ fn check_after_decoding(
         _ => return Err(TicketError::Malformed),
     };
     let (content, tag) = bytes.split_at(bytes.len() - 32);
-    if content[0] != 2 {
+    if content[0] != 3 {
         return Err(TicketError::UnknownVersion);
     }
     if content[1..3] != [0, 7] {

@@ -220,6 +220,12 @@ impl CheckedTicket {
         serde_json::from_str(claims).map_err(|_| TicketError::Claims)
     }
 
+    /// Returns the name of the file that the client requested the upload for, if it sent one.
+    #[must_use]
+    pub fn filename(&self) -> Option<&str> {
+        Some(&*self.terms.filename).filter(|name| !name.is_empty())
+    }
+
     /// Returns the nonce, which identifies the ticket in a store.
     #[must_use]
     pub const fn nonce(&self) -> Nonce {
@@ -268,7 +274,7 @@ impl CheckedTicket {
 }
 
 impl fmt::Debug for CheckedTicket {
-    /// Omits the claims.
+    /// Omits the claims and the file name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CheckedTicket")
             .field("nonce", &self.nonce)
@@ -293,7 +299,7 @@ pub enum TicketError {
     #[error("the ticket is malformed; does the callback body contain it unchanged?")]
     Malformed,
     /// This release does not know the version.
-    #[error("the ticket has an unknown version; was it issued by a newer release?")]
+    #[error("the ticket has an unknown version; was it issued by another release?")]
     UnknownVersion,
     /// The key that issued the ticket is not, or no longer, configured.
     #[error(
@@ -349,7 +355,7 @@ pub enum TicketError {
 /// The decoded length of the longest ticket, in bytes.
 pub(super) const MAX_BYTES: usize = MAX_TICKET_LEN / 4 * 3;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 const EXACT: u8 = 0;
 const PREFIX: u8 = 1;
@@ -447,6 +453,7 @@ pub(super) fn write(
         write_text(&mut out, content_type.as_str())?;
     }
     write_text(&mut out, &terms.claims)?;
+    write_text(&mut out, &terms.filename)?;
     let fields = u8::try_from(sealed.kind_bytes().len());
     out.push(fields.map_err(|_| TermsError::TooManyFields)?);
     out.extend(sealed.kind_bytes());
@@ -495,6 +502,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Content> {
     let sizes = SizeRange::new(min, u64::from_be_bytes(input.array()?)).ok()?;
     let content_types = input.list(|input| input.parsed(ContentType::as_str))?;
     let claims = input.text()?.into();
+    let filename = input.text()?.into();
     let [count] = input.array()?;
     let kinds = input.bytes(usize::from(count))?.to_vec();
     let sealed = SealedFields::from_parts(kinds, input.array()?)?;
@@ -510,6 +518,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Content> {
         body_type,
         content_types,
         claims,
+        filename,
     };
     Some(Content {
         nonce,

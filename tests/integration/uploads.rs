@@ -1,5 +1,6 @@
 //! `OssUploads`: the callback layer accepts exactly what the policy service granted.
 
+mod batch;
 mod targets;
 
 use std::{

@@ -205,6 +205,10 @@ impl From<Denied> for TokenError {
                     granted.unwrap_or_default()
                 ),
             ),
+            Denied::Filename => Self::with_message(
+                TokenErrorKind::InvalidAsk,
+                "filename does not fit into the ticket of this upload; send a shorter one",
+            ),
             Denied::Grant(error) => error.into(),
         }
     }

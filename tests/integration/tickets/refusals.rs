@@ -79,7 +79,7 @@ fn rp_01_absent_malformed_unknown_key_or_version() {
         change(&mut bytes);
         URL_SAFE_NO_PAD.encode(bytes)
     };
-    let version = bytes(|bytes| bytes[0] = 3);
+    let version = bytes(|bytes| bytes[0] = 2);
     let key_id = bytes(|bytes| bytes[2] = 9);
     let long = "A".repeat(4000);
     for (ticket, why) in [
