@@ -16,10 +16,7 @@ use tokio::{net::TcpListener, sync::watch::Receiver};
 use tower_aliyun_oss::{
     OssCallbackLayer, OssUploads, OssUploadsBuilder,
     key::PinnedKeys,
-    policy::{
-        Authorize, Credentials, Grant, OssPolicyService, Refusal, RequestedFile, RequestedFiles,
-        TokenFormat,
-    },
+    policy::{Authorize, Credentials, Grant, OssPolicyService, Refusal, TokenFormat},
     protocol::{Bucket, ContentType, Endpoint, ObjectAcl, Region, SizeRange, UploadUrl},
     testing::CallbackSigner,
     ticket::{TicketKey, TicketKeys, Tickets},
@@ -54,9 +51,6 @@ pub(crate) const TYPES: [&str; 20] = [
     "video/x-matroska",
     "video/x-msvideo",
 ];
-
-/// The maximum length of a file name in the claims, which are limited to 1 KiB.
-const MAX_NAME: usize = 120;
 
 /// The age of the tokens that the page requests to show what happens when one has expired.
 const TOO_LATE: Duration = Duration::from_secs(60 * 60);
@@ -271,9 +265,6 @@ impl RunningEmulator {
 /// The claims of a ticket, which the callback returns unmodified.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Claims {
-    /// The file name on the client's machine.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) file: Option<String>,
     /// Makes the handler fail.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) fail: bool,
@@ -288,13 +279,13 @@ fn is_false(value: &bool) -> bool {
 }
 
 /// Grants one object with an unguessable name to every client.
-pub(crate) async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
-    one_object(parts, false)
+pub(crate) async fn authorize(_: &Parts) -> Result<Grant, Refusal> {
+    one_object(false)
 }
 
 /// Grants the same, for an upload whose callback handler fails.
-pub(crate) async fn authorize_failing(parts: &Parts) -> Result<Grant, Refusal> {
-    one_object(parts, true)
+pub(crate) async fn authorize_failing(_: &Parts) -> Result<Grant, Refusal> {
+    one_object(true)
 }
 
 /// Grants any name under the prefix of the samples. Every client can create objects there, and
@@ -305,23 +296,18 @@ pub(crate) async fn authorize_legacy(_: &Parts) -> Result<Grant, Refusal> {
     Ok(Grant::any_name_under(prefix, size))
 }
 
-fn one_object(parts: &Parts, fail: bool) -> Result<Grant, Refusal> {
+fn one_object(fail: bool) -> Result<Grant, Refusal> {
     let prefix = "demo/".parse().map_err(|_| invalid_constant())?;
     let size = SizeRange::new(1, MAX_SIZE).map_err(|_| invalid_constant())?;
     let types = TYPES.iter().map(|name| name.parse());
     let types: Vec<ContentType> = types
         .collect::<Result<_, _>>()
         .map_err(|_| invalid_constant())?;
-    let requested = parts.extensions.get::<RequestedFiles>();
-    let file = requested
-        .and_then(|requested| requested.files().first())
-        .and_then(RequestedFile::filename)
-        .map(|name| name.chars().take(MAX_NAME).collect());
     Ok(Grant::under(prefix, size)
         .content_types(types)
         // The bucket decides: the emulator's is public, so that the page can show the objects.
         .object_acl(ObjectAcl::Bucket)
-        .claims(&Claims { file, fail }))
+        .claims(&Claims { fail }))
 }
 
 /// The response if a constant above is invalid.

@@ -136,7 +136,7 @@ pub(crate) async fn on_upload(
         "size": event.size(),
         "etag": event.etag(),
         "mimeType": event.mime_type(),
-        "claims": claims,
+        "filename": callback.requested_filename(),
     });
     let answer = json!({ "Status": "OK", "number": number, "object": event.object() });
     let reply = match CallbackReply::json(&answer) {

@@ -165,7 +165,7 @@ async fn an_expired_token_is_renewed() {
     assert!(steps.contains("Policy expired"), "{steps}");
     let received = server.received();
     assert_eq!(received.len(), 1);
-    assert_eq!(received[0]["claims"]["file"], "too-late.txt");
+    assert_eq!(received[0]["filename"], "too-late.txt");
     assert_only_refusals(&browser, &server, 1).await;
     browser.close().await;
 }

@@ -107,7 +107,7 @@ async fn three_files_of_different_types_are_uploaded_and_listed() {
         ("pixel.png", 70, "image/png"),
         ("film.mp4", 96 << 20, "video/mp4"),
     ] {
-        let one = received.iter().find(|one| one["claims"]["file"] == name);
+        let one = received.iter().find(|one| one["filename"] == name);
         let one = one.unwrap_or_else(|| panic!("{name} is not in {received:#?}"));
         assert_eq!(one["bucket"], "demo-bucket");
         assert_eq!(
@@ -288,7 +288,7 @@ async fn files_are_dropped_onto_the_page() {
     let mut names: Vec<_> = server
         .received()
         .iter()
-        .map(|one| one["claims"]["file"].as_str().unwrap().to_owned())
+        .map(|one| one["filename"].as_str().unwrap().to_owned())
         .collect();
     names.sort();
     assert_eq!(names, ["one.txt", "two.txt"]);

@@ -36,7 +36,7 @@ function count() {
 }
 
 function entry(upload) {
-  const name = upload.claims?.file ?? upload.object ?? "?";
+  const name = upload.filename ?? upload.object ?? "?";
   const url = address(upload);
   const title = url
     ? el("a", { class: "name", title: name, href: url, target: "_blank", rel: "noopener noreferrer" },
