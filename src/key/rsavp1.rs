@@ -443,7 +443,7 @@ mod tests {
         use super::*;
 
         #[test]
-        #[ignore = "soak: a million values and verdicts, one minute"]
+        #[ignore = "soak: a million values and verdicts"]
         fn a_million_values_and_verdicts_are_those_of_rsa() {
             let mut bytes = Bytes(4);
             // 3 × 20 keys with 20,000 values each: 1.2 million.

@@ -408,11 +408,12 @@ async fn rp_06_a_full_store_refuses_and_keeps_what_has_not_expired() {
     );
     assert_eq!(stored(&store, &once(1, 1)), reply("first"));
     advance(12 * MINUTE).await;
-    // Each frees one of the two that have expired.
+    // The first frees both that have expired if they are in one shard, and otherwise one.
     for n in 3..=4 {
         fresh(&store, &later(once(n, 1), 16 * MINUTE));
-        assert_eq!(store.len(), 2, "what has expired is gone");
+        assert!(store.len() <= 2);
     }
+    assert_eq!(store.len(), 2, "what has expired is gone");
     assert_eq!(
         refused(&store, &later(once(5, 1), 16 * MINUTE)),
         StoreErrorKind::Full
