@@ -28,7 +28,7 @@ const MAX_VALUE: usize = 2 * 1024 * 1024;
 const MAX_VALUES: usize = 8 * 1024 * 1024;
 /// The most fields of a form. It is not a limit of OSS: each field takes more memory than its text.
 const MAX_FIELDS: usize = 1000;
-/// Forms with more bytes of values than this are large.
+/// Forms with more bytes of names and values than this are large.
 const MAX_SMALL: usize = 64 * 1024;
 /// How many large forms are in memory at a time. Others wait.
 const MAX_LARGE: usize = 3;
@@ -41,6 +41,8 @@ const MAX_FRAMING: u64 = 1024 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Form {
     fields: Vec<(String, String)>,
+    /// The bytes of all names and values, that of the current field included.
+    kept: usize,
     /// Only a large form has one.
     room: Option<OwnedSemaphorePermit>,
 }
@@ -52,6 +54,18 @@ pub(crate) struct FormRoom(Arc<Semaphore>);
 impl FormRoom {
     pub(crate) fn new() -> Self {
         Self(Arc::new(Semaphore::new(MAX_LARGE)))
+    }
+
+    /// Waits until a form can keep this many more bytes. Names count: a form of long names is as
+    /// large as one of long values.
+    async fn keep(&self, form: &mut Form, more: usize) -> Result<(), OssError> {
+        form.kept += more;
+        // One step from small to the whole limit, so that no two forms wait for each other.
+        if form.kept > MAX_SMALL && form.room.is_none() {
+            let free = self.0.clone().acquire_owned().await;
+            form.room = Some(free.map_err(|_| errors::INTERNAL)?);
+        }
+        Ok(())
     }
 }
 
@@ -80,7 +94,7 @@ impl Form {
         });
         Self {
             fields: fields.collect(),
-            room: None,
+            ..Self::default()
         }
     }
 
@@ -171,7 +185,8 @@ impl FormReader {
             if form.fields.len() == MAX_FIELDS {
                 return Err(errors::FIELDS_TOO_LARGE);
             }
-            let value = self.read_value(&mut total, &mut form.room).await?;
+            self.room.keep(&mut form, name.len()).await?;
+            let value = self.read_value(&mut total, &mut form).await?;
             form.fields.push((name, value));
         }
         Err(errors::NO_FILE)
@@ -200,11 +215,7 @@ impl FormReader {
         Ok(())
     }
 
-    async fn read_value(
-        &mut self,
-        total: &mut usize,
-        room: &mut Option<OwnedSemaphorePermit>,
-    ) -> Result<String, OssError> {
+    async fn read_value(&mut self, total: &mut usize, form: &mut Form) -> Result<String, OssError> {
         let mut value = Vec::new();
         while let Some(chunk) = self.parts.content().await? {
             *total += chunk.len();
@@ -214,11 +225,7 @@ impl FormReader {
             if *total > MAX_VALUES {
                 return Err(errors::FIELDS_TOO_LARGE);
             }
-            // One step from small to the whole limit, so that no two forms wait for each other.
-            if *total > MAX_SMALL && room.is_none() {
-                let free = self.room.0.clone().acquire_owned().await;
-                *room = Some(free.map_err(|_| errors::INTERNAL)?);
-            }
+            self.room.keep(form, chunk.len()).await?;
             value.extend_from_slice(&chunk);
         }
         String::from_utf8(value).map_err(|_| errors::MALFORMED_FORM)
@@ -303,6 +310,42 @@ mod tests {
         ] {
             assert_eq!(boundary(content_type, false), strict, "{content_type}");
             assert_eq!(boundary(content_type, true), lenient, "{content_type}");
+        }
+    }
+
+    /// Forms of long names and forms of long values share the room.
+    #[tokio::test]
+    async fn a_large_form_waits_for_room() {
+        let part = |name: &str, value: &str| {
+            format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        };
+        let long = "n".repeat(MAX_NAME - 8);
+        let names: String = (0..9).map(|at| part(&format!("{at}{long}"), "")).collect();
+        let values: String = (0..9).map(|at| part(&format!("x:{at}"), &long)).collect();
+        for (fields, is_large) in [(names, true), (values, true), (part(&long, &long), false)] {
+            let body = part("key", "k") + &fields + &part("file", "f") + "--b--";
+            let inbound = Inbound::new(http_body_util::Full::new(Bytes::from(body)), false);
+            let headers = [(
+                header::CONTENT_TYPE,
+                http::HeaderValue::from_static("multipart/form-data; boundary=b"),
+            )];
+            let room = FormRoom::new();
+            let headers = headers.into_iter().collect();
+            let mut reader = FormReader::new(&headers, inbound, room.clone(), false).unwrap();
+            let large = room.0.clone().acquire_many_owned(3).await.unwrap();
+            let mut reading = Box::pin(reader.read_fields());
+            let first = std::future::poll_fn(|cx| {
+                std::task::Poll::Ready(std::pin::Pin::as_mut(&mut reading).poll(cx))
+            })
+            .await;
+            assert_eq!(first.is_pending(), is_large);
+            if is_large {
+                drop(large);
+                let (form, _) = reading.await.unwrap();
+                assert_eq!(room.0.available_permits(), MAX_LARGE - 1);
+                drop(form);
+                assert_eq!(room.0.available_permits(), MAX_LARGE);
+            }
         }
     }
 }
