@@ -1,6 +1,6 @@
 //! The signed form that a client posts to OSS.
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{collections::HashSet, fmt, sync::Arc, time::SystemTime};
 
 use jiff::Timestamp;
 use serde::{
@@ -192,6 +192,10 @@ impl<'de> Deserialize<'de> for UploadToken {
         }
         let url: UploadUrl = members.url.parse().map_err(D::Error::custom)?;
         let expires = Timestamp::from_second(members.expires).map_err(D::Error::custom)?;
+        // `expires` would return the time that is as long after 1970.
+        if expires < Timestamp::UNIX_EPOCH {
+            return Err(D::Error::custom("a token expires after 1970"));
+        }
         Ok(Self::new(Arc::new(url), fields, expires))
     }
 }
@@ -211,13 +215,12 @@ impl<'de> Deserialize<'de> for Pairs {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
-                let mut fields: Vec<(Box<str>, Box<str>)> = Vec::new();
+                let mut fields = Vec::new();
+                // Compared one by one, the names of a megabyte would take a minute.
+                let mut names = HashSet::new();
                 while let Some((name, value)) = map.next_entry::<Box<str>, Box<str>>()? {
                     // OSS compares names case-insensitively.
-                    if fields
-                        .iter()
-                        .any(|(known, _)| known.eq_ignore_ascii_case(&name))
-                    {
+                    if !names.insert(name.to_ascii_lowercase()) {
                         return Err(A::Error::custom("a form field of the token is repeated"));
                     }
                     fields.push((name, value));
@@ -308,7 +311,13 @@ mod tests {
             ("key", vec![json!("b/c"), Value::Null]),
             (
                 "expires",
-                vec![json!(i64::MAX), json!(i64::MIN), json!("1"), json!(1.5)],
+                vec![
+                    json!(i64::MAX),
+                    json!(i64::MIN),
+                    json!(-1_735_689_630),
+                    json!("1"),
+                    json!(1.5),
+                ],
             ),
         ] {
             for value in values {
@@ -328,5 +337,14 @@ mod tests {
         let repeated = repeated.replace(r#""policy""#, r#""KEY""#);
         let error = serde_json::from_str::<UploadToken>(&repeated).unwrap_err();
         assert!(error.to_string().contains("repeated"), "{error}");
+    }
+
+    #[test]
+    fn a_token_of_many_fields_is_read_in_time() {
+        let fields: Vec<_> = (0..100_000).map(|n| format!("\"x:{n}\":\"\"")).collect();
+        let mut text = serde_json::to_string(&token()).unwrap();
+        text = text.replace("\"A\":\"\"", &fields.join(","));
+        let many: UploadToken = serde_json::from_str(&text).unwrap();
+        assert_eq!(many.fields().len(), 100_003);
     }
 }
