@@ -350,7 +350,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                         text: &mut event.text,
                     };
                     let value = map.next_value_seed(seed)?;
-                    event.insert_custom(&name, value);
+                    event.push_custom(&name, value);
                 }
                 None => match variable_of_sample(&name).filter(|_| self.of_sample) {
                     Some(variable) => sample.read(variable, &mut map)?,
@@ -360,6 +360,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                 },
             }
         }
+        event.sort_custom();
         // The own name of a variable wins: a field of that name contains nothing else.
         for variable in [SystemVariable::Object, SystemVariable::ImageFormat] {
             if let (None, Some(text)) = (event.variable(variable), sample.variable(variable)) {
@@ -399,25 +400,22 @@ impl UploadEvent {
         }
     }
 
-    /// Adds a custom variable, unless it is empty. Of two with one name, the last counts.
-    fn insert_custom(&mut self, name: &str, value: Span) {
-        if self.part(value).is_empty() {
-            return;
+    /// Adds a custom variable, unless it is empty. [`sort_custom`](Self::sort_custom) must follow the
+    /// last one.
+    fn push_custom(&mut self, name: &str, value: Span) {
+        if !self.part(value).is_empty() {
+            let name = Span::push(&mut self.text, name);
+            self.custom.push((name, value));
         }
-        match self
-            .custom
-            .binary_search_by(|(known, _)| self.part(*known).cmp(name))
-        {
-            Ok(at) => {
-                if let Some((_, known)) = self.custom.get_mut(at) {
-                    *known = value;
-                }
-            }
-            Err(at) => {
-                let name = Span::push(&mut self.text, name);
-                self.custom.insert(at, (name, value));
-            }
-        }
+    }
+
+    /// Sorts the custom variables, once: inserted in their order, those of a whole body would be
+    /// moved once for each other. The names are different, because `form` and `json` reject duplicate
+    /// ones first, and a template has none.
+    fn sort_custom(&mut self) {
+        let Self { text, custom, .. } = self;
+        let part = |span: Span| text.get(span.start..span.end).unwrap_or_default();
+        custom.sort_by(|(one, _), (other, _)| part(*one).cmp(part(*other)));
     }
 
     /// Reads the value of one variable. No value is overwritten: `form` and `json` reject duplicate

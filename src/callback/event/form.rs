@@ -245,6 +245,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{callback::event::read_event, protocol::CallbackBodyType};
 
     /// A reader that decodes each pair twice, and every name into a set.
     fn fields_by_pairs(body: &[u8], plus: Plus) -> Result<Vec<(usize, String, String)>, String> {
@@ -323,5 +324,10 @@ mod tests {
         let body = body.join("&");
         let read: BTreeMap<String, String> = read(body.as_bytes(), Plus::Space).unwrap();
         assert_eq!(read.len(), 30_000);
+        // Inserted in their order, each of 200,000 names would move those after it: minutes.
+        let body: Vec<String> = (0..200_000).rev().map(|n| format!("x:{n:06}=a")).collect();
+        let event = read_event(CallbackBodyType::Form, body.join("&").as_bytes()).unwrap();
+        assert_eq!(event.custom_variables().count(), 200_000);
+        assert!(event.custom_variables().is_sorted());
     }
 }

@@ -130,12 +130,13 @@ impl<'a> SealedBody<'a> {
                 }
             } else if name.starts_with(CUSTOM_PREFIX) && !value.is_empty() {
                 let value = Span::push(&mut event.text, &value);
-                event.insert_custom(name, value);
+                event.push_custom(name, value);
             }
         }
         if kinds.next().is_some() || !ticket.seals(digest) {
             return Err(TicketError::Fields);
         }
+        event.sort_custom();
         for (variable, value) in SystemVariable::ALL.into_iter().zip(reported) {
             let value = value.unwrap_or_default();
             event.set(variable, &value).ok_or(TicketError::Unreadable)?;
