@@ -42,7 +42,7 @@ use crate::protocol::{EndpointError, ObjectError};
 /// # State
 ///
 /// A closure captures state, such as a connection pool. It runs once per request on a clone of
-/// itself, so what it captures must be `Clone`:
+/// itself, so what it captures must be `Clone`, and the closure cannot change it or move it out:
 ///
 /// ```
 /// use http::request::Parts;
@@ -57,6 +57,20 @@ use crate::protocol::{EndpointError, ObjectError};
 /// let sessions = Sessions; // cheap to clone, as connection pools are
 /// let authorize = async move |parts: &Parts| sessions.grant(parts).await;
 /// # is_authorize(authorize);
+/// ```
+///
+/// A closure that counts in a captured variable does not compile, because every request would start
+/// from the same count. Share a count, for example in an `Arc<AtomicU32>`:
+///
+/// ```compile_fail,E0525
+/// # use http::request::Parts;
+/// # use tower_aliyun_oss::policy::{Authorize, Grant, Refusal};
+/// # fn is_authorize(_: impl Authorize) {}
+/// let mut left = 100;
+/// is_authorize(async move |_: &Parts| -> Result<Grant, Refusal> {
+///     left -= 1;
+///     Err(Refusal::forbidden())
+/// });
 /// ```
 ///
 /// [`with_state`] passes state by reference to an `async fn(&State, &Parts)`. A type with its own
@@ -254,7 +268,8 @@ mod sealed {
     /// Rust no other bound can require that such a future is `Send`.
     ///
     /// `FnOnce` and `Clone`, because the future of an async closure borrows what the closure
-    /// captured, so such a closure is no `Fn`.
+    /// captured, so such a closure is no `Fn`. `AsyncFn` as well, so that the closure cannot change
+    /// what it captured: a count of uploads would start anew with each clone.
     #[allow(unnameable_types, reason = "sealed")]
     pub trait AuthorizeFn<'a> {
         type Granted: Into<Grants>;
@@ -265,7 +280,7 @@ mod sealed {
 
     impl<'a, F, T, G> AuthorizeFn<'a> for F
     where
-        F: FnOnce(&'a Parts) -> T + Clone,
+        F: FnOnce(&'a Parts) -> T + AsyncFn(&'a Parts) -> Result<G, Refusal> + Clone,
         T: Future<Output = Result<G, Refusal>> + Send,
         G: Into<Grants>,
     {

@@ -417,7 +417,7 @@ async fn groups_of_content_types_contain_those_of_common_files() {
         let granted = types.clone();
         let service = tokens(async move |_: &Parts| {
             let size = SizeRange::new(1, 1000)?;
-            Ok(Grant::under("a/".parse()?, size).content_types(granted))
+            Ok(Grant::under("a/".parse()?, size).content_types(granted.clone()))
         });
         for extension in names.split(' ') {
             let request = Request::get(format!("/?filename=a.{extension}"));
