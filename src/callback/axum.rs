@@ -13,7 +13,7 @@ use http::{
     request::Parts,
 };
 
-use super::{reply::CallbackReply, verified::VerifiedCallback};
+use super::{log::Log, reply::CallbackReply, verified::VerifiedCallback};
 use crate::storage::ObjectMetadata;
 
 impl<S: Sync> FromRequestParts<S> for VerifiedCallback {
@@ -21,11 +21,7 @@ impl<S: Sync> FromRequestParts<S> for VerifiedCallback {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, NotVerified> {
         parts.extensions.get().cloned().ok_or_else(|| {
-            tracing::error!(
-                "a request that OssCallbackLayer did not verify reached a handler that takes a \
-                 VerifiedCallback: is the layer on this route? if it has only_path, does that equal \
-                 this path byte for byte?"
-            );
+            Log::not_verified();
             NotVerified(Missing::Verification)
         })
     }

@@ -2,6 +2,8 @@
 
 mod cause;
 
+#[cfg(feature = "axum")]
+use std::sync::LazyLock;
 use std::{
     error::Error,
     fmt::Display,
@@ -133,6 +135,23 @@ impl Log {
             "the handler has failed for a ticket as often as Tickets::max_attempts allows, or OSS \
              refuted 20 of its callbacks; its callbacks are rejected with 503"
         );
+    }
+
+    /// Reports a request without a verified callback to a handler that takes one, once and once an hour
+    /// again with a count. Such a handler can be without a layer, so all of them share the count.
+    #[cfg(feature = "axum")]
+    pub(super) fn not_verified() {
+        static REPORTED: LazyLock<(std::time::Instant, Repeated)> =
+            LazyLock::new(|| (std::time::Instant::now(), Repeated::default()));
+        let (started, repeated) = &*REPORTED;
+        if let Some(count) = repeated.occurred(started.elapsed().as_secs()) {
+            tracing::error!(
+                count,
+                "a request that OssCallbackLayer did not verify reached a handler that takes a \
+                 VerifiedCallback: is the layer on this route? if it has only_path, does that equal \
+                 this path byte for byte?"
+            );
+        }
     }
 
     /// Warns of a response to a verified callback that OSS rejects. `body` is the whole body, if it

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use crate::support::{Case, FORM, Signer};
+use crate::support::{Case, FORM, Log, Signer};
 use axum::{
     Extension, Router,
     body::Body,
@@ -382,6 +382,22 @@ async fn a_handler_without_the_layer_never_runs() {
         serde_json::from_slice::<serde_json::Value>(&body).unwrap()["code"],
         "NotVerified"
     );
+}
+
+/// Anyone can send them: the layer passes paths untouched that `only_path` does not name.
+#[tokio::test]
+async fn df_27_unverified_requests_to_a_handler_are_few_log_lines() {
+    let layer = Signer::with_512_bits().layer().only_path("/cb").unwrap();
+    let app = Router::new().route("/{name}", post(on_upload)).layer(layer);
+    let log = Log::default();
+    let _guard = log.listen();
+    for _ in 0..100 {
+        let request = Request::post("/other").body(Body::empty()).unwrap();
+        assert_eq!(status(app.clone(), request).await, 500);
+    }
+    // None if another test of this process was first.
+    assert!(log.count("ERROR", "did not verify") <= 1);
+    assert_eq!(log.count("WARN", ""), 0);
 }
 
 #[tokio::test]
