@@ -366,10 +366,11 @@ impl Grant {
         random: &mut RandomBytes,
     ) -> Result<UploadToken, Denied> {
         let IssueContext { config, at, .. } = *context;
+        let granted = self.conditions.size;
         let size = match requested.size() {
-            Some(size) if !self.conditions.size.contains(size) => return Err(Denied::Size),
-            Some(size) => SizeRange::new(size, size).map_err(|_| Denied::Size)?,
-            None => self.conditions.size,
+            Some(size) if !granted.contains(size) => return Err(Denied::Size(granted)),
+            Some(size) => SizeRange::new(size, size).map_err(|_| Denied::Size(granted))?,
+            None => granted,
         };
         // Clients of a reduced field set do not send a type, so the policy cannot require one.
         let content_types = match config.fields {
@@ -743,8 +744,8 @@ struct Narrowed<'a> {
 /// Why a requested file does not get a token.
 #[derive(Debug)]
 pub(super) enum Denied {
-    /// The grant does not permit the size.
-    Size,
+    /// The grant does not permit the size. Contains those that it permits.
+    Size(SizeRange),
     /// The grant does not permit the content type. Contains those that it permits.
     ContentType(Option<String>),
     /// The grant permits several content types, the client requested none, and the name of the file

@@ -185,8 +185,10 @@ pub enum CredentialsError {
         "the environment contains no AccessKey; set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET"
     )]
     Unset,
-    /// This variable is not set, but others of its set are.
-    #[error("{0} is not set, but other variables of its set are; set it or unset the others")]
+    /// This variable is not set, but others of the same AccessKey are.
+    #[error(
+        "{0} is not set, but other variables of the same AccessKey are; set it, or unset the others"
+    )]
     Missing(&'static str),
     /// The value of this variable is not part of an AccessKey; contains the reason.
     #[error("{0}: {1}")]

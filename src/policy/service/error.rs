@@ -187,8 +187,15 @@ impl From<PolicyError> for TokenError {
 impl From<Denied> for TokenError {
     fn from(denied: Denied) -> Self {
         match denied {
-            Denied::Size => TokenErrorKind::SizeNotGranted.into(),
-            // The messages consist of constants and the granted types, nothing of the request.
+            // The messages consist of constants and the granted sizes and types, nothing of the request.
+            Denied::Size(granted) => Self::with_message(
+                TokenErrorKind::SizeNotGranted,
+                format!(
+                    "this size is not granted; a file may have {} to {} bytes",
+                    granted.min(),
+                    granted.max()
+                ),
+            ),
             Denied::ContentType(Some(granted)) => Self::with_message(
                 TokenErrorKind::TypeNotGranted,
                 format!("this type is not granted; use one of: {granted}"),

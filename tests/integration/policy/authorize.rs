@@ -336,13 +336,13 @@ async fn rejections_are_rendered_by_the_application() {
             everyone.clone().oneshot(post(r#"{"size":5000}"#)).await,
             403,
             TokenErrorKind::SizeNotGranted,
-            "<SizeNotGranted: this size is not granted>",
+            "<SizeNotGranted: this size is not granted; a file may have 1 to 1000 bytes>",
         ),
         (
             everyone.clone().oneshot(head).await,
             403,
             TokenErrorKind::SizeNotGranted,
-            "<SizeNotGranted: this size is not granted>",
+            "<SizeNotGranted: this size is not granted; a file may have 1 to 1000 bytes>",
         ),
     ] {
         let (head, sent) = response.unwrap().into_parts();
