@@ -103,6 +103,12 @@ async fn run() -> Result<(), Box<dyn Error>> {
              (403, EC 0002-00000080); set OSS_REGION, for example to cn-hangzhou"
         );
     }
+    if env::var_os("OSS_TICKET_KEY").is_none() && env::var_os(PUBLIC_KEY).is_none() {
+        tracing::warn!(
+            "OSS_TICKET_KEY is not set, so every callback that OSS signed is accepted, those for \
+             other customers too; set OSS_BUCKET and OSS_TICKET_KEY (openssl rand -base64 32)"
+        );
+    }
     serve::serve(listener, app, stop).await;
     println!("stopped");
     Ok(())

@@ -228,11 +228,29 @@ fn issue_18_line_03_it_warns_without_a_region() {
     for part in ["2025-03-01", "2025-09-01", "0002-00000080"] {
         assert!(line.contains(part), "{line}");
     }
-    let mut quiet = Server::start(&[("OSS_REGION", "cn-hangzhou")]);
+    let mut quiet = Server::start(&[
+        ("OSS_REGION", "cn-hangzhou"),
+        ("OSS_BUCKET", "examplebucket"),
+        (
+            "OSS_TICKET_KEY",
+            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+        ),
+    ]);
     quiet.kill("-INT");
     let mut rest = String::new();
     quiet.stdout.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "stopped\n");
+}
+
+#[cfg(unix)]
+#[test]
+fn it_warns_without_a_ticket_key() {
+    let mut warned = Server::start(&[("OSS_REGION", "cn-hangzhou")]);
+    let mut line = String::new();
+    warned.stdout.read_line(&mut line).unwrap();
+    for part in ["WARN", "OSS_TICKET_KEY", "OSS_BUCKET"] {
+        assert!(line.contains(part), "{line}");
+    }
 }
 
 /// The test cannot sign as OSS, so it checks the callback parameters of the token.
