@@ -14,7 +14,8 @@ const MAX_FIELDS: usize = 64 * 1024;
 
 /// One upload, from the request to the response.
 ///
-/// `Debug` shows neither fields nor bodies, because they contain signatures and tokens.
+/// `Debug` shows neither fields nor bodies, because they contain signatures and tokens. Of a callback
+/// it shows the URL and the status of the response.
 #[derive(Clone)]
 pub struct UploadReport {
     pub(crate) request_id: String,
@@ -165,6 +166,7 @@ impl fmt::Debug for UploadReport {
             .field("bucket", &self.bucket)
             .field("operation", &self.operation)
             .field("steps", &self.steps)
+            .field("exchanges", &self.exchanges)
             .field("status", &self.status)
             .field("code", &self.refusal.as_ref().map(|refusal| refusal.code))
             .field("ec", &self.ec())

@@ -276,6 +276,26 @@ async fn any_tower_service_receives_callbacks() {
 }
 
 #[tokio::test]
+async fn a_handler_that_panics_leaves_a_callback_without_a_response() {
+    async fn broken(_: VerifiedCallback) -> CallbackReply {
+        panic!("a fault of the application")
+    }
+    let oss = Emulator::spawn().await.unwrap();
+    let uploads = uploads(&oss, URL);
+    let callback = post(broken).route_layer(uploads.callback_layer());
+    let app = app(&uploads);
+    oss.route_callbacks(Router::new().route("/oss/callback", callback));
+
+    let upload = oss.upload(&token(&app, ASK).await, "photo").await.unwrap();
+    assert_eq!(upload.status(), 203);
+    assert_eq!(upload.callback().unwrap().status(), None);
+    // What a failed assertion prints names the callback, and nothing that it carried.
+    let shown = format!("{upload:?}");
+    assert!(shown.contains(&format!("{URL:?}, status: None")), "{shown}");
+    assert!(!shown.contains("ticket"), "{shown}");
+}
+
+#[tokio::test]
 async fn settings_of_the_builder_are_kept() {
     let seen = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&seen);
