@@ -29,6 +29,26 @@ pub(super) const MAX_REPLY_LEN: u64 = 1024 * 1024;
 /// assert_eq!(response.headers()["content-length"], "22");
 /// # Ok::<(), tower_aliyun_oss::callback::ReplyError>(())
 /// ```
+///
+/// A handler that fails responds with another status. In axum:
+///
+/// ```
+/// # #[cfg(feature = "axum")]
+/// # mod app {
+/// use axum::http::StatusCode;
+/// use serde_json::json;
+/// use tower_aliyun_oss::callback::{CallbackReply, VerifiedCallback};
+///
+/// async fn on_upload(callback: VerifiedCallback) -> Result<CallbackReply, StatusCode> {
+///     // With a ticket, `event` never fails, and `claims` only if the grant has other claims.
+///     let event = callback.event().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+///     let user: u64 = callback.claims().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+///     CallbackReply::json(&json!({ "user": user, "object": event.object() }))
+///         .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+/// }
+/// # fn app() -> axum::Router { axum::Router::new().route("/", axum::routing::post(on_upload)) }
+/// # }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CallbackReply {
     content_type: &'static str,

@@ -13,6 +13,9 @@ use crate::protocol::{EndpointError, ObjectError};
 /// extension [`RequestedFiles`](super::RequestedFiles) contains what the client requests. Nothing
 /// is signed before the decision.
 ///
+/// A middleware around the service sets an extension with `request.extensions_mut().insert(user)`.
+/// In axum that is a `middleware::from_fn`, added with `Router::layer` after the route.
+///
 /// An `async fn(&Parts)` implements the trait:
 ///
 /// ```

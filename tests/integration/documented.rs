@@ -38,7 +38,7 @@ fn the_guide_to_tests_shows_a_test_that_runs() {
         .skip(1)
         .map(|block| block.split("```").next().unwrap())
         .collect();
-    assert_eq!(blocks.len(), 3);
+    assert_eq!(blocks.len(), 5);
     for block in blocks {
         assert!(shown.contains(block), "not in the test: {block}");
     }
