@@ -425,7 +425,8 @@ pub(super) fn write(
     if terms.content_types.len() > Terms::MAX_CONTENT_TYPES {
         return Err(TermsError::TooManyContentTypes);
     }
-    let mut out = vec![VERSION];
+    let mut out = Vec::with_capacity(length_hint(terms, sealed));
+    out.push(VERSION);
     out.extend(key_id.to_be_bytes());
     out.extend(expires.to_be_bytes());
     out.extend(nonce.as_bytes());
@@ -459,6 +460,21 @@ pub(super) fn write(
     out.extend(sealed.kind_bytes());
     out.extend(sealed.digest());
     Ok(out)
+}
+
+/// Returns about the length of the token with its MAC, so that writing it takes one allocation.
+fn length_hint(terms: &Terms, sealed: &SealedFields) -> usize {
+    let name = match &terms.scope {
+        Scope::Exact(key) => key.as_str(),
+        Scope::Prefix { prefix, .. } => prefix.as_str(),
+    };
+    let types = terms.content_types.iter().map(ContentType::as_str);
+    let texts = [terms.bucket.as_str(), name, &terms.claims, &terms.filename];
+    let texts = texts.into_iter().chain(types).map(|text| text.len() + 2);
+    // Numbers, the digest of the sealed fields and the MAC take less than 160 bytes.
+    160 + terms.targets.len() * size_of::<TargetDigest>()
+        + texts.sum::<usize>()
+        + sealed.kind_bytes().len()
 }
 
 fn write_text(out: &mut Vec<u8>, text: &str) -> Result<(), TermsError> {
