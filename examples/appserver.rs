@@ -22,6 +22,8 @@
 //! * `RUST_LOG=debug` logs why a callback was rejected, and what to change when no signature ever
 //!   matches.
 
+#[path = "common/exit.rs"]
+mod exit;
 #[path = "common/listen.rs"]
 mod listen;
 #[path = "common/serve.rs"]
@@ -69,13 +71,7 @@ Environment variables configure the rest; docs/sample-drop-in.md lists them.";
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::exit(run().await)
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {

@@ -11,6 +11,9 @@
 //! `OSS_ACCESS_KEY_ID` and `OSS_ACCESS_KEY_SECRET` are those of the RAM user that may assume the
 //! role `ALIBABA_CLOUD_ROLE_ARN`. They default to placeholders.
 
+#[path = "../common/exit.rs"]
+mod exit;
+
 use std::{
     env,
     error::Error,
@@ -58,13 +61,7 @@ fn assume_role(context: Context, client: AssumeRoleCredentialProvider) -> Refres
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::exit(run().await)
 }
 
 async fn run() -> Result<(), BoxError> {

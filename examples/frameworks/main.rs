@@ -4,6 +4,8 @@
 //! cargo run -p example-frameworks -- poem 127.0.0.1:8080
 //! ```
 
+#[path = "../common/exit.rs"]
+mod exit;
 #[path = "../common/listen.rs"]
 mod listen;
 #[path = "../common/stop.rs"]
@@ -21,13 +23,7 @@ usage: frameworks FRAMEWORK [ADDRESS]
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::exit(run().await)
 }
 
 async fn run() -> Result<(), Box<dyn Error + Send + Sync>> {

@@ -12,6 +12,9 @@
 //! Runs on one machine, with the emulator in place of OSS. For OSS itself, change the endpoint, the
 //! access key and the callback URL.
 
+#[path = "../common/exit.rs"]
+mod exit;
+
 use std::{error::Error, process::ExitCode, time::Duration};
 
 use aliyun_oss_emulator::{AccessKey, Emulator};
@@ -43,13 +46,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::exit(run().await)
 }
 
 async fn run() -> Result<(), BoxError> {

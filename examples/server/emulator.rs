@@ -8,6 +8,8 @@
 //! allows every page to upload. Objects are in memory. Callbacks are signed with the key of
 //! `CallbackSigner`; an application verifies them with `src/testing/public_key.pem`.
 
+#[path = "../common/exit.rs"]
+mod exit;
 #[path = "../common/listen.rs"]
 mod listen;
 #[path = "../common/stop.rs"]
@@ -26,13 +28,7 @@ usage: emulator [ADDRESS]
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::exit(run().await)
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {

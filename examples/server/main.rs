@@ -31,6 +31,8 @@ mod app;
 mod attacks;
 mod backend;
 mod callback;
+#[path = "../common/exit.rs"]
+mod exit;
 mod feed;
 #[path = "../common/listen.rs"]
 mod listen;
@@ -63,13 +65,7 @@ async fn main() -> ExitCode {
         .with_max_level(tracing::Level::WARN)
         .with_writer(std::io::stderr)
         .init();
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::exit(run().await)
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {

@@ -1,4 +1,4 @@
-// Every text of the page, in English and Chinese. `{name}` stands for a parameter.
+// Every text of the page, in English and Chinese. `{name}` is replaced by a parameter.
 
 const files = (count) => (count === 1 ? "1 file" : `${count} files`);
 
@@ -143,7 +143,7 @@ const en = {
   handlerRanAnyway: "Your handler ran!",
   request: "Request",
   forge: "Forge a callback",
-  "forge.lead": "Report an upload that never happened: without a signature, with a key of your own, or signed by OSS for somebody else.",
+  "forge.lead": "Report an upload that never happened: without a signature, with your own key, or signed by OSS for somebody else.",
   "forge.unsigned": "A POST without a signature, which any client can send",
   "forge.ownKey": "Signed with the attacker's key, with a key URL on the attacker's server",
   "forge.otherCustomer": "Signed by OSS for another customer's bucket, with this server as the callback",
@@ -410,7 +410,7 @@ export function t(name, parameters = {}) {
   return filled(text, parameters);
 }
 
-/** Returns a text, or undefined if there is none. */
+/** Returns a text, or undefined if the name is unknown. */
 t.maybe = (name) => TEXTS[chosen][name];
 
 /** Translates the elements that name their text. */
