@@ -142,11 +142,6 @@ fn same_md5(reported: &&str, found: &&str) -> bool {
 /// Compares with `+` and space alike: OSS does not document how it writes them in a form, and no
 /// seal tells which one it was.
 fn same_with_plus(reported: &str, found: &str, fold: fn(u8) -> u8) -> bool {
-    let folded = |text: &str| -> Vec<u8> {
-        let bytes = text.bytes();
-        bytes
-            .map(|byte| if byte == b'+' { b' ' } else { fold(byte) })
-            .collect()
-    };
-    reported == found || folded(reported) == folded(found)
+    let folded = |byte| if byte == b'+' { b' ' } else { fold(byte) };
+    reported.bytes().map(folded).eq(found.bytes().map(folded))
 }
