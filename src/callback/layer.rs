@@ -309,7 +309,7 @@ impl OssCallbackLayer {
     /// use tower_aliyun_oss::{OssCallbackLayer, callback::ConfirmError, storage::ObjectStorage};
     /// use tower_aliyun_oss::ticket::Tickets;
     ///
-    /// // `OssClient` with the feature `storage`, or an implementation of your own.
+    /// // `OssClient` with the feature `storage`, or your implementation.
     /// fn layer(
     ///     tickets: Tickets,
     ///     storage: impl ObjectStorage + 'static,

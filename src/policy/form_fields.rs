@@ -35,7 +35,7 @@ impl FormFields {
         self.ends.push((name_end, self.text.len()));
     }
 
-    /// Returns the value of the field that was added last; empty if there is none.
+    /// Returns the value of the field that was added last, or an empty text.
     pub(super) fn last(&self) -> &str {
         self.iter().next_back().map_or("", |(_, value)| value)
     }

@@ -669,7 +669,7 @@ impl Grant {
         pairs(&self.variables)
     }
 
-    /// Returns the [claims](Self::claims). `None` if there are none, or if they do not match `T`.
+    /// Returns the [claims](Self::claims). `None` for a grant without claims, or if they do not match `T`.
     #[must_use]
     pub fn get_claims<T: DeserializeOwned>(&self) -> Option<T> {
         match &self.claims {

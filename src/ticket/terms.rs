@@ -188,7 +188,7 @@ impl Terms {
     }
 
     /// Sets the name of the file that the client requested the upload for. It can be any text; an
-    /// empty one is none. [`MAX_TICKET_LEN`] limits it.
+    /// empty one equals no name. [`MAX_TICKET_LEN`] limits it.
     #[must_use]
     pub fn filename(mut self, filename: &str) -> Self {
         self.filename = filename.into();

@@ -154,7 +154,7 @@ impl Parts {
     }
 }
 
-/// Returns the position of the first `\r`, or the length if there is none.
+/// Returns the position of the first `\r`, or the length of the text without one.
 fn until_line_break(bytes: &[u8]) -> usize {
     use std::io::BufRead as _;
 

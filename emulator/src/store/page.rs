@@ -106,7 +106,7 @@ fn group<'a>(name: &'a str, selection: Selection<'_>) -> Option<&'a str> {
     Some(&name[..prefix.len() + at + delimiter.len()])
 }
 
-/// Returns the least text that is greater than every text with this prefix. There is none if the
+/// Returns the least text that is greater than every text with this prefix. Returns `None` if the
 /// prefix consists of the greatest character.
 ///
 /// The order of `str`, that of its bytes, is also the order of its characters.

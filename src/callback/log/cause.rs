@@ -17,7 +17,7 @@ macro_rules! causes {
         /// Why callbacks that OSS may really have sent are rejected. Each is a warning once, and
         /// once an hour again with a count: anyone can provoke some of them.
         ///
-        /// What any stray request produces is none of these: a wrong method, a missing or malformed
+        /// Does not include what any stray request causes: a wrong method, a missing or malformed
         /// header, a body that does not arrive, a signature of another key.
         #[derive(Clone, Copy)]
         pub(super) enum Cause {

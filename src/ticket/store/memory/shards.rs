@@ -121,7 +121,7 @@ impl Shards {
         }
     }
 
-    /// Finds a shard in which a record has expired, and sweeps it. `None` if there is none, or if a
+    /// Finds a shard in which a record has expired, and sweeps it. `None` if no shard has one, or if a
     /// search within the last second found none.
     pub(super) fn sweep_one(&self, now: Clocks, need: Need) -> Option<Swept> {
         let (late, search) = match need {
