@@ -5,6 +5,7 @@
 
 use bytes::{Buf as _, Bytes};
 use http::{HeaderName, HeaderValue};
+use memchr::memchr;
 
 use crate::{
     body::Inbound,
@@ -144,26 +145,13 @@ impl Parts {
         let chunk = &*self.chunk;
         let mut at = 0;
         loop {
-            at += until_line_break(&chunk[at..]);
+            at += memchr(b'\r', &chunk[at..]).unwrap_or(chunk.len() - at);
             let length = self.delimiter.len().min(chunk.len() - at);
             if chunk[at..at + length] == self.delimiter[..length] {
                 return (at, length);
             }
             at += 1;
         }
-    }
-}
-
-/// Returns the position of the first `\r`, or the length of the text without one.
-fn until_line_break(bytes: &[u8]) -> usize {
-    use std::io::BufRead as _;
-
-    // The search of the standard library, which compares several bytes at a time.
-    let mut rest = bytes;
-    let skipped = rest.skip_until(b'\r').unwrap_or_default();
-    match skipped.checked_sub(1) {
-        Some(last) if bytes[last] == b'\r' => last,
-        _ => bytes.len(),
     }
 }
 
