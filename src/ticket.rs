@@ -122,6 +122,7 @@
 mod config;
 mod fields;
 mod key;
+pub mod ledger;
 pub mod store;
 mod terms;
 #[cfg(test)]

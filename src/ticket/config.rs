@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     key::{TicketKeyError, TicketKeys},
+    ledger::{self, UploadLedger},
     store::{Attempt, ReplayStore, memory::MemoryStore},
     token::CheckedTicket,
 };
@@ -38,6 +39,8 @@ pub struct Tickets(Arc<Settings>);
 struct Settings {
     keys: TicketKeys,
     store: Arc<dyn ReplayStore>,
+    /// The same store, if it is a ledger.
+    ledger: Option<Arc<dyn UploadLedger>>,
     lease: Duration,
     max_attempts: u16,
     on_failure: OnFailure,
@@ -89,10 +92,44 @@ impl Tickets {
     /// in `store`.
     #[must_use]
     pub fn new(keys: TicketKeys, store: impl ReplayStore + 'static) -> Self {
+        Self::with_store(keys, Arc::new(store), None)
+    }
+
+    /// Creates a configuration that records granted uploads in `ledger` as well, so that a recovery
+    /// can deliver the callbacks that did not arrive. See [`UploadLedger`].
+    ///
+    /// The record of a ticket that was not redeemed successfully lives as long as the row of its
+    /// upload: [seven days](super::ledger::GrantedUpload::LIFE) longer than without a ledger.
+    ///
+    /// ```
+    /// use tower_aliyun_oss::ticket::{MemoryStore, TicketKey, TicketKeys, Tickets};
+    ///
+    /// // In production: TicketKey::from_env("OSS_TICKET_KEY"), and a `RedisStore`.
+    /// let keys = TicketKeys::new(1, TicketKey::generate()?);
+    /// let tickets = Tickets::with_ledger(keys, MemoryStore::new());
+    /// assert!(tickets.ledger().is_some());
+    /// # Ok::<(), tower_aliyun_oss::ticket::TicketKeyError>(())
+    /// ```
+    #[must_use]
+    pub fn with_ledger(keys: TicketKeys, ledger: impl UploadLedger + 'static) -> Self {
+        let ledger = Arc::new(ledger);
+        Self::with_store(
+            keys,
+            Arc::clone(&ledger) as Arc<dyn ReplayStore>,
+            Some(ledger),
+        )
+    }
+
+    fn with_store(
+        keys: TicketKeys,
+        store: Arc<dyn ReplayStore>,
+        ledger: Option<Arc<dyn UploadLedger>>,
+    ) -> Self {
         Self(Arc::new(Settings {
             // One allocation for all of it: the layer clones this for every request.
             keys,
-            store: Arc::new(store),
+            store,
+            ledger,
             lease: Attempt::DEFAULT_LEASE,
             max_attempts: Self::DEFAULT_MAX_ATTEMPTS,
             on_failure: OnFailure::default(),
@@ -187,6 +224,12 @@ impl Tickets {
         &*self.0.store
     }
 
+    /// Returns the ledger, if this configuration [has one](Self::with_ledger). It is the store, too.
+    #[must_use]
+    pub fn ledger(&self) -> Option<&Arc<dyn UploadLedger>> {
+        self.0.ledger.as_ref()
+    }
+
     /// Returns the current time of the configured [clock](Self::clock).
     #[must_use]
     pub fn now(&self) -> SystemTime {
@@ -205,7 +248,13 @@ impl Tickets {
         now: SystemTime,
     ) -> Result<Attempt, TicketKeyError> {
         let limit = ticket.use_limit();
-        let attempt = Attempt::new(ticket.nonce(), digest, limit, ticket.until(), now)?
+        // At least as long as the row of the upload, so that its recovery cannot redeem the ticket
+        // again.
+        let until = match &self.0.ledger {
+            Some(_) => ledger::row_until(ticket.expires()),
+            None => ticket.until(),
+        };
+        let attempt = Attempt::new(ticket.nonce(), digest, limit, until, now)?
             .lease(self.0.lease)
             .starts(u32::from(limit.get()) * u32::from(self.0.max_attempts));
         Ok(match self.0.on_failure {

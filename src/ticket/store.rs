@@ -613,6 +613,9 @@ impl fmt::Display for StoreError {
             StoreErrorKind::ReplyTooLong => {
                 "the reply cannot be stored: its body exceeds 1 MiB, or its content type 255 bytes"
             }
+            StoreErrorKind::RowTooLong => {
+                "the row of a granted upload cannot be stored: it exceeds 24 KiB"
+            }
             StoreErrorKind::Unreadable => {
                 "the ticket store contains unreadable data; does another program write to it?"
             }
@@ -666,6 +669,9 @@ pub enum StoreErrorKind {
     ReplyNotKept,
     /// The reply exceeds the limits of [`StoredReply`].
     ReplyTooLong,
+    /// The row of a granted upload exceeds
+    /// [`GrantedUpload::MAX_LEN`](super::ledger::GrantedUpload::MAX_LEN).
+    RowTooLong,
     /// The store contains unreadable data.
     Unreadable,
     /// The URL of the store is invalid.
@@ -713,6 +719,7 @@ impl StoreErrorKind {
             Self::LeaseLost
                 | Self::ReplyNotKept
                 | Self::ReplyTooLong
+                | Self::RowTooLong
                 | Self::Unreadable
                 | Self::Url
         )

@@ -3,9 +3,11 @@
 //! | file | content |
 //! |---|---|
 //! | `record` | the record of one ticket |
+//! | `rows` | the ledger of granted uploads |
 //! | `shards` | all records, and how those that have expired are freed |
 
 mod record;
+mod rows;
 mod shards;
 #[cfg(test)]
 mod tests;
@@ -21,12 +23,19 @@ use tokio::time::Instant;
 
 use self::{
     record::{Clocks, Entry, Finished, State},
+    rows::Rows,
     shards::{Need, Shards},
 };
 use super::{
     Attempt, Begin, Lease, ReplayStore, StoreError, StoreErrorKind, StoredReply, UseLimit,
 };
-use crate::Lookup;
+use crate::{
+    Lookup,
+    protocol::{Bucket, ObjectKey},
+    ticket::ledger::{
+        Claim, CloseReason, DueUpload, GrantedUpload, ObjectGrants, SettledObject, UploadLedger,
+    },
+};
 
 /// How long an abandoned attempt cannot begin. Calls to this store are not delayed, except by a
 /// wrapper around it.
@@ -88,6 +97,7 @@ pub struct MemoryStore {
     records: Counter,
     /// Bytes of stored replies.
     replies: Counter,
+    rows: Rows,
     start: Instant,
     /// The number of records that all calls together have visited.
     #[cfg(test)]
@@ -100,6 +110,9 @@ impl MemoryStore {
 
     /// The default room for stored replies: 64 MiB.
     pub const DEFAULT_REPLY_BYTES: usize = 64 * 1024 * 1024;
+
+    /// The default capacity of the [ledger](UploadLedger), in open rows: 100,000.
+    pub const DEFAULT_LEDGER_CAPACITY: usize = 100_000;
 
     /// Creates an empty store with default limits.
     #[must_use]
@@ -118,10 +131,18 @@ impl MemoryStore {
             shards: Shards::new(texts),
             records: Counter::new(texts),
             replies: Counter::new(answer_bytes),
+            rows: Rows::new(Self::DEFAULT_LEDGER_CAPACITY),
             start: Instant::now(),
             #[cfg(test)]
             touched: AtomicUsize::new(0),
         }
+    }
+
+    /// Sets how many granted uploads can be open in the [ledger](UploadLedger) at a time.
+    #[must_use]
+    pub fn ledger_capacity(mut self, rows: usize) -> Self {
+        self.rows = Rows::new(rows);
+        self
     }
 
     /// Returns the number of records, including expired ones: the texts of all tickets. A ticket
@@ -215,7 +236,13 @@ impl MemoryStore {
         }
     }
 
-    fn try_finish(&self, lease: &Lease, reply: &StoredReply) -> Result<(), StoreError> {
+    /// `until` shortens the life of the record, if it is given.
+    fn try_finish(
+        &self,
+        lease: &Lease,
+        reply: &StoredReply,
+        until: Option<SystemTime>,
+    ) -> Result<(), StoreError> {
         // Copied before the lock is taken.
         let reply = reply.compact();
         let mut locked = self.shards.lock(lease.nonce());
@@ -229,6 +256,11 @@ impl MemoryStore {
                     let room = self.replies.reserve(Finished::size_of(&reply)).is_ok();
                     let finished = Finished::new(lease.fence(), room.then_some(reply));
                     entry.texts.finish(lease.digest(), finished);
+                }
+                if let Some(until) = until {
+                    entry.shorten(until);
+                    let until = entry.until_monotonic();
+                    locked.expires_after(until);
                 }
                 Ok(())
             }
@@ -306,7 +338,7 @@ impl ReplayStore for MemoryStore {
     }
 
     fn finish(&self, lease: &Lease, reply: &StoredReply) -> Lookup<(), StoreError> {
-        Lookup::Ready(self.try_finish(lease, reply))
+        Lookup::Ready(self.try_finish(lease, reply, None))
     }
 
     fn fail(&self, lease: &Lease) -> Lookup<(), StoreError> {
@@ -322,6 +354,59 @@ impl ReplayStore for MemoryStore {
     fn refuse(&self, lease: &Lease) -> Lookup<(), StoreError> {
         self.end(lease, Release::Refused);
         Lookup::Ready(Ok(()))
+    }
+}
+
+impl UploadLedger for MemoryStore {
+    fn granted(&self, uploads: &[GrantedUpload]) -> Lookup<(), StoreError> {
+        Lookup::Ready(self.rows.add(uploads))
+    }
+
+    fn settled(
+        &self,
+        lease: &Lease,
+        reply: &StoredReply,
+        object: &SettledObject,
+        until: SystemTime,
+    ) -> Lookup<(), StoreError> {
+        let finished = self.try_finish(lease, reply, Some(until));
+        Lookup::Ready(finished.map(|()| self.rows.settle(lease.nonce(), object, until)))
+    }
+
+    fn failed(&self, lease: &Lease, due: SystemTime) -> Lookup<(), StoreError> {
+        self.release(lease, true);
+        self.rows.hasten(lease.nonce(), due);
+        Lookup::Ready(Ok(()))
+    }
+
+    fn due(
+        &self,
+        now: SystemTime,
+        limit: usize,
+        visibility: Duration,
+    ) -> Lookup<Vec<DueUpload>, StoreError> {
+        Lookup::Ready(Ok(self.rows.claim(now, limit, visibility)))
+    }
+
+    fn defer(&self, claim: &Claim, due: SystemTime, attempts: u32) -> Lookup<(), StoreError> {
+        Lookup::Ready(self.rows.defer(claim, due, attempts))
+    }
+
+    fn close(&self, claim: &Claim, _: CloseReason) -> Lookup<(), StoreError> {
+        Lookup::Ready(self.rows.close(claim))
+    }
+
+    fn object(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        stored: SystemTime,
+    ) -> Lookup<ObjectGrants, StoreError> {
+        Lookup::Ready(Ok(self.rows.object(bucket, key, stored)))
+    }
+
+    fn open(&self) -> Lookup<u64, StoreError> {
+        Lookup::Ready(Ok(self.rows.open()))
     }
 }
 

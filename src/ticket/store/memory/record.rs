@@ -85,6 +85,15 @@ impl Entry {
         self.texts.insert(attempt.digest(), run);
     }
 
+    /// Lets the record expire earlier: when it would expire if its ticket did so at `until`.
+    pub(super) fn shorten(&mut self, until: SystemTime) {
+        let until = unix_seconds(until).saturating_add(KEPT_LONGER.as_secs());
+        let earlier = self.until.saturating_sub(until);
+        self.until -= earlier;
+        let earlier = earlier.saturating_mul(1000);
+        self.until_monotonic = self.until_monotonic.saturating_sub(earlier);
+    }
+
     /// Returns the monotonic time until which the record has certainly not expired.
     pub(super) const fn until_monotonic(&self) -> u64 {
         self.until_monotonic

@@ -1,0 +1,374 @@
+//! The ledger of granted uploads, in the memory of one process.
+//!
+//! The rows are divided by their [shard](shard_of), so all rows of an object are under one lock.
+//! Every step takes logarithmic time: the rows of a shard are sorted by nonce, by the time at which
+//! they are due, by their expiry, and by object.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use super::super::{Nonce, StoreError, StoreErrorKind};
+use crate::{
+    protocol::{Bucket, ObjectKey},
+    ticket::{
+        ledger::{
+            Claim, DueUpload, GrantedUpload, ObjectGrants, SHARDS, SettledObject, object_digest,
+            shard_of,
+        },
+        terms::MAX_LIFETIME,
+    },
+};
+
+/// How many expired rows one step frees at most. More than it adds, so that a ledger whose recovery
+/// does not run keeps its size.
+const FREED_PER_STEP: usize = 4;
+
+/// The longest life of a row.
+const LONGEST_LIFE_MS: u64 =
+    (MAX_LIFETIME.as_secs() + GrantedUpload::DUE_AFTER.as_secs() + GrantedUpload::LIFE.as_secs())
+        * 1000;
+
+type Bytes16 = [u8; 16];
+
+/// The rows of a ledger.
+pub(super) struct Rows {
+    shards: Box<[Mutex<Shard>]>,
+    /// The number of open rows.
+    open: AtomicUsize,
+    capacity: usize,
+    /// The number of the next claim.
+    next_claim: AtomicU64,
+    /// The shard where the next search for due rows starts.
+    next_shard: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Shard {
+    rows: BTreeMap<Bytes16, Row>,
+    /// Nonces by the time at which they are due, in milliseconds.
+    due: BTreeSet<(u64, Bytes16)>,
+    /// Nonces by expiry, in milliseconds.
+    expiry: BTreeSet<(u64, Bytes16)>,
+    /// Open grants by object and time, in seconds.
+    grants: BTreeSet<(Bytes16, u64, Bytes16)>,
+    settled: BTreeMap<Bytes16, Settled>,
+    /// Settled objects by expiry, in milliseconds.
+    settled_expiry: BTreeSet<(u64, Bytes16)>,
+}
+
+struct Row {
+    /// As a shared ledger stores it: a third of the memory of its fields.
+    bytes: Box<[u8]>,
+    object: Bytes16,
+    granted: u64,
+    due: u64,
+    until: u64,
+    attempts: u32,
+    claim: Option<u64>,
+}
+
+#[derive(Default)]
+struct Settled {
+    /// The newest first.
+    objects: VecDeque<SettledObject>,
+    until: u64,
+}
+
+impl Rows {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            open: AtomicUsize::new(0),
+            capacity,
+            next_claim: AtomicU64::new(1),
+            next_shard: AtomicUsize::new(0),
+        }
+    }
+
+    /// Adds all of these rows, or none.
+    pub(super) fn add(&self, uploads: &[GrantedUpload]) -> Result<(), StoreError> {
+        let rows = uploads
+            .iter()
+            .map(|upload| Ok((upload, Row::new(upload)?)))
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        let Some(now) = uploads.iter().map(GrantedUpload::granted_at).max() else {
+            return Ok(());
+        };
+        let now = milliseconds(now);
+        if self.reserve(rows.len()).is_err() {
+            for index in 0..self.shards.len() {
+                self.free_expired(&mut self.lock_at(index), now, usize::MAX);
+            }
+            self.reserve(rows.len())?;
+        }
+        for (upload, row) in rows {
+            let mut shard = self.lock(upload.nonce());
+            self.free_expired(&mut shard, now, FREED_PER_STEP);
+            if !shard.insert(*upload.nonce().as_bytes(), row) {
+                // The same call, repeated because its outcome was unknown.
+                self.release(1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the row of a ticket, and remembers its object.
+    pub(super) fn settle(&self, nonce: Nonce, object: &SettledObject, until: SystemTime) {
+        let removed = self.lock(nonce).remove(nonce.as_bytes());
+        self.release(usize::from(removed));
+        let digest = object_digest(object.bucket().as_str(), object.key());
+        // The same shard, except for a ticket of many objects, which has no row.
+        let mut shard = self.lock(Nonce::from_bytes(digest));
+        let mut until = milliseconds(until);
+        if shard.grants_of(&digest, 0, u64::MAX).next().is_some() {
+            until = until.saturating_add(LONGEST_LIFE_MS);
+        }
+        shard.remember(digest, object, until);
+        // Twice the mean number of a full ledger.
+        let limit = (self.capacity / usize::from(SHARDS / 2)).max(ObjectGrants::MAX_SETTLED);
+        while shard.settled.len() > limit {
+            let Some((_, oldest)) = shard.settled_expiry.pop_first() else {
+                break;
+            };
+            shard.settled.remove(&oldest);
+        }
+    }
+
+    /// Makes a row due at `due`, if it is due later and not claimed.
+    pub(super) fn hasten(&self, nonce: Nonce, due: SystemTime) {
+        let due = milliseconds(due);
+        let mut shard = self.lock(nonce);
+        let row = shard.rows.get(nonce.as_bytes());
+        if row.is_some_and(|row| row.claim.is_none() && due < row.due) {
+            shard.move_to(nonce.as_bytes(), due);
+        }
+    }
+
+    /// Claims rows that are due.
+    pub(super) fn claim(
+        &self,
+        now: SystemTime,
+        limit: usize,
+        visibility: Duration,
+    ) -> Vec<DueUpload> {
+        let (until, now) = (
+            milliseconds(now.checked_add(visibility).unwrap_or(now)),
+            milliseconds(now),
+        );
+        let mut claimed = Vec::new();
+        let start = self.next_shard.fetch_add(1, Ordering::Relaxed) % self.shards.len();
+        for index in (start..self.shards.len()).chain(0..start) {
+            let mut shard = self.lock_at(index);
+            self.free_expired(&mut shard, now, FREED_PER_STEP);
+            while claimed.len() < limit {
+                let Some(&(due, nonce)) = shard.due.first() else {
+                    break;
+                };
+                if due > now {
+                    break;
+                }
+                let token = self.next_claim.fetch_add(1, Ordering::Relaxed);
+                // Later than now, so that the loop ends.
+                shard.move_to(&nonce, until.max(now.saturating_add(1)));
+                let Some(row) = shard.rows.get_mut(&nonce) else {
+                    break;
+                };
+                row.claim = Some(token);
+                row.attempts = row.attempts.saturating_add(1);
+                let claim = Claim::new(Nonce::from_bytes(nonce), token.into(), row.attempts);
+                match GrantedUpload::from_bytes(&row.bytes) {
+                    Ok(upload) => claimed.push(DueUpload::new(upload, claim)),
+                    Err(error) => tracing::error!(%error, ?nonce, "a row cannot be read"),
+                }
+            }
+        }
+        claimed
+    }
+
+    pub(super) fn defer(
+        &self,
+        claim: &Claim,
+        due: SystemTime,
+        attempts: u32,
+    ) -> Result<(), StoreError> {
+        let mut shard = self.lock(claim.nonce());
+        let row = shard.rows.get_mut(claim.nonce().as_bytes());
+        let row = row
+            .filter(|row| row.is_claimed_by(claim))
+            .ok_or(StoreErrorKind::LeaseLost)?;
+        row.claim = None;
+        row.attempts = attempts;
+        shard.move_to(claim.nonce().as_bytes(), milliseconds(due));
+        Ok(())
+    }
+
+    pub(super) fn close(&self, claim: &Claim) -> Result<(), StoreError> {
+        let mut shard = self.lock(claim.nonce());
+        match shard.rows.get(claim.nonce().as_bytes()) {
+            Some(row) if row.is_claimed_by(claim) => {
+                shard.remove(claim.nonce().as_bytes());
+                self.release(1);
+                Ok(())
+            }
+            Some(_) => Err(StoreErrorKind::LeaseLost.into()),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn object(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        stored: SystemTime,
+    ) -> ObjectGrants {
+        let digest = object_digest(bucket.as_str(), key.as_str());
+        let shard = self.lock(Nonce::from_bytes(digest));
+        let stored = milliseconds(stored) / 1000;
+        let mut found = ObjectGrants::default();
+        found.owner = shard.grants_of(&digest, 0, stored).next_back();
+        let open = shard.grants_of(&digest, 0, u64::MAX);
+        found.open = open.take(ObjectGrants::MAX_COUNTED).map(|_| 1).sum();
+        let settled = shard.settled.get(&digest);
+        found.settled = settled
+            .into_iter()
+            .flat_map(|settled| settled.objects.iter().cloned())
+            .collect();
+        found
+    }
+
+    pub(super) fn open(&self) -> u64 {
+        u64::try_from(self.open.load(Ordering::Relaxed)).unwrap_or(u64::MAX)
+    }
+
+    fn lock(&self, nonce: Nonce) -> MutexGuard<'_, Shard> {
+        self.lock_at(usize::from(shard_of(nonce.as_bytes())))
+    }
+
+    fn lock_at(&self, index: usize) -> MutexGuard<'_, Shard> {
+        // Ignores poisoning: a panic between two updates leaves an entry that names no row, which
+        // every reader skips.
+        self.shards[index]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn free_expired(&self, shard: &mut Shard, now: u64, limit: usize) {
+        for _ in 0..limit {
+            match shard.expiry.first() {
+                Some(&(until, nonce)) if until < now => {
+                    self.release(usize::from(shard.remove(&nonce)));
+                }
+                _ => break,
+            }
+        }
+        for _ in 0..limit {
+            match shard.settled_expiry.first() {
+                Some(&(until, digest)) if until < now => {
+                    shard.settled_expiry.pop_first();
+                    shard.settled.remove(&digest);
+                }
+                _ => break,
+            }
+        }
+    }
+
+    fn reserve(&self, count: usize) -> Result<(), StoreError> {
+        let within = |open: usize| open.checked_add(count).filter(|sum| *sum <= self.capacity);
+        let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
+        match self.open.fetch_update(set, get, within) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(StoreErrorKind::Full.into()),
+        }
+    }
+
+    fn release(&self, count: usize) {
+        self.open.fetch_sub(count, Ordering::Relaxed);
+    }
+}
+
+impl Shard {
+    /// Adds a row. Returns whether it is new.
+    fn insert(&mut self, nonce: Bytes16, row: Row) -> bool {
+        if self.rows.contains_key(&nonce) {
+            return false;
+        }
+        self.due.insert((row.due, nonce));
+        self.expiry.insert((row.until, nonce));
+        self.grants.insert((row.object, row.granted, nonce));
+        self.rows.insert(nonce, row);
+        true
+    }
+
+    /// Removes a row. Returns whether there was one.
+    fn remove(&mut self, nonce: &Bytes16) -> bool {
+        let Some(row) = self.rows.remove(nonce) else {
+            return false;
+        };
+        self.due.remove(&(row.due, *nonce));
+        self.expiry.remove(&(row.until, *nonce));
+        self.grants.remove(&(row.object, row.granted, *nonce));
+        true
+    }
+
+    /// Changes when a row is due. A row that is due later than it lives would never be.
+    fn move_to(&mut self, nonce: &Bytes16, due: u64) {
+        if let Some(row) = self.rows.get_mut(nonce) {
+            self.due.remove(&(row.due, *nonce));
+            row.due = due.min(row.until);
+            self.due.insert((row.due, *nonce));
+        }
+    }
+
+    /// Returns the open grants of an object between two times, in seconds.
+    fn grants_of(
+        &self,
+        object: &Bytes16,
+        from: u64,
+        to: u64,
+    ) -> impl DoubleEndedIterator<Item = Nonce> {
+        let range = (*object, from, [0; 16])..=(*object, to, [u8::MAX; 16]);
+        let grants = self.grants.range(range);
+        grants.map(|(_, _, nonce)| Nonce::from_bytes(*nonce))
+    }
+
+    fn remember(&mut self, digest: Bytes16, object: &SettledObject, until: u64) {
+        let settled = self.settled.entry(digest).or_default();
+        self.settled_expiry.remove(&(settled.until, digest));
+        settled.until = settled.until.max(until);
+        self.settled_expiry.insert((settled.until, digest));
+        if !settled.objects.contains(object) {
+            settled.objects.push_front(object.clone());
+            settled.objects.truncate(ObjectGrants::MAX_SETTLED);
+        }
+    }
+}
+
+impl Row {
+    fn new(upload: &GrantedUpload) -> Result<Self, StoreError> {
+        Ok(Self {
+            bytes: upload.to_bytes()?.into(),
+            object: object_digest(upload.bucket().as_str(), upload.key().as_str()),
+            granted: milliseconds(upload.granted_at()) / 1000,
+            due: milliseconds(upload.due_at()),
+            until: milliseconds(upload.until()),
+            attempts: 0,
+            claim: None,
+        })
+    }
+
+    fn is_claimed_by(&self, claim: &Claim) -> bool {
+        self.claim
+            .is_some_and(|token| u128::from(token) == claim.token())
+    }
+}
+
+fn milliseconds(time: SystemTime) -> u64 {
+    let since_1970 = time.duration_since(SystemTime::UNIX_EPOCH);
+    u64::try_from(since_1970.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
