@@ -15,7 +15,10 @@ mod tests;
 use std::{
     collections::btree_map,
     fmt, mem,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -97,7 +100,9 @@ pub struct MemoryStore {
     records: Counter,
     /// Bytes of stored replies.
     replies: Counter,
-    rows: Rows,
+    /// Created when it is first used, because most stores are no ledger.
+    rows: OnceLock<Rows>,
+    ledger_capacity: usize,
     start: Instant,
     /// The number of records that all calls together have visited.
     #[cfg(test)]
@@ -131,7 +136,8 @@ impl MemoryStore {
             shards: Shards::new(texts),
             records: Counter::new(texts),
             replies: Counter::new(answer_bytes),
-            rows: Rows::new(Self::DEFAULT_LEDGER_CAPACITY),
+            rows: OnceLock::new(),
+            ledger_capacity: Self::DEFAULT_LEDGER_CAPACITY,
             start: Instant::now(),
             #[cfg(test)]
             touched: AtomicUsize::new(0),
@@ -141,8 +147,12 @@ impl MemoryStore {
     /// Sets how many granted uploads can be open in the [ledger](UploadLedger) at a time.
     #[must_use]
     pub fn ledger_capacity(mut self, rows: usize) -> Self {
-        self.rows = Rows::new(rows);
+        self.ledger_capacity = rows;
         self
+    }
+
+    fn rows(&self) -> &Rows {
+        self.rows.get_or_init(|| Rows::new(self.ledger_capacity))
     }
 
     /// Returns the number of records, including expired ones: the texts of all tickets. A ticket
@@ -236,8 +246,12 @@ impl MemoryStore {
         }
     }
 
-    /// `until` shortens the life of the record, if it is given.
-    fn try_finish(
+    fn try_finish(&self, lease: &Lease, reply: &StoredReply) -> Result<(), StoreError> {
+        self.store_reply(lease, reply, None)
+    }
+
+    /// Stores the reply to a text. `until` shortens the life of the record.
+    fn store_reply(
         &self,
         lease: &Lease,
         reply: &StoredReply,
@@ -338,7 +352,7 @@ impl ReplayStore for MemoryStore {
     }
 
     fn finish(&self, lease: &Lease, reply: &StoredReply) -> Lookup<(), StoreError> {
-        Lookup::Ready(self.try_finish(lease, reply, None))
+        Lookup::Ready(self.try_finish(lease, reply))
     }
 
     fn fail(&self, lease: &Lease) -> Lookup<(), StoreError> {
@@ -359,7 +373,7 @@ impl ReplayStore for MemoryStore {
 
 impl UploadLedger for MemoryStore {
     fn granted(&self, uploads: &[GrantedUpload]) -> Lookup<(), StoreError> {
-        Lookup::Ready(self.rows.add(uploads))
+        Lookup::Ready(self.rows().add(uploads))
     }
 
     fn settled(
@@ -369,13 +383,13 @@ impl UploadLedger for MemoryStore {
         object: &SettledObject,
         until: SystemTime,
     ) -> Lookup<(), StoreError> {
-        let finished = self.try_finish(lease, reply, Some(until));
-        Lookup::Ready(finished.map(|()| self.rows.settle(lease.nonce(), object, until)))
+        let finished = self.store_reply(lease, reply, Some(until));
+        Lookup::Ready(finished.map(|()| self.rows().settle(lease.nonce(), object, until)))
     }
 
     fn failed(&self, lease: &Lease, due: SystemTime) -> Lookup<(), StoreError> {
         self.release(lease, true);
-        self.rows.hasten(lease.nonce(), due);
+        self.rows().hasten(lease.nonce(), due);
         Lookup::Ready(Ok(()))
     }
 
@@ -385,15 +399,15 @@ impl UploadLedger for MemoryStore {
         limit: usize,
         visibility: Duration,
     ) -> Lookup<Vec<DueUpload>, StoreError> {
-        Lookup::Ready(Ok(self.rows.claim(now, limit, visibility)))
+        Lookup::Ready(Ok(self.rows().claim(now, limit, visibility)))
     }
 
     fn defer(&self, claim: &Claim, due: SystemTime, attempts: u32) -> Lookup<(), StoreError> {
-        Lookup::Ready(self.rows.defer(claim, due, attempts))
+        Lookup::Ready(self.rows().defer(claim, due, attempts))
     }
 
     fn close(&self, claim: &Claim, _: CloseReason) -> Lookup<(), StoreError> {
-        Lookup::Ready(self.rows.close(claim))
+        Lookup::Ready(self.rows().close(claim))
     }
 
     fn object(
@@ -402,11 +416,11 @@ impl UploadLedger for MemoryStore {
         key: &ObjectKey,
         stored: SystemTime,
     ) -> Lookup<ObjectGrants, StoreError> {
-        Lookup::Ready(Ok(self.rows.object(bucket, key, stored)))
+        Lookup::Ready(Ok(self.rows().object(bucket, key, stored)))
     }
 
     fn open(&self) -> Lookup<u64, StoreError> {
-        Lookup::Ready(Ok(self.rows.open()))
+        Lookup::Ready(Ok(self.rows().open()))
     }
 }
 
