@@ -29,6 +29,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     key::Nonce,
     store::{Lease, ReplayStore, StoreError, StoredReply},
+    terms::MAX_LIFETIME,
 };
 use crate::{
     Lookup,
@@ -177,6 +178,11 @@ impl<L: UploadLedger + ?Sized> UploadLedger for Arc<L> {
 
 /// The number of parts into which a shared ledger is divided.
 pub const SHARDS: u8 = 64;
+
+/// The longest life of a row.
+pub(crate) const LONGEST_LIFE: Duration = Duration::from_secs(
+    MAX_LIFETIME.as_secs() + GrantedUpload::DUE_AFTER.as_secs() + GrantedUpload::LIFE.as_secs(),
+);
 
 /// The digest of a bucket and an object key. Its first byte determines the [shard](shard_of).
 pub(crate) fn object_digest(bucket: &str, key: &str) -> [u8; 16] {
@@ -507,17 +513,18 @@ impl SettledObject {
         }
     }
 
-    /// Sets the ETag, without quotes. It is kept in upper case.
+    /// Sets the ETag, without quotes. It is kept in upper case, and cut to 256 bytes: the holder of a
+    /// ticket can have OSS sign any text, and no true one is longer.
     #[must_use]
     pub fn with_etag(mut self, etag: &str) -> Self {
-        self.etag = (!etag.is_empty()).then(|| etag.to_ascii_uppercase().into());
+        self.etag = (!etag.is_empty()).then(|| bounded(etag).to_ascii_uppercase().into());
         self
     }
 
     /// Sets the version, in a bucket with versioning.
     #[must_use]
     pub fn with_version_id(mut self, version_id: &str) -> Self {
-        self.version_id = (!version_id.is_empty()).then(|| version_id.into());
+        self.version_id = (!version_id.is_empty()).then(|| bounded(version_id).into());
         self
     }
 
@@ -555,6 +562,14 @@ impl SettledObject {
             _ => true,
         }
     }
+}
+
+fn bounded(text: &str) -> &str {
+    let mut end = text.len().min(256);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// What a ledger knows of one object.

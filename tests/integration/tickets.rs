@@ -3,6 +3,7 @@
 mod abuse;
 mod confirm;
 mod failures;
+mod ledger;
 mod once;
 mod refusals;
 mod sealed;

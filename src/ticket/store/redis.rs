@@ -1,7 +1,9 @@
 //! Redeemed tickets in a Redis shared by several processes.
 
 mod error;
+mod ledger;
 mod link;
+mod script;
 
 use std::{
     fmt,
@@ -9,17 +11,21 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use redis::{Client, FromRedisValue, Script, Value, aio::ConnectionLike};
+use redis::{Client, FromRedisValue, Value, aio::ConnectionLike};
 use tokio::{
     task::AbortHandle,
     time::{sleep, timeout},
 };
 
-use self::{error::store_error, link::Link};
+use self::{
+    error::store_error,
+    link::Link,
+    script::{Call, LedgerScripts, LuaScript},
+};
 use super::{
     Attempt, Begin, Lease, ReplayStore, StoreError, StoreErrorKind, StoredReply, UseLimit,
 };
-use crate::{Lookup, ticket::store::Nonce};
+use crate::Lookup;
 
 /// The first pause before a running text is polled again. Doubles with each attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
@@ -38,9 +44,9 @@ const TOMBSTONE: Duration = Duration::from_secs(60);
 ///
 /// Each step is one Lua script: atomic, one round trip, and as fast for a ticket with 65,535 used
 /// texts as for a new one. With [`OnFailure::AtMostOnce`](crate::ticket::OnFailure::AtMostOnce) a
-/// callback takes three steps, otherwise two. A ticket is one key, `oss-ticket:{nonce in hex}`,
-/// which Redis drops an hour after the ticket expires, beside short-lived keys with the same hash
-/// tag. Leases are timed by the clock of Redis, and renewed while the handler runs. A text that
+/// callback takes three steps, otherwise two. A ticket is one key, `oss-ticket:{shard}:nonce`, which
+/// Redis drops an hour after the ticket expires, beside short-lived keys. The shard is one of 64, two
+/// hexadecimal digits of the nonce, and the hash tag of all keys of a step. Leases are timed by the clock of Redis, and renewed while the handler runs. A text that
 /// another instance is handling is polled every 25 to 400 ms.
 ///
 /// The store connects on first use, over one multiplexed connection, and reconnects when that is
@@ -74,6 +80,7 @@ const TOMBSTONE: Duration = Duration::from_secs(60);
 pub struct RedisStore {
     link: Link,
     scripts: Arc<Scripts>,
+    ledger_capacity: u64,
     timeout: Duration,
 }
 
@@ -83,23 +90,16 @@ struct Scripts {
     renew: LuaScript,
     finish: LuaScript,
     release: LuaScript,
-}
-
-struct LuaScript {
-    code: &'static str,
-    hash: String,
-}
-
-impl LuaScript {
-    fn new(code: &'static str) -> Self {
-        let hash = Script::new(code).get_hash().to_owned();
-        Self { code, hash }
-    }
+    ledger: LedgerScripts,
 }
 
 impl RedisStore {
     /// The default timeout of a step, including the connection: 1 s.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
+
+    /// The default capacity of the [ledger](crate::ticket::ledger::UploadLedger), in open rows: one
+    /// million.
+    pub const DEFAULT_LEDGER_CAPACITY: u64 = 1_000_000;
 
     /// Creates a store for the Redis at `url`: `redis://[user:password@]host[:port][/database]`, or
     /// `rediss://…` with the feature `redis-tls`. Does not connect yet.
@@ -184,7 +184,9 @@ impl RedisStore {
                 renew: LuaScript::new(include_str!("redis/renew.lua")),
                 finish: LuaScript::new(include_str!("redis/finish.lua")),
                 release: LuaScript::new(include_str!("redis/release.lua")),
+                ledger: LedgerScripts::new(),
             }),
+            ledger_capacity: Self::DEFAULT_LEDGER_CAPACITY,
             timeout: Self::DEFAULT_TIMEOUT,
         }
     }
@@ -197,16 +199,25 @@ impl RedisStore {
         self
     }
 
+    /// Sets how many granted uploads can be open in the [ledger](crate::ticket::ledger::UploadLedger)
+    /// at a time. It is divided among 64 parts, so a part can be full when a small ledger as a whole
+    /// is not. All instances must have the same value.
+    #[must_use]
+    pub const fn ledger_capacity(mut self, rows: u64) -> Self {
+        self.ledger_capacity = rows;
+        self
+    }
+
     async fn try_begin(self, attempt: Attempt) -> Result<Begin, StoreError> {
         let lease = Lease::new(&attempt);
-        let call = Call::new(&self.scripts.begin, &lease)
+        let call = Call::of_lease(&self.scripts.begin, &lease)
             .arg(milliseconds(attempt.lease_time()))
             .arg(milliseconds(time_to_live(&attempt)))
             .arg(attempt.limit().get())
             .arg(attempt.max_starts())
             .arg(if attempt.is_at_most_once() { "U" } else { "C" })
             .arg(Attempt::MAX_REFUSALS);
-        let (name, value): (String, Option<Value>) = match self.run(call).await? {
+        let (name, value): (String, Option<Value>) = match self.run(&call).await? {
             Value::Array(parts) => {
                 let mut parts = parts.into_iter();
                 let name = parts.next().unwrap_or(Value::Nil);
@@ -244,9 +255,9 @@ impl RedisStore {
             loop {
                 // Leaves time for two more tries.
                 sleep(time / 3).await;
-                let call = Call::with_keys(&self.scripts.renew, nonce, digest, fence)
+                let call = Call::of_ticket(&self.scripts.renew, nonce, digest, fence)
                     .arg(milliseconds(time));
-                match self.run(call).await {
+                match self.run(&call).await {
                     Ok(Value::Int(1)) => {}
                     Ok(_) => return,
                     // Until the lease is dropped: Redis can come back.
@@ -258,23 +269,27 @@ impl RedisStore {
     }
 
     async fn try_start(self, lease: Lease) -> Result<(), StoreError> {
-        held(&self.run(Call::new(&self.scripts.start, &lease)).await?)
+        held(
+            &self
+                .run(&Call::of_lease(&self.scripts.start, &lease))
+                .await?,
+        )
     }
 
     async fn try_finish(self, lease: Lease, reply: Vec<u8>) -> Result<(), StoreError> {
-        let call = Call::new(&self.scripts.finish, &lease).arg(reply);
-        held(&self.run(call).await?)
+        let call = Call::of_lease(&self.scripts.finish, &lease).arg(reply);
+        held(&self.run(&call).await?)
     }
 
     async fn release(self, lease: Lease, why: &'static str) -> Result<(), StoreError> {
-        let call = Call::new(&self.scripts.release, &lease)
+        let call = Call::of_lease(&self.scripts.release, &lease)
             .arg(why)
             .arg(milliseconds(TOMBSTONE));
-        self.run(call).await.map(drop)
+        self.run(&call).await.map(drop)
     }
 
-    async fn run(&self, call: Call<'_>) -> Result<Value, StoreError> {
-        match timeout(self.timeout, self.link.run(&call, self.timeout)).await {
+    async fn run(&self, call: &Call<'_>) -> Result<Value, StoreError> {
+        match timeout(self.timeout, self.link.run(call, self.timeout)).await {
             Ok(result) => result.map_err(store_error),
             Err(_) => Err(StoreErrorKind::TimedOut.into()),
         }
@@ -287,59 +302,6 @@ struct Renewal(AbortHandle);
 impl Drop for Renewal {
     fn drop(&mut self) {
         self.0.abort();
-    }
-}
-
-/// A call of a script, with the keys of a ticket. All keys have the same hash tag.
-struct Call<'a> {
-    script: &'a LuaScript,
-    keys: [String; 3],
-    args: Vec<Vec<u8>>,
-}
-
-impl<'a> Call<'a> {
-    fn new(script: &'a LuaScript, lease: &Lease) -> Self {
-        Self::with_keys(script, lease.nonce(), lease.digest(), lease.fence())
-    }
-
-    fn with_keys(script: &'a LuaScript, nonce: Nonce, digest: [u8; 32], fence: u128) -> Self {
-        let ticket = format!(
-            "oss-ticket:{{{:032x}}}",
-            u128::from_be_bytes(*nonce.as_bytes())
-        );
-        Self {
-            script,
-            keys: [
-                ticket.clone(),
-                format!("{ticket}:leases"),
-                format!("{ticket}:abandoned:{fence:032x}"),
-            ],
-            args: vec![digest.to_vec(), fence.to_be_bytes().to_vec()],
-        }
-    }
-
-    fn arg(mut self, arg: impl redis::ToRedisArgs) -> Self {
-        arg.write_redis_args(&mut self.args);
-        self
-    }
-
-    /// Returns the command that runs the script if Redis knows it.
-    fn by_hash(&self) -> redis::Cmd {
-        self.command("EVALSHA", &self.script.hash)
-    }
-
-    /// Returns the command that runs the script, and makes Redis know it.
-    fn by_code(&self) -> redis::Cmd {
-        self.command("EVAL", self.script.code)
-    }
-
-    fn command(&self, name: &str, script: &str) -> redis::Cmd {
-        let mut command = redis::cmd(name);
-        command.arg(script).arg(self.keys.len()).arg(&self.keys);
-        for arg in &self.args {
-            command.arg(&arg[..]);
-        }
-        command
     }
 }
 
@@ -436,56 +398,5 @@ mod tests {
         assert_eq!(u128::from(most), (day * 366 * 100).as_millis());
         assert_eq!(milliseconds(day * 366 * 100 + day), most);
         assert_eq!(milliseconds(Duration::MAX), most);
-    }
-
-    #[test]
-    fn all_keys_of_a_script_have_one_hash_tag() {
-        let script = LuaScript::new("");
-        let nonce = Nonce::from_bytes([0xab; 16]);
-        let call = Call::with_keys(&script, nonce, [1; 32], 7);
-        let tag = format!("oss-ticket:{{{}}}", "ab".repeat(16));
-        assert!(call.keys.iter().all(|key| key.starts_with(&tag)));
-    }
-
-    /// What makes a step take as long for 65,535 texts as for one.
-    #[test]
-    fn rp_23_no_script_walks_over_the_texts() {
-        for script in [
-            include_str!("redis/begin.lua"),
-            include_str!("redis/start.lua"),
-            include_str!("redis/renew.lua"),
-            include_str!("redis/finish.lua"),
-            include_str!("redis/release.lua"),
-        ] {
-            for part in script.split("redis.call('").skip(1) {
-                let command = part.split('\'').next().unwrap();
-                assert!(
-                    [
-                        "TIME",
-                        "EXISTS",
-                        "HGET",
-                        "HSET",
-                        "HSETNX",
-                        "HDEL",
-                        "HINCRBY",
-                        "ZADD",
-                        "ZREM",
-                        "ZRANGEBYSCORE",
-                        "PTTL",
-                        "PEXPIRE",
-                        "SET",
-                        "DEL"
-                    ]
-                    .contains(&command),
-                    "{command}"
-                );
-            }
-            let code = script
-                .lines()
-                .filter(|line| !line.trim_start().starts_with("--"));
-            for line in code.filter(|line| line.contains("for ") || line.contains("while ")) {
-                assert_eq!(line, "for _, k in ipairs({key, leases}) do");
-            }
-        }
     }
 }

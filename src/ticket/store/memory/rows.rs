@@ -16,23 +16,15 @@ use std::{
 use super::super::{Nonce, StoreError, StoreErrorKind};
 use crate::{
     protocol::{Bucket, ObjectKey},
-    ticket::{
-        ledger::{
-            Claim, DueUpload, GrantedUpload, ObjectGrants, SHARDS, SettledObject, object_digest,
-            shard_of,
-        },
-        terms::MAX_LIFETIME,
+    ticket::ledger::{
+        Claim, DueUpload, GrantedUpload, LONGEST_LIFE, ObjectGrants, SHARDS, SettledObject,
+        object_digest, shard_of,
     },
 };
 
 /// How many expired rows one step frees at most. More than it adds, so that a ledger whose recovery
 /// does not run keeps its size.
 const FREED_PER_STEP: usize = 4;
-
-/// The longest life of a row.
-const LONGEST_LIFE_MS: u64 =
-    (MAX_LIFETIME.as_secs() + GrantedUpload::DUE_AFTER.as_secs() + GrantedUpload::LIFE.as_secs())
-        * 1000;
 
 type Bytes16 = [u8; 16];
 
@@ -127,7 +119,8 @@ impl Rows {
         let mut shard = self.lock(Nonce::from_bytes(digest));
         let mut until = milliseconds(until);
         if shard.grants_of(&digest, 0, u64::MAX).next().is_some() {
-            until = until.saturating_add(LONGEST_LIFE_MS);
+            let longest = u64::try_from(LONGEST_LIFE.as_millis()).unwrap_or(u64::MAX);
+            until = until.saturating_add(longest);
         }
         shard.remember(digest, object, until);
         // Twice the mean number of a full ledger.
@@ -204,7 +197,9 @@ impl Rows {
             .ok_or(StoreErrorKind::LeaseLost)?;
         row.claim = None;
         row.attempts = attempts;
-        shard.move_to(claim.nonce().as_bytes(), milliseconds(due));
+        // A row that is due later than it lives would never be.
+        let due = milliseconds(due).min(row.until);
+        shard.move_to(claim.nonce().as_bytes(), due);
         Ok(())
     }
 
@@ -316,11 +311,11 @@ impl Shard {
         true
     }
 
-    /// Changes when a row is due. A row that is due later than it lives would never be.
+    /// Changes when a row is due.
     fn move_to(&mut self, nonce: &Bytes16, due: u64) {
         if let Some(row) = self.rows.get_mut(nonce) {
             self.due.remove(&(row.due, *nonce));
-            row.due = due.min(row.until);
+            row.due = due;
             self.due.insert((row.due, *nonce));
         }
     }
@@ -342,10 +337,9 @@ impl Shard {
         self.settled_expiry.remove(&(settled.until, digest));
         settled.until = settled.until.max(until);
         self.settled_expiry.insert((settled.until, digest));
-        if !settled.objects.contains(object) {
-            settled.objects.push_front(object.clone());
-            settled.objects.truncate(ObjectGrants::MAX_SETTLED);
-        }
+        settled.objects.retain(|known| known != object);
+        settled.objects.push_front(object.clone());
+        settled.objects.truncate(ObjectGrants::MAX_SETTLED);
     }
 }
 

@@ -11,7 +11,7 @@ use redis::{
     aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig},
 };
 
-use super::Call;
+use super::script::Call;
 use crate::ticket::store::StoreError;
 
 /// How long an idle connection stays silent before the system checks that its peer is alive.

@@ -1,0 +1,21 @@
+-- Claims rows that are due. Returns nonce, attempts and row of each.
+--
+-- KEYS     rows, due, expiry, grants, claims, settled, forget
+-- ARGV     now (ms), limit, until when the claims last (ms), token of the claims (16 bytes), longest
+--          life of a row (ms)
+free(KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], ARGV[1], 100)
+local found = {}
+for _, nonce in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])) do
+  local row = redis.call('HGET', KEYS[1], nonce)
+  -- First a command that frees memory: a Redis that is full then accepts the rest of the script.
+  redis.call('ZREM', KEYS[2], nonce)
+  if row then
+    local claim = redis.call('HGET', KEYS[5], nonce)
+    local attempts = 1 + (claim and tonumber(string.sub(claim, 17)) or 0)
+    redis.call('ZADD', KEYS[2], ARGV[3], nonce)
+    redis.call('HSET', KEYS[5], nonce, ARGV[4] .. string.format('%.0f', attempts))
+    found[#found + 1] = {nonce, attempts, string.sub(row, 25)}
+  end
+end
+if found[1] then keep(KEYS[5], tonumber(ARGV[5])) end
+return found
