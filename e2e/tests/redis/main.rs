@@ -6,6 +6,7 @@
 mod certificate;
 mod chaos;
 mod layer;
+mod ledger;
 mod server;
 mod store;
 #[path = "../../../tests/integration/support/tickets.rs"]

@@ -41,6 +41,12 @@ fn attempt(nonce: u8, text: u8, limit: UseLimit) -> Attempt {
     .lease(5 * MINUTE)
 }
 
+/// The key of the ticket with the nonce of [`attempt`]: the shard is a part of the first byte.
+fn ticket_key(nonce: u8) -> String {
+    let bytes = format!("{nonce:02x}").repeat(16);
+    format!("oss-ticket:{{{:02x}}}:{bytes}", nonce % 64)
+}
+
 fn once(nonce: u8, text: u8) -> Attempt {
     attempt(nonce, text, UseLimit::Once)
 }
@@ -320,7 +326,7 @@ async fn rp_29_a_renewal_keeps_the_time_to_live() {
     let short = Duration::from_millis(300);
     for (nonce, attempt) in [(1, once(1, 1)), (2, once(2, 1).at_most_once())] {
         let lease = fresh(&store, &attempt.lease(short)).await;
-        let ticket = format!("oss-ticket:{{{}}}", format!("{nonce:02x}").repeat(16));
+        let ticket = ticket_key(nonce);
         let ends = || {
             redis.command(&[
                 "ZRANGE",
@@ -471,7 +477,7 @@ async fn rp_23_a_used_up_ticket_costs_no_more_than_a_new_one() {
     const USES: usize = 65_535;
     let redis = Redis::start(FORGETFUL);
     let store = redis.store();
-    let key = format!("oss-ticket:{{{}}}", "01".repeat(16));
+    let key = ticket_key(1);
     let fill = format!(
         "local a = {{}} for n = 1, {} do a[#a+1] = 's' .. string.format('%032d', n); a[#a+1] = 'D' .. string.rep('f', 16) \
          if #a == 1000 then redis.call('HSET', KEYS[1], unpack(a)) a = {{}} end end \
@@ -863,7 +869,7 @@ async fn rp_08_redis_itself_drops_what_has_expired() {
     let lease = fresh(&store, &once(1, 1)).await;
     let after = number(&["EVAL", now, "0"]);
     finish(&store, &lease, "{}").await.unwrap();
-    let key = format!("oss-ticket:{{{}}}", "01".repeat(16));
+    let key = ticket_key(1);
     let expires = number(&["PEXPIRETIME", &key]);
     // The five minutes of the ticket, and an hour in case a clock is set back.
     let kept = i64::try_from((65 * MINUTE).as_millis()).unwrap();
@@ -905,7 +911,7 @@ async fn rp_11_clocks_that_jump_do_not_matter_to_leases() {
 async fn what_something_else_wrote_is_an_error() {
     let redis = Redis::start(FORGETFUL);
     let store = redis.store();
-    let key = |nonce: u8| format!("oss-ticket:{{{}}}", format!("{nonce:02x}").repeat(16));
+    let key = ticket_key;
     redis.command(&["SET", &key(1), "x"]);
     let error = begin(&store, &once(1, 1)).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unreadable);

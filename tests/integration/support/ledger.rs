@@ -101,14 +101,14 @@ fn set<'a>(uploads: impl IntoIterator<Item = &'a GrantedUpload>) -> BTreeSet<[u8
 
 /// Runs all tests. `create` returns an empty ledger for at most this many rows, or more.
 pub async fn conforms<L: UploadLedger>(create: impl AsyncFn(usize) -> L) {
-    a_row_is_due_once_after_its_ticket(&create(1000).await).await;
-    a_claim_ends_with_its_visibility(&create(1000).await).await;
-    only_the_last_claim_moves_or_removes_a_row(&create(1000).await).await;
-    a_row_is_removed_with_the_reply(&create(1000).await).await;
-    a_failure_makes_the_row_due_earlier(&create(1000).await).await;
+    a_row_is_due_once_after_its_ticket(&create(10_000).await).await;
+    a_claim_ends_with_its_visibility(&create(10_000).await).await;
+    only_the_last_claim_moves_or_removes_a_row(&create(10_000).await).await;
+    a_row_is_removed_with_the_reply(&create(10_000).await).await;
+    a_failure_makes_the_row_due_earlier(&create(10_000).await).await;
     a_full_ledger_takes_all_or_none_and_evicts_nothing(&create(64).await).await;
-    the_newest_grant_before_the_object_owns_it(&create(1000).await).await;
-    settled_objects_are_remembered(&create(1000).await).await;
+    the_newest_grant_before_the_object_owns_it(&create(10_000).await).await;
+    settled_objects_are_remembered(&create(10_000).await).await;
     expired_rows_are_freed(&create(64).await).await;
 }
 
