@@ -284,6 +284,7 @@ mod prefix;
 mod redemption;
 mod reply;
 mod service;
+mod settlement;
 mod verified;
 mod verifier;
 

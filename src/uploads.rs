@@ -13,7 +13,7 @@ use crate::{
     },
     protocol::{Bucket, CallbackBodyType, CallbackTarget, Endpoint, Region},
     storage::ObjectStorage,
-    ticket::{TicketKey, TicketKeys, Tickets},
+    ticket::{TicketKey, TicketKeys, Tickets, ledger::UploadLedger},
 };
 
 /// Direct uploads to one bucket: a service that issues upload tokens, and a layer that accepts only
@@ -179,13 +179,60 @@ impl OssUploads {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
+    /// With a [ledger](OssUploadsBuilder::ledger), call
+    /// [`recorded_callback_for`](Self::recorded_callback_for) instead.
+    ///
     /// # Errors
     ///
     /// Fails if the grant is not valid for a policy either: it allows no content type, or one that
     /// can run scripts, or its lifetime exceeds seven days. Fails if its custom variables or claims
-    /// do not fit into the callback, or if the system returns no random bytes.
+    /// do not fit into the callback, or if the system returns no random bytes. Fails with
+    /// [`PolicyError::NotRecorded`] if there is a ledger, unless the grant is
+    /// [unrecovered](Grant::unrecovered).
     pub fn callback_for(&self, grant: &Grant) -> Result<CallbackDirective, PolicyError> {
         self.tokens.callback_for(grant)
+    }
+
+    /// Returns the same callback as [`callback_for`](Self::callback_for), once the
+    /// [ledger](OssUploadsBuilder::ledger) has recorded the upload. Start the upload only then.
+    ///
+    /// The grant must name the object: with [`Grant::exact`], for example for a
+    /// [`unique_key`](crate::policy::unique_key). Without a ledger, this is `callback_for`.
+    ///
+    /// ```
+    /// use tower_aliyun_oss::{
+    ///     OssUploads,
+    ///     policy::{Credentials, Grant},
+    ///     protocol::SizeRange,
+    ///     ticket::{MemoryStore, TicketKey},
+    /// };
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let credentials = Credentials::new("LTAI5tExample", "secret")?;
+    /// let uploads = OssUploads::builder("examplebucket".parse()?, credentials)
+    ///     .region("cn-hangzhou".parse()?)
+    ///     .callback_url("https://app.example/oss/callback")
+    ///     .ticket_key(TicketKey::generate()?)
+    ///     .ledger(MemoryStore::new())
+    ///     .build()?;
+    /// let grant = Grant::exact("report.pdf".parse()?, SizeRange::new(1, 1 << 20)?)
+    ///     .content_type("application/pdf".parse()?);
+    /// let callback = uploads.recorded_callback_for(&grant).await?;
+    /// assert_eq!(callback.headers().count(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails as `callback_for` does, with [`PolicyError::Ledger`] if the ledger is full or out of
+    /// reach, and with [`PolicyError::OpenName`] if the grant leaves the name open.
+    pub async fn recorded_callback_for(
+        &self,
+        grant: &Grant,
+    ) -> Result<CallbackDirective, PolicyError> {
+        self.tokens.recorded_callback_for(grant).await
     }
 
     /// Returns the target of the first callback URL, which OSS requests and signs.
@@ -276,6 +323,8 @@ pub struct OssUploadsBuilder {
     body_type: Option<CallbackBodyType>,
     ticket_key: Option<TicketKey>,
     tickets: Option<Tickets>,
+    ledger: Option<Arc<dyn UploadLedger>>,
+    unrecorded: bool,
     without_tickets: bool,
     upload_time: Option<Duration>,
     format: TokenFormat,
@@ -302,6 +351,8 @@ impl OssUploadsBuilder {
             body_type: None,
             ticket_key: None,
             tickets: None,
+            ledger: None,
+            unrecorded: false,
             without_tickets: false,
             upload_time: None,
             format: TokenFormat::default(),
@@ -371,6 +422,43 @@ impl OssUploadsBuilder {
     /// a [`ticket_key`](Self::ticket_key) as well is an error.
     pub fn tickets(mut self, tickets: Tickets) -> Self {
         self.tickets = Some(tickets);
+        self
+    }
+
+    /// Records every granted upload in this ledger before its token is sent, so that a recovery can
+    /// deliver the callbacks that do not arrive. See [the guide](crate::guide::ledger).
+    ///
+    /// The ledger is the store of redeemed tickets too. Use it with
+    /// [`ticket_key`](Self::ticket_key); tickets with several keys are created with
+    /// [`Tickets::with_ledger`], so a ledger beside [`tickets`](Self::tickets) is an error.
+    ///
+    /// If the ledger is full or out of reach, the response to a request for tokens is 503 with
+    /// `Retry-After`. A grant that leaves the name of the object open is an error, unless it is
+    /// [unrecovered](Grant::unrecovered).
+    ///
+    /// ```
+    /// # #[cfg(feature = "redis")]
+    /// # fn build() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_aliyun_oss::{Credentials, OssUploads, TicketKey, ticket::RedisStore};
+    ///
+    /// let uploads = OssUploads::builder("examplebucket".parse()?, Credentials::from_env()?)
+    ///     .region("cn-hangzhou".parse()?)
+    ///     .callback_url("https://app.example/oss/callback")
+    ///     .ticket_key(TicketKey::from_env("OSS_TICKET_KEY")?)
+    ///     .ledger(RedisStore::new("redis://10.0.0.5/0")?)
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn ledger(mut self, ledger: impl UploadLedger + 'static) -> Self {
+        self.ledger = Some(Arc::new(ledger));
+        self
+    }
+
+    /// Issues tokens although the ledger is full or out of reach. See
+    /// [`Tickets::dangerous_issue_when_ledger_fails`].
+    pub fn dangerous_issue_when_ledger_fails(mut self) -> Self {
+        self.unrecorded = true;
         self
     }
 
@@ -482,12 +570,23 @@ impl OssUploadsBuilder {
                 _ => callback,
             },
         };
-        let tickets = match (self.ticket_key, self.tickets) {
-            (Some(_), Some(_)) => return Err(OssUploadsError::TicketKeyAndTickets),
+        let tickets = match (self.ticket_key, self.tickets, self.ledger) {
+            (Some(_), Some(_), _) => return Err(OssUploadsError::TicketKeyAndTickets),
+            (_, Some(_), Some(_)) => return Err(OssUploadsError::TicketsAndLedger),
+            (None, None, Some(_)) if self.without_tickets => {
+                return Err(OssUploadsError::LedgerWithoutTickets);
+            }
             // Any ID works for a single key. Rotation needs several keys, so it goes through
             // `tickets`.
-            (Some(key), None) => Some(Tickets::in_memory(TicketKeys::new(1, key))),
-            (None, tickets) => tickets,
+            (Some(key), None, Some(ledger)) => {
+                Some(Tickets::with_ledger(TicketKeys::new(1, key), ledger))
+            }
+            (Some(key), None, None) => Some(Tickets::in_memory(TicketKeys::new(1, key))),
+            (None, tickets, _) => tickets,
+        };
+        let tickets = match self.unrecorded {
+            true => tickets.map(Tickets::dangerous_issue_when_ledger_fails),
+            false => tickets,
         };
         match &tickets {
             None if !self.without_tickets => return Err(OssUploadsError::NoTicketKey),
@@ -558,6 +657,18 @@ pub enum OssUploadsError {
     /// [`tickets`](OssUploadsBuilder::tickets), which contain their own keys.
     #[error("ticket_key and tickets are set, and tickets contain their keys; remove ticket_key")]
     TicketKeyAndTickets,
+    /// There is a [`ledger`](OssUploadsBuilder::ledger), and [`tickets`](OssUploadsBuilder::tickets)
+    /// with a store of their own.
+    #[error(
+        "tickets and a ledger are set, and tickets contain their store; create them with \
+        Tickets::with_ledger, and remove ledger"
+    )]
+    TicketsAndLedger,
+    /// There is a [`ledger`](OssUploadsBuilder::ledger), and [`dangerous_without_tickets`].
+    ///
+    /// [`dangerous_without_tickets`]: OssUploadsBuilder::dangerous_without_tickets
+    #[error("a ledger needs tickets, which identify the uploads; remove dangerous_without_tickets")]
+    LedgerWithoutTickets,
     /// There are tickets, and [`dangerous_without_tickets`] as well.
     ///
     /// [`dangerous_without_tickets`]: OssUploadsBuilder::dangerous_without_tickets

@@ -477,7 +477,7 @@ where
             Some((tickets, granted)) => {
                 match tickets.attempt(&granted.ticket, granted.digest, tickets.now()) {
                     Ok(attempt) => Self::Redeeming {
-                        redemption: Redemption::new(tickets, &attempt),
+                        redemption: Redemption::new(tickets, &attempt, &granted),
                         attempt,
                         timer: Timer::resume(started),
                         inner,
@@ -527,6 +527,7 @@ where
         let checked = match (found, callback) {
             (Some(found), Some(callback)) => match callback.granted.as_deref() {
                 Some(granted) => confirm::check(granted, found).map(|found| {
+                    held.redemption.confirmed(&found);
                     callback.confirmed = Some(Arc::new(found));
                 }),
                 None => Err(Kind::TicketMissing.into()),

@@ -20,9 +20,12 @@ use tokio::{
 use super::{
     error::{CallbackError, CallbackErrorKind as Kind},
     log::Log,
+    settlement::{self, Settlement},
+    verified::Granted,
 };
 use crate::{
     Lookup,
+    storage::ObjectMetadata,
     ticket::{
         TicketError, Tickets,
         store::{Attempt, Begin, Lease, StoreError, StoreErrorKind, StoredReply},
@@ -59,6 +62,8 @@ type StoreStep<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 pub(super) struct Redemption {
     tickets: Tickets,
     lease: Lease,
+    /// What the ledger is told, if there is one.
+    settlement: Option<Settlement>,
     /// Whether the ticket has to be used up immediately before the handler is called.
     must_start: bool,
     step: Step,
@@ -97,8 +102,9 @@ pub(super) enum Decision {
 }
 
 impl Redemption {
-    pub(super) fn new(tickets: Tickets, attempt: &Attempt) -> Self {
+    pub(super) fn new(tickets: Tickets, attempt: &Attempt, granted: &Granted) -> Self {
         Self {
+            settlement: Settlement::new(&tickets, granted),
             tickets,
             lease: Lease::new(attempt),
             must_start: attempt.is_at_most_once(),
@@ -189,6 +195,13 @@ impl Redemption {
     pub(super) fn confirmation_ends(&mut self) {
         if matches!(self.step, Step::Confirming) {
             self.step = Step::Held;
+        }
+    }
+
+    /// Tells the ledger which version of the object the storage has.
+    pub(super) fn confirmed(&mut self, found: &ObjectMetadata) {
+        if let Some(settlement) = &mut self.settlement {
+            settlement.confirmed(found);
         }
     }
 
@@ -286,16 +299,18 @@ impl Redemption {
     ) -> Poll<Result<(), CallbackError>> {
         // Settled first, so that not even a panic of the store frees the ticket.
         let finished = match mem::replace(&mut self.step, Step::Settled) {
-            Step::Running => match self.tickets.store().finish(&self.lease, reply) {
-                Lookup::Ready(finished) => finished,
-                Lookup::Pending(mut step) => match step.as_mut().poll(cx) {
-                    Poll::Ready(finished) => finished,
-                    Poll::Pending => {
-                        self.step = Step::Finishing(step, reply.clone());
-                        return Poll::Pending;
-                    }
-                },
-            },
+            Step::Running => {
+                match settlement::finish(&self.tickets, &self.lease, self.settlement(), reply) {
+                    Lookup::Ready(finished) => finished,
+                    Lookup::Pending(mut step) => match step.as_mut().poll(cx) {
+                        Poll::Ready(finished) => finished,
+                        Poll::Pending => {
+                            self.step = Step::Finishing(step, reply.clone());
+                            return Poll::Pending;
+                        }
+                    },
+                }
+            }
             Step::Finishing(mut step, reply) => match step.as_mut().poll(cx) {
                 Poll::Ready(finished) => finished,
                 Poll::Pending => {
@@ -311,6 +326,10 @@ impl Redemption {
             }
             unavailable(why)
         }))
+    }
+
+    fn settlement(&self) -> Option<&Settlement> {
+        self.settlement.as_ref()
     }
 
     /// Whether a response is sent although the store did not save it.
@@ -330,7 +349,7 @@ impl Redemption {
         let Some(permit) = call.permit(&self.tickets) else {
             return;
         };
-        match call.make(&self.tickets, &self.lease) {
+        match call.make(&self.tickets, &self.lease, self.settlement()) {
             Lookup::Ready(Err(why)) if why.kind().is_transient() => self.go_on(None, call, permit),
             Lookup::Ready(_) => {}
             Lookup::Pending(step) => self.go_on(Some(step), call, permit),
@@ -354,6 +373,7 @@ impl Redemption {
         };
         // The lease lives as long as the task, and is renewed as long as it lives.
         let (tickets, lease) = (self.tickets.clone(), self.lease.clone());
+        let settlement = self.settlement.clone();
         let patience = call.patience(&tickets);
         let repeat = async move {
             let first = match first {
@@ -367,13 +387,14 @@ impl Redemption {
             // Once more is enough for what its lease frees anyway.
             if let Call::Abandon | Call::Fail | Call::Refuse = call {
                 sleep(LONGEST_PAUSE.min(patience / 2)).await;
-                let _last = call.make(&tickets, &lease).await;
+                let _last = call.make(&tickets, &lease, settlement.as_ref()).await;
                 return;
             }
             let mut pause = FIRST_PAUSE;
             loop {
                 sleep(pause).await;
-                if !is_worth_repeating(&call.make(&tickets, &lease).await) {
+                let made = call.make(&tickets, &lease, settlement.as_ref());
+                if !is_worth_repeating(&made.await) {
                     return;
                 }
                 pause = LONGEST_PAUSE.min(pause * 2);
@@ -428,13 +449,18 @@ enum Call {
 }
 
 impl Call {
-    fn make(&self, tickets: &Tickets, lease: &Lease) -> Lookup<(), StoreError> {
+    fn make(
+        &self,
+        tickets: &Tickets,
+        lease: &Lease,
+        settlement: Option<&Settlement>,
+    ) -> Lookup<(), StoreError> {
         let store = tickets.store();
         match self {
             Self::Abandon | Self::Undo => store.abandon(lease),
-            Self::Fail => store.fail(lease),
+            Self::Fail => settlement::fail(tickets, lease, settlement),
             Self::Refuse => store.refuse(lease),
-            Self::Finish(reply) => store.finish(lease, reply),
+            Self::Finish(reply) => settlement::finish(tickets, lease, settlement, reply),
         }
     }
 

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     callback::IssuedTarget,
     protocol::{CallbackBodyType, CallbackTarget, SystemVariable, TICKET_FIELD, TargetError},
-    ticket::BodyField,
+    ticket::{BodyField, ledger::CallbackCall},
 };
 
 pub use template::CallbackTemplate;
@@ -237,6 +237,20 @@ impl CallbackDirective {
         encoded.push_str(head);
         STANDARD.encode_string(json, &mut encoded);
         check_len(encoded)
+    }
+
+    /// Returns the call that OSS makes for one upload with these additions, which
+    /// [`encode_for`](Self::encode_for) has accepted.
+    pub(super) fn call_for(
+        &self,
+        variables: &[(Box<str>, Box<str>)],
+        ticket: Option<&str>,
+    ) -> CallbackCall {
+        let (host, target) = self.urls.first_call();
+        let host = self.host.as_deref().unwrap_or(host);
+        let template = self.body.with_additions(variables, ticket);
+        CallbackCall::new(&target, host, self.body_type(), &template)
+            .variables(self.variables_with(variables))
     }
 
     /// Returns the fields of the body of one upload with these additions and a ticket.

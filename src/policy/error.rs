@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::{
     protocol::{ObjectError, TargetError},
-    ticket::{MAX_TICKET_LEN, internal::TermsError},
+    ticket::{MAX_TICKET_LEN, internal::TermsError, store::StoreErrorKind},
 };
 
 /// Number of characters of a field name that an error of a callback repeats at most.
@@ -95,6 +95,23 @@ pub enum PolicyError {
     /// There is an upload time, and no ticket that would end after it.
     #[error("the upload time is the validity of tickets; set tickets, or remove it")]
     UploadTime,
+    /// With a [ledger](crate::OssUploadsBuilder::ledger), the grant leaves the name of the object
+    /// open, so nothing could recover the upload.
+    #[error(
+        "the ledger cannot record a grant that leaves the name of the object open; grant an exact \
+        key, or call unrecovered, which excludes the uploads from recovery"
+    )]
+    OpenName,
+    /// With a [ledger](crate::OssUploadsBuilder::ledger), an upload was not recorded before its
+    /// callback was requested.
+    #[error(
+        "the upload is not recorded in the ledger; call recorded_callback_for, or unrecovered on \
+        the grant, which excludes the upload from recovery"
+    )]
+    NotRecorded,
+    /// The [ledger](crate::OssUploadsBuilder::ledger) could not record the upload, for this reason.
+    #[error("the ledger could not record the upload; is it reachable, and does it have room?")]
+    Ledger(StoreErrorKind),
     /// The operating system returned no random bytes for an object name or a ticket.
     #[error("the operating system returned no random bytes")]
     Random,

@@ -15,7 +15,7 @@ use super::{
     conditions::{Condition, ContentTypes, FieldSet, UploadConditions, check_lifetime},
     credentials::Credentials,
     error::PolicyError,
-    object_name::{UploadKey, name_object},
+    object_name::{UploadKey, name_object, requested_key},
     post_policy::{PolicyConfig, UnsignedPolicy},
     random::RandomBytes,
     requested::RequestedFile,
@@ -24,8 +24,8 @@ use super::{
     validity::{Validity, system_time},
 };
 use crate::{
-    protocol::{ContentType, ObjectAcl, ObjectKey, ObjectPrefix, SizeRange},
-    ticket::{internal::Scope, store::Nonce},
+    protocol::{Bucket, ContentType, ObjectAcl, ObjectKey, ObjectPrefix, SizeRange},
+    ticket::{internal::Scope, ledger::GrantedUpload, store::Nonce},
 };
 
 /// What a client may upload, as an [`Authorize`](super::Authorize) returns it.
@@ -95,6 +95,7 @@ pub struct Grant {
     max_uses: NonZeroU16,
     max_files: usize,
     without_callback: bool,
+    unrecovered: bool,
 }
 
 /// The slowest upload that a lifetime allows for, in bytes per second: 1 Mbit/s.
@@ -157,6 +158,7 @@ impl Grant {
             max_uses: Scope::DEFAULT_MAX_USES,
             max_files: 1,
             without_callback: false,
+            unrecovered: false,
         }
     }
 
@@ -325,6 +327,30 @@ impl Grant {
         self
     }
 
+    /// Excludes the uploads from the [ledger](crate::OssUploadsBuilder::ledger), and from the promise
+    /// that every object stored under a grant reaches the handler: if the callback of OSS does not
+    /// arrive, nothing recovers it. Issuing then does not wait for the ledger.
+    ///
+    /// A grant that leaves the name of the object open needs it where there is a ledger. That is one
+    /// for [any name under a prefix](Self::any_name_under) in the [formats of the
+    /// samples](super::TokenFormat), or where a callback for it is requested. In
+    /// [`TokenFormat::Fields`](super::TokenFormat::Fields), any name under a prefix is otherwise
+    /// pinned: to the requested name, or, without a valid one, to a generated name. Has no effect
+    /// without a ledger.
+    ///
+    /// ```
+    /// use tower_aliyun_oss::{policy::Grant, protocol::SizeRange};
+    ///
+    /// let size = SizeRange::new(1, 1 << 20)?;
+    /// let album = Grant::any_name_under("album/7/".parse()?, size).unrecovered();
+    /// assert!(album.get_unrecovered());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn unrecovered(mut self) -> Self {
+        self.unrecovered = true;
+        self
+    }
+
     /// Replaces the permitted sizes.
     pub(super) fn with_size(mut self, size: SizeRange) -> Self {
         self.conditions.size = size;
@@ -364,7 +390,7 @@ impl Grant {
         requested: &RequestedFile,
         credentials: &Credentials,
         random: &mut RandomBytes,
-    ) -> Result<UploadToken, Denied> {
+    ) -> Result<Issued<UploadToken>, Denied> {
         let IssueContext { config, at, .. } = *context;
         let granted = self.conditions.size;
         let size = match requested.size() {
@@ -380,6 +406,18 @@ impl Grant {
         let key = match &self.key {
             UploadKey::Under(prefix) if self.unique_name => {
                 let key = name_object(prefix, requested.filename(), at, &random.take()?)?;
+                Cow::Owned(key.into())
+            }
+            UploadKey::Under(prefix) if self.is_recorded(context) => {
+                // The clients of the other formats append a name themselves.
+                if config.fields != FieldSet::Full {
+                    return Err(PolicyError::OpenName.into());
+                }
+                let filename = requested.filename();
+                let key = match requested_key(prefix, filename) {
+                    Some(key) => key,
+                    None => name_object(prefix, filename, at, &random.take()?)?,
+                };
                 Cow::Owned(key.into())
             }
             key => Cow::Borrowed(key),
@@ -400,7 +438,11 @@ impl Grant {
                 conditions: &self.conditions,
                 callback: None,
             };
-            return Ok(unsigned.sign(iter::empty(), credentials, &validity)?);
+            let token = unsigned.sign(iter::empty(), credentials, &validity)?;
+            return Ok(Issued {
+                value: token,
+                row: None,
+            });
         }
         let narrowed = Narrowed {
             key: &key,
@@ -409,9 +451,9 @@ impl Grant {
             content_types: (config.fields == FieldSet::Full).then_some(&*content_types),
             filename: requested.filename(),
             validity: &validity,
-            nonce: Nonce::from_bytes(random.take()?),
+            nonce: self.nonce(context, &key, random.take()?)?,
         };
-        let callback = match self.encoded_callback(context, &narrowed) {
+        let (callback, row) = match self.encoded_callback(context, &narrowed) {
             Err(error) if error.is_of_length() && narrowed.filename.is_some() => {
                 let unnamed = Narrowed {
                     filename: None,
@@ -434,58 +476,111 @@ impl Grant {
             callback: Some(&callback),
         };
         let variables = context.callback.variables_with(&self.variables);
-        Ok(unsigned.sign(variables, credentials, &validity)?)
+        let token = unsigned.sign(variables, credentials, &validity)?;
+        Ok(Issued { value: token, row })
+    }
+
+    /// Returns whether the uploads are recorded in a ledger.
+    pub(super) fn is_recorded(&self, context: &IssueContext<'_>) -> bool {
+        let recorded = context.tickets.is_some_and(|tickets| tickets.recorded);
+        recorded && !self.unrecovered && !self.without_callback
+    }
+
+    /// Returns the nonce of a ticket, which has the shard of the object if the ledger records it.
+    fn nonce(
+        &self,
+        context: &IssueContext<'_>,
+        key: &UploadKey,
+        random: [u8; 16],
+    ) -> Result<Nonce, PolicyError> {
+        match key {
+            UploadKey::Exact(key) if self.is_recorded(context) => {
+                Ok(Nonce::for_object(context.bucket()?, key, random))
+            }
+            _ => Ok(Nonce::from_bytes(random)),
+        }
+    }
+
+    /// Returns the row of the ledger for an upload with this ticket.
+    fn row(
+        &self,
+        context: &IssueContext<'_>,
+        narrowed: &Narrowed<'_>,
+        ticket: Option<&str>,
+    ) -> Result<Option<GrantedUpload>, PolicyError> {
+        let Some(tickets) = context.tickets.filter(|_| self.is_recorded(context)) else {
+            return Ok(None);
+        };
+        let UploadKey::Exact(key) = narrowed.key else {
+            return Err(PolicyError::OpenName);
+        };
+        Ok(Some(GrantedUpload::new(
+            narrowed.nonce,
+            context.bucket()?.clone(),
+            key.clone(),
+            context.at,
+            tickets.expires(system_time(narrowed.validity.expires()))?,
+            context.callback.call_for(&self.variables, ticket),
+        )))
     }
 
     /// Returns the callback of an upload that needs no policy, with a ticket if the service issues
-    /// them.
+    /// them, and the row to record before it is used.
     pub(super) fn callback(
         &self,
         context: &IssueContext<'_>,
-    ) -> Result<CallbackDirective, PolicyError> {
+    ) -> Result<Issued<CallbackDirective>, PolicyError> {
         let conditions = &self.conditions;
         // No form is involved, so no token format restricts its fields.
         conditions.check(FieldSet::Full)?;
         if self.without_callback {
             return Err(PolicyError::WithoutCallback);
         }
-        let ticket = match &context.tickets {
+        let (ticket, row) = match &context.tickets {
             Some(tickets) => {
+                let random = Nonce::random().map_err(|_| PolicyError::Random)?;
                 let narrowed = Narrowed {
                     key: &self.key,
                     size: conditions.size,
                     content_types: Some(&conditions.content_types),
                     filename: None,
                     validity: &Validity::new(context.at, conditions.lifetime, None)?,
-                    nonce: Nonce::random().map_err(|_| PolicyError::Random)?,
+                    nonce: self.nonce(context, &self.key, *random.as_bytes())?,
                 };
-                Some(self.ticket(context, tickets, &narrowed)?)
+                let ticket = self.ticket(context, tickets, &narrowed)?;
+                let row = self.row(context, &narrowed, Some(&ticket))?;
+                (Some(ticket), row)
             }
-            None => self.without_ticket()?,
+            None => (self.without_ticket()?, None),
         };
-        context
+        let callback = context
             .callback
             .for_upload(&self.variables, ticket.as_deref())
-            .map_err(PolicyError::Callback)
+            .map_err(PolicyError::Callback)?;
+        Ok(Issued {
+            value: callback,
+            row,
+        })
     }
 
-    /// Returns the value of the form field `callback` for one requested file.
+    /// Returns the value of the form field `callback` for one requested file, and its row.
     fn encoded_callback<'c>(
         &self,
         context: &IssueContext<'c>,
         narrowed: &Narrowed<'_>,
-    ) -> Result<Cow<'c, str>, PolicyError> {
+    ) -> Result<(Cow<'c, str>, Option<GrantedUpload>), PolicyError> {
         let ticket = match &context.tickets {
             Some(tickets) => Some(self.ticket(context, tickets, narrowed)?),
             None => self.without_ticket()?,
         };
         // Without a ticket and variables, this upload adds nothing to the callback of the service.
         if self.variables.is_empty() && ticket.is_none() {
-            return Ok(Cow::Borrowed(context.callback.encoded()));
+            return Ok((Cow::Borrowed(context.callback.encoded()), None));
         }
         let ticket = ticket.as_deref();
         let encoded = context.callback.encode_for(&self.variables, ticket);
-        Ok(Cow::Owned(encoded.map_err(PolicyError::Callback)?))
+        let encoded = Cow::Owned(encoded.map_err(PolicyError::Callback)?);
+        Ok((encoded, self.row(context, narrowed, ticket)?))
     }
 
     fn ticket(
@@ -503,11 +598,7 @@ impl Grant {
             nonce,
         } = *narrowed;
         let request = TicketRequest {
-            bucket: context
-                .config
-                .destination
-                .bucket_name()
-                .ok_or(PolicyError::Bucket)?,
+            bucket: context.bucket()?,
             key,
             size,
             content_types,
@@ -695,6 +786,12 @@ impl Grant {
         self.max_files
     }
 
+    /// Returns whether the uploads are [excluded from recovery](Self::unrecovered).
+    #[must_use]
+    pub fn get_unrecovered(&self) -> bool {
+        self.unrecovered
+    }
+
     /// Returns whether the upload is [without a callback](Self::without_callback).
     #[must_use]
     pub fn get_without_callback(&self) -> bool {
@@ -716,6 +813,7 @@ impl fmt::Debug for Grant {
             .field("conditions", &self.conditions)
             .field("variables", &variables)
             .field("without_callback", &self.without_callback)
+            .field("unrecovered", &self.unrecovered)
             .finish_non_exhaustive()
     }
 }
@@ -726,6 +824,20 @@ pub(super) struct IssueContext<'a> {
     pub(super) callback: &'a CallbackDirective,
     pub(super) tickets: Option<TicketIssuer<'a>>,
     pub(super) at: SystemTime,
+}
+
+impl IssueContext<'_> {
+    fn bucket(&self) -> Result<&Bucket, PolicyError> {
+        let bucket = self.config.destination.bucket_name();
+        bucket.ok_or(PolicyError::Bucket)
+    }
+}
+
+/// What is issued for one upload, and the row of the ledger to record before it is sent.
+pub(super) struct Issued<T> {
+    pub(super) value: T,
+    /// `None` without a ledger, and for an upload that it does not record.
+    pub(super) row: Option<GrantedUpload>,
 }
 
 /// A grant, narrowed to one requested file.

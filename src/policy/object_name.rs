@@ -111,6 +111,12 @@ pub fn unique_key(
     name_object(prefix, filename, at, &random)
 }
 
+/// Returns the key that OSS would create for `${filename}` under the prefix. `None` if the client
+/// sent no name, or one that is not valid in a key.
+pub(super) fn requested_key(prefix: &ObjectPrefix, filename: Option<&str>) -> Option<ObjectKey> {
+    format!("{prefix}{}", filename?).parse().ok()
+}
+
 /// Number of random bytes of a unique key. 74 of the 80 bits enter the UUID, enough that names
 /// neither collide nor can be guessed.
 pub(super) const NAME_RANDOM_LEN: usize = 10;

@@ -96,6 +96,7 @@ use issuer::Issuer;
 /// | 500 | there is neither one grant nor one for each file; the log contains both numbers |
 /// | 500 | a parser or the database failed in `authorize`; the log contains the error |
 /// | 503 | there are no credentials to sign with |
+/// | 503 + `Retry-After` | the [ledger](crate::OssUploadsBuilder::ledger) is full or out of reach |
 /// | 4xx, 5xx | the status of the [`Refusal`](super::Refusal) |
 ///
 /// [`rejection`](Self::rejection) renders them in another way, and the extensions of the response
@@ -238,6 +239,14 @@ impl<A: Authorize> OssPolicyService<A> {
     /// grant.
     pub(crate) fn callback_for(&self, grant: &Grant) -> Result<CallbackDirective, PolicyError> {
         self.issuer.callback_for(grant)
+    }
+
+    /// Returns the same callback once the ledger, if there is one, has recorded the upload.
+    pub(crate) async fn recorded_callback_for(
+        &self,
+        grant: &Grant,
+    ) -> Result<CallbackDirective, PolicyError> {
+        self.issuer.recorded_callback_for(grant).await
     }
 
     /// Returns a service with the same settings that asks another `authorize`.

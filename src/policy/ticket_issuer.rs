@@ -67,9 +67,17 @@ pub(super) struct TicketIssuer<'a> {
     pub(super) keys: &'a TicketKeys,
     /// Added to the lifetime of the policy.
     pub(super) upload_time: Duration,
+    /// Whether there is a ledger.
+    pub(super) recorded: bool,
 }
 
 impl TicketIssuer<'_> {
+    /// Returns when a ticket for a policy with this expiry expires.
+    pub(super) fn expires(&self, policy_expires: SystemTime) -> Result<SystemTime, PolicyError> {
+        let expires = policy_expires.checked_add(self.upload_time);
+        expires.ok_or(PolicyError::Clock)
+    }
+
     /// Returns the text of a ticket for one upload, called back as `callback` specifies. It seals
     /// the fields of the callback body, among them `variables`, which only this upload has. Each
     /// ticket has a nonce of its own, so that the store can count the uses of each.
@@ -81,10 +89,7 @@ impl TicketIssuer<'_> {
         at: SystemTime,
         nonce: Nonce,
     ) -> Result<String, PolicyError> {
-        let expires = request
-            .policy_expires
-            .checked_add(self.upload_time)
-            .ok_or(PolicyError::Clock)?;
+        let expires = self.expires(request.policy_expires)?;
         let mut terms = Terms::new(
             request.bucket.clone(),
             request.key.ticket_scope(request.max_uses),

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use super::{
     key::{TicketKeyError, TicketKeys},
     ledger::{self, UploadLedger},
-    store::{Attempt, ReplayStore, memory::MemoryStore},
+    store::{Attempt, ReplayStore, UseLimit, memory::MemoryStore},
     token::CheckedTicket,
 };
 
@@ -47,6 +47,7 @@ struct Settings {
     clock: Clock,
     without_ticket_until: Option<SystemTime>,
     without_store: bool,
+    unrecorded: bool,
     /// For calls to a failing store in the background. Clones share the limits.
     abandons: Arc<Semaphore>,
     results: Arc<Semaphore>,
@@ -136,6 +137,7 @@ impl Tickets {
             clock: Arc::new(SystemTime::now),
             without_ticket_until: None,
             without_store: false,
+            unrecorded: false,
             abandons: Arc::new(Semaphore::new(MAX_IN_BACKGROUND)),
             results: Arc::new(Semaphore::new(MAX_IN_BACKGROUND)),
         }))
@@ -212,6 +214,16 @@ impl Tickets {
         self.with(|settings| settings.without_store = true)
     }
 
+    /// Issues tokens although the ledger is full or out of reach, instead of responding with 503. The
+    /// log gets an error for each response.
+    ///
+    /// Nothing recovers these uploads: if the callback of OSS does not arrive, your application never
+    /// hears of the object. Has no effect without a ledger.
+    #[must_use]
+    pub fn dangerous_issue_when_ledger_fails(self) -> Self {
+        self.with(|settings| settings.unrecorded = true)
+    }
+
     /// Returns the keys, which issue and verify tickets.
     #[must_use]
     pub fn keys(&self) -> &TicketKeys {
@@ -250,9 +262,10 @@ impl Tickets {
         let limit = ticket.use_limit();
         // At least as long as the row of the upload, so that its recovery cannot redeem the ticket
         // again.
-        let until = match &self.0.ledger {
-            Some(_) => ledger::row_until(ticket.expires()),
-            None => ticket.until(),
+        let until = match (&self.0.ledger, limit) {
+            (Some(_), UseLimit::Once) => ledger::row_until(ticket.expires()),
+            // A ticket for several objects has no row.
+            (Some(_), UseLimit::Texts(_)) | (None, _) => ticket.until(),
         };
         let attempt = Attempt::new(ticket.nonce(), digest, limit, until, now)?
             .lease(self.0.lease)
@@ -293,6 +306,11 @@ impl Tickets {
         self.0.without_store
     }
 
+    /// Returns whether tokens are issued when the ledger fails.
+    pub(crate) fn issues_unrecorded(&self) -> bool {
+        self.0.unrecorded
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         // Copies the settings if other clones exist. A clone that is already in use by a layer
         // never changes; the copy shares its store.
@@ -310,6 +328,7 @@ impl fmt::Debug for Tickets {
             .field("on_failure", &self.0.on_failure)
             .field("without_ticket_until", &self.0.without_ticket_until)
             .field("without_store", &self.0.without_store)
+            .field("ledger", &self.0.ledger.is_some())
             .finish_non_exhaustive()
     }
 }

@@ -294,6 +294,24 @@ impl CallbackTemplate {
         Ok(())
     }
 
+    /// Returns the template with what [`push_additions`](Self::push_additions) has checked and added,
+    /// as OSS reads it.
+    pub(super) fn with_additions(
+        &self,
+        variables: &[(Box<str>, Box<str>)],
+        ticket: Option<&str>,
+    ) -> String {
+        let mut template = self.template.clone();
+        for (name, _) in variables {
+            write_field(&mut template, self.body_type, name, &placeholder(name));
+        }
+        if let Some(ticket) = ticket {
+            let written = constant(self.body_type, ticket);
+            write_field(&mut template, self.body_type, TICKET_FIELD, &written);
+        }
+        template
+    }
+
     /// Adds fields whose names are valid and unused.
     fn with_known(mut self, fields: &[(&str, SystemVariable)]) -> Self {
         for (name, variable) in fields {

@@ -1,6 +1,6 @@
 //! Callback URLs, parsed and validated.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use http::uri::{Authority, Scheme};
 
@@ -87,17 +87,20 @@ impl CallbackUrls {
         std::iter::once(&self.first).chain(self.others.iter())
     }
 
+    /// Returns the host of the first URL, with its port, and its target as it is spelled.
+    pub(super) fn first_call(&self) -> (&str, Cow<'_, str>) {
+        let url = self.text.split(';').next().unwrap_or_default();
+        let (host, spelled) = split(url);
+        (host, requested(spelled))
+    }
+
     /// Returns the targets with the spelling of the URLs.
     pub(super) fn issued(&self) -> Arc<[IssuedTarget]> {
         let spelled = self.text.split(';').map(|url| split(url).1);
         self.targets()
             .zip(spelled)
             .map(|(target, spelled)| IssuedTarget {
-                // OSS calls a URL without a path with the path `/`.
-                raw: match spelled.starts_with('/') {
-                    true => spelled.into(),
-                    false => format!("/{spelled}").into(),
-                },
+                raw: requested(spelled).into(),
                 target: target.clone(),
             })
             .collect()
@@ -118,6 +121,14 @@ struct Parsed {
 fn split(url: &str) -> (&str, &str) {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()))
+}
+
+/// OSS calls a URL without a path with the path `/`.
+fn requested(spelled: &str) -> Cow<'_, str> {
+    match spelled.starts_with('/') {
+        true => spelled.into(),
+        false => format!("/{spelled}").into(),
+    }
 }
 
 fn parse(url: &str) -> Result<Parsed, CallbackDirectiveError> {

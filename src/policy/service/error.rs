@@ -7,9 +7,12 @@ use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use serde::Serialize;
 
 use super::response::add_headers;
-use crate::policy::{
-    authorize::Refusal, document::to_json, error::PolicyError, grant::Denied,
-    requested::RequestError,
+use crate::{
+    policy::{
+        authorize::Refusal, document::to_json, error::PolicyError, grant::Denied,
+        requested::RequestError,
+    },
+    ticket::store::{StoreError, StoreErrorKind},
 };
 
 /// Why [`OssPolicyService`](super::OssPolicyService) issued no token.
@@ -103,6 +106,21 @@ impl TokenError {
         let cause = error.source().map(ToString::to_string);
         tracing::error!(%error, cause, "no credentials to sign a policy with");
         Self::with_source(TokenErrorKind::CredentialsUnavailable, error)
+    }
+
+    /// The error was logged when it occurred.
+    pub(super) fn ledger(error: StoreError) -> Self {
+        Self::with_source(TokenErrorKind::LedgerUnavailable, error)
+    }
+
+    /// Returns after how many seconds the client should request the token again.
+    pub(super) fn retry_after(&self) -> Option<u16> {
+        let source = self.source.as_deref()?.downcast_ref::<StoreError>()?;
+        Some(match source.kind() {
+            // Rows become free when uploads complete, or when the recovery drops them.
+            StoreErrorKind::Full => 60,
+            _ => 5,
+        })
     }
 
     /// The default response: JSON with code and message.
@@ -284,6 +302,9 @@ kinds! {
     TypeNotGranted, FORBIDDEN, "this type is not granted";
     /// The grant permits several content types, and the request names none of them.
     TypeRequired, BAD_REQUEST, "the type is required";
+    /// The [ledger](crate::OssUploadsBuilder::ledger) is full or out of reach; see the source. The
+    /// response has `Retry-After`.
+    LedgerUnavailable, SERVICE_UNAVAILABLE, "no upload can be recorded now; try again later";
     /// There are no credentials to sign with; see the source.
     CredentialsUnavailable, SERVICE_UNAVAILABLE, "no token can be signed now";
     /// The grant does not make a valid policy; see the source and the log.

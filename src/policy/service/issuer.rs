@@ -1,6 +1,7 @@
 //! The settings of a service, and the tokens it issues with them.
 
 use std::{
+    error::Error as _,
     fmt,
     sync::{
         Arc,
@@ -10,7 +11,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, StatusCode, header::ALLOW, request::Parts};
+use http::{
+    HeaderValue, Method, Response, StatusCode,
+    header::{ALLOW, RETRY_AFTER},
+    request::Parts,
+};
 
 use super::{
     error::{TokenError, TokenErrorKind},
@@ -31,7 +36,7 @@ use crate::{
     },
     protocol::TargetError,
     sign::SignatureVersion,
-    ticket::Tickets,
+    ticket::{Tickets, ledger::GrantedUpload, store::StoreError},
 };
 
 /// The settings of a service.
@@ -184,6 +189,10 @@ impl Issuer {
             let allowed = HeaderValue::from_static(allowed);
             response.headers_mut().entry(ALLOW).or_insert(allowed);
         }
+        if let Some(time) = error.retry_after() {
+            let headers = response.headers_mut();
+            headers.entry(RETRY_AFTER).or_insert(time.into());
+        }
         response.extensions_mut().insert(error);
         complete(response, method)
     }
@@ -191,7 +200,48 @@ impl Issuer {
     /// Returns the callback of an upload that needs no policy, with a ticket for this grant.
     pub(super) fn callback_for(&self, grant: &Grant) -> Result<CallbackDirective, PolicyError> {
         self.check_complete()?;
-        grant.callback(&self.context((self.clock)()))
+        let issued = grant.callback(&self.context((self.clock)()))?;
+        match issued.row {
+            Some(_) => Err(PolicyError::NotRecorded),
+            None => Ok(issued.value),
+        }
+    }
+
+    /// Returns the same callback once the ledger, if there is one, has recorded the upload.
+    pub(super) async fn recorded_callback_for(
+        &self,
+        grant: &Grant,
+    ) -> Result<CallbackDirective, PolicyError> {
+        self.check_complete()?;
+        let issued = grant.callback(&self.context((self.clock)()))?;
+        let recorded = self.record(issued.row.as_slice()).await;
+        recorded.map_err(|error| PolicyError::Ledger(error.kind()))?;
+        Ok(issued.value)
+    }
+
+    /// Records granted uploads in the ledger, if there is one. Must complete before what was issued
+    /// for them is sent.
+    pub(super) async fn record(&self, rows: &[GrantedUpload]) -> Result<(), StoreError> {
+        let ledger = self.tickets.as_ref().and_then(Tickets::ledger);
+        let (Some(ledger), [_, ..]) = (ledger, rows) else {
+            return Ok(());
+        };
+        let Err(error) = ledger.granted(rows).await else {
+            return Ok(());
+        };
+        let cause = error.source().map(ToString::to_string);
+        let unrecovered = self
+            .tickets
+            .as_ref()
+            .is_some_and(Tickets::issues_unrecorded);
+        tracing::error!(
+            %error,
+            cause,
+            uploads = rows.len(),
+            unrecovered,
+            "the ledger could not record granted uploads"
+        );
+        if unrecovered { Ok(()) } else { Err(error) }
     }
 
     /// Asks for a grant, and returns the signed tokens as the body of the response.
@@ -243,11 +293,16 @@ impl Issuer {
         let context = self.context(at);
         let mut random = RandomBytes::for_tokens(files.len());
         // One grant is for all files, several are for one each.
-        let tokens = files
-            .iter()
-            .zip(grants.as_slice().iter().cycle())
-            .map(|(file, grant)| grant.sign(&context, file, &credentials, &mut random))
-            .collect::<Result<Vec<_>, _>>()?;
+        let (mut tokens, mut rows) = (Vec::with_capacity(files.len()), Vec::new());
+        for (file, grant) in files.iter().zip(grants.as_slice().iter().cycle()) {
+            let issued = grant.sign(&context, file, &credentials, &mut random)?;
+            tokens.push(issued.value);
+            rows.extend(issued.row);
+        }
+        // The response to `HEAD` contains no token.
+        if parts.method != Method::HEAD {
+            self.record(&rows).await.map_err(TokenError::ledger)?;
+        }
         Ok(match &*tokens {
             [token] if !requested.is_batch() => self.format().token(token),
             tokens => batch(tokens),
@@ -258,6 +313,7 @@ impl Issuer {
         let tickets = self.tickets.as_ref().map(|tickets| TicketIssuer {
             keys: tickets.keys(),
             upload_time: self.upload_time(),
+            recorded: tickets.ledger().is_some(),
         });
         IssueContext {
             config: &self.config,
