@@ -1,6 +1,7 @@
 //! `OssUploads`: the callback layer accepts exactly what the policy service granted.
 
 mod batch;
+mod ledger;
 mod targets;
 
 use std::{
