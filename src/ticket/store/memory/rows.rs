@@ -5,7 +5,7 @@
 //! they are due, by their expiry, and by object.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -68,7 +68,7 @@ struct Row {
 #[derive(Default)]
 struct Settled {
     /// The newest first.
-    objects: VecDeque<SettledObject>,
+    objects: Vec<SettledObject>,
     until: u64,
 }
 
@@ -338,7 +338,9 @@ impl Shard {
         settled.until = settled.until.max(until);
         self.settled_expiry.insert((settled.until, digest));
         settled.objects.retain(|known| known != object);
-        settled.objects.push_front(object.clone());
+        // Mostly there is one, and a vector that grows by itself has room for four.
+        settled.objects.reserve_exact(1);
+        settled.objects.insert(0, object.clone());
         settled.objects.truncate(ObjectGrants::MAX_SETTLED);
     }
 }

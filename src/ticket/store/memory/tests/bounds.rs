@@ -1,6 +1,16 @@
 //! How much one call does, and what remains of a store whose records have expired.
 
+use std::future::IntoFuture as _;
+
 use super::*;
+use crate::{
+    policy::CallbackTemplate,
+    protocol::{CallbackBodyType, TICKET_FIELD},
+    ticket::{
+        ledger::{CallbackCall, GrantedUpload, SettledObject, UploadLedger as _},
+        store::Nonce,
+    },
+};
 
 /// Twice the records that a shard has on average in a full store.
 const MOST_TOUCHED: usize = 512;
@@ -121,4 +131,93 @@ async fn rp_23_a_used_up_ticket_is_freed_in_steps() {
     assert_eq!(calls, usize::from(TEXTS).div_ceil(256));
     let room: usize = calls * Finished::size_of(&reply("").compact());
     assert_eq!(store.replies.get(), room);
+}
+
+/// A row as a service with the standard body issues it.
+fn row(n: usize) -> GrantedUpload {
+    let key = format!("user/7/01900000-0000-7000-8000-{n:012}.jpg");
+    let (bucket, key) = ("examplebucket".parse().unwrap(), key.parse().unwrap());
+    let random = (n as u128).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+    let nonce = Nonce::for_object(&bucket, &key, random.to_be_bytes());
+    let template = CallbackTemplate::standard(CallbackBodyType::Form);
+    let template = template.constant(TICKET_FIELD, &"A".repeat(400)).unwrap();
+    let call = CallbackCall::new(
+        "/oss/callback",
+        "app.example",
+        CallbackBodyType::Form,
+        template.template(),
+    );
+    GrantedUpload::new(nonce, bucket, key, now(), now() + 75 * MINUTE, call)
+}
+
+/// The memory that the guide states.
+#[test]
+fn lg_04_a_row_takes_the_stated_memory() {
+    const ROWS: usize = 20_000;
+    let store = MemoryStore::new();
+    let rows: Vec<_> = (0..ROWS).map(row).collect();
+    let len = rows[0].to_bytes().unwrap().len();
+    let open = allocation_counter::measure(|| {
+        for row in &rows {
+            tokio_test::block_on(store.granted(std::slice::from_ref(row)).into_future()).unwrap();
+        }
+    });
+    let settled = allocation_counter::measure(|| {
+        for row in &rows {
+            let text = digest(1);
+            let attempt =
+                Attempt::new(row.nonce(), text, UseLimit::Once, row.until(), now()).unwrap();
+            let lease = fresh(&store, &attempt);
+            let object = SettledObject::new(row.bucket().clone(), row.key().as_str())
+                .with_etag("D41D8CD98F00B204E9800998ECF8427E");
+            let until = now() + 60 * MINUTE;
+            let done = store.settled(&lease, &reply("{}"), &object, until);
+            tokio_test::block_on(done.into_future()).unwrap();
+        }
+    });
+    let open = open.bytes_current / ROWS as i64;
+    let settled = open + settled.bytes_current / ROWS as i64;
+    println!("a row: {len} bytes; open {open} bytes in memory, settled {settled} bytes");
+    assert!(open <= len as i64 + 450, "{open}");
+    assert!(settled <= 600, "{settled}");
+}
+
+/// The record of a settled ticket is freed long before that of a failed one.
+#[tokio::test(start_paused = true)]
+async fn lg_03_a_settled_record_lives_as_long_as_its_ticket() {
+    for (settles, later, freed) in [
+        (true, 50 * MINUTE, false),
+        (true, 75 * MINUTE, true),
+        (false, 75 * MINUTE, false),
+    ] {
+        let store = MemoryStore::new();
+        let row = row(1);
+        store.granted(&[row.clone()]).await.unwrap();
+        let attempt =
+            |at| Attempt::new(row.nonce(), digest(1), UseLimit::Once, row.until(), at).unwrap();
+        let lease = fresh(&store, &attempt(now()));
+        let until = now() + 60 * MINUTE;
+        if settles {
+            let object = SettledObject::new(row.bucket().clone(), row.key().as_str());
+            let done = store.settled(&lease, &reply("{}"), &object, until);
+            done.await.unwrap();
+        } else {
+            store.failed(&lease, now() + MINUTE).await.unwrap();
+        }
+        advance(later).await;
+        // Any call frees what has expired for a while.
+        let other = Attempt::new(
+            nonce(9),
+            digest(1),
+            UseLimit::Once,
+            row.until(),
+            now() + later,
+        );
+        fresh(&store, &other.unwrap());
+        assert_eq!(
+            store.len(),
+            if freed { 1 } else { 2 },
+            "{settles} {later:?}"
+        );
+    }
 }
