@@ -405,6 +405,7 @@ impl CallbackCall {
     }
 
     /// Returns names and values of the custom variables.
+    #[must_use]
     pub fn get_variables(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.variables
             .iter()
@@ -593,6 +594,16 @@ impl ObjectGrants {
 
     /// How many open grants of one key a ledger counts at least.
     pub const MAX_COUNTED: usize = 100;
+
+    /// Creates what a ledger found.
+    #[must_use]
+    pub const fn new(settled: Vec<SettledObject>, owner: Option<Nonce>, open: u64) -> Self {
+        Self {
+            settled,
+            owner,
+            open,
+        }
+    }
 
     /// Returns whether the callback of an object with this ETag and version has reached the
     /// handler.

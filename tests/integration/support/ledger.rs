@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    slice,
     time::{Duration, SystemTime},
 };
 
@@ -145,7 +146,7 @@ async fn a_row_is_due_once_after_its_ticket(ledger: &impl UploadLedger) {
 
 async fn a_claim_ends_with_its_visibility(ledger: &impl UploadLedger) {
     let row = upload("a", start());
-    ledger.granted(&[row.clone()]).await.unwrap();
+    ledger.granted(slice::from_ref(&row)).await.unwrap();
     let at = row.due_at();
     let first = due(ledger, at).await.remove(0).claim;
     assert!(due(ledger, at + VISIBILITY - SECOND).await.is_empty());
@@ -166,7 +167,7 @@ async fn lost<T: std::fmt::Debug>(result: Result<T, tower_aliyun_oss::ticket::st
 
 async fn only_the_last_claim_moves_or_removes_a_row(ledger: &impl UploadLedger) {
     let row = upload("a", start());
-    ledger.granted(&[row.clone()]).await.unwrap();
+    ledger.granted(slice::from_ref(&row)).await.unwrap();
     let at = row.due_at();
     let first = due(ledger, at).await.remove(0).claim;
     let at = at + VISIBILITY;
@@ -193,7 +194,7 @@ async fn only_the_last_claim_moves_or_removes_a_row(ledger: &impl UploadLedger) 
     lost(ledger.defer(&stranger, at, 1).await).await;
     // A row that is not claimed.
     let row = upload("c", start());
-    ledger.granted(&[row.clone()]).await.unwrap();
+    ledger.granted(slice::from_ref(&row)).await.unwrap();
     let stranger = Claim::new(row.nonce(), 0, 1);
     lost(ledger.defer(&stranger, at, 1).await).await;
     lost(ledger.close(&stranger, CloseReason::Dropped).await).await;
@@ -249,7 +250,7 @@ async fn a_row_is_removed_with_the_reply(ledger: &impl UploadLedger) {
 
 async fn a_failure_makes_the_row_due_earlier(ledger: &impl UploadLedger) {
     let row = upload("a", start());
-    ledger.granted(&[row.clone()]).await.unwrap();
+    ledger.granted(slice::from_ref(&row)).await.unwrap();
     let lease = begin(ledger, &row).await.unwrap();
     let at = row.granted_at() + 5 * MINUTE;
     ledger.failed(&lease, at).await.unwrap();
@@ -372,7 +373,7 @@ async fn settled_objects_are_remembered(ledger: &impl UploadLedger) {
 async fn expired_rows_are_freed(ledger: &impl UploadLedger) {
     let start = start();
     let row = upload("a", start);
-    ledger.granted(&[row.clone()]).await.unwrap();
+    ledger.granted(slice::from_ref(&row)).await.unwrap();
     settle(ledger, &upload("b", start), "E").await;
     assert_eq!(due(ledger, row.until()).await.len(), 1);
     let after = row.until() + SECOND;
@@ -472,7 +473,7 @@ pub async fn behaves_like_lists(ledger: &impl UploadLedger, steps: &[Step]) {
                     now + Duration::from_secs(*life),
                     template.call().clone(),
                 );
-                ledger.granted(&[made.clone()]).await.unwrap();
+                ledger.granted(slice::from_ref(&made)).await.unwrap();
                 granted.push(made.clone());
                 rows.push(Row {
                     due: made.due_at(),

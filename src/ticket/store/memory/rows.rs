@@ -225,16 +225,12 @@ impl Rows {
         let digest = object_digest(bucket.as_str(), key.as_str());
         let shard = self.lock(Nonce::from_bytes(digest));
         let stored = milliseconds(stored) / 1000;
-        let mut found = ObjectGrants::default();
-        found.owner = shard.grants_of(&digest, 0, stored).next_back();
+        let owner = shard.grants_of(&digest, 0, stored).next_back();
         let open = shard.grants_of(&digest, 0, u64::MAX);
-        found.open = open.take(ObjectGrants::MAX_COUNTED).map(|_| 1).sum();
+        let open = open.take(ObjectGrants::MAX_COUNTED).map(|_| 1).sum();
         let settled = shard.settled.get(&digest);
-        found.settled = settled
-            .into_iter()
-            .flat_map(|settled| settled.objects.iter().cloned())
-            .collect();
-        found
+        let settled = settled.into_iter().flat_map(|settled| &settled.objects);
+        ObjectGrants::new(settled.cloned().collect(), owner, open)
     }
 
     pub(super) fn open(&self) -> u64 {

@@ -247,15 +247,13 @@ impl RedisStore {
         .arg(&digest[..])
         .arg(&seconds.to_be_bytes()[..]);
         let (owner, open, lines): (Vec<u8>, u64, Vec<u8>) = read(&self.run(&call).await?)?;
-        let mut grants = ObjectGrants::default();
-        grants.owner = <[u8; 16]>::try_from(owner).ok().map(Nonce::from_bytes);
-        grants.open = open;
-        grants.settled = lines
+        let owner = <[u8; 16]>::try_from(owner).ok().map(Nonce::from_bytes);
+        let settled = lines
             .split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())
             .map(|line| object_of(&bucket, &key, line))
             .collect::<Result<_, _>>()?;
-        Ok(grants)
+        Ok(ObjectGrants::new(settled, owner, open))
     }
 
     async fn count(self) -> Result<u64, StoreError> {

@@ -1,6 +1,6 @@
 //! How much one call does, and what remains of a store whose records have expired.
 
-use std::future::IntoFuture as _;
+use std::{future::IntoFuture as _, slice};
 
 use super::*;
 use crate::{
@@ -159,7 +159,7 @@ fn lg_04_a_row_takes_the_stated_memory() {
     let len = rows[0].to_bytes().unwrap().len();
     let open = allocation_counter::measure(|| {
         for row in &rows {
-            tokio_test::block_on(store.granted(std::slice::from_ref(row)).into_future()).unwrap();
+            tokio_test::block_on(store.granted(slice::from_ref(row)).into_future()).unwrap();
         }
     });
     let settled = allocation_counter::measure(|| {
@@ -192,7 +192,7 @@ async fn lg_03_a_settled_record_lives_as_long_as_its_ticket() {
     ] {
         let store = MemoryStore::new();
         let row = row(1);
-        store.granted(&[row.clone()]).await.unwrap();
+        store.granted(slice::from_ref(&row)).await.unwrap();
         let attempt =
             |at| Attempt::new(row.nonce(), digest(1), UseLimit::Once, row.until(), at).unwrap();
         let lease = fresh(&store, &attempt(now()));
