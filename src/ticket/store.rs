@@ -633,6 +633,10 @@ impl fmt::Display for StoreError {
             StoreErrorKind::Loading => {
                 "the ticket store is starting or failing over; it accepts no commands yet"
             }
+            StoreErrorKind::NotReplicated => {
+                "too few replicas of the store have confirmed the record in time; see whether they are \
+                 connected, and raise the timeout"
+            }
             StoreErrorKind::ReadOnly => {
                 "the ticket store is a read-only replica; connect to the primary"
             }
@@ -685,6 +689,8 @@ pub enum StoreErrorKind {
     Loading,
     /// The store accepts no writes. Redis: `READONLY`.
     ReadOnly,
+    /// Too few replicas have confirmed the call in time. The store itself has executed it.
+    NotReplicated,
     /// Another node of a cluster has the record. Redis: `MOVED`, `ASK`, `CROSSSLOT`.
     Moved,
     /// The store refused the call for another reason; see the source.
@@ -694,7 +700,10 @@ pub enum StoreErrorKind {
 impl StoreErrorKind {
     /// Returns whether the store may have executed the call nevertheless.
     pub(crate) const fn is_outcome_unknown(self) -> bool {
-        matches!(self, Self::Unavailable | Self::TimedOut)
+        matches!(
+            self,
+            Self::Unavailable | Self::TimedOut | Self::NotReplicated
+        )
     }
 
     /// Returns whether the store does not respond or does not accept commands, as opposed to a
@@ -708,6 +717,7 @@ impl StoreErrorKind {
                 | Self::Denied
                 | Self::Loading
                 | Self::ReadOnly
+                | Self::NotReplicated
                 | Self::Moved
         )
     }

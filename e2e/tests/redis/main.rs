@@ -11,3 +11,4 @@ mod server;
 mod store;
 #[path = "../../../tests/integration/support/tickets.rs"]
 mod support;
+mod topologies;

@@ -45,6 +45,8 @@ pub(crate) struct Redis {
     server: Option<Child>,
     /// The port for TLS, and the root certificate.
     tls: Option<(u16, String)>,
+    /// The port, and the options with which the server starts again.
+    port: Option<(u16, Vec<OsString>)>,
 }
 
 impl Redis {
@@ -56,14 +58,23 @@ impl Redis {
 
     /// Starts a server that serves TLS too, with a certificate for `localhost`.
     pub(crate) fn with_tls() -> Self {
-        let mut redis = Self::stopped(FORGETFUL);
+        Self::serving_tls(FORGETFUL)
+    }
+
+    /// The same, and it writes to disk before it responds.
+    pub(crate) fn durable_with_tls() -> Self {
+        Self::serving_tls(DURABLE)
+    }
+
+    fn serving_tls(options: &'static [&'static str]) -> Self {
+        let mut redis = Self::stopped(options);
         let [root, certificate, key] = crate::certificate::for_localhost();
         let path = |name: &str| redis.directory.path().join(name);
         std::fs::write(path("cert.pem"), certificate).unwrap();
         std::fs::write(path("key.pem"), key).unwrap();
         let files: [OsString; 2] = ["cert.pem", "key.pem"].map(|name| path(name).into());
         let [certificate, key] = files;
-        let port = redis.start_on_a_port(|port| {
+        let with_port = |port: u16| -> Vec<OsString> {
             vec![
                 "--tls-port".into(),
                 port.to_string().into(),
@@ -76,7 +87,9 @@ impl Redis {
                 "--tls-auth-clients".into(),
                 "no".into(),
             ]
-        });
+        };
+        let port = redis.start_on_a_port(with_port);
+        redis.port = Some((port, with_port(port)));
         redis.tls = Some((port, root));
         redis
     }
@@ -93,13 +106,49 @@ impl Redis {
         redis
     }
 
+    /// Starts a server on a TCP port, which it keeps across restarts.
+    pub(crate) fn on_a_port(options: &'static [&'static str], more: &[String]) -> Self {
+        let mut redis = Self::stopped(options);
+        let with_port = |port: u16| {
+            let mut options: Vec<OsString> = vec!["--port".into(), port.to_string().into()];
+            options.extend(more.iter().map(Into::into));
+            options
+        };
+        let port = redis.start_on_a_port(with_port);
+        redis.port = Some((port, with_port(port)));
+        redis
+    }
+
+    /// Starts a node of a cluster that writes to disk before it responds.
+    pub(crate) fn node() -> Self {
+        let options = ["--cluster-enabled", "yes", "--cluster-port", "0"];
+        let more = [
+            "--cluster-node-timeout",
+            "2000",
+            "--cluster-require-full-coverage",
+            "no",
+        ];
+        let options: Vec<String> = [&options[..], &more[..]]
+            .concat()
+            .iter()
+            .map(|&s| s.into())
+            .collect();
+        Self::on_a_port(DURABLE, &options)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port.as_ref().unwrap().0
+    }
+
+    pub(crate) fn tcp_url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port())
+    }
+
     /// Starts the server with options that contain a TCP port. If another process takes the port
     /// first, the server exits, and another port is tried.
     fn start_on_a_port(&mut self, options: impl Fn(u16) -> Vec<OsString>) -> u16 {
         for _ in 0..20 {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-            let port = listener.local_addr().unwrap().port();
-            drop(listener);
+            let port = free_port();
             if self.try_start(&options(port)) {
                 return port;
             }
@@ -121,11 +170,16 @@ impl Redis {
             options,
             server: None,
             tls: None,
+            port: None,
         }
     }
 
     pub(crate) fn restart(&mut self) {
-        assert!(self.try_start(&[]), "redis-server exited");
+        let options = match &self.port {
+            Some((_, options)) => options.clone(),
+            None => Vec::new(),
+        };
+        assert!(self.try_start(&options), "redis-server exited");
     }
 
     /// Starts the server without waiting for it.
@@ -224,6 +278,12 @@ impl Redis {
             .query(&mut connection)
             .unwrap()
     }
+}
+
+/// Returns a port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
 }
 
 impl Drop for Redis {

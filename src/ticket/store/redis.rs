@@ -1,12 +1,20 @@
 //! Redeemed tickets in a Redis shared by several processes.
 
+#[cfg(feature = "redis-cluster")]
+mod cluster;
 mod error;
 mod ledger;
 mod link;
+#[cfg(any(feature = "redis-cluster", feature = "redis-sentinel"))]
+mod opened;
 mod script;
+#[cfg(feature = "redis-sentinel")]
+mod sentinel;
+mod step;
 
 use std::{
     fmt,
+    num::NonZeroU8,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -19,7 +27,7 @@ use tokio::{
 
 use self::{
     error::store_error,
-    link::Link,
+    link::{Link, Sending},
     script::{Call, LedgerScripts, LuaScript},
 };
 use super::{
@@ -82,6 +90,7 @@ pub struct RedisStore {
     scripts: Arc<Scripts>,
     ledger_capacity: u64,
     timeout: Duration,
+    replicas: Option<NonZeroU8>,
 }
 
 struct Scripts {
@@ -175,6 +184,77 @@ impl RedisStore {
         Self::with_link(Link::given(connection))
     }
 
+    /// Creates a store on the master that sentinels name, which they replace when it fails. `master`
+    /// is the URL of the master with its name in place of the host, such as
+    /// `redis://user:password@mymaster/0`, and `rediss://…` for TLS. `sentinels` are the URLs of the
+    /// sentinels. Does not connect yet.
+    ///
+    /// While the sentinels elect a master, steps fail and the layer responds with 503. The new master
+    /// lacks what the old one had not replicated, unless the store
+    /// [waits for replicas](Self::wait_for_replicas).
+    ///
+    /// ```no_run
+    /// use std::num::NonZeroU8;
+    /// use tower_aliyun_oss::ticket::RedisStore;
+    ///
+    /// let sentinels = ["redis://10.0.0.5:26379", "redis://10.0.0.6:26379", "redis://10.0.0.7:26379"];
+    /// let store = RedisStore::sentinel(sentinels, "redis://:secret@mymaster/0")?
+    ///     .wait_for_replicas(NonZeroU8::MIN);
+    /// # Ok::<(), tower_aliyun_oss::ticket::store::StoreError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`StoreErrorKind::Url`] if a URL is invalid, requires TLS without `redis-tls`, or if
+    /// there is no sentinel, and with [`StoreErrorKind::Tls`] as [`new`](Self::new) does.
+    #[cfg(feature = "redis-sentinel")]
+    pub fn sentinel<'a>(
+        sentinels: impl IntoIterator<Item = &'a str>,
+        master: &str,
+    ) -> Result<Self, StoreError> {
+        let opened = sentinel::open(sentinels, master)?;
+        Ok(Self::with_link(Link::Opened(Arc::new(opened))))
+    }
+
+    /// Creates a store on a cluster, which is found through any of these nodes: URLs as for
+    /// [`new`](Self::new), with the same user, password and TLS. Does not connect yet.
+    ///
+    /// The records of a ticket are in one slot. They move with it while the cluster is resharded. If a
+    /// master fails, its replica lacks what was not replicated, unless the store
+    /// [waits for replicas](Self::wait_for_replicas).
+    ///
+    /// ```no_run
+    /// use tower_aliyun_oss::ticket::RedisStore;
+    ///
+    /// let store = RedisStore::cluster(["redis://:secret@10.0.0.5", "redis://:secret@10.0.0.6"])?;
+    /// # Ok::<(), tower_aliyun_oss::ticket::store::StoreError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`StoreErrorKind::Url`] if a URL is invalid, requires TLS without `redis-tls`, or if
+    /// there is none, and with [`StoreErrorKind::Tls`] as [`new`](Self::new) does.
+    #[cfg(feature = "redis-cluster")]
+    pub fn cluster<'a>(nodes: impl IntoIterator<Item = &'a str>) -> Result<Self, StoreError> {
+        let opened = cluster::open(nodes)?;
+        Ok(Self::with_link(Link::Opened(Arc::new(opened))))
+    }
+
+    /// Makes every step wait until this many replicas have its effect (`WAIT`). A failover to one of
+    /// them then loses no redeemed ticket. A step that too few replicas confirm within 40 % of the
+    /// [timeout](Self::timeout) fails with [`StoreErrorKind::NotReplicated`], and the layer
+    /// responds with 503.
+    ///
+    /// A replica confirms what it has in memory. With fewer replicas than that, no callback is
+    /// accepted. Each step takes one round trip to the replicas longer, and the steps of one process
+    /// wait one after the other. Not for a [connection of the application](Self::with_connection) to a
+    /// cluster, which sends `WAIT` to other nodes.
+    #[must_use]
+    pub const fn wait_for_replicas(mut self, replicas: NonZeroU8) -> Self {
+        self.replicas = Some(replicas);
+        self
+    }
+
     fn with_link(link: Link) -> Self {
         Self {
             link,
@@ -188,6 +268,7 @@ impl RedisStore {
             }),
             ledger_capacity: Self::DEFAULT_LEDGER_CAPACITY,
             timeout: Self::DEFAULT_TIMEOUT,
+            replicas: None,
         }
     }
 
@@ -289,7 +370,11 @@ impl RedisStore {
     }
 
     async fn run(&self, call: &Call<'_>) -> Result<Value, StoreError> {
-        match timeout(self.timeout, self.link.run(call, self.timeout)).await {
+        let sending = Sending {
+            timeout: self.timeout,
+            replicas: self.replicas,
+        };
+        match timeout(self.timeout, self.link.run(call, sending)).await {
             Ok(result) => result.map_err(store_error),
             Err(_) => Err(StoreErrorKind::TimedOut.into()),
         }

@@ -2,10 +2,14 @@
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
+use super::step::LinkError;
 use crate::ticket::store::{StoreError, StoreErrorKind as Kind};
 
-pub(super) fn store_error(error: RedisError) -> StoreError {
-    StoreError::with_source(kind(&error), error)
+pub(super) fn store_error(error: LinkError) -> StoreError {
+    match error {
+        LinkError::Redis(error) => StoreError::with_source(kind(&error), error),
+        LinkError::NotReplicated => Kind::NotReplicated.into(),
+    }
 }
 
 fn kind(error: &RedisError) -> Kind {
@@ -21,7 +25,7 @@ fn kind(error: &RedisError) -> Kind {
             | ServerErrorKind::TryAgain => Kind::Loading,
             ServerErrorKind::NoPerm => Kind::Denied,
             // Before version 7, Redis reports an error inside of a script as its text.
-            _ => error.detail().and_then(by_text).unwrap_or(Kind::Refused),
+            _ => error.detail().map_or(Kind::Refused, inside_a_script),
         },
         ErrorKind::AuthenticationFailed => Kind::Denied,
         ErrorKind::Extension => error.code().and_then(by_code).unwrap_or(Kind::Refused),
@@ -40,6 +44,16 @@ fn by_code(code: &str) -> Option<Kind> {
         "WRONGTYPE" => Kind::Unreadable,
         _ => return None,
     })
+}
+
+/// The meaning of an error inside of a script.
+fn inside_a_script(text: &str) -> Kind {
+    // Redis 7 puts this for `NOPERM`.
+    if text.starts_with("The user executing the script can't") {
+        Kind::Denied
+    } else {
+        by_text(text).unwrap_or(Kind::Refused)
+    }
 }
 
 /// `Error running script (call to f_…): @user_script:12: -OOM command not allowed …`, or without
@@ -118,6 +132,11 @@ mod tests {
                 Kind::Denied,
             ),
             (
+                "ERR The user executing the script can't run this command or subcommand script: \
+                 0123, on @user_script:1.",
+                Kind::Denied,
+            ),
+            (
                 "LOADING Redis is loading the dataset in memory",
                 Kind::Loading,
             ),
@@ -151,7 +170,7 @@ mod tests {
             let Value::ServerError(error) = value else {
                 panic!("{value:?}")
             };
-            let error = store_error(error.into());
+            let error = store_error(RedisError::from(error).into());
             assert_eq!(error.kind(), expected, "{answer}");
             assert!(std::error::Error::source(&error).is_some());
         }

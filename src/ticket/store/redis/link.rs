@@ -1,18 +1,25 @@
 //! The connection to Redis.
 
 use std::{
+    num::NonZeroU8,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use redis::{
-    Client, Cmd, ErrorKind, RedisResult, ServerErrorKind, Value,
+    Client, RedisResult, Value,
     aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig},
+    io::tcp::TcpSettings,
 };
 
-use super::script::Call;
-use crate::ticket::store::StoreError;
+#[cfg(any(feature = "redis-cluster", feature = "redis-sentinel"))]
+use super::opened::Opened;
+use super::{
+    script::Call,
+    step::{LinkError, Step},
+};
+use crate::ticket::store::{StoreError, StoreErrorKind};
 
 /// How long an idle connection stays silent before the system checks that its peer is alive.
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -21,11 +28,23 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(super) enum Link {
     Own(Arc<Own>),
+    #[cfg(any(feature = "redis-cluster", feature = "redis-sentinel"))]
+    Opened(Arc<Opened>),
     Given(Execute),
 }
 
-type Execute =
-    Arc<dyn Fn(Cmd) -> Pin<Box<dyn Future<Output = RedisResult<Value>> + Send>> + Send + Sync>;
+/// Sends a step over a connection of any type.
+pub(super) type Execute = Arc<dyn Fn(Step) -> Pending + Send + Sync>;
+
+pub(super) type Pending = Pin<Box<dyn Future<Output = Result<Value, LinkError>> + Send>>;
+
+/// What a link does with every step.
+#[derive(Clone, Copy)]
+pub(super) struct Sending {
+    pub(super) timeout: Duration,
+    /// How many replicas must have the effect of a step.
+    pub(super) replicas: Option<NonZeroU8>,
+}
 
 impl Link {
     pub(super) fn own(client: &Client) -> Result<Self, StoreError> {
@@ -34,20 +53,9 @@ impl Link {
         if matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. }) {
             install_cryptography()?;
         }
-        let alive = redis::io::tcp::socket2::TcpKeepalive::new()
-            .with_time(KEEPALIVE)
-            .with_interval(KEEPALIVE);
-        let tcp = info
-            .tcp_settings()
-            .clone()
-            .set_nodelay(true)
-            .set_keepalive(alive);
-        // A firewall can forget a connection, and then drops what is sent: the client would wait for
-        // a quarter of an hour. A Redis that is merely slow acknowledges what it receives.
-        #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-        let tcp = tcp.set_user_timeout(KEEPALIVE);
+        let tcp = tcp_settings(info.tcp_settings().clone());
         let info = info.clone().set_tcp_settings(tcp);
-        let client = Client::open(info).map_err(|_| super::StoreErrorKind::Url)?;
+        let client = Client::open(info).map_err(|_| StoreErrorKind::Url)?;
         Ok(Self::Own(Arc::new(Own {
             client,
             manager: Mutex::default(),
@@ -58,40 +66,90 @@ impl Link {
     where
         C: ConnectionLike + Clone + Send + Sync + 'static,
     {
-        Self::Given(Arc::new(move |command| {
-            let mut connection = connection.clone();
-            Box::pin(async move { command.query_async(&mut connection).await })
-        }))
+        Self::Given(execute_over(connection))
     }
 
     /// Runs an idempotent script.
     ///
     /// An idle connection can break unnoticed, by a firewall or a restart of Redis. A script that
-    /// fails with its connection is therefore repeated once; by then the connection is replaced. Any
-    /// other error is an answer of Redis, which would be the same again.
-    pub(super) async fn run(&self, call: &Call<'_>, timeout: Duration) -> RedisResult<Value> {
-        match self.run_once(call, timeout).await {
-            Err(error) if error.is_io_error() => self.run_once(call, timeout).await,
-            result => result,
-        }
-    }
-
-    async fn run_once(&self, call: &Call<'_>, timeout: Duration) -> RedisResult<Value> {
-        const UNKNOWN_SCRIPT: ErrorKind = ErrorKind::Server(ServerErrorKind::NoScript);
-        match self.execute(call.by_hash(), timeout).await {
-            Err(error) if error.kind() == UNKNOWN_SCRIPT => {
-                self.execute(call.by_code(), timeout).await
+    /// fails with its connection is therefore repeated once; by then the connection is replaced. So
+    /// is one that reached a node that no longer accepts writes. Any other error is an answer of
+    /// Redis, which would be the same again.
+    pub(super) async fn run(&self, call: &Call<'_>, sending: Sending) -> Result<Value, LinkError> {
+        match self.run_once(call, sending).await {
+            Err(error) if error.is_io() || self.finds_nodes() && error.is_of_another_node() => {
+                self.run_once(call, sending).await
             }
             result => result,
         }
     }
 
-    async fn execute(&self, command: Cmd, timeout: Duration) -> RedisResult<Value> {
-        match self {
-            Self::Own(own) => own.execute(&command, timeout).await,
-            Self::Given(execute) => execute(command).await,
+    /// Whether a new connection may lead to another node.
+    const fn finds_nodes(&self) -> bool {
+        !matches!(self, Self::Own(_) | Self::Given(_))
+    }
+
+    async fn run_once(&self, call: &Call<'_>, sending: Sending) -> Result<Value, LinkError> {
+        let by_hash = Step::new(call, call.by_hash(), sending);
+        match self.execute(by_hash, sending.timeout).await {
+            Err(error) if error.is_unknown_script() => {
+                let by_code = Step::new(call, call.by_code(), sending);
+                self.execute(by_code, sending.timeout).await
+            }
+            result => result,
         }
     }
+
+    async fn execute(&self, step: Step, timeout: Duration) -> Result<Value, LinkError> {
+        match self {
+            Self::Own(own) => own.execute(step, timeout).await,
+            #[cfg(any(feature = "redis-cluster", feature = "redis-sentinel"))]
+            Self::Opened(opened) => opened.execute(step, timeout).await,
+            Self::Given(execute) => execute(step).await,
+        }
+    }
+}
+
+/// Reads a URL, and provides for its TLS.
+///
+/// # Errors
+///
+/// Fails without a cause, which could repeat the URL and its password.
+#[cfg(any(feature = "redis-cluster", feature = "redis-sentinel"))]
+pub(super) fn connection_info(url: &str) -> Result<redis::ConnectionInfo, StoreError> {
+    use redis::IntoConnectionInfo as _;
+
+    let info = url
+        .into_connection_info()
+        .map_err(|_| StoreErrorKind::Url)?;
+    #[cfg(feature = "redis-tls")]
+    if matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. }) {
+        install_cryptography()?;
+    }
+    Ok(info)
+}
+
+/// The settings of the sockets.
+pub(super) fn tcp_settings(settings: TcpSettings) -> TcpSettings {
+    let alive = redis::io::tcp::socket2::TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE);
+    let settings = settings.set_nodelay(true).set_keepalive(alive);
+    // A firewall can forget a connection, and then drops what is sent: the client would wait for a
+    // quarter of an hour. A Redis that is merely slow acknowledges what it receives.
+    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+    let settings = settings.set_user_timeout(KEEPALIVE);
+    settings
+}
+
+pub(super) fn execute_over<C>(connection: C) -> Execute
+where
+    C: ConnectionLike + Clone + Send + Sync + 'static,
+{
+    Arc::new(move |step| {
+        let mut connection = connection.clone();
+        Box::pin(async move { step.send(&mut connection).await })
+    })
 }
 
 /// A connection that this store opens on first use. The manager replaces it when it breaks.
@@ -101,13 +159,13 @@ pub(super) struct Own {
 }
 
 impl Own {
-    async fn execute(&self, command: &Cmd, timeout: Duration) -> RedisResult<Value> {
+    async fn execute(&self, step: Step, timeout: Duration) -> Result<Value, LinkError> {
         let mut manager = self.manager(timeout)?;
-        let result = command.query_async(&mut manager).await;
+        let result = step.send(&mut manager).await;
         // The manager tries again after a connection that failed, and not after one that Redis
         // refused: it would repeat the refusal for ever, even when the password is right again.
         if let Err(error) = &result
-            && error.kind() == ErrorKind::AuthenticationFailed
+            && error.is_denied()
         {
             *self.slot() = None;
         }
@@ -140,7 +198,7 @@ fn install_cryptography() -> Result<(), StoreError> {
     use rustls::crypto::CryptoProvider;
 
     if CryptoProvider::get_default().is_none() {
-        let provider = crate::tls::provider().ok_or(super::StoreErrorKind::Tls)?;
+        let provider = crate::tls::provider().ok_or(StoreErrorKind::Tls)?;
         // Fails if another thread has installed one meanwhile, which is as good.
         drop(CryptoProvider::clone(&provider).install_default());
     }
