@@ -8,8 +8,8 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        Arc, LazyLock,
+        atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant, SystemTime},
 };
@@ -17,9 +17,15 @@ use std::{
 use http::StatusCode;
 use tempfile::TempDir;
 use tokio::{task::JoinSet, time::sleep};
-use tower_aliyun_oss::ticket::{
-    RedisStore,
-    store::{Attempt, Begin, Nonce, ReplayStore as _, StoreErrorKind, StoredReply, UseLimit},
+use tower_aliyun_oss::{
+    protocol::{Bucket, CallbackBodyType, ObjectKey},
+    ticket::{
+        RedisStore,
+        ledger::{CallbackCall, CloseReason, GrantedUpload, SettledObject, UploadLedger as _},
+        store::{
+            Attempt, Begin, Lease, Nonce, ReplayStore as _, StoreErrorKind, StoredReply, UseLimit,
+        },
+    },
 };
 
 use crate::server::{DURABLE, Redis};
@@ -35,21 +41,45 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a user of the store may do. `docs/deployment.md` names it.
 const PERMISSIONS: &str = "+evalsha +eval +wait +time +exists +hget +hset +hsetnx +hdel +hincrby \
-                           +zadd +zrem +zrangebyscore +pttl +pexpire +set +del";
+                           +hexists +hlen +zadd +zrem +zrange +zrangebyscore +zrangebylex \
+                           +zrevrangebylex +zlexcount +zscore +pttl +pexpire +set +del";
+
+/// The row of a ticket, the same in every call.
+fn upload(ticket: u16) -> GrantedUpload {
+    static GRANTED: LazyLock<SystemTime> = LazyLock::new(whole_second);
+
+    let bucket: Bucket = "examplebucket".parse().unwrap();
+    let key: ObjectKey = format!("user/{ticket}").parse().unwrap();
+    let mut random = [0; 16];
+    random[8..10].copy_from_slice(&ticket.to_be_bytes());
+    let nonce = Nonce::for_object(&bucket, &key, random);
+    let template = "bucket=${bucket}&object=${object}&x:ticket=AbC";
+    let call = CallbackCall::new("/cb", "app.example", CallbackBodyType::Form, template);
+    let expires = *GRANTED + Duration::from_secs(600);
+    GrantedUpload::new(nonce, bucket, key, *GRANTED, expires, call)
+}
+
+fn whole_second() -> SystemTime {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    SystemTime::UNIX_EPOCH + Duration::from_secs(now.unwrap().as_secs())
+}
 
 fn attempt(ticket: u16) -> Attempt {
-    let mut nonce = [0; 16];
-    nonce[..2].copy_from_slice(&ticket.to_be_bytes());
-    let now = SystemTime::now();
-    let until = now + Duration::from_secs(600);
-    Attempt::new(
-        Nonce::from_bytes(nonce),
-        [1; 32],
-        UseLimit::Once,
-        until,
-        now,
-    )
-    .unwrap()
+    let upload = upload(ticket);
+    let (until, now) = (upload.until(), SystemTime::now());
+    Attempt::new(upload.nonce(), [1; 32], UseLimit::Once, until, now).unwrap()
+}
+
+async fn settled(
+    store: &RedisStore,
+    ticket: u16,
+    lease: &Lease,
+    text: &str,
+) -> Result<(), StoreErrorKind> {
+    let upload = upload(ticket);
+    let object = SettledObject::new(upload.bucket().clone(), upload.key().as_str());
+    let settled = store.settled(lease, &reply(text), &object, upload.until());
+    settled.await.map_err(|error| error.kind())
 }
 
 fn reply(text: &str) -> StoredReply {
@@ -61,6 +91,15 @@ fn reply(text: &str) -> StoredReply {
 /// The only success of a ticket is the one whose reply is stored: a second one would overwrite
 /// nothing, but would have been reported to a second uploader.
 async fn no_double_success(stores: Vec<RedisStore>, disturb: impl Future<Output = ()>) {
+    let rows: Vec<_> = (0..TICKETS).map(upload).collect();
+    for rows in rows.chunks(100) {
+        let give_up = Instant::now() + PATIENCE;
+        // Replicas may not have connected yet.
+        while let Err(error) = stores[0].granted(rows).await {
+            assert!(Instant::now() < give_up, "{error}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
     let redeemed = Arc::new(AtomicUsize::new(0));
     let disturbed = Arc::new(AtomicBool::new(false));
     let mut tasks = JoinSet::new();
@@ -112,6 +151,11 @@ async fn no_double_success(stores: Vec<RedisStore>, disturb: impl Future<Output 
             );
         }
     }
+    assert_eq!(
+        stores[0].open().await.unwrap(),
+        0,
+        "rows that are settled stay"
+    );
     println!("{tickets} tickets; {errors} steps failed meanwhile");
 }
 
@@ -120,8 +164,7 @@ async fn redeem(store: &RedisStore, ticket: u16, text: &str) -> Result<bool, Sto
     let begun = store.begin(&attempt(ticket)).await;
     match begun.map_err(|error| error.kind())? {
         Begin::Fresh(lease) => {
-            let finished = store.finish(&lease, &reply(text)).await;
-            finished.map_err(|error| error.kind())?;
+            settled(store, ticket, &lease, text).await?;
             Ok(true)
         }
         _ => Ok(false),
@@ -141,7 +184,7 @@ async fn settle(stores: &[RedisStore], ticket: u16) -> String {
                 }
                 Ok(Begin::Fresh(lease)) => {
                     // An error is repeated by the next round.
-                    let _finished = store.finish(&lease, &reply("late")).await;
+                    let _settled = settled(store, ticket, &lease, "late").await;
                 }
                 Ok(Begin::Running(wait)) => wait.await,
                 Ok(other) => panic!("{other:?}"),
@@ -197,7 +240,7 @@ async fn rp_06_one_node_with_tls_killed() {
 #[ignore = "needs redis-server"]
 #[tokio::test(flavor = "multi_thread")]
 async fn rp_06_a_user_with_few_permissions() {
-    let user = format!("--user uploads on >secret ~oss-ticket:* {PERMISSIONS}");
+    let user = format!("--user uploads on >secret ~oss-ticket:* ~oss-ledger:* {PERMISSIONS}");
     let user: Vec<_> = user.split_whitespace().map(String::from).collect();
     let mut redis = Redis::on_a_port(DURABLE, &user);
     let url = format!("redis://uploads:secret@127.0.0.1:{}/", redis.port());
@@ -217,11 +260,10 @@ async fn rp_06_a_user_with_few_permissions() {
             .unwrap_err();
         assert_eq!(denied.kind(), StoreErrorKind::Denied);
     }
-    // Every permission is needed.
-    for missing in PERMISSIONS
-        .split(' ')
-        .filter(|permission| *permission != "+wait")
-    {
+    // Every permission is needed: WAIT for replicas, ZRANGE in a shard that is full.
+    let seldom = ["+wait", "+zrange"];
+    let permissions = PERMISSIONS.split_whitespace();
+    for missing in permissions.filter(|permission| !seldom.contains(permission)) {
         redis.command(&["ACL", "SETUSER", "uploads", &missing.replace('+', "-")]);
         let store = RedisStore::new(&url).unwrap();
         let denied = steps(&store).await;
@@ -290,9 +332,44 @@ async fn steps(store: &RedisStore) -> Vec<StoreErrorKind> {
             };
             note(done.map_err(|error| error.kind()));
             // An attempt that was abandoned before it began.
-            let lease = tower_aliyun_oss::ticket::store::Lease::new(&random());
+            let lease = Lease::new(&random());
             note(store.abandon(&lease).await.map_err(|error| error.kind()));
         }
+    }
+    static NEXT: AtomicU16 = AtomicU16::new(50_000);
+    let ticket = NEXT.fetch_add(4, Relaxed);
+    let rows = [0, 1, 2, 3].map(|index| upload(ticket + index));
+    note(store.granted(&rows).await.map_err(|error| error.kind()));
+    let lease = Lease::new(&attempt(ticket));
+    note(
+        store
+            .failed(&lease, rows[0].due_at())
+            .await
+            .map_err(|error| error.kind()),
+    );
+    match store.begin(&attempt(ticket)).await {
+        Ok(Begin::Fresh(lease)) => note(settled(store, ticket, &lease, "{}").await),
+        other => note(other.map(drop).map_err(|error| error.kind())),
+    }
+    let [_, second, ..] = &rows;
+    let known = store
+        .object(second.bucket(), second.key(), SystemTime::now())
+        .await;
+    note(known.map(drop).map_err(|error| error.kind()));
+    note(store.open().await.map(drop).map_err(|error| error.kind()));
+    let due = store.due(second.due_at() + PATIENCE, 10, PATIENCE).await;
+    for (index, row) in due
+        .map_err(|error| note(Err(error.kind())))
+        .unwrap_or_default()
+        .iter()
+        .enumerate()
+    {
+        let claim = &row.claim;
+        let done = match index {
+            0 => store.defer(claim, SystemTime::now(), 1).await,
+            _ => store.close(claim, CloseReason::Dropped).await,
+        };
+        note(done.map_err(|error| error.kind()));
     }
     errors
 }
