@@ -638,11 +638,11 @@ impl fmt::Display for StoreError {
                  connected, and raise the timeout"
             }
             StoreErrorKind::ReadOnly => {
-                "the ticket store is a read-only replica; connect to the primary"
+                "the ticket store is a read-only replica; connect to the primary, or through sentinels"
             }
             StoreErrorKind::Moved => {
-                "the ticket store is one node of a cluster, and the record is on another; connect \
-                 with a cluster client"
+                "the ticket store is one node of a cluster, and the record is on another; use \
+                 RedisStore::cluster"
             }
             StoreErrorKind::Refused => "the ticket store refused a command; see the source",
         })
