@@ -50,7 +50,8 @@ use crate::{
 /// [`Attempt::until`](super::store::Attempt::until).
 pub trait UploadLedger: ReplayStore {
     /// Adds a row for each of these uploads. The service calls it before it sends the tokens, and
-    /// sends none of them if it fails.
+    /// sends none of them if it fails. The service waits for it without a limit, so it must bound its
+    /// own time.
     ///
     /// If it fails, it tries to remove the rows that it has added. One that stays is harmless: no
     /// object is stored for it, and the recovery drops it.

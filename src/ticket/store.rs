@@ -184,8 +184,9 @@ impl Attempt {
 
     /// Creates an attempt to redeem the ticket `nonce` for the text with this
     /// [digest](Self::digest), and draws its [fence](Self::fence). The store keeps the record until
-    /// `until`; the expiry of the ticket plus [`SKEW`](super::SKEW). The layer makes no attempt
-    /// after it, but its clock can be set back, so keep records somewhat longer.
+    /// `until`: the expiry of the ticket plus [`SKEW`](super::SKEW), or, with a
+    /// [ledger](super::ledger), the end of the row of its upload. The layer makes no attempt after
+    /// it, but its clock can be set back, so keep records somewhat longer.
     ///
     /// # Errors
     ///

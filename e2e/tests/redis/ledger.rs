@@ -363,7 +363,7 @@ async fn lg_09_redis_killed_in_the_middle_loses_no_row() {
     assert!(kept > 100 && done > 50);
 }
 
-/// A batch of which one shard cannot be reached leaves no row, as long as Redis works afterwards.
+/// Redis is killed, and later stopped: each call fails in time, and works again afterwards.
 #[ignore = "needs redis-server"]
 #[tokio::test]
 async fn lg_10_a_ledger_that_is_down_is_an_error_in_time() {

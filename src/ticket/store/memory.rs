@@ -59,6 +59,9 @@ const SWEEPS_FOR_ROOM: usize = 8;
 /// records are evicted. A full store returns [`StoreErrorKind::Full`], and the layer responds with
 /// 503.
 ///
+/// The store is a [ledger](UploadLedger) too, with memory of its own: an open row takes about 1.2 KB.
+/// See [the guide](crate::guide::ledger).
+///
 /// A call visits a few hundred records at most, however many there are: each
 /// [`begin`](ReplayStore::begin) frees the expired records of one part of the store. What has
 /// expired is freed 30 seconds later or with the calls that follow, and at once if the store is

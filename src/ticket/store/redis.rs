@@ -57,6 +57,9 @@ const TOMBSTONE: Duration = Duration::from_secs(60);
 /// hexadecimal digits of the nonce, and the hash tag of all keys of a step. Leases are timed by the clock of Redis, and renewed while the handler runs. A text that
 /// another instance is handling is polled every 25 to 400 ms.
 ///
+/// The store is a [ledger](crate::ticket::ledger::UploadLedger) too. A shard of it is seven keys,
+/// `oss-ledger:{shard}:…`; an open row takes about 1.6 KB. See [the guide](crate::guide::ledger).
+///
 /// The store connects on first use, over one multiplexed connection, and reconnects when that is
 /// lost. Every step is idempotent, so a step that fails with its connection is repeated once. If
 /// Redis is unreachable or exceeds the [timeout](Self::timeout), the step fails and the layer

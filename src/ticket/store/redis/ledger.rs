@@ -10,6 +10,7 @@ use std::{
 };
 
 use redis::Value;
+use tokio::task::JoinSet;
 
 use super::{
     super::{Lease, Nonce, StoreError, StoreErrorKind, StoredReply},
@@ -37,8 +38,8 @@ static NEXT_SHARD: AtomicU8 = AtomicU8::new(0);
 
 impl RedisStore {
     async fn add_rows(self, uploads: Vec<GrantedUpload>) -> Result<(), StoreError> {
-        let mut shards = BTreeMap::<u8, Vec<&GrantedUpload>>::new();
-        for upload in &uploads {
+        let mut shards = BTreeMap::<u8, Vec<GrantedUpload>>::new();
+        for upload in uploads {
             let shard = shard_of(upload.nonce().as_bytes());
             let object = object_digest(upload.bucket().as_str(), upload.key().as_str());
             if shard != shard_of(&object) {
@@ -47,22 +48,23 @@ impl RedisStore {
             }
             shards.entry(shard).or_default().push(upload);
         }
-        let calls = shards
-            .iter()
-            .map(|(shard, uploads)| Ok((*shard, self.granted_call(*shard, uploads)?)))
-            .collect::<Result<Vec<_>, StoreError>>()?;
-        let mut added = Ok(());
-        for (_, call) in &calls {
-            added = self.run(call).await.and_then(|value| match value {
-                Value::Int(1) => Ok(()),
-                Value::Int(0) => Err(StoreErrorKind::Full.into()),
-                _ => Err(StoreErrorKind::Unreadable.into()),
-            });
-            if added.is_err() {
-                break;
-            }
+        if shards.len() == 1
+            && let Some((shard, uploads)) = shards.pop_first()
+        {
+            return self.add_to_shard(shard, &uploads).await;
         }
-        if added.is_err() && calls.len() > 1 {
+        // Over one connection, so these are pipelined.
+        let mut calls = JoinSet::new();
+        for (shard, uploads) in shards.clone() {
+            let store = self.clone();
+            calls.spawn(async move { store.add_to_shard(shard, &uploads).await });
+        }
+        let mut added = Ok(());
+        while let Some(call) = calls.join_next().await {
+            let call = call.unwrap_or_else(|_| Err(StoreErrorKind::Unavailable.into()));
+            added = added.and(call);
+        }
+        if added.is_err() {
             for (shard, uploads) in &shards {
                 let tables = [Rows, Due, Expiry, Grants, Claims];
                 let mut call = Call::of_shard(&self.scripts.ledger.withdraw, *shard, &tables);
@@ -78,8 +80,17 @@ impl RedisStore {
         added
     }
 
-    fn granted_call(&self, shard: u8, uploads: &[&GrantedUpload]) -> Result<Call<'_>, StoreError> {
-        let now = uploads.iter().map(|upload| upload.granted_at()).max();
+    /// Adds rows of one shard, all or none.
+    async fn add_to_shard(&self, shard: u8, uploads: &[GrantedUpload]) -> Result<(), StoreError> {
+        match self.run(&self.granted_call(shard, uploads)?).await? {
+            Value::Int(1) => Ok(()),
+            Value::Int(0) => Err(StoreErrorKind::Full.into()),
+            _ => Err(StoreErrorKind::Unreadable.into()),
+        }
+    }
+
+    fn granted_call(&self, shard: u8, uploads: &[GrantedUpload]) -> Result<Call<'_>, StoreError> {
+        let now = uploads.iter().map(GrantedUpload::granted_at).max();
         let tables = [Rows, Due, Expiry, Grants, Claims, Settled, Forget];
         let mut call = Call::of_shard(&self.scripts.ledger.granted, shard, &tables)
             .arg(now.map_or(0, unix_milliseconds))
