@@ -29,12 +29,12 @@ pub(crate) use form::verify as verify_form;
 pub(crate) use v1::RESOURCE;
 
 use crate::{
-    context::RequestContext,
+    context::ServiceContext,
     errors::{self, OssError},
 };
 use key::ALGORITHM;
 
-type Verify = fn(&RequestContext<'_>) -> Result<(), OssError>;
+type Verify = fn(&ServiceContext<'_>) -> Result<(), OssError>;
 
 /// Verifies the signature in the `Authorization` header or in the URL.
 ///
@@ -44,7 +44,7 @@ type Verify = fn(&RequestContext<'_>) -> Result<(), OssError>;
 ///
 /// Fails if the signature is incomplete, malformed, expired, of an unknown key, or does not match,
 /// and if there are two.
-pub(crate) fn verify_request(context: &RequestContext<'_>) -> Result<bool, OssError> {
+pub(crate) fn verify_request(context: &ServiceContext<'_>) -> Result<bool, OssError> {
     let in_query = match context.query.get("x-oss-signature-version") {
         Some(ALGORITHM) => Some(v4::in_query as Verify),
         Some("OSS2") => return Err(errors::NOT_IMPLEMENTED),

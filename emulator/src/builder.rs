@@ -1,11 +1,12 @@
 //! Configuration of an emulator.
 
 use std::{
-    collections::HashMap,
+    collections::HashSet,
     fmt,
     hash::{BuildHasher as _, RandomState},
+    io,
     sync::{
-        Arc, RwLock,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::{SystemTime, UNIX_EPOCH},
@@ -16,11 +17,11 @@ use crate::{
     bucket::HostedBucket,
     callback::{CallbackNetwork, Caller, SystemNetwork},
     context::{Clock, Observer, RequestIds, Shared},
-    cors::{CorsRules, MAX_RULES},
+    cors::MAX_RULES,
     form::FormRoom,
     report::UploadReport,
     service::Emulator,
-    store::ObjectStore,
+    store::{BucketState, ObjectStore},
 };
 use tower_aliyun_oss::{
     protocol::{Bucket, Region},
@@ -80,6 +81,7 @@ pub struct EmulatorBuilder {
     allow_private: bool,
     lenient_multipart: bool,
     reject_v1: bool,
+    create_buckets: bool,
     clock: Clock,
     request_ids: RequestIds,
     observer: Option<Observer>,
@@ -100,6 +102,7 @@ impl EmulatorBuilder {
             allow_private: false,
             lenient_multipart: false,
             reject_v1: false,
+            create_buckets: false,
             clock: Arc::new(SystemTime::now),
             request_ids: default_request_ids(),
             observer: None,
@@ -109,6 +112,15 @@ impl EmulatorBuilder {
     /// Adds a bucket. A bare name creates a private bucket without CORS rules.
     pub fn bucket(mut self, bucket: impl Into<HostedBucket>) -> Self {
         self.buckets.push(bucket.into());
+        self
+    }
+
+    /// Allows requests to create and delete buckets: `CreateBucket` and `DeleteBucket`.
+    ///
+    /// By default the emulator has the buckets of the builder and of its store, and both operations
+    /// fail with `NotImplemented`. The emulator then needs a [`bucket`](Self::bucket).
+    pub fn create_buckets(mut self) -> Self {
+        self.create_buckets = true;
         self
     }
 
@@ -258,43 +270,42 @@ impl EmulatorBuilder {
 
     /// Builds the emulator.
     ///
+    /// The buckets are added to those of the [`store`](Self::store). What requests have set of a
+    /// bucket, such as its ACL, takes precedence over the builder.
+    ///
     /// # Errors
     ///
-    /// Fails if there is no bucket, if two buckets have the same name, or if a bucket has more than
-    /// ten CORS rules.
+    /// Fails if there is no bucket and requests cannot create one, if two buckets have the same
+    /// name, if a bucket has more than ten CORS rules, and if a folder store cannot be written.
     pub fn build(self) -> Result<Emulator, EmulatorError> {
-        if self.buckets.is_empty() {
+        let store = self
+            .store
+            .unwrap_or_else(|| ObjectStore::memory(DEFAULT_MEMORY));
+        let mut names = HashSet::new();
+        for bucket in &self.buckets {
+            if bucket.cors.len() > MAX_RULES {
+                return Err(EmulatorError::CorsRules(bucket.name.clone()));
+            }
+            if !names.insert(&bucket.name) {
+                return Err(EmulatorError::DuplicateBucket(bucket.name.clone()));
+            }
+        }
+        if names.is_empty() && !self.create_buckets && store.buckets().all().is_empty() {
             return Err(EmulatorError::NoBucket);
         }
-        let mut buckets = HashMap::new();
+        let now = (self.clock)();
         for bucket in self.buckets {
             let name = bucket.name.clone();
-            if bucket.cors.len() > MAX_RULES {
-                return Err(EmulatorError::CorsRules(name));
-            }
-            if buckets.insert(name.clone(), bucket).is_some() {
-                return Err(EmulatorError::DuplicateBucket(name));
-            }
+            let hosted = store.buckets().host(BucketState::hosted(bucket, now));
+            hosted.map_err(|error| EmulatorError::Store(name, error.kind()))?;
         }
-        // Requests can replace the rules, so they live beside the buckets, which never change.
-        let cors = buckets.values().map(|bucket: &HostedBucket| {
-            let rules = CorsRules {
-                rules: bucket.cors.clone(),
-                response_vary: true,
-            };
-            (bucket.name.clone(), Arc::new(rules))
-        });
         let mut domains = self.domains;
         domains.push(format!("oss-{}.aliyuncs.com", self.region).into());
         Ok(Emulator(Arc::new(Shared {
-            cors: RwLock::new(cors.collect()),
             region: self.region,
             domains,
-            buckets,
             keys: self.keys,
-            store: self
-                .store
-                .unwrap_or_else(|| ObjectStore::memory(DEFAULT_MEMORY)),
+            store,
             caller: Caller {
                 signer: self.signer,
                 network: self
@@ -306,6 +317,7 @@ impl EmulatorBuilder {
             lenient_multipart: self.lenient_multipart,
             form_room: FormRoom::new(),
             reject_v1: self.reject_v1,
+            create_buckets: self.create_buckets,
             clock: self.clock,
             request_ids: self.request_ids,
             observer: self.observer,
@@ -328,7 +340,10 @@ impl fmt::Debug for EmulatorBuilder {
 #[non_exhaustive]
 pub enum EmulatorError {
     /// No bucket was added.
-    #[error("the emulator has no bucket; add one with `EmulatorBuilder::bucket`")]
+    #[error(
+        "the emulator has no bucket; add one with `EmulatorBuilder::bucket`, or let requests \
+         create buckets with `EmulatorBuilder::create_buckets`"
+    )]
     NoBucket,
     /// A bucket of this name was added twice.
     #[error("the bucket {0} was added twice")]
@@ -336,6 +351,9 @@ pub enum EmulatorError {
     /// This bucket has more than ten CORS rules.
     #[error("the bucket {0} has more than ten CORS rules; OSS accepts at most ten")]
     CorsRules(Bucket),
+    /// The settings of this bucket could not be written to the folder of the store.
+    #[error("failed to write the settings of the bucket {0} to the folder of the store: {1}")]
+    Store(Bucket, io::ErrorKind),
 }
 
 impl fmt::Debug for EmulatorError {

@@ -1,15 +1,11 @@
 //! What an operation knows about its request.
 //!
 //! [`Shared`] holds the checked settings and the state that all requests have in common.
-//! [`RequestContext`] borrows it for one request, adds what was parsed from the request head,
-//! and reads the body. Authentication and every operation take a `&RequestContext`.
+//! [`ServiceContext`] borrows it for one request and adds what was parsed from the request head.
+//! Authentication takes it, and so do the operations that need no bucket. [`RequestContext`] adds
+//! the bucket and reads the body; all other operations take it.
 
-use std::{
-    collections::HashMap,
-    net::SocketAddr,
-    sync::{Arc, PoisonError, RwLock},
-    time::SystemTime,
-};
+use std::{net::SocketAddr, ops::Deref, sync::Arc, time::SystemTime};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, header, request::Parts};
@@ -19,16 +15,14 @@ use crate::{
     access_key::AccessKey,
     address::Address,
     body::{Inbound, InboundError, MAX_BODY},
-    bucket::HostedBucket,
     callback::Caller,
-    cors::CorsRules,
     errors::{self, OssError},
     form::FormRoom,
     query::Query,
     report::UploadReport,
-    store::{ObjectStore, Sealed, StoreError, Upload},
+    store::{BucketState, ObjectStore, Sealed, StoreError, Upload},
 };
-use tower_aliyun_oss::protocol::{Bucket, Region};
+use tower_aliyun_oss::protocol::Region;
 
 pub(crate) type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 pub(crate) type RequestIds = Arc<dyn Fn(SystemTime) -> String + Send + Sync>;
@@ -46,9 +40,6 @@ pub struct ClientAddress(pub SocketAddr);
 pub(crate) struct Shared {
     pub(crate) region: Region,
     pub(crate) domains: Vec<Box<str>>,
-    pub(crate) buckets: HashMap<Bucket, HostedBucket>,
-    /// CORS rules by bucket. Not in [`HostedBucket`], because `PutBucketCors` replaces them.
-    pub(crate) cors: RwLock<HashMap<Bucket, Arc<CorsRules>>>,
     pub(crate) keys: Vec<AccessKey>,
     pub(crate) store: ObjectStore,
     pub(crate) caller: Caller,
@@ -56,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) lenient_multipart: bool,
     pub(crate) form_room: FormRoom,
     pub(crate) reject_v1: bool,
+    pub(crate) create_buckets: bool,
     pub(crate) clock: Clock,
     pub(crate) request_ids: RequestIds,
     pub(crate) observer: Option<Observer>,
@@ -70,17 +62,6 @@ impl Shared {
         (self.request_ids)(now)
     }
 
-    /// Returns the current CORS rules of a bucket.
-    pub(crate) fn cors(&self, bucket: &Bucket) -> Arc<CorsRules> {
-        let cors = self.cors.read().unwrap_or_else(PoisonError::into_inner);
-        cors.get(bucket).cloned().unwrap_or_default()
-    }
-
-    pub(crate) fn set_cors(&self, bucket: &Bucket, rules: CorsRules) {
-        let mut cors = self.cors.write().unwrap_or_else(PoisonError::into_inner);
-        cors.insert(bucket.clone(), Arc::new(rules));
-    }
-
     pub(crate) fn observe(&self, report: UploadReport) {
         if let Some(observer) = &self.observer {
             observer(report);
@@ -90,9 +71,8 @@ impl Shared {
 
 /// One request: its parsed head, its body, and the emulator that received it.
 #[derive(Clone, Copy)]
-pub(crate) struct RequestContext<'a> {
+pub(crate) struct ServiceContext<'a> {
     pub(crate) shared: &'a Arc<Shared>,
-    pub(crate) bucket: &'a HostedBucket,
     pub(crate) address: &'a Address,
     pub(crate) parts: &'a Parts,
     pub(crate) query: &'a Query,
@@ -102,7 +82,7 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) now: SystemTime,
 }
 
-impl<'a> RequestContext<'a> {
+impl<'a> ServiceContext<'a> {
     pub(crate) fn headers(&self) -> &'a HeaderMap {
         &self.parts.headers
     }
@@ -111,6 +91,15 @@ impl<'a> RequestContext<'a> {
     pub(crate) fn header(&self, name: &str) -> Option<&'a str> {
         let value = self.parts.headers.get(name)?;
         Some(std::str::from_utf8(value.as_bytes()).unwrap_or_default())
+    }
+
+    /// The error if the bucket that the request names does not exist.
+    pub(crate) fn no_such_bucket(&self) -> OssError {
+        let name = match &self.address.bucket {
+            Some(Ok(bucket)) => bucket.as_str(),
+            _ => "",
+        };
+        errors::NO_SUCH_BUCKET.argument("BucketName", name)
     }
 
     /// Returns the IP address of the client, or an empty text if it is unknown.
@@ -147,6 +136,39 @@ impl<'a> RequestContext<'a> {
         }
     }
 
+    /// Reads the whole body into memory: at most `limit` bytes, or else the error `too_large`.
+    pub(crate) async fn read_document(
+        &self,
+        limit: usize,
+        too_large: OssError,
+    ) -> Result<Vec<u8>, OssError> {
+        let document = self.inbound.collect(limit).await;
+        let document = document.map_err(|error| match error {
+            InboundError::Allowance => too_large,
+            error => body_refusal(&error),
+        })?;
+        self.check_content_md5(&STANDARD.encode(Md5::digest(&document)))?;
+        Ok(document)
+    }
+}
+
+/// One request to a bucket.
+#[derive(Clone, Copy)]
+pub(crate) struct RequestContext<'a> {
+    pub(crate) request: ServiceContext<'a>,
+    /// The bucket as it was when the request arrived.
+    pub(crate) bucket: &'a BucketState,
+}
+
+impl<'a> Deref for RequestContext<'a> {
+    type Target = ServiceContext<'a>;
+
+    fn deref(&self) -> &ServiceContext<'a> {
+        &self.request
+    }
+}
+
+impl RequestContext<'_> {
     /// Streams the body into the store as the content of an object or of a part.
     pub(crate) async fn read_object(&self) -> Result<Sealed, OssError> {
         self.check_length(errors::TOO_LARGE)?;
@@ -162,26 +184,25 @@ impl<'a> RequestContext<'a> {
         Ok(sealed)
     }
 
+    /// Changes the settings of the bucket.
+    pub(crate) async fn change_bucket(
+        &self,
+        change: impl FnOnce(&mut BucketState) + Send + 'static,
+    ) -> Result<(), OssError> {
+        let buckets = self.shared.store.buckets();
+        match buckets.change(&self.bucket.name, change).await {
+            Ok(true) => Ok(()),
+            // Deleted since the request arrived.
+            Ok(false) => Err(self.no_such_bucket()),
+            Err(error) => Err(store_refusal(&error.into())),
+        }
+    }
+
     async fn receive_into(&self, upload: &mut Upload) -> Result<(), OssError> {
         while let Some(data) = self.inbound.chunk().await.map_err(|e| body_refusal(&e))? {
             upload.write(data).await.map_err(|e| store_refusal(&e))?;
         }
         Ok(())
-    }
-
-    /// Reads the whole body into memory: at most `limit` bytes, or else the error `too_large`.
-    pub(crate) async fn read_document(
-        &self,
-        limit: usize,
-        too_large: OssError,
-    ) -> Result<Vec<u8>, OssError> {
-        let document = self.inbound.collect(limit).await;
-        let document = document.map_err(|error| match error {
-            InboundError::Allowance => too_large,
-            error => body_refusal(&error),
-        })?;
-        self.check_content_md5(&STANDARD.encode(Md5::digest(&document)))?;
-        Ok(document)
     }
 }
 
@@ -200,6 +221,7 @@ pub(crate) fn store_refusal(error: &StoreError) -> OssError {
     match error {
         StoreError::Exists => errors::ALREADY_EXISTS,
         StoreError::Full => errors::STORE_FULL,
+        StoreError::NoBucket => errors::NO_SUCH_BUCKET,
         StoreError::Io(error) => {
             tracing::error!(%error, "failed to access the object folder");
             errors::INTERNAL

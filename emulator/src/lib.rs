@@ -248,6 +248,7 @@ mod server;
 mod service;
 mod spawned;
 mod store;
+mod tags;
 mod xml;
 
 pub use access_key::AccessKey;

@@ -19,32 +19,90 @@ use crate::{
     auth::RESOURCE,
     body::EmulatorBody,
     bucket::Acl,
-    context::RequestContext,
+    context::{RequestContext, ServiceContext},
     errors::{self, OssError},
     query::Query,
 };
 
-/// An operation of OSS that the emulator implements.
+/// An operation of OSS that the emulator implements, in alphabetical order.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Operation {
-    Preflight,
-    PostObject,
+    AbortMultipartUpload,
+    CompleteMultipartUpload,
+    DeleteBucketCors,
+    DeleteObject,
+    GetBucketCors,
     /// Also `HeadObject` and `GetObjectMeta`.
     GetObject,
-    PutObject,
-    DeleteObject,
+    InitiateMultipartUpload,
+    ListObjectsV2,
+    ListParts,
+    PostObject,
+    Preflight,
     /// Only `trigger/callback`.
     ProcessObject,
-    InitiateMultipartUpload,
-    UploadPart,
-    ListParts,
-    CompleteMultipartUpload,
-    AbortMultipartUpload,
-    ListObjects,
     PutBucketCors,
-    GetBucketCors,
-    DeleteBucketCors,
+    PutObject,
+    UploadPart,
 }
+
+/// What a request addresses.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Resource {
+    /// No bucket.
+    Service,
+    Bucket,
+    Object,
+}
+
+/// How a request selects an operation.
+struct Route {
+    method: &'static str,
+    operation: Operation,
+    /// One of these parameters selects the operation. Without any, the method does.
+    by: &'static [&'static str],
+    /// Further sub-resources that the operation knows.
+    with: &'static [&'static str],
+}
+
+const fn route(method: &'static str, by: &'static [&'static str], operation: Operation) -> Route {
+    Route {
+        method,
+        operation,
+        by,
+        with: &[],
+    }
+}
+
+/// Operations without a bucket.
+static OF_SERVICE: [Route; 0] = [];
+
+/// Operations of a bucket. The first route that matches applies.
+static OF_BUCKET: [Route; 5] = [
+    route("DELETE", &["cors"], Operation::DeleteBucketCors),
+    route("GET", &["cors"], Operation::GetBucketCors),
+    route("GET", &["list-type"], Operation::ListObjectsV2),
+    // A form goes to the bucket and names the object in a field.
+    route("POST", &[], Operation::PostObject),
+    route("PUT", &["cors"], Operation::PutBucketCors),
+];
+
+/// Operations of an object. The first route that matches applies.
+static OF_OBJECT: [Route; 10] = [
+    route("DELETE", &["uploadId"], Operation::AbortMultipartUpload),
+    route("DELETE", &[], Operation::DeleteObject),
+    route("GET", &["uploadId"], Operation::ListParts),
+    route("GET", &[], Operation::GetObject),
+    Route {
+        with: &["objectMeta"],
+        ..route("HEAD", &[], Operation::GetObject)
+    },
+    route("POST", &[PROCESS], Operation::ProcessObject),
+    route("POST", &["uploads"], Operation::InitiateMultipartUpload),
+    route("POST", &["uploadId"], Operation::CompleteMultipartUpload),
+    route("PUT", &["uploadId", "partNumber"], Operation::UploadPart),
+    route("PUT", &[], Operation::PutObject),
+];
 
 /// Parameters that every operation accepts: they do not change what it does.
 const ANYWHERE: [&str; 10] = [
@@ -61,7 +119,7 @@ const ANYWHERE: [&str; 10] = [
 ];
 
 /// Parameters that may be empty, although they are not sub-resources.
-const MAY_BE_EMPTY: [&str; 14] = [
+const MAY_BE_EMPTY: [&str; 16] = [
     "Expires",
     "OSSAccessKeyId",
     "Signature",
@@ -73,109 +131,82 @@ const MAY_BE_EMPTY: [&str; 14] = [
     "marker",
     "max-keys",
     "max-parts",
+    "max-uploads",
     "part-number-marker",
     "prefix",
     "start-after",
+    "upload-id-marker",
 ];
 
 /// The query parameter of image processing, and of `trigger/callback`.
 const PROCESS: &str = "x-oss-process";
 
 impl Operation {
-    /// Selects the operation by method, query, and whether the path names only a bucket.
-    pub(crate) fn of(method: &Method, of_bucket: bool, query: &Query) -> Result<Self, OssError> {
+    /// Selects the operation by method, query, and what the path names.
+    pub(crate) fn of(method: &Method, resource: Resource, query: &Query) -> Result<Self, OssError> {
         if *method == Method::OPTIONS {
+            // A page that may not send a request learns so before it tries.
             return Ok(Self::Preflight);
         }
-        // The body of a POST contains the process, unlike the query of a GET.
-        let is_process = *method == Method::POST && query.get(PROCESS) == Some("");
-        let operation = Self::select(method, of_bucket, query, is_process);
-        let takes = |name| operation.as_ref().is_ok_and(|known| known.takes(name));
+        let routes = match resource {
+            Resource::Service => &OF_SERVICE[..],
+            Resource::Bucket => &OF_BUCKET,
+            Resource::Object => &OF_OBJECT,
+        };
+        let selected = routes
+            .iter()
+            .find(|route| *method == *route.method && route.matches(query));
         // A parameter that is ignored would run another operation: `DELETE ?live` would delete the
         // object, and not the live channel.
-        let mut names = query.iter();
-        if names.any(|(name, value)| is_sub_resource(name, value) && !takes(name)) {
+        let known = |name: &str| selected.is_some_and(|route| route.knows(name));
+        // The body of a POST contains the process, unlike the query of a GET.
+        if *method == Method::POST && query.get(PROCESS).is_some_and(|value| !value.is_empty()) {
             return Err(errors::NOT_IMPLEMENTED);
         }
-        operation
-    }
-
-    fn select(
-        method: &Method,
-        of_bucket: bool,
-        query: &Query,
-        is_process: bool,
-    ) -> Result<Self, OssError> {
-        if of_bucket {
-            return Self::of_bucket(method, query);
+        let mut names = query.iter();
+        if let Some((name, _)) =
+            names.find(|(name, value)| is_sub_resource(name, value) && !known(name))
+        {
+            return Err(refuse_sub_resource(name));
         }
-        let in_parts = query.has("uploadId");
-        Ok(match *method {
-            Method::GET if in_parts => Self::ListParts,
-            // The response is the headers without the content, which `HEAD` returns as well.
-            Method::GET if query.has("objectMeta") => return Err(errors::NOT_IMPLEMENTED),
-            Method::GET | Method::HEAD => Self::GetObject,
-            Method::PUT if in_parts || query.has("partNumber") => Self::UploadPart,
-            Method::PUT => Self::PutObject,
-            Method::POST if is_process => Self::ProcessObject,
-            Method::POST if query.has("uploads") => Self::InitiateMultipartUpload,
-            Method::POST if in_parts => Self::CompleteMultipartUpload,
-            Method::DELETE if in_parts => Self::AbortMultipartUpload,
-            Method::DELETE => Self::DeleteObject,
-            _ => return Err(errors::method_not_allowed(method, false)),
-        })
-    }
-
-    fn of_bucket(method: &Method, query: &Query) -> Result<Self, OssError> {
-        let cors = query.has("cors");
-        Ok(match *method {
-            Method::GET if cors => Self::GetBucketCors,
-            Method::PUT if cors => Self::PutBucketCors,
-            Method::DELETE if cors => Self::DeleteBucketCors,
-            Method::GET if query.get("list-type") == Some("2") => Self::ListObjects,
-            Method::GET | Method::HEAD | Method::PUT | Method::DELETE => {
-                return Err(errors::NOT_IMPLEMENTED);
+        match selected {
+            Some(route) => Ok(route.operation),
+            None if [Method::GET, Method::HEAD, Method::PUT, Method::DELETE].contains(method) => {
+                Err(errors::NOT_IMPLEMENTED)
             }
-            // A form goes to the bucket and names the object in a field.
-            Method::POST => Self::PostObject,
-            _ => return Err(errors::method_not_allowed(method, true)),
-        })
-    }
-
-    /// Whether the operation knows this sub-resource.
-    fn takes(self, name: &str) -> bool {
-        match self {
-            // A page that may not send a request learns so before it tries.
-            Self::Preflight => true,
-            Self::PostObject | Self::PutObject | Self::DeleteObject | Self::ListObjects => false,
-            Self::GetObject => name == "objectMeta",
-            Self::ProcessObject => name == PROCESS,
-            Self::InitiateMultipartUpload => name == "uploads",
-            Self::UploadPart => matches!(name, "uploadId" | "partNumber"),
-            Self::ListParts | Self::CompleteMultipartUpload | Self::AbortMultipartUpload => {
-                name == "uploadId"
-            }
-            Self::PutBucketCors | Self::GetBucketCors | Self::DeleteBucketCors => name == "cors",
+            None => Err(errors::method_not_allowed(
+                method,
+                resource != Resource::Object,
+            )),
         }
+    }
+
+    /// Whether the request is a form, which carries its signature in its fields.
+    pub(crate) fn is_form(method: &Method, resource: Resource, query: &Query) -> bool {
+        *method == Method::POST
+            && resource == Resource::Bucket
+            && !query
+                .iter()
+                .any(|(name, value)| is_sub_resource(name, value))
     }
 
     /// Whether a request without a signature may run it in a bucket with this ACL.
     pub(crate) fn is_open(self, acl: Acl) -> bool {
         match self {
             // PostObject checks the signature in the form, GetObject the ACL of the object.
-            Self::Preflight | Self::PostObject | Self::GetObject => true,
-            Self::ListObjects => acl.lets_read(),
+            Self::GetObject | Self::PostObject | Self::Preflight => true,
+            Self::ListObjectsV2 => acl.lets_read(),
             // As on OSS, only the owner configures a bucket, whatever its ACL.
-            Self::PutBucketCors | Self::GetBucketCors | Self::DeleteBucketCors => false,
+            Self::DeleteBucketCors | Self::GetBucketCors | Self::PutBucketCors => false,
             // Who may call back for an existing object is not documented: the stricter reading.
             Self::ProcessObject => false,
-            Self::PutObject
+            Self::AbortMultipartUpload
+            | Self::CompleteMultipartUpload
             | Self::DeleteObject
             | Self::InitiateMultipartUpload
-            | Self::UploadPart
             | Self::ListParts
-            | Self::CompleteMultipartUpload
-            | Self::AbortMultipartUpload => acl == Acl::PublicReadWrite,
+            | Self::PutObject
+            | Self::UploadPart => acl == Acl::PublicReadWrite,
         }
     }
 
@@ -198,22 +229,46 @@ impl Operation {
         signed: bool,
     ) -> Result<Response<EmulatorBody>, OssError> {
         match self {
-            Self::Preflight => bucket_cors::preflight(context),
-            Self::PostObject => post_object::run(context).await,
-            Self::GetObject => get_object::run(context, signed).await,
-            Self::PutObject => put_object::run(context).await,
-            Self::DeleteObject => delete_object::run(context).await,
-            Self::ProcessObject => process_object::run(context).await,
-            Self::InitiateMultipartUpload => multipart::initiate(context),
-            Self::UploadPart => multipart::upload_part(context).await,
-            Self::ListParts => multipart::list_parts(context),
-            Self::CompleteMultipartUpload => multipart::complete(context).await,
             Self::AbortMultipartUpload => multipart::abort(context),
-            Self::ListObjects => list_objects::run(context).await,
-            Self::PutBucketCors => bucket_cors::put(context).await,
+            Self::CompleteMultipartUpload => multipart::complete(context).await,
+            Self::DeleteBucketCors => bucket_cors::delete(context).await,
+            Self::DeleteObject => delete_object::run(context).await,
             Self::GetBucketCors => bucket_cors::get(context),
-            Self::DeleteBucketCors => Ok(bucket_cors::delete(context)),
+            Self::GetObject => get_object::run(context, signed).await,
+            Self::InitiateMultipartUpload => multipart::initiate(context),
+            Self::ListObjectsV2 => list_objects::run(context).await,
+            Self::ListParts => multipart::list_parts(context),
+            Self::PostObject => post_object::run(context).await,
+            Self::Preflight => bucket_cors::preflight(context),
+            Self::ProcessObject => process_object::run(context).await,
+            Self::PutBucketCors => bucket_cors::put(context).await,
+            Self::PutObject => put_object::run(context).await,
+            Self::UploadPart => multipart::upload_part(context).await,
         }
+    }
+
+    /// Runs the operation without a bucket, if it needs none.
+    pub(crate) async fn run_without_bucket(
+        self,
+        context: &ServiceContext<'_>,
+        signed: bool,
+    ) -> Result<Response<EmulatorBody>, OssError> {
+        let _ = signed;
+        match self {
+            _ if context.address.bucket.is_some() => Err(context.no_such_bucket()),
+            _ => Err(errors::NOT_IMPLEMENTED),
+        }
+    }
+}
+
+impl Route {
+    fn matches(&self, query: &Query) -> bool {
+        self.by.is_empty() || self.by.iter().any(|name| query.has(name))
+    }
+
+    /// Whether the operation knows this sub-resource.
+    fn knows(&self, name: &str) -> bool {
+        self.by.contains(&name) || self.with.contains(&name)
     }
 }
 
@@ -227,4 +282,16 @@ fn is_sub_resource(name: &str, value: &str) -> bool {
     let is_known = RESOURCE.contains(&name);
     let is_parameter = MAY_BE_EMPTY.contains(&name) || name.starts_with("x-oss-");
     is_known || name.starts_with("response-") || (value.is_empty() && !is_parameter)
+}
+
+/// The error for a sub-resource that the selected operation does not know.
+fn refuse_sub_resource(name: &str) -> OssError {
+    match RESOURCE.iter().find(|known| **known == name) {
+        Some(known) => errors::NOT_IMPLEMENTED.with_message(format!(
+            "The emulator does not implement {known} with this method and resource."
+        )),
+        None => errors::NOT_IMPLEMENTED
+            .with_message("The emulator knows no sub-resource of this name.")
+            .argument("SubResource", name),
+    }
 }

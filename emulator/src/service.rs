@@ -19,16 +19,15 @@ use crate::{
     address::Address,
     auth,
     body::{BoxError, EmulatorBody, Inbound},
-    bucket::HostedBucket,
-    context::{RequestContext, Shared},
+    context::{RequestContext, ServiceContext, Shared},
     cors,
     errors::{self, OssError},
     object::is_not_implemented,
-    ops::Operation,
+    ops::{Operation, Resource},
     query::Query,
     report::UploadReport,
     response::{self, http_date},
-    store::ObjectStore,
+    store::{BucketState, ObjectStore},
 };
 use tower_aliyun_oss::key::PinnedKeys;
 
@@ -58,12 +57,9 @@ impl Emulator {
         let now = shared.now();
         let request_id = shared.request_id(now);
         let address = Address::of(&parts, &shared.domains);
-        let bucket = bucket_of(shared, &address);
-
         let query = Query::of(&parts.uri);
-        let context_of = |bucket| RequestContext {
+        let context = ServiceContext {
             shared,
-            bucket,
             address: &address,
             parts: &parts,
             query: &query,
@@ -71,17 +67,7 @@ impl Emulator {
             request_id: &request_id,
             now,
         };
-        let result = match &bucket {
-            Ok(bucket) => run(&context_of(bucket)).await,
-            Err(error) => Err(match address.bucket() {
-                // A wrong key or signature is reported before an unknown bucket.
-                Ok(name) => {
-                    let unknown = HostedBucket::new(name.clone());
-                    authenticate(&context_of(&unknown)).map_or_else(|e| e, |_| error.clone())
-                }
-                Err(_) => error.clone(),
-            }),
-        };
+        let result = run(&context).await;
         let succeeded = result.is_ok();
         let mut response = match result {
             Ok(response) => response,
@@ -100,9 +86,8 @@ impl Emulator {
         };
         let headers = response.headers_mut();
         // Errors carry CORS headers too, or a page cannot read them. `OPTIONS` has set its own.
-        if let (Ok(bucket), true) = (&bucket, parts.method != Method::OPTIONS) {
-            let rules = shared.cors(&bucket.name);
-            headers.extend(cors::simple(&rules, &parts.method, &parts.headers));
+        if let (Some(bucket), true) = (bucket_of(&context), parts.method != Method::OPTIONS) {
+            headers.extend(cors::simple(&bucket.cors, &parts.method, &parts.headers));
         }
         // The clock is read again: an upload may take minutes.
         let responded = shared.now();
@@ -121,7 +106,7 @@ impl fmt::Debug for Emulator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Emulator")
             .field("region", &self.0.region)
-            .field("buckets", &self.0.buckets.keys())
+            .field("buckets", &BucketNames(&self.0.store))
             .field("keys", &self.0.keys)
             .field("store", &self.0.store)
             .finish_non_exhaustive()
@@ -172,13 +157,49 @@ impl fmt::Debug for EmulatorFuture {
     }
 }
 
-fn bucket_of<'a>(shared: &'a Shared, address: &Address) -> Result<&'a HostedBucket, OssError> {
-    let bucket = address.bucket()?;
-    let known = shared.buckets.get(bucket);
-    known.ok_or_else(|| errors::NO_SUCH_BUCKET.argument("BucketName", bucket.as_str()))
+/// Shows the names of the buckets.
+struct BucketNames<'a>(&'a ObjectStore);
+
+impl fmt::Debug for BucketNames<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let buckets = self.0.buckets().all();
+        let names = buckets.iter().map(|bucket| bucket.name.as_str());
+        f.debug_list().entries(names).finish()
+    }
 }
 
-async fn run(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
+/// Returns the bucket of the request, if it exists.
+fn bucket_of(context: &ServiceContext<'_>) -> Option<Arc<BucketState>> {
+    let name = context.address.bucket().ok()?;
+    context.shared.store.buckets().get(name)
+}
+
+fn resource(context: &ServiceContext<'_>) -> Result<Resource, OssError> {
+    Ok(match &context.address.bucket {
+        None => Resource::Service,
+        Some(_) if context.address.key()?.is_empty() => Resource::Bucket,
+        Some(_) => Resource::Object,
+    })
+}
+
+async fn run(context: &ServiceContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
+    if context.address.bucket.is_some() {
+        // A name that is not valid.
+        context.address.bucket()?;
+    }
+    let Some(bucket) = bucket_of(context) else {
+        // A wrong key or signature is reported before an unknown bucket.
+        let signed = authenticate(context)?;
+        return match select(context) {
+            Ok(operation) => operation.run_without_bucket(context, signed).await,
+            Err(_) if context.address.bucket.is_some() => Err(context.no_such_bucket()),
+            Err(error) => Err(error),
+        };
+    };
+    let context = &RequestContext {
+        request: *context,
+        bucket: &bucket,
+    };
     let authorized = authorize(context).inspect_err(|error| report_refused(context, error));
     let (operation, signed) = authorized?;
     operation.run(context, signed).await
@@ -190,9 +211,7 @@ async fn run(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, Oss
 fn authorize(context: &RequestContext<'_>) -> Result<(Operation, bool), OssError> {
     // Before the operation is selected, so that an invalid signature is reported first.
     let signed = authenticate(context)?;
-    let method = &context.parts.method;
-    let of_bucket = context.address.key()?.is_empty();
-    let operation = Operation::of(method, of_bucket, context.query)?;
+    let operation = select(context)?;
     if context
         .headers()
         .keys()
@@ -206,22 +225,24 @@ fn authorize(context: &RequestContext<'_>) -> Result<(Operation, bool), OssError
     Ok((operation, signed))
 }
 
+fn select(context: &ServiceContext<'_>) -> Result<Operation, OssError> {
+    Operation::of(&context.parts.method, resource(context)?, context.query)
+}
+
 /// Returns whether a known key has signed the request.
-fn authenticate(context: &RequestContext<'_>) -> Result<bool, OssError> {
-    let of_bucket = context.address.key()?.is_empty();
-    match context.parts.method {
-        // Browsers do not sign preflights. A form carries its signature in its fields.
-        Method::OPTIONS => Ok(false),
-        Method::POST if of_bucket => Ok(false),
-        _ => auth::verify_request(context),
+fn authenticate(context: &ServiceContext<'_>) -> Result<bool, OssError> {
+    let resource = resource(context)?;
+    let method = &context.parts.method;
+    // Browsers do not sign preflights. A form carries its signature in its fields.
+    if *method == Method::OPTIONS || Operation::is_form(method, resource, context.query) {
+        return Ok(false);
     }
+    auth::verify_request(context)
 }
 
 /// Reports an upload that is refused before its operation runs, which reports all others.
 fn report_refused(context: &RequestContext<'_>, error: &OssError) {
-    let of_bucket = context.address.key().unwrap_or_default().is_empty();
-    let operation = Operation::of(&context.parts.method, of_bucket, context.query);
-    if let Some(name) = operation.ok().and_then(Operation::upload_name) {
+    if let Some(name) = select(context).ok().and_then(Operation::upload_name) {
         let mut report = UploadReport::new(name, context.request_id, &context.bucket.name);
         report.refused(error);
         context.shared.observe(report);

@@ -5,6 +5,7 @@
 //! [`Sealed::commit`] makes it an object. [`Sealed::into_part`] makes it a part of a multipart
 //! upload instead.
 
+mod buckets;
 mod catalog;
 mod content;
 mod folder;
@@ -30,12 +31,14 @@ use crate::{
     body::Stored,
     object::{Content, Record},
 };
+use buckets::Buckets;
 use content::blocking;
 use folder::{FolderStore, FolderUpload};
 use memory::{MemoryStore, MemoryUpload};
 use parts::{Data, Sessions};
 use tower_aliyun_oss::protocol::Bucket;
 
+pub(crate) use buckets::{BucketState, RemoveBucketError};
 pub(crate) use content::StoreError;
 pub(crate) use page::{Entry, Page, Selection};
 pub(crate) use parts::{Part, Session};
@@ -60,6 +63,7 @@ const SMALL: u64 = 64 * 1024;
 pub struct ObjectStore {
     kind: Kind,
     sessions: Arc<Sessions>,
+    buckets: Arc<Buckets>,
 }
 
 #[derive(Clone)]
@@ -74,7 +78,8 @@ impl ObjectStore {
     /// Uploads in progress count. An upload that exceeds the limit fails with `InternalError`.
     #[must_use]
     pub fn memory(limit: u64) -> Self {
-        Self::of(Kind::Memory(Arc::new(MemoryStore::new(limit))))
+        let kind = Kind::Memory(Arc::new(MemoryStore::new(limit)));
+        Self::of(kind, Buckets::in_memory())
     }
 
     /// Opens a store in a folder, and creates the folder if it does not exist.
@@ -97,12 +102,44 @@ impl ObjectStore {
     /// something else than a store, and with `ResourceBusy` if another store uses it.
     pub fn folder(path: impl AsRef<Path>) -> io::Result<Self> {
         let store = FolderStore::open(path.as_ref())?;
-        Ok(Self::of(Kind::Folder(store)))
+        let buckets = Buckets::in_files(store.bucket_files())?;
+        Ok(Self::of(Kind::Folder(store), buckets))
     }
 
-    fn of(kind: Kind) -> Self {
-        let sessions = Arc::default();
-        Self { kind, sessions }
+    fn of(kind: Kind, buckets: Buckets) -> Self {
+        Self {
+            kind,
+            sessions: Arc::default(),
+            buckets: Arc::new(buckets),
+        }
+    }
+
+    /// The buckets of the store.
+    pub(crate) fn buckets(&self) -> &Arc<Buckets> {
+        &self.buckets
+    }
+
+    /// Removes a bucket that contains neither objects nor parts.
+    pub(crate) async fn remove_bucket(&self, bucket: &Bucket) -> Result<(), RemoveBucketError> {
+        if let Kind::Folder(store) = &self.kind {
+            store.wait().await?;
+        }
+        let (kind, sessions, name) = (self.kind.clone(), self.sessions.clone(), bucket.clone());
+        let check = move || {
+            let is_empty = match &kind {
+                Kind::Memory(store) => store.is_empty(&name),
+                Kind::Folder(store) => store.is_empty(&name),
+            };
+            match (is_empty, sessions.is_empty(&name)) {
+                (false, _) => Err(RemoveBucketError::Objects),
+                (true, false) => Err(RemoveBucketError::Uploads),
+                (true, true) => Ok(()),
+            }
+        };
+        self.buckets.remove(bucket, check).await?;
+        // Those that began meanwhile, or a new bucket of this name would have them.
+        self.sessions.clear(bucket);
+        Ok(())
     }
 
     /// Returns the objects of a bucket, sorted by name.
@@ -189,6 +226,27 @@ impl ObjectStore {
         }
     }
 
+    /// Changes the record of an object, and returns the new one if the object exists.
+    pub(crate) async fn update(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        change: impl FnOnce(&mut Record) + Send + 'static,
+    ) -> io::Result<Option<Record>> {
+        match &self.kind {
+            Kind::Memory(store) => Ok(store.update(bucket, key, change)),
+            Kind::Folder(store) => {
+                let (store, bucket, key) = (store.clone(), bucket.clone(), key.to_owned());
+                let buckets = self.buckets.clone();
+                blocking(move || {
+                    let _kept = buckets.keep();
+                    store.update(&bucket, &key, change)
+                })
+                .await
+            }
+        }
+    }
+
     /// The multipart uploads in progress.
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.sessions
@@ -196,18 +254,30 @@ impl ObjectStore {
 
     /// Begins an upload. It is not visible before [`Sealed::commit`].
     pub(crate) async fn begin(&self, bucket: &Bucket) -> io::Result<Upload> {
-        Ok(Upload(match &self.kind {
+        let kind = match &self.kind {
             Kind::Memory(store) => UploadKind::Memory(MemoryUpload::new(store.clone(), bucket)),
             Kind::Folder(store) => {
                 let (store, bucket) = (store.clone(), bucket.clone());
                 UploadKind::Folder(blocking(move || FolderUpload::begin(store, bucket)).await?)
             }
-        }))
+        };
+        Ok(Upload {
+            kind,
+            target: self.target(bucket),
+        })
+    }
+
+    fn target(&self, bucket: &Bucket) -> Target {
+        Target {
+            bucket: bucket.clone(),
+            buckets: self.buckets.clone(),
+        }
     }
 
     /// Joins parts in order. The parts remain usable, so that a failed completion can be repeated.
     pub(crate) async fn join(&self, bucket: &Bucket, parts: Vec<Arc<Part>>) -> io::Result<Sealed> {
         let (kind, bucket) = (self.kind.clone(), bucket.clone());
+        let target = self.target(&bucket);
         blocking(move || {
             // Sessions belong to their store, so its parts are all of its kind.
             let foreign = || io::Error::other("the part belongs to another store");
@@ -229,7 +299,7 @@ impl ObjectStore {
                     SealedKind::Folder(folder::Sealed::join(store, &bucket, parts)?)
                 }
             };
-            let mut sealed = Sealed(kind);
+            let mut sealed = Sealed { kind, target };
             // The ETag of a multipart object is computed from the ETags of its parts, as text:
             // `TestUtils` of aliyun-oss-java-sdk, and an object that `download_test.go` of
             // aliyun-oss-go-sdk pins.
@@ -265,8 +335,28 @@ impl fmt::Debug for ObjectStore {
     }
 }
 
+/// The bucket that an upload goes to, which may be removed meanwhile.
+struct Target {
+    bucket: Bucket,
+    buckets: Arc<Buckets>,
+}
+
+impl Target {
+    /// Runs `commit` if the bucket exists, and keeps it meanwhile.
+    fn commit<T>(&self, commit: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let _kept = self.buckets.keep();
+        match self.buckets.get(&self.bucket) {
+            Some(_) => commit(),
+            None => Err(StoreError::NoBucket),
+        }
+    }
+}
+
 /// An upload in progress. Dropping it discards the content.
-pub(crate) struct Upload(UploadKind);
+pub(crate) struct Upload {
+    kind: UploadKind,
+    target: Target,
+}
 
 enum UploadKind {
     Memory(MemoryUpload),
@@ -275,7 +365,7 @@ enum UploadKind {
 
 impl Upload {
     pub(crate) async fn write(&mut self, data: Bytes) -> Result<(), StoreError> {
-        match &mut self.0 {
+        match &mut self.kind {
             UploadKind::Memory(upload) => upload.write(data),
             UploadKind::Folder(upload) => Ok(upload.write(data).await?),
         }
@@ -283,7 +373,7 @@ impl Upload {
 
     /// Discards the content. Unlike a drop, waits until its file is deleted.
     pub(crate) async fn discard(self) {
-        match self.0 {
+        match self.kind {
             UploadKind::Memory(_) => {}
             UploadKind::Folder(upload) => upload.discard().await,
         }
@@ -291,15 +381,22 @@ impl Upload {
 
     /// Ends the content, and reads its dimensions if it is an image.
     pub(crate) async fn seal(self) -> Result<Sealed, StoreError> {
-        Ok(Sealed(match self.0 {
+        let kind = match self.kind {
             UploadKind::Memory(upload) => SealedKind::Memory(upload.seal()),
             UploadKind::Folder(upload) => SealedKind::Folder(upload.seal().await?),
-        }))
+        };
+        Ok(Sealed {
+            kind,
+            target: self.target,
+        })
     }
 }
 
 /// Complete content that is not yet an object. Dropping it discards the content.
-pub(crate) struct Sealed(SealedKind);
+pub(crate) struct Sealed {
+    kind: SealedKind,
+    target: Target,
+}
 
 enum SealedKind {
     Memory(memory::Sealed),
@@ -308,26 +405,29 @@ enum SealedKind {
 
 impl Sealed {
     pub(crate) fn content(&self) -> &Content {
-        match &self.0 {
+        match &self.kind {
             SealedKind::Memory(sealed) => sealed.content(),
             SealedKind::Folder(sealed) => sealed.content(),
         }
     }
 
     fn content_mut(&mut self) -> &mut Content {
-        match &mut self.0 {
+        match &mut self.kind {
             SealedKind::Memory(sealed) => sealed.content_mut(),
             SealedKind::Folder(sealed) => sealed.content_mut(),
         }
     }
 
     /// Makes the content an object, atomically. Without `overwrite`, fails if the object exists.
+    /// Fails if the bucket was removed.
     pub(crate) async fn commit(self, record: Record, overwrite: bool) -> Result<(), StoreError> {
-        match self.0 {
-            SealedKind::Memory(sealed) => sealed.commit(record, overwrite),
+        let Self { kind, target } = self;
+        match kind {
+            SealedKind::Memory(sealed) => target.commit(|| sealed.commit(record, overwrite)),
             SealedKind::Folder(sealed) => {
                 // The outer error is that of the thread pool.
-                blocking(move || Ok(sealed.commit(&record, overwrite))).await?
+                let commit = move || target.commit(|| sealed.commit(&record, overwrite));
+                blocking(move || Ok(commit())).await?
             }
         }
     }
@@ -337,7 +437,7 @@ impl Sealed {
         Part {
             content: self.content().clone(),
             stored: at,
-            data: match self.0 {
+            data: match self.kind {
                 SealedKind::Memory(sealed) => Data::Memory(sealed.into_part()),
                 SealedKind::Folder(sealed) => Data::Folder(sealed.into_part()),
             },

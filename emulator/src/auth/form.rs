@@ -12,7 +12,7 @@ use super::{
     v1::check_allowed,
 };
 use crate::{
-    context::RequestContext,
+    context::ServiceContext,
     errors::{self, OssError},
     form::Form,
 };
@@ -29,7 +29,7 @@ pub(crate) struct SignedForm<'a> {
 
 /// Verifies the signature of a form. Returns `None` if the form carries no part of one.
 pub(crate) fn verify<'a>(
-    context: &RequestContext<'_>,
+    context: &ServiceContext<'_>,
     form: &'a Form,
 ) -> Result<Option<SignedForm<'a>>, OssError> {
     match form.get("x-oss-signature-version") {
@@ -42,7 +42,7 @@ pub(crate) fn verify<'a>(
 }
 
 fn v1<'a>(
-    context: &RequestContext<'_>,
+    context: &ServiceContext<'_>,
     form: &'a Form,
 ) -> Result<Option<SignedForm<'a>>, OssError> {
     let id = form.get("OSSAccessKeyId");
@@ -70,7 +70,7 @@ fn v1<'a>(
     }))
 }
 
-fn v4<'a>(context: &RequestContext<'_>, form: &'a Form) -> Result<SignedForm<'a>, OssError> {
+fn v4<'a>(context: &ServiceContext<'_>, form: &'a Form) -> Result<SignedForm<'a>, OssError> {
     let policy = form.get("policy").ok_or(errors::NO_POLICY)?;
     let signature = present(form.get("x-oss-signature"))?;
     let credential = form.get("x-oss-credential").ok_or(errors::CREDENTIAL)?;

@@ -7,7 +7,7 @@ use sha1::Sha1;
 
 use super::key::{SKEW, find, parse_time};
 use crate::{
-    context::RequestContext,
+    context::ServiceContext,
     errors::{self, OssError},
 };
 
@@ -101,7 +101,7 @@ pub(crate) const RESOURCE: [&str; 83] = [
 ];
 
 /// Verifies `Authorization: OSS id:signature`.
-pub(super) fn in_header(context: &RequestContext<'_>, credentials: &str) -> Result<(), OssError> {
+pub(super) fn in_header(context: &ServiceContext<'_>, credentials: &str) -> Result<(), OssError> {
     check_allowed(context)?;
     let (id, signature) = credentials
         .trim()
@@ -123,7 +123,7 @@ pub(super) fn in_header(context: &RequestContext<'_>, credentials: &str) -> Resu
 }
 
 /// Verifies `OSSAccessKeyId`, `Expires` and `Signature` in the URL.
-pub(super) fn in_query(context: &RequestContext<'_>) -> Result<(), OssError> {
+pub(super) fn in_query(context: &ServiceContext<'_>) -> Result<(), OssError> {
     check_allowed(context)?;
     let get = |name| context.query.get(name).ok_or(errors::QUERY_SIGNATURE);
     let (id, expires, signature) = (get("OSSAccessKeyId")?, get("Expires")?, get("Signature")?);
@@ -140,7 +140,7 @@ pub(super) fn in_query(context: &RequestContext<'_>) -> Result<(), OssError> {
 }
 
 /// Fails if the emulator rejects version 1.
-pub(super) fn check_allowed(context: &RequestContext<'_>) -> Result<(), OssError> {
+pub(super) fn check_allowed(context: &ServiceContext<'_>) -> Result<(), OssError> {
     if context.shared.reject_v1 {
         return Err(errors::SIGNATURE_V1);
     }
@@ -148,7 +148,7 @@ pub(super) fn check_allowed(context: &RequestContext<'_>) -> Result<(), OssError
 }
 
 fn check(
-    context: &RequestContext<'_>,
+    context: &ServiceContext<'_>,
     id: &str,
     signature: &str,
     token: Option<&str>,
@@ -174,7 +174,7 @@ fn parse_date(date: &str) -> Option<Timestamp> {
     }
 }
 
-fn string_to_sign(context: &RequestContext<'_>, date: &str) -> Result<String, OssError> {
+fn string_to_sign(context: &ServiceContext<'_>, date: &str) -> Result<String, OssError> {
     let value = |name| context.header(name).unwrap_or_default();
     let mut lines = vec![
         context.parts.method.as_str().to_owned(),
@@ -198,9 +198,13 @@ fn string_to_sign(context: &RequestContext<'_>, date: &str) -> Result<String, Os
     Ok(lines.join("\n"))
 }
 
-/// Returns `/bucket/key?name&name=value`. Nothing is percent-encoded.
-fn resource(context: &RequestContext<'_>) -> Result<String, OssError> {
-    let (bucket, key) = (&context.bucket.name, context.address.key()?);
+/// Returns `/bucket/key?name&name=value`, or `/?name=value` without a bucket. Nothing is
+/// percent-encoded.
+fn resource(context: &ServiceContext<'_>) -> Result<String, OssError> {
+    let path = match &context.address.bucket {
+        Some(_) => format!("/{}/{}", context.address.bucket()?, context.address.key()?),
+        None => "/".to_owned(),
+    };
     let mut parameters: Vec<_> = context
         .query
         .iter()
@@ -216,5 +220,5 @@ fn resource(context: &RequestContext<'_>) -> Result<String, OssError> {
         .collect();
     let query = parameters.join("&");
     let separator = if query.is_empty() { "" } else { "?" };
-    Ok(format!("/{bucket}/{key}{separator}{query}"))
+    Ok(format!("{path}{separator}{query}"))
 }

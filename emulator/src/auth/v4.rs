@@ -9,7 +9,7 @@ use super::key::{
     ALGORITHM, MAX_LIFE, PRODUCT, SKEW, Scope, derive, find, hmac_sha256, parse_time,
 };
 use crate::{
-    context::RequestContext,
+    context::ServiceContext,
     encoding::{COMPONENT, PATH},
     errors::{self, OssError},
 };
@@ -29,7 +29,7 @@ struct Given<'a> {
 
 /// Verifies `Authorization: OSS4-HMAC-SHA256 Credential=…, AdditionalHeaders=…, Signature=…`, with
 /// the parameters in any order.
-pub(super) fn in_header(context: &RequestContext<'_>, parameters: &str) -> Result<(), OssError> {
+pub(super) fn in_header(context: &ServiceContext<'_>, parameters: &str) -> Result<(), OssError> {
     let get = |wanted: &str| {
         parameters
             .split(',')
@@ -68,7 +68,7 @@ pub(super) fn in_header(context: &RequestContext<'_>, parameters: &str) -> Resul
 }
 
 /// Verifies the same parameters in the URL, where `x-oss-expires` limits the validity.
-pub(super) fn in_query(context: &RequestContext<'_>) -> Result<(), OssError> {
+pub(super) fn in_query(context: &ServiceContext<'_>) -> Result<(), OssError> {
     let get = |name| context.query.get(name);
     let needed = |name| get(name).ok_or(errors::QUERY_SIGNATURE_V4);
     let date = needed("x-oss-date")?;
@@ -100,14 +100,14 @@ pub(super) fn in_query(context: &RequestContext<'_>) -> Result<(), OssError> {
 }
 
 /// Returns the time since signing; negative if it lies in the future.
-fn age(context: &RequestContext<'_>, signed_at: Timestamp) -> Result<SignedDuration, OssError> {
+fn age(context: &ServiceContext<'_>, signed_at: Timestamp) -> Result<SignedDuration, OssError> {
     let now = Timestamp::try_from(context.now).map_err(|_| errors::INTERNAL)?;
     Ok(now.duration_since(signed_at))
 }
 
 /// Checks scope and signature. The errors are those of a wrong region and of a wrong product.
 fn check(
-    context: &RequestContext<'_>,
+    context: &ServiceContext<'_>,
     given: &Given<'_>,
     wrong_region: OssError,
     wrong_product: OssError,
@@ -139,8 +139,14 @@ fn check(
     })
 }
 
-fn canonical_request(context: &RequestContext<'_>, additional: &str) -> Result<String, OssError> {
-    let (bucket, key) = (&context.bucket.name, context.address.key()?);
+fn canonical_request(context: &ServiceContext<'_>, additional: &str) -> Result<String, OssError> {
+    let path = match &context.address.bucket {
+        Some(_) => {
+            let key = utf8_percent_encode(context.address.key()?, PATH);
+            format!("/{}/{key}", context.address.bucket()?)
+        }
+        None => "/".to_owned(),
+    };
     let mut parameters: Vec<_> = context
         .query
         .iter()
@@ -179,13 +185,12 @@ fn canonical_request(context: &RequestContext<'_>, additional: &str) -> Result<S
         lines.extend([name, ":", value.trim(), "\n"]);
     }
     let method = &context.parts.method;
-    let path = utf8_percent_encode(key, PATH);
     let query = parameters.join("&");
     let payload = context
         .header("x-oss-content-sha256")
         .unwrap_or(UNSIGNED_PAYLOAD);
     Ok(format!(
-        "{method}\n/{bucket}/{path}\n{query}\n{lines}\n{additional}\n{payload}"
+        "{method}\n{path}\n{query}\n{lines}\n{additional}\n{payload}"
     ))
 }
 

@@ -47,9 +47,9 @@ struct RuleDocument {
 
 /// `OPTIONS`: responds to a preflight request.
 pub(super) fn preflight(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
-    let rules = context.shared.cors(&context.bucket.name);
+    let rules = &context.bucket.cors;
     let mut response = response::empty(StatusCode::OK);
-    *response.headers_mut() = cors::preflight(&rules, context.headers())?;
+    *response.headers_mut() = cors::preflight(rules, context.headers())?;
     Ok(response)
 }
 
@@ -71,16 +71,16 @@ pub(super) async fn put(context: &RequestContext<'_>) -> Result<Response<Emulato
         rules,
         response_vary: configuration.response_vary,
     };
-    context.shared.set_cors(&context.bucket.name, rules);
+    set(context, rules).await?;
     Ok(response::empty(StatusCode::OK))
 }
 
 /// `GetBucketCors`: returns the rules of the bucket, which may be those of the builder.
 pub(super) fn get(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
-    let bucket = &context.bucket.name;
-    let cors = context.shared.cors(bucket);
+    let cors = &context.bucket.cors;
     if cors.rules.is_empty() {
-        return Err(errors::NO_CORS.argument("BucketName", bucket.as_str()));
+        let bucket = context.bucket.name.as_str();
+        return Err(errors::NO_CORS.argument("BucketName", bucket));
     }
     let document = CorsConfiguration {
         rules: cors.rules.iter().map(RuleDocument::of).collect(),
@@ -90,11 +90,17 @@ pub(super) fn get(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>
 }
 
 /// `DeleteBucketCors`: removes all rules of the bucket.
-pub(super) fn delete(context: &RequestContext<'_>) -> Response<EmulatorBody> {
+pub(super) async fn delete(
+    context: &RequestContext<'_>,
+) -> Result<Response<EmulatorBody>, OssError> {
+    set(context, CorsRules::default()).await?;
+    Ok(response::empty(StatusCode::NO_CONTENT))
+}
+
+async fn set(context: &RequestContext<'_>, rules: CorsRules) -> Result<(), OssError> {
     context
-        .shared
-        .set_cors(&context.bucket.name, CorsRules::default());
-    response::empty(StatusCode::NO_CONTENT)
+        .change_bucket(move |bucket| bucket.set_cors(rules))
+        .await
 }
 
 impl RuleDocument {

@@ -71,6 +71,12 @@ pub(super) fn initiate(context: &RequestContext<'_>) -> Result<Response<Emulator
     if !context.shared.store.sessions().begin(&id, session) {
         return Err(errors::TOO_MANY_UPLOADS);
     }
+    // Removing a bucket removes the uploads in progress, but not one that begins afterwards.
+    let store = &context.shared.store;
+    if store.buckets().get(&context.bucket.name).is_none() {
+        store.sessions().take(&id, &context.bucket.name, key);
+        return Err(context.no_such_bucket());
+    }
     let initiated = Initiated {
         encoding_type: encoding.name(),
         bucket: context.bucket.name.as_str(),

@@ -59,19 +59,18 @@ impl Catalog {
         }
     }
 
-    /// Changes a file and records the result: the object that it contains now, or none.
+    /// Changes a file and records what `change` returns: the object that it contains now, or none.
     pub(super) fn change<E>(
         &self,
         bucket: &Bucket,
         file: &str,
         key: &str,
-        object: Option<ObjectSummary>,
-        change: impl FnOnce() -> Result<(), E>,
+        change: impl FnOnce() -> Result<Option<ObjectSummary>, E>,
     ) -> Result<(), E> {
         let at = self.hasher.hash_one((bucket, file)) % LOCKS as u64;
         let lock = self.order.get(usize::try_from(at).unwrap_or_default());
         let _ordered = lock.map(|lock| lock.lock().unwrap_or_else(PoisonError::into_inner));
-        change()?;
+        let object = change()?;
         let mut state = self.state();
         let objects = state.buckets.entry(bucket.clone()).or_default();
         if !*self.ended.borrow() {
@@ -143,6 +142,13 @@ impl Catalog {
         }
     }
 
+    /// Returns whether a bucket contains no file.
+    pub(super) fn is_empty(&self, bucket: &Bucket) -> bool {
+        let state = self.state();
+        let objects = state.buckets.get(bucket);
+        objects.is_none_or(|objects| objects.by_name.is_empty() && objects.damaged.is_empty())
+    }
+
     /// Returns a page of the objects of a bucket. Fails if the bucket contains damaged files.
     pub(super) fn page(
         &self,
@@ -193,14 +199,13 @@ mod tests {
     }
 
     fn put(catalog: &Catalog, key: &str, size: u64) {
-        let done = || Ok::<_, io::Error>(());
-        let object = Some(object(key, size));
-        catalog.change(&bucket(), key, key, object, done).unwrap();
+        let done = || Ok::<_, io::Error>(Some(object(key, size)));
+        catalog.change(&bucket(), key, key, done).unwrap();
     }
 
     fn remove(catalog: &Catalog, key: &str) {
-        let done = || Ok::<_, io::Error>(());
-        catalog.change(&bucket(), key, key, None, done).unwrap();
+        let done = || Ok::<_, io::Error>(None);
+        catalog.change(&bucket(), key, key, done).unwrap();
     }
 
     fn sizes(catalog: &Catalog) -> io::Result<Vec<(String, u64)>> {
@@ -244,7 +249,7 @@ mod tests {
         catalog.end(Ok(()));
         put(&catalog, "a", 1);
         let full = || Err(io::Error::from(io::ErrorKind::StorageFull));
-        let failed = catalog.change(&bucket(), "a", "a", Some(object("a", 2)), full);
+        let failed = catalog.change(&bucket(), "a", "a", full);
         failed.unwrap_err();
         assert_eq!(sizes(&catalog).unwrap(), [("a".to_owned(), 1)]);
     }

@@ -76,6 +76,8 @@ pub(crate) enum StoreError {
     Exists,
     #[error("the memory store is full")]
     Full,
+    #[error("the bucket does not exist")]
+    NoBucket,
     #[error(transparent)]
     Io(#[from] io::Error),
 }

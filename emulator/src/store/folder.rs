@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use super::{
     catalog::Catalog,
     content::{Digest, StoreError, blocking, measure},
-    home::{Home, create_folder},
+    home::{BucketFiles, Home, create_folder, sync_folder},
     page::{Page, Selection},
     summary::ObjectSummary,
 };
@@ -76,6 +76,10 @@ impl FolderStore {
         self.home.root()
     }
 
+    pub(super) fn bucket_files(&self) -> BucketFiles {
+        self.home.bucket_files()
+    }
+
     fn path(&self, bucket: &Bucket, key: &str) -> PathBuf {
         self.home.bucket(bucket).join(file_name(key))
     }
@@ -86,11 +90,7 @@ impl FolderStore {
         bucket: &Bucket,
         selection: Selection<'_>,
     ) -> io::Result<Page<Arc<ObjectSummary>>> {
-        if let Err(error) = self.catalog.wait().await {
-            // So that a later listing succeeds if the cause has gone.
-            self.build_catalog()?;
-            return Err(error);
-        }
+        self.wait().await?;
         self.catalog.page(bucket, selection)
     }
 
@@ -102,6 +102,52 @@ impl FolderStore {
         }
     }
 
+    /// Waits until the index is built.
+    pub(super) async fn wait(self: &Arc<Self>) -> io::Result<()> {
+        if let Err(error) = self.catalog.wait().await {
+            // So that a later listing succeeds if the cause has gone.
+            self.build_catalog()?;
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Returns whether a bucket contains no file, as far as the index is built.
+    pub(super) fn is_empty(&self, bucket: &Bucket) -> bool {
+        self.catalog.is_empty(bucket)
+    }
+
+    /// Changes the record of an object, and returns the new one.
+    ///
+    /// Copies the content, because content and record are one file that is replaced as a whole.
+    pub(super) fn update(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        change: impl FnOnce(&mut Record),
+    ) -> io::Result<Option<Record>> {
+        let name = file_name(key);
+        let folder = self.home.bucket(bucket);
+        let path = folder.join(&name);
+        let mut updated = None;
+        let rewrite = || -> io::Result<_> {
+            let (mut record, source) = read(&path)?;
+            change(&mut record);
+            let mut file = self.home.temporary_file()?;
+            io::copy(&mut source.take(record.content.size), file.as_file_mut())?;
+            finish(&mut file, &record)?;
+            file.persist(&path).map_err(|error| error.error)?;
+            updated = Some(record.clone());
+            Ok(Some(ObjectSummary::of(record)))
+        };
+        match self.catalog.change(bucket, &name, key, rewrite) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            changed => changed?,
+        }
+        sync_folder(&folder)?;
+        Ok(updated)
+    }
+
     pub(super) fn remove(&self, bucket: &Bucket, key: &str) -> io::Result<()> {
         let file = file_name(key);
         let folder = self.home.bucket(bucket);
@@ -109,11 +155,11 @@ impl FolderStore {
         let remove = || match fs::remove_file(folder.join(&file)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 existed = false;
-                Ok(())
+                Ok(None)
             }
-            removed => removed,
+            removed => removed.map(|()| None),
         };
-        self.catalog.change(bucket, &file, key, None, remove)?;
+        self.catalog.change(bucket, &file, key, remove)?;
         match existed {
             true => sync_folder(&folder),
             false => Ok(()),
@@ -349,13 +395,7 @@ impl Sealed {
 
     /// Writes the record, synchronizes the file and renames it to its final name.
     pub(super) fn commit(mut self, record: &Record, overwrite: bool) -> Result<(), StoreError> {
-        let text = serde_json::to_vec(record).map_err(io::Error::from)?;
-        self.file.write_all(&text)?;
-        self.file.write_all(&(text.len() as u64).to_be_bytes())?;
-        self.file.write_all(&MARK)?;
-        // Before the rename, or a power failure could leave the final name with a partial file.
-        self.file.as_file().sync_all()?;
-
+        finish(&mut self.file, record)?;
         let folder = self.store.home.bucket(&self.bucket);
         if create_folder(&folder)? {
             sync_folder(&self.store.home.buckets())?;
@@ -368,11 +408,11 @@ impl Sealed {
         let persist = || {
             if overwrite {
                 file.persist(path).map_err(|error| error.error)?;
-                return Ok(());
+                return Ok(Some(summary));
             }
             // Atomic, so of two concurrent uploads one succeeds.
             match file.persist_noclobber(path) {
-                Ok(_) => Ok(()),
+                Ok(_) => Ok(Some(summary)),
                 Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
                     Err(StoreError::Exists)
                 }
@@ -380,16 +420,18 @@ impl Sealed {
             }
         };
         let catalog = &self.store.catalog;
-        catalog.change(&self.bucket, &name, key, Some(summary), persist)?;
+        catalog.change(&self.bucket, &name, key, persist)?;
         // A rename is durable once the folder is synchronized.
         Ok(sync_folder(&folder)?)
     }
 }
 
-fn sync_folder(path: &Path) -> io::Result<()> {
-    // Windows cannot synchronize a folder.
-    if cfg!(unix) {
-        File::open(path)?.sync_all()?;
-    }
-    Ok(())
+/// Writes the record behind the content, and synchronizes the file.
+fn finish(file: &mut NamedTempFile, record: &Record) -> io::Result<()> {
+    let text = serde_json::to_vec(record).map_err(io::Error::from)?;
+    file.write_all(&text)?;
+    file.write_all(&(text.len() as u64).to_be_bytes())?;
+    file.write_all(&MARK)?;
+    // Before the rename, or a power failure could leave the final name with a partial file.
+    file.as_file().sync_all()
 }

@@ -4,6 +4,7 @@
 //! FOLDER/.aliyun-oss-emulator          mark and lock
 //! FOLDER/.aliyun-oss-emulator-uploads  upload-….part: uploads in progress
 //! FOLDER/buckets/BUCKET                objects
+//! FOLDER/settings/BUCKET.json          settings of buckets
 //! ```
 //!
 //! Opening a store deletes files. So it takes only a folder that is empty or has the mark, deletes
@@ -11,7 +12,7 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io,
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -21,6 +22,7 @@ use tower_aliyun_oss::protocol::Bucket;
 
 const MARK: &str = ".aliyun-oss-emulator";
 const UPLOADS: &str = ".aliyun-oss-emulator-uploads";
+const SETTINGS: &str = "settings";
 const PREFIX: &str = "upload-";
 const SUFFIX: &str = ".part";
 
@@ -68,6 +70,7 @@ impl Home {
         };
         create_folder(&home.uploads())?;
         create_folder(&home.buckets())?;
+        create_folder(&home.settings())?;
         for bucket in fs::read_dir(home.buckets())? {
             let bucket = bucket?;
             if bucket.file_type()?.is_symlink() {
@@ -108,13 +111,90 @@ impl Home {
         self.root.join(UPLOADS)
     }
 
+    fn settings(&self) -> PathBuf {
+        self.root.join(SETTINGS)
+    }
+
+    /// Returns the files with the settings of the buckets.
+    pub(super) fn bucket_files(&self) -> BucketFiles {
+        BucketFiles {
+            settings: self.settings(),
+            uploads: self.uploads(),
+            objects: self.buckets(),
+        }
+    }
+
     /// Creates a file for an upload, which is deleted on drop.
     pub(super) fn temporary_file(&self) -> io::Result<NamedTempFile> {
-        tempfile::Builder::new()
-            .prefix(PREFIX)
-            .suffix(SUFFIX)
-            .tempfile_in(self.uploads())
+        temporary_file(&self.uploads())
     }
+}
+
+fn temporary_file(folder: &Path) -> io::Result<NamedTempFile> {
+    tempfile::Builder::new()
+        .prefix(PREFIX)
+        .suffix(SUFFIX)
+        .tempfile_in(folder)
+}
+
+/// The settings of buckets, one file for each.
+pub(super) struct BucketFiles {
+    settings: PathBuf,
+    uploads: PathBuf,
+    objects: PathBuf,
+}
+
+impl BucketFiles {
+    /// Returns the content of all files. Skips names that are not those of buckets.
+    pub(super) fn read_all(&self) -> io::Result<Vec<(Bucket, Vec<u8>)>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.settings)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_str().and_then(|name| name.strip_suffix(".json"));
+            let Some(bucket) = name.and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            if !entry.file_type()?.is_file() {
+                return Err(foreign(&entry.path(), "is not a file"));
+            }
+            found.push((bucket, fs::read(entry.path())?));
+        }
+        Ok(found)
+    }
+
+    /// Replaces the file of a bucket as a whole.
+    pub(super) fn write(&self, bucket: &Bucket, text: &[u8]) -> io::Result<()> {
+        let mut file = temporary_file(&self.uploads)?;
+        file.write_all(text)?;
+        file.as_file().sync_all()?;
+        file.persist(self.path(bucket))
+            .map_err(|error| error.error)?;
+        sync_folder(&self.settings)
+    }
+
+    /// Removes the folder of a bucket, which must be empty, and its file.
+    pub(super) fn remove(&self, bucket: &Bucket) -> io::Result<()> {
+        match fs::remove_dir(self.objects.join(bucket.as_str())) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        fs::remove_file(self.path(bucket))?;
+        sync_folder(&self.settings)
+    }
+
+    fn path(&self, bucket: &Bucket) -> PathBuf {
+        self.settings.join(format!("{bucket}.json"))
+    }
+}
+
+/// Makes changes of names in a folder durable.
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+    // Windows cannot synchronize a folder.
+    if cfg!(unix) {
+        File::open(path)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// Creates a folder. Returns `false` if it exists. Fails if there is something else, such as a link

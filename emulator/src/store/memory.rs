@@ -74,6 +74,30 @@ impl MemoryStore {
         of_bucket.map_or_else(Page::default, |objects| page(objects, selection))
     }
 
+    pub(super) fn is_empty(&self, bucket: &Bucket) -> bool {
+        let objects = self.objects();
+        objects.get(bucket).is_none_or(BTreeMap::is_empty)
+    }
+
+    /// Changes the record of an object, and returns the new one.
+    pub(super) fn update(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        change: impl FnOnce(&mut Record),
+    ) -> Option<Record> {
+        let mut objects = self.objects();
+        let object = objects.get_mut(bucket)?.get_mut(key)?;
+        let mut record = object.record.clone();
+        change(&mut record);
+        *object = Arc::new(Object {
+            record: record.clone(),
+            chunks: object.chunks.clone(),
+            _space: object._space.clone(),
+        });
+        Some(record)
+    }
+
     pub(super) fn remove(&self, bucket: &Bucket, key: &str) {
         // Dropped after the lock is released: an object may have thousands of chunks.
         let _removed = match self.objects().get_mut(bucket) {

@@ -86,6 +86,21 @@ impl Sessions {
         sessions.remove(id)
     }
 
+    /// Returns whether no upload to a bucket is in progress.
+    pub(super) fn is_empty(&self, bucket: &Bucket) -> bool {
+        let sessions = self.lock();
+        sessions.values().all(|session| session.bucket != *bucket)
+    }
+
+    /// Ends all uploads to a bucket.
+    pub(super) fn clear(&self, bucket: &Bucket) {
+        // Dropped after the lock is released: parts may be files.
+        let _ended: Vec<_> = self
+            .lock()
+            .extract_if(|_, session| session.bucket == *bucket)
+            .collect();
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Session>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -74,15 +74,15 @@ async fn issue_18_line_03_signature_version_1_can_be_rejected() {
 
 #[tokio::test]
 async fn issue_18_line_04_the_policy_outlives_the_upload() {
-    // The policy expires 2868 s after `NOW`. The clock is read when the request arrives, when it is
-    // complete, and for the response.
+    // The policy expires 2868 s after `NOW`. The clock is read when the emulator is built, when
+    // the request arrives, when it is complete, and for the response.
     for (arrival, end, stored) in [(0, 2868, true), (0, 2869, false), (2868, 2869, false)] {
         let reads = AtomicU64::new(0);
         let reports: Arc<Mutex<Vec<UploadReport>>> = Arc::default();
         let kept = reports.clone();
         let emulator = builder()
             .clock(move || match reads.fetch_add(1, Ordering::Relaxed) {
-                0 => at(NOW + arrival),
+                0 | 1 => at(NOW + arrival),
                 _ => at(NOW + end),
             })
             .observer(move |report| kept.lock().unwrap().push(report))
