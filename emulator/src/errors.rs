@@ -205,8 +205,27 @@ catalogue! {
     NO_CORS = 404 "NoSuchCORSConfiguration" "The CORS Configuration does not exist." "";
     CORS_MAX_AGE = 400 "InvalidArgument" "MaxAgeSeconds must be an integer between 0 and 999999999." "";
     CORS_RULES = 400 "InvalidArgument" "The number of CORS rules should not exceed allowed limit of 10 rules." "";
+    NO_RIGHT_SERVICE = 403 "AccessDenied" "Anonymous access is forbidden for this operation." "";
+    BUCKET_ACL = 400 "InvalidArgument" "no such bucket access control exists" "";
+    BUCKET_EXISTS = 409 "BucketAlreadyExists" "Cannot modify existing bucket's storage class." "";
+    BUCKET_EXISTS_REDUNDANCY = 409 "BucketAlreadyExists" "Bucket already exists can't modify data redundancy type." "";
+    BUCKET_LOCATION = 400 "InvalidLocationConstraint" "The specified location constraint is not valid." "";
+    BUCKET_REDUNDANCY = 400 "InvalidArgument" "The data redundancy type must be LRS or ZRS." "";
+    BUCKET_OBJECTS = 409 "BucketNotEmpty" "The bucket has objects. Please delete them first." "0015-00000301";
+    BUCKET_UPLOADS = 409 "BucketNotEmpty" "The bucket has parts of multipart uploads. Please abort the uploads first." "";
+    TOO_MANY_BUCKETS = 400 "TooManyBuckets" "You have attempted to create more buckets than allowed." "";
+    BUCKETS_FIXED = 400 "NotImplemented" "The emulator creates and deletes buckets only if its option create_buckets is set." "";
+    NO_CONTENT_MD5 = 400 "MissingArgument" "Missing Some Required Arguments." "0016-00000606";
+    NO_KEY_TO_DELETE = 400 "MalformedXML" "The XML you provided was not well-formed or did not validate against our published schema." "0016-00000613";
+    TAG = 400 "InvalidTag" "The tag is not valid." "0010-00000219";
+    TAGS_HEADER = 400 "InvalidTag" "The tags must have the form key or key=value." "0010-00000219";
+    TAG_PREFIX = 400 "InvalidTag" "The prefix of the tag key is invalid." "0010-00000207";
+    TAGS_DUPLICATE = 400 "InvalidTag" "The keys of the tags must be unique." "0010-00000210";
+    TAGS_MANY = 400 "InvalidTag" "The number of tags exceeds the limit." "";
     MAX_KEYS = 400 "InvalidArgument" "Argument maxKeys must be an integer between 1 and 1000." "";
+    MAX_UPLOADS = 400 "InvalidArgument" "Argument max-uploads must be an integer between 1 and 1000." "";
     ENCODING_TYPE = 400 "InvalidArgument" "Invalid Encoding Method specified in Request." "";
+    LIST_TYPE = 400 "InvalidArgument" "The value of list-type must be 2." "";
     CONTINUATION = 400 "InvalidArgument" "The continuation token provided is incorrect." "";
 }
 

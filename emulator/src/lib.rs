@@ -96,21 +96,31 @@
 //!
 //! | operation | support |
 //! |---|---|
-//! | `PostObject` | complete, except signatures of version 2 and encryption |
+//! | `PostObject` | complete, except signatures of version 2 |
 //! | `PutObject` | with `x-oss-callback` or `callback`, and their `-var`; no copying |
 //! | `InitiateMultipartUpload`, `UploadPart`, `ListParts`, `AbortMultipartUpload` | parts are lost when the process ends, whatever the store |
 //! | `CompleteMultipartUpload` | with a callback, and with `x-oss-complete-all` |
+//! | `ListMultipartUploads` | |
 //! | `GetObject`, `HeadObject`, `GetObjectMeta` | with ranges; no conditions, no `response-*` |
-//! | `DeleteObject`, `ListObjectsV2` | |
+//! | `DeleteObject`, `DeleteMultipleObjects` | without versions |
+//! | `ListObjects`, `ListObjectsV2` | |
+//! | `PutObjectTagging`, `GetObjectTagging`, `DeleteObjectTagging` | also `x-oss-tagging` of an upload, as a header or a form field |
 //! | `ProcessObject` | only `trigger/callback`, which calls back for an existing object |
+//! | `ListBuckets` | also by tags |
+//! | `CreateBucket`, `DeleteBucket` | with [`create_buckets`](EmulatorBuilder::create_buckets); a bucket has an ACL, a storage class and a redundancy type |
+//! | `PutBucketAcl`, `GetBucketAcl`, `GetBucketInfo`, `GetBucketLocation`, `GetBucketStat` | `GetBucketStat` is up to date at any time |
+//! | `PutBucketTags`, `GetBucketTags`, `DeleteBucketTags` | |
 //! | `PutBucketCors`, `GetBucketCors`, `DeleteBucketCors`, `OPTIONS` | the rules of the builder apply until `PutBucketCors` replaces them |
 //!
 //! Requests are signed with version 1 or 4, in a header or in the URL, with a long-term key or a
 //! temporary key of STS. A signed request may do everything. Every other operation fails with
 //! `NotImplemented` and changes nothing: a query parameter that names an operation, or that has no
-//! value and is unknown, is not ignored. Neither are tags and encryption keys of the client. A
-//! `POST` that is neither a form nor one of these operations fails with
+//! value and is unknown, is not ignored. The message names it. Neither are encryption keys of the
+//! client ignored. A `POST` that is neither a form nor one of these operations fails with
 //! `MethodNotAllowed`.
+//!
+//! Settings of buckets belong to the store: a folder keeps them across a restart. What requests
+//! have set takes precedence over the builder.
 //!
 //! Alibaba Cloud switches version 1 off:
 //! [`reject_signature_v1`](EmulatorBuilder::reject_signature_v1) shows what remains.
@@ -139,6 +149,14 @@
 //!   (`aliyun-oss-go-sdk` `oss/auth.go`).
 //! * `+` in the path of an object is a space (test of the Ruby SDK). A plus is `%2B`.
 //! * A wrong token, key or signature is reported before an unknown bucket.
+//! * Creating a bucket again succeeds (`oss2` `tests/test_bucket.py`), and `PutBucketAcl` creates a
+//!   bucket that does not exist (`ali-oss` `test/node/bucket.test.js`).
+//! * An object inherits the storage class of its bucket (`oss2` `tests/test_bucket.py`).
+//! * `ListMultipartUploads` orders by name and ID, ignores `upload-id-marker` without `key-marker`
+//!   (`ali-oss` `test/node/multipart.test.js`), and has `NextKeyMarker` and `NextUploadIdMarker` on
+//!   every page (`oss2/xml_utils.py`).
+//! * `DeleteMultipleObjects` requires `Content-MD5` (EC 0016-00000606), and with `Quiet` returns no
+//!   document (`alibabacloud-oss-go-sdk-v2` `client_mock_test.go`).
 //! * A failed callback, status 203, is not an error in either SDK for Python. `ali-oss` throws
 //!   `CallbackFailed`.
 //!
@@ -199,6 +217,8 @@
 //!   fields are ignored.
 //! * A name in `callback-var` that does not begin with `x:` is refused, except with
 //!   `trigger/callback`.
+//! * Requests for tags require a signature, whatever the ACL of the bucket.
+//! * Headers of `CreateBucket` for settings that the emulator does not have are refused.
 //! * `trigger/callback` requires a signature, even in a public bucket. `${operation}` is empty in
 //!   its callback, and its response carries no checksums.
 //! * Redirects and other statuses of the application server are not relayed.
@@ -216,8 +236,8 @@
 //! # Limits
 //!
 //! The emulator is not a durable store, and it must not be reachable from the internet: anyone who
-//! reaches it can fill it. Signatures of version 2, object versions and server-side encryption are
-//! not implemented, and neither is version 2.0 of the callback signature, which Alibaba Cloud offers
+//! reaches it can fill it. It has at most 100 buckets that requests created. Signatures of version 2,
+//! object versions and server-side encryption are not implemented, and neither is version 2.0 of the callback signature, which Alibaba Cloud offers
 //! by invitation. Callbacks to `https` URLs need a [`CallbackNetwork`] that speaks TLS.
 //!
 //! Sources: [PostObject], [Callback] and the [EC pages].

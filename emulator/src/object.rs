@@ -10,6 +10,7 @@ use crate::{
     bucket::Acl,
     errors::{self, OssError},
     form::{FilePart, Form},
+    tags::{self, Tag, Tagged},
 };
 
 /// The longest object name, in bytes.
@@ -34,6 +35,8 @@ pub(crate) struct Description {
     /// `None` is `default`: the object inherits the ACL of the bucket.
     acl: Option<String>,
     headers: Vec<(String, String)>,
+    #[serde(default)]
+    pub(crate) tags: Vec<Tag>,
 }
 
 /// The object that an upload will create, before its content is known.
@@ -78,6 +81,10 @@ impl NewObject {
             content_type: content_type.to_owned(),
             acl: acl(fields, headers)?,
             headers: object_headers(fields)?,
+            tags: match fields.get("x-oss-tagging") {
+                Some(text) => tags::of_header(text, Tagged::Object)?,
+                None => Vec::new(),
+            },
         };
         Ok(Self {
             description,
@@ -106,6 +113,13 @@ impl Description {
         class.map_or("Standard", |(_, class)| class)
     }
 
+    /// Sets the storage class of the bucket, unless the client has chosen one.
+    pub(crate) fn inherit_storage_class(&mut self, class: &str) {
+        if !self.headers.iter().any(|(name, _)| name == STORAGE) {
+            self.headers.push((STORAGE.to_owned(), class.to_owned()));
+        }
+    }
+
     /// Returns the ACL as OSS spells it.
     pub(crate) fn acl(&self) -> &str {
         self.acl.as_deref().unwrap_or("default")
@@ -132,6 +146,14 @@ fn check_name(key: &str) -> Result<(), OssError> {
     Ok(())
 }
 
+/// Checks the name of a storage class.
+pub(crate) fn check_storage_class(class: &str) -> Result<(), OssError> {
+    match class {
+        "Standard" | "IA" | "Archive" | "ColdArchive" | "DeepColdArchive" => Ok(()),
+        _ => Err(errors::STORAGE_CLASS),
+    }
+}
+
 fn check_value(value: &str) -> Result<(), OssError> {
     match HeaderValue::from_str(value) {
         Ok(_) => Ok(()),
@@ -152,7 +174,7 @@ fn acl(form: &Form, headers: &HeaderMap) -> Result<Option<String>, OssError> {
 
 fn object_headers(form: &Form) -> Result<Vec<(String, String)>, OssError> {
     let mut headers = Vec::new();
-    // Nothing would be tagged or encrypted, so the client must not believe it.
+    // Nothing would be encrypted, so the client must not believe it.
     if form.iter().any(|(name, _)| is_not_implemented(name)) {
         return Err(errors::NOT_IMPLEMENTED);
     }
@@ -162,14 +184,10 @@ fn object_headers(form: &Form) -> Result<Vec<(String, String)>, OssError> {
             headers.push((name.to_owned(), value.to_owned()));
         }
     }
-    let class = form.get(STORAGE).unwrap_or("Standard");
-    if !matches!(
-        class,
-        "Standard" | "IA" | "Archive" | "ColdArchive" | "DeepColdArchive"
-    ) {
-        return Err(errors::STORAGE_CLASS);
+    if let Some(class) = form.get(STORAGE) {
+        check_storage_class(class)?;
+        headers.push((STORAGE.to_owned(), class.to_owned()));
     }
-    headers.push((STORAGE.to_owned(), class.to_owned()));
     encryption_headers(form, &mut headers)?;
     let mut size = 0;
     for (name, value) in form.iter() {
@@ -193,13 +211,12 @@ fn object_headers(form: &Form) -> Result<Vec<(String, String)>, OssError> {
     Ok(headers)
 }
 
-/// Whether a header or field asks for something that the emulator does not do: tags, and
-/// encryption with keys of the client.
+/// Whether a header or field asks for something that the emulator does not do: encryption with
+/// keys of the client.
 pub(crate) fn is_not_implemented(name: &str) -> bool {
     const CUSTOMER: &str = "x-oss-server-side-encryption-customer-";
     let customer = name.get(..CUSTOMER.len());
-    name.eq_ignore_ascii_case("x-oss-tagging")
-        || customer.is_some_and(|start| start.eq_ignore_ascii_case(CUSTOMER))
+    customer.is_some_and(|start| start.eq_ignore_ascii_case(CUSTOMER))
 }
 
 /// Keeps the encryption that the client requests. The responses of OSS repeat it, and show nothing

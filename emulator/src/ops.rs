@@ -3,12 +3,23 @@
 //! Each operation is one file with its own helpers. [`commit`] is what `PostObject`, `PutObject`
 //! and `CompleteMultipartUpload` share: storing the object and calling back.
 
+mod bucket_acl;
 mod bucket_cors;
+mod bucket_info;
+mod bucket_stat;
+mod bucket_tagging;
 mod commit;
+mod create_bucket;
+mod delete_bucket;
 mod delete_object;
+mod delete_objects;
 mod get_object;
+mod list_buckets;
 mod list_objects;
+mod list_uploads;
 mod multipart;
+mod object_tagging;
+mod owner;
 mod post_object;
 mod process_object;
 mod put_object;
@@ -29,20 +40,37 @@ use crate::{
 pub(crate) enum Operation {
     AbortMultipartUpload,
     CompleteMultipartUpload,
+    CreateBucket,
+    DeleteBucket,
     DeleteBucketCors,
+    DeleteBucketTags,
+    DeleteMultipleObjects,
     DeleteObject,
+    DeleteObjectTagging,
+    GetBucketAcl,
     GetBucketCors,
+    GetBucketInfo,
+    GetBucketLocation,
+    GetBucketStat,
+    GetBucketTags,
     /// Also `HeadObject` and `GetObjectMeta`.
     GetObject,
+    GetObjectTagging,
     InitiateMultipartUpload,
+    ListBuckets,
+    ListMultipartUploads,
+    ListObjects,
     ListObjectsV2,
     ListParts,
     PostObject,
     Preflight,
     /// Only `trigger/callback`.
     ProcessObject,
+    PutBucketAcl,
     PutBucketCors,
+    PutBucketTags,
     PutObject,
+    PutObjectTagging,
     UploadPart,
 }
 
@@ -75,22 +103,40 @@ const fn route(method: &'static str, by: &'static [&'static str], operation: Ope
 }
 
 /// Operations without a bucket.
-static OF_SERVICE: [Route; 0] = [];
+static OF_SERVICE: [Route; 1] = [Route {
+    with: &["tagging"],
+    ..route("GET", &[], Operation::ListBuckets)
+}];
 
 /// Operations of a bucket. The first route that matches applies.
-static OF_BUCKET: [Route; 5] = [
+static OF_BUCKET: [Route; 18] = [
     route("DELETE", &["cors"], Operation::DeleteBucketCors),
+    route("DELETE", &["tagging"], Operation::DeleteBucketTags),
+    route("DELETE", &[], Operation::DeleteBucket),
+    route("GET", &["acl"], Operation::GetBucketAcl),
+    route("GET", &["bucketInfo"], Operation::GetBucketInfo),
     route("GET", &["cors"], Operation::GetBucketCors),
+    route("GET", &["location"], Operation::GetBucketLocation),
+    route("GET", &["stat"], Operation::GetBucketStat),
+    route("GET", &["tagging"], Operation::GetBucketTags),
+    route("GET", &["uploads"], Operation::ListMultipartUploads),
     route("GET", &["list-type"], Operation::ListObjectsV2),
+    route("GET", &[], Operation::ListObjects),
+    route("POST", &["delete"], Operation::DeleteMultipleObjects),
     // A form goes to the bucket and names the object in a field.
     route("POST", &[], Operation::PostObject),
+    route("PUT", &["acl"], Operation::PutBucketAcl),
     route("PUT", &["cors"], Operation::PutBucketCors),
+    route("PUT", &["tagging"], Operation::PutBucketTags),
+    route("PUT", &[], Operation::CreateBucket),
 ];
 
 /// Operations of an object. The first route that matches applies.
-static OF_OBJECT: [Route; 10] = [
+static OF_OBJECT: [Route; 13] = [
+    route("DELETE", &["tagging"], Operation::DeleteObjectTagging),
     route("DELETE", &["uploadId"], Operation::AbortMultipartUpload),
     route("DELETE", &[], Operation::DeleteObject),
+    route("GET", &["tagging"], Operation::GetObjectTagging),
     route("GET", &["uploadId"], Operation::ListParts),
     route("GET", &[], Operation::GetObject),
     Route {
@@ -100,6 +146,7 @@ static OF_OBJECT: [Route; 10] = [
     route("POST", &[PROCESS], Operation::ProcessObject),
     route("POST", &["uploads"], Operation::InitiateMultipartUpload),
     route("POST", &["uploadId"], Operation::CompleteMultipartUpload),
+    route("PUT", &["tagging"], Operation::PutObjectTagging),
     route("PUT", &["uploadId", "partNumber"], Operation::UploadPart),
     route("PUT", &[], Operation::PutObject),
 ];
@@ -136,6 +183,31 @@ const MAY_BE_EMPTY: [&str; 16] = [
     "prefix",
     "start-after",
     "upload-id-marker",
+];
+
+/// Sub-resources of OSS that signatures of version 1 do not cover, from the SDKs of version 2.
+const UNSIGNED: [&str; 21] = [
+    "accessPointConfigForObjectProcess",
+    "accessPointForObjectProcess",
+    "accessPointPolicyForObjectProcess",
+    "accessmonitor",
+    "callbackPolicy",
+    "cleanRestoredObject",
+    "dataPipeline",
+    "legalHold",
+    "objectWorm",
+    "overwriteConfig",
+    "policyStatus",
+    "queryVectors",
+    "regions",
+    "replicationRtc",
+    "retention",
+    "rtc",
+    "seal",
+    "select",
+    "userDefinedLogFieldsConfig",
+    "x-oss-access-point-name",
+    "x-oss-write-get-object-response",
 ];
 
 /// The query parameter of image processing, and of `trigger/callback`.
@@ -195,19 +267,46 @@ impl Operation {
         match self {
             // PostObject checks the signature in the form, GetObject the ACL of the object.
             Self::GetObject | Self::PostObject | Self::Preflight => true,
-            Self::ListObjectsV2 => acl.lets_read(),
+            Self::ListObjects | Self::ListObjectsV2 => acl.lets_read(),
             // As on OSS, only the owner configures a bucket, whatever its ACL.
-            Self::DeleteBucketCors | Self::GetBucketCors | Self::PutBucketCors => false,
-            // Who may call back for an existing object is not documented: the stricter reading.
-            Self::ProcessObject => false,
+            Self::CreateBucket
+            | Self::DeleteBucket
+            | Self::DeleteBucketCors
+            | Self::DeleteBucketTags
+            | Self::GetBucketAcl
+            | Self::GetBucketCors
+            | Self::GetBucketInfo
+            | Self::GetBucketLocation
+            | Self::GetBucketStat
+            | Self::GetBucketTags
+            | Self::ListBuckets
+            | Self::PutBucketAcl
+            | Self::PutBucketCors
+            | Self::PutBucketTags => false,
+            // Whether the ACL of a bucket covers tags, and who may call back for an existing
+            // object, is not documented: the stricter reading.
+            Self::DeleteObjectTagging
+            | Self::GetObjectTagging
+            | Self::ProcessObject
+            | Self::PutObjectTagging => false,
             Self::AbortMultipartUpload
             | Self::CompleteMultipartUpload
+            | Self::DeleteMultipleObjects
             | Self::DeleteObject
             | Self::InitiateMultipartUpload
+            | Self::ListMultipartUploads
             | Self::ListParts
             | Self::PutObject
             | Self::UploadPart => acl == Acl::PublicReadWrite,
         }
+    }
+
+    /// Whether the operation creates an object with the tags of `x-oss-tagging`.
+    pub(crate) fn takes_tags(self) -> bool {
+        matches!(
+            self,
+            Self::InitiateMultipartUpload | Self::PostObject | Self::PutObject
+        )
     }
 
     /// Returns the name in upload reports, for operations that can be refused before they run.
@@ -231,30 +330,54 @@ impl Operation {
         match self {
             Self::AbortMultipartUpload => multipart::abort(context),
             Self::CompleteMultipartUpload => multipart::complete(context).await,
+            Self::CreateBucket => create_bucket::again(context).await,
+            Self::DeleteBucket => delete_bucket::run(context).await,
             Self::DeleteBucketCors => bucket_cors::delete(context).await,
+            Self::DeleteBucketTags => bucket_tagging::delete(context).await,
+            Self::DeleteMultipleObjects => delete_objects::run(context).await,
             Self::DeleteObject => delete_object::run(context).await,
+            Self::DeleteObjectTagging => object_tagging::delete(context).await,
+            Self::GetBucketAcl => bucket_acl::get(context),
             Self::GetBucketCors => bucket_cors::get(context),
+            Self::GetBucketInfo => bucket_info::info(context),
+            Self::GetBucketLocation => bucket_info::location(context),
+            Self::GetBucketStat => bucket_stat::run(context).await,
+            Self::GetBucketTags => bucket_tagging::get(context),
             Self::GetObject => get_object::run(context, signed).await,
+            Self::GetObjectTagging => object_tagging::get(context).await,
             Self::InitiateMultipartUpload => multipart::initiate(context),
-            Self::ListObjectsV2 => list_objects::run(context).await,
+            Self::ListBuckets => list_buckets::run(context),
+            Self::ListMultipartUploads => list_uploads::run(context),
+            Self::ListObjects => list_objects::v1(context).await,
+            Self::ListObjectsV2 => list_objects::v2(context).await,
             Self::ListParts => multipart::list_parts(context),
             Self::PostObject => post_object::run(context).await,
             Self::Preflight => bucket_cors::preflight(context),
             Self::ProcessObject => process_object::run(context).await,
+            Self::PutBucketAcl => bucket_acl::put(context).await,
             Self::PutBucketCors => bucket_cors::put(context).await,
+            Self::PutBucketTags => bucket_tagging::put(context).await,
             Self::PutObject => put_object::run(context).await,
+            Self::PutObjectTagging => object_tagging::put(context).await,
             Self::UploadPart => multipart::upload_part(context).await,
         }
     }
 
-    /// Runs the operation without a bucket, if it needs none.
+    /// Runs the operation if the bucket does not exist, or the request names none.
     pub(crate) async fn run_without_bucket(
         self,
         context: &ServiceContext<'_>,
         signed: bool,
     ) -> Result<Response<EmulatorBody>, OssError> {
-        let _ = signed;
         match self {
+            Self::ListBuckets if signed => list_buckets::run(context),
+            Self::ListBuckets => Err(errors::NO_RIGHT_SERVICE),
+            Self::CreateBucket if !signed => Err(errors::NO_RIGHT_SERVICE),
+            Self::CreateBucket => create_bucket::run(context).await,
+            // As the tests of `ali-oss` show.
+            Self::PutBucketAcl if signed && context.shared.create_buckets => {
+                create_bucket::run(context).await
+            }
             _ if context.address.bucket.is_some() => Err(context.no_such_bucket()),
             _ => Err(errors::NOT_IMPLEMENTED),
         }
@@ -279,14 +402,20 @@ fn is_sub_resource(name: &str, value: &str) -> bool {
     if ANYWHERE.contains(&name) {
         return false;
     }
-    let is_known = RESOURCE.contains(&name);
+    let is_known = known_sub_resource(name).is_some();
     let is_parameter = MAY_BE_EMPTY.contains(&name) || name.starts_with("x-oss-");
     is_known || name.starts_with("response-") || (value.is_empty() && !is_parameter)
 }
 
+/// Returns the name if it is one of a sub-resource of OSS.
+fn known_sub_resource(name: &str) -> Option<&'static str> {
+    let mut known = RESOURCE.iter().chain(&UNSIGNED);
+    known.find(|known| **known == name).copied()
+}
+
 /// The error for a sub-resource that the selected operation does not know.
 fn refuse_sub_resource(name: &str) -> OssError {
-    match RESOURCE.iter().find(|known| **known == name) {
+    match known_sub_resource(name) {
         Some(known) => errors::NOT_IMPLEMENTED.with_message(format!(
             "The emulator does not implement {known} with this method and resource."
         )),

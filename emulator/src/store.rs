@@ -41,7 +41,7 @@ use tower_aliyun_oss::protocol::Bucket;
 pub(crate) use buckets::{BucketState, RemoveBucketError};
 pub(crate) use content::StoreError;
 pub(crate) use page::{Entry, Page, Selection};
-pub(crate) use parts::{Part, Session};
+pub(crate) use parts::{Part, Session, UploadSummary};
 pub use summary::ObjectSummary;
 
 /// The largest object in a folder that is read as a whole, in bytes.
@@ -343,12 +343,18 @@ struct Target {
 
 impl Target {
     /// Runs `commit` if the bucket exists, and keeps it meanwhile.
-    fn commit<T>(&self, commit: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn commit<T>(
+        &self,
+        mut record: Record,
+        commit: impl FnOnce(Record) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let _kept = self.buckets.keep();
-        match self.buckets.get(&self.bucket) {
-            Some(_) => commit(),
-            None => Err(StoreError::NoBucket),
-        }
+        let bucket = self.buckets.get(&self.bucket);
+        let bucket = bucket.ok_or(StoreError::NoBucket)?;
+        record
+            .description
+            .inherit_storage_class(&bucket.storage_class);
+        commit(record)
     }
 }
 
@@ -423,10 +429,13 @@ impl Sealed {
     pub(crate) async fn commit(self, record: Record, overwrite: bool) -> Result<(), StoreError> {
         let Self { kind, target } = self;
         match kind {
-            SealedKind::Memory(sealed) => target.commit(|| sealed.commit(record, overwrite)),
+            SealedKind::Memory(sealed) => {
+                target.commit(record, |record| sealed.commit(record, overwrite))
+            }
             SealedKind::Folder(sealed) => {
                 // The outer error is that of the thread pool.
-                let commit = move || target.commit(|| sealed.commit(&record, overwrite));
+                let commit =
+                    move || target.commit(record, |record| sealed.commit(&record, overwrite));
                 blocking(move || Ok(commit())).await?
             }
         }

@@ -71,6 +71,9 @@ fn insert_object_headers(headers: &mut HeaderMap, record: &Record) {
     insert(headers, header::LAST_MODIFIED, &http_date(record.stored()));
     let acl = HeaderName::from_static("x-oss-object-acl");
     insert(headers, acl, description.acl());
+    if !description.tags.is_empty() {
+        headers.insert("x-oss-tagging-count", description.tags.len().into());
+    }
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(
         "x-oss-object-type",

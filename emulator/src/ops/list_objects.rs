@@ -1,9 +1,12 @@
-//! `ListObjectsV2`.
+//! `ListObjects` and `ListObjectsV2`.
+
+use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 use http::Response;
 use serde::Serialize;
 
+use super::owner::Owner;
 use crate::{
     body::EmulatorBody,
     context::RequestContext,
@@ -21,7 +24,24 @@ const MAX_KEYS: usize = 1000;
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Listing<'a> {
+struct ListingV1<'a> {
+    name: &'a str,
+    prefix: String,
+    marker: String,
+    max_keys: usize,
+    delimiter: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoding_type: Option<&'static str>,
+    is_truncated: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_marker: Option<String>,
+    contents: Vec<ListedObject<'a>>,
+    common_prefixes: Vec<CommonPrefix>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListingV2<'a> {
     name: &'a str,
     prefix: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,13 +56,13 @@ struct Listing<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     next_continuation_token: Option<String>,
     key_count: usize,
-    contents: Vec<ListedObject>,
+    contents: Vec<ListedObject<'a>>,
     common_prefixes: Vec<CommonPrefix>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct ListedObject {
+struct ListedObject<'a> {
     key: String,
     last_modified: String,
     #[serde(rename = "ETag")]
@@ -51,15 +71,7 @@ struct ListedObject {
     size: u64,
     storage_class: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    owner: Option<Owner>,
-}
-
-#[derive(Serialize)]
-struct Owner {
-    #[serde(rename = "ID")]
-    id: String,
-    #[serde(rename = "DisplayName")]
-    display_name: String,
+    owner: Option<Owner<'a>>,
 }
 
 #[derive(Serialize)]
@@ -68,76 +80,134 @@ struct CommonPrefix {
     prefix: String,
 }
 
-/// Returns one page of the objects of a bucket, ordered by name.
-pub(super) async fn run(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
-    let get = |name| context.query.get(name).filter(|value| !value.is_empty());
-    let encoding = Encoding::of(context.query)?;
-    let prefix = get("prefix").unwrap_or_default();
-    let delimiter = get("delimiter").unwrap_or_default();
-    let max_keys = match get("max-keys") {
-        None => DEFAULT_KEYS,
-        Some(max) => max
-            .parse()
-            .ok()
-            .filter(|max| (1..=MAX_KEYS).contains(max))
-            .ok_or(errors::MAX_KEYS)?,
+/// The parameters that both versions have.
+struct Query<'a> {
+    prefix: &'a str,
+    delimiter: &'a str,
+    max_keys: usize,
+    encoding: Encoding,
+}
+
+impl<'a> Query<'a> {
+    fn of(context: &RequestContext<'a>) -> Result<Self, OssError> {
+        Ok(Self {
+            prefix: get(context, "prefix").unwrap_or_default(),
+            delimiter: get(context, "delimiter").unwrap_or_default(),
+            max_keys: match get(context, "max-keys") {
+                None => DEFAULT_KEYS,
+                Some(max) => max
+                    .parse()
+                    .ok()
+                    .filter(|max| (1..=MAX_KEYS).contains(max))
+                    .ok_or(errors::MAX_KEYS)?,
+            },
+            encoding: Encoding::of(context.query)?,
+        })
+    }
+
+    /// Returns the page behind a name.
+    async fn page(
+        &self,
+        context: &RequestContext<'_>,
+        after: &str,
+    ) -> Result<Page<Arc<ObjectSummary>>, OssError> {
+        let selection = Selection {
+            prefix: self.prefix,
+            delimiter: self.delimiter,
+            after,
+            limit: self.max_keys,
+        };
+        let page = context.shared.store.page(&context.bucket.name, selection);
+        page.await.map_err(|error| {
+            tracing::error!(%error, "failed to list the objects");
+            errors::INTERNAL
+        })
+    }
+
+    fn contents<'b>(
+        &self,
+        page: &Page<Arc<ObjectSummary>>,
+        owner: Option<Owner<'b>>,
+    ) -> Vec<ListedObject<'b>> {
+        let objects = page.entries.iter().filter_map(|entry| match entry {
+            Entry::Object(object) => Some(listed_object(object, self.encoding, owner)),
+            Entry::Prefix(_) => None,
+        });
+        objects.collect()
+    }
+
+    fn common_prefixes(&self, page: &Page<Arc<ObjectSummary>>) -> Vec<CommonPrefix> {
+        let prefixes = page.entries.iter().filter_map(|entry| match entry {
+            Entry::Prefix(prefix) => Some(CommonPrefix {
+                prefix: self.encoding.text(prefix),
+            }),
+            Entry::Object(_) => None,
+        });
+        prefixes.collect()
+    }
+}
+
+fn get<'a>(context: &RequestContext<'a>, name: &str) -> Option<&'a str> {
+    context.query.get(name).filter(|value| !value.is_empty())
+}
+
+/// Returns the name of the last entry of a page that others follow.
+fn last(page: &Page<Arc<ObjectSummary>>) -> Option<&str> {
+    let last = page.entries.last().filter(|_| page.is_truncated)?;
+    Some(match last {
+        Entry::Object(object) => object.key(),
+        Entry::Prefix(prefix) => prefix,
+    })
+}
+
+/// `ListObjects`: returns one page of the objects of a bucket, ordered by name.
+pub(super) async fn v1(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
+    let query = Query::of(context)?;
+    let marker = get(context, "marker").unwrap_or_default();
+    let page = query.page(context, marker).await?;
+    let encoding = query.encoding;
+    let listing = ListingV1 {
+        name: context.bucket.name.as_str(),
+        prefix: encoding.text(query.prefix),
+        marker: encoding.text(marker),
+        max_keys: query.max_keys,
+        delimiter: encoding.text(query.delimiter),
+        encoding_type: encoding.name(),
+        is_truncated: page.is_truncated,
+        next_marker: last(&page).map(|last| encoding.text(last)),
+        contents: query.contents(&page, Some(Owner::of(context))),
+        common_prefixes: query.common_prefixes(&page),
     };
-    let token = get("continuation-token");
+    xml::response("ListBucketResult", &listing)
+}
+
+/// `ListObjectsV2`: the same with a token in place of a name.
+pub(super) async fn v2(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
+    if context.query.get("list-type") != Some("2") {
+        return Err(errors::LIST_TYPE);
+    }
+    let query = Query::of(context)?;
+    let token = get(context, "continuation-token");
     let after = match token {
         Some(token) => read_token(token).ok_or(errors::CONTINUATION)?,
-        None => get("start-after").unwrap_or_default().to_owned(),
+        None => get(context, "start-after").unwrap_or_default().to_owned(),
     };
-
-    let selection = Selection {
-        prefix,
-        delimiter,
-        after: &after,
-        limit: max_keys,
-    };
-    let page = context.shared.store.page(&context.bucket.name, selection);
-    let page = page.await.map_err(|error| {
-        tracing::error!(%error, "failed to list the objects");
-        errors::INTERNAL
-    })?;
-    let Page {
-        entries,
-        is_truncated,
-    } = page;
-    let owner = get("fetch-owner") == Some("true");
-    let owner = owner.then(|| &*context.shared.caller.owner);
-    let listing = Listing {
+    let page = query.page(context, &after).await?;
+    let encoding = query.encoding;
+    let owner = get(context, "fetch-owner") == Some("true");
+    let listing = ListingV2 {
         name: context.bucket.name.as_str(),
-        prefix: encoding.text(prefix),
-        start_after: get("start-after").map(|after| encoding.text(after)),
-        max_keys,
-        delimiter: encoding.text(delimiter),
+        prefix: encoding.text(query.prefix),
+        start_after: get(context, "start-after").map(|after| encoding.text(after)),
+        max_keys: query.max_keys,
+        delimiter: encoding.text(query.delimiter),
         encoding_type: encoding.name(),
-        is_truncated,
+        is_truncated: page.is_truncated,
         continuation_token: token,
-        next_continuation_token: entries
-            .last()
-            .filter(|_| is_truncated)
-            .map(|entry| match entry {
-                Entry::Object(object) => URL_SAFE.encode(object.key()),
-                Entry::Prefix(prefix) => URL_SAFE.encode(prefix),
-            }),
-        key_count: entries.len(),
-        contents: entries
-            .iter()
-            .filter_map(|entry| match entry {
-                Entry::Object(object) => Some(listed_object(object, encoding, owner)),
-                Entry::Prefix(_) => None,
-            })
-            .collect(),
-        common_prefixes: entries
-            .iter()
-            .filter_map(|entry| match entry {
-                Entry::Prefix(prefix) => Some(CommonPrefix {
-                    prefix: encoding.text(prefix),
-                }),
-                Entry::Object(_) => None,
-            })
-            .collect(),
+        next_continuation_token: last(&page).map(|last| URL_SAFE.encode(last)),
+        key_count: page.entries.len(),
+        contents: query.contents(&page, owner.then(|| Owner::of(context))),
+        common_prefixes: query.common_prefixes(&page),
     };
     xml::response("ListBucketResult", &listing)
 }
@@ -147,7 +217,11 @@ fn read_token(token: &str) -> Option<String> {
     String::from_utf8(URL_SAFE.decode(token).ok()?).ok()
 }
 
-fn listed_object(object: &ObjectSummary, encoding: Encoding, owner: Option<&str>) -> ListedObject {
+fn listed_object<'a>(
+    object: &ObjectSummary,
+    encoding: Encoding,
+    owner: Option<Owner<'a>>,
+) -> ListedObject<'a> {
     ListedObject {
         key: encoding.text(object.key()),
         last_modified: iso8601(object.last_modified()),
@@ -160,9 +234,6 @@ fn listed_object(object: &ObjectSummary, encoding: Encoding, owner: Option<&str>
         },
         size: object.size(),
         storage_class: object.storage_class().to_owned(),
-        owner: owner.map(|id| Owner {
-            id: id.to_owned(),
-            display_name: id.to_owned(),
-        }),
+        owner,
     }
 }

@@ -56,7 +56,9 @@ struct Initiated<'a> {
 pub(super) fn initiate(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
     let key = context.address.key()?;
     let encoding = Encoding::of(context.query)?;
-    let object = NewObject::of_request(key, context.headers())?;
+    let mut object = NewObject::of_request(key, context.headers())?;
+    let class = &context.bucket.storage_class;
+    object.description.inherit_storage_class(class);
     // Random, so that it cannot be guessed: in a bucket open for writing, the id is all that a
     // client needs to add parts to an upload.
     let mut id = [0; 16];
@@ -66,6 +68,7 @@ pub(super) fn initiate(context: &RequestContext<'_>) -> Result<Response<Emulator
         bucket: context.bucket.name.clone(),
         description: object.description,
         forbid_overwrite: object.forbid_overwrite,
+        initiated: context.now,
         parts: BTreeMap::new(),
     };
     if !context.shared.store.sessions().begin(&id, session) {

@@ -19,7 +19,17 @@ pub(crate) struct Session {
     pub(crate) bucket: Bucket,
     pub(crate) description: Description,
     pub(crate) forbid_overwrite: bool,
+    pub(crate) initiated: SystemTime,
     pub(crate) parts: BTreeMap<u16, Arc<Part>>,
+}
+
+/// What a listing shows of a multipart upload.
+pub(crate) struct UploadSummary {
+    pub(crate) key: String,
+    pub(crate) id: String,
+    pub(crate) storage_class: String,
+    pub(crate) initiated: SystemTime,
+    pub(crate) parts: usize,
 }
 
 /// An uploaded part. Its data is deleted on drop.
@@ -84,6 +94,24 @@ impl Sessions {
             .get(id)
             .filter(|session| session.is_of(bucket, key))?;
         sessions.remove(id)
+    }
+
+    /// Returns the uploads to a bucket, ordered by name and then by ID.
+    pub(crate) fn of_bucket(&self, bucket: &Bucket) -> Vec<UploadSummary> {
+        let mut uploads: Vec<_> = self
+            .lock()
+            .iter()
+            .filter(|(_, session)| session.bucket == *bucket)
+            .map(|(id, session)| UploadSummary {
+                key: session.description.key.clone(),
+                id: id.clone(),
+                storage_class: session.description.storage_class().to_owned(),
+                initiated: session.initiated,
+                parts: session.parts.len(),
+            })
+            .collect();
+        uploads.sort_unstable_by(|a, b| (&a.key, &a.id).cmp(&(&b.key, &b.id)));
+        uploads
     }
 
     /// Returns whether no upload to a bucket is in progress.

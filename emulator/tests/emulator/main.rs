@@ -7,6 +7,8 @@
     missing_debug_implementations
 )]
 
+mod bucket_listings;
+mod bucket_operations;
 mod buckets;
 mod callbacks;
 mod captures;
@@ -14,6 +16,7 @@ mod client;
 mod clients;
 mod objects;
 mod parts;
+mod path_style;
 mod policies;
 mod processes;
 mod puts;
@@ -22,4 +25,5 @@ mod sdk_facts;
 mod signatures;
 mod spawned;
 mod support;
+mod tags;
 mod your_app;

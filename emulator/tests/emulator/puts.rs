@@ -104,7 +104,8 @@ async fn what_cannot_be_kept_is_refused() {
             "NotImplemented",
         ),
         ("/a?append&position=0", [("x", "")], "NotImplemented"),
-        ("/a?tagging", [("x", "")], "NotImplemented"),
+        ("/a?tagging", [("x", "")], "MalformedXML"),
+        ("/a?retention", [("x", "")], "NotImplemented"),
         ("/%5Ca", [("x", "")], "InvalidObjectName"),
     ] {
         let answer = put(&emulator, target, &headers, b"x").await;

@@ -446,12 +446,17 @@ async fn requests_that_go_nowhere() {
             .status,
         204
     );
-    send(&emulator, to("GET", HOST, "/"))
+    send(&emulator, to("HEAD", HOST, "/?x=1"))
         .await
-        .assert_refused(400, "NotImplemented", "");
+        .assert_refused(400, "", "");
+    send(&emulator, to("GET", HOST, "/")).await.assert_refused(
+        403,
+        "AccessDenied",
+        "0003-00000001",
+    );
     send(&emulator, to("GET", "localhost", "/"))
         .await
-        .assert_refused(400, "NotImplemented", "");
+        .assert_refused(403, "AccessDenied", "");
 }
 
 /// Section 8.1 of the reference.

@@ -1,0 +1,108 @@
+//! `GetBucketInfo` and `GetBucketLocation`.
+
+use http::Response;
+use serde::Serialize;
+
+use super::{bucket_acl::AccessControlList, owner::Owner};
+use crate::{
+    body::EmulatorBody,
+    context::{RequestContext, ServiceContext},
+    errors::OssError,
+    response::iso8601,
+    store::BucketState,
+    xml,
+};
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct BucketInfo<'a> {
+    bucket: BucketElement<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct BucketElement<'a> {
+    access_monitor: &'static str,
+    comment: &'static str,
+    #[serde(flatten)]
+    summary: BucketSummary,
+    data_redundancy_type: &'a str,
+    transfer_acceleration: &'static str,
+    cross_region_replication: &'static str,
+    block_public_access: bool,
+    owner: Owner<'a>,
+    access_control_list: AccessControlList,
+    server_side_encryption_rule: EncryptionRule,
+    bucket_policy: BucketPolicy,
+}
+
+/// What `GetBucketInfo` and `ListBuckets` show of a bucket.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct BucketSummary {
+    creation_date: String,
+    extranet_endpoint: String,
+    intranet_endpoint: String,
+    location: String,
+    name: String,
+    region: String,
+    storage_class: String,
+}
+
+#[derive(Serialize)]
+struct EncryptionRule {
+    #[serde(rename = "SSEAlgorithm")]
+    algorithm: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct BucketPolicy {
+    log_bucket: &'static str,
+    log_prefix: &'static str,
+}
+
+impl BucketSummary {
+    pub(super) fn of(bucket: &BucketState, context: &ServiceContext<'_>) -> Self {
+        let region = &context.shared.region;
+        Self {
+            creation_date: iso8601(bucket.created),
+            extranet_endpoint: format!("oss-{region}.aliyuncs.com"),
+            intranet_endpoint: format!("oss-{region}-internal.aliyuncs.com"),
+            location: format!("oss-{region}"),
+            name: bucket.name.to_string(),
+            region: region.to_string(),
+            storage_class: bucket.storage_class.clone(),
+        }
+    }
+}
+
+/// `GetBucketInfo`: returns the settings. Those that the emulator does not have are off.
+pub(super) fn info(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
+    let bucket = context.bucket;
+    let info = BucketInfo {
+        bucket: BucketElement {
+            access_monitor: "Disabled",
+            comment: "",
+            summary: BucketSummary::of(bucket, context),
+            data_redundancy_type: &bucket.redundancy,
+            transfer_acceleration: "Disabled",
+            cross_region_replication: "Disabled",
+            block_public_access: false,
+            owner: Owner::of(context),
+            access_control_list: AccessControlList::of(bucket.acl),
+            server_side_encryption_rule: EncryptionRule { algorithm: "None" },
+            bucket_policy: BucketPolicy {
+                log_bucket: "",
+                log_prefix: "",
+            },
+        },
+    };
+    xml::response("BucketInfo", &info)
+}
+
+/// `GetBucketLocation`: returns the region.
+pub(super) fn location(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
+    let location = format!("oss-{}", context.shared.region);
+    xml::response("LocationConstraint", &location)
+}
