@@ -60,7 +60,9 @@ if [ "$which" = all ] || [ "$which" = python ]; then
     [ -x "$folder/venv/bin/python" ] || python3 -m venv "$folder/venv"
     "$folder/venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"
     "$folder/venv/bin/python" "$here/oss2_sdk.py"
+    "$folder/venv/bin/python" "$here/oss2_objects.py"
     "$folder/venv/bin/python" "$here/v2_sdk.py"
+    "$folder/venv/bin/python" "$here/v2_objects.py"
 fi
 
 if [ "$which" != python ]; then
@@ -69,7 +71,7 @@ if [ "$which" != python ]; then
     (cd "$folder/node" && npm install --silent --no-audit --no-fund)
 fi
 if [ "$which" = all ] || [ "$which" = node ]; then
-    (cd "$folder/node" && node ali_oss.mjs)
+    (cd "$folder/node" && node ali_oss.mjs && node ali_oss_objects.mjs)
 fi
 if [ "$which" = all ] || [ "$which" = browser ]; then
     CHROMIUM=${CHROMIUM:-$(command -v chromium)}

@@ -105,6 +105,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let emulator = Emulator::builder()
         .region(REGION.parse()?)
         .bucket(HostedBucket::new(BUCKET.parse()?).cors(cors))
+        .bucket(HostedBucket::new("secondbucket".parse()?))
         .access_key(AccessKey::new(KEY.0, KEY.1))
         .access_key(temporary)
         .allow_private_callbacks()

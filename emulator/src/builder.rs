@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use crate::{
@@ -82,6 +82,7 @@ pub struct EmulatorBuilder {
     lenient_multipart: bool,
     reject_v1: bool,
     create_buckets: bool,
+    idle_uploads: Option<Duration>,
     clock: Clock,
     request_ids: RequestIds,
     observer: Option<Observer>,
@@ -103,6 +104,7 @@ impl EmulatorBuilder {
             lenient_multipart: false,
             reject_v1: false,
             create_buckets: false,
+            idle_uploads: None,
             clock: Arc::new(SystemTime::now),
             request_ids: default_request_ids(),
             observer: None,
@@ -193,6 +195,23 @@ impl EmulatorBuilder {
     /// does, so that a client that passes needs no version 1 anywhere.
     pub fn reject_signature_v1(mut self) -> Self {
         self.reject_v1 = true;
+        self
+    }
+
+    /// Drops multipart uploads that were idle for this long: no part was added since. By default they
+    /// stay until they are completed or aborted, as on OSS without a lifecycle rule.
+    ///
+    /// They are dropped with the next request that concerns multipart uploads.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use aliyun_oss_emulator::Emulator;
+    ///
+    /// let settings = Emulator::builder().drop_idle_uploads(Duration::from_secs(24 * 60 * 60));
+    /// # let _ = settings;
+    /// ```
+    pub fn drop_idle_uploads(mut self, after: Duration) -> Self {
+        self.idle_uploads = Some(after);
         self
     }
 
@@ -318,6 +337,7 @@ impl EmulatorBuilder {
             form_room: FormRoom::new(),
             reject_v1: self.reject_v1,
             create_buckets: self.create_buckets,
+            idle_uploads: self.idle_uploads,
             clock: self.clock,
             request_ids: self.request_ids,
             observer: self.observer,

@@ -5,7 +5,12 @@
 //! Authentication takes it, and so do the operations that need no bucket. [`RequestContext`] adds
 //! the bucket and reads the body; all other operations take it.
 
-use std::{net::SocketAddr, ops::Deref, sync::Arc, time::SystemTime};
+use std::{
+    net::SocketAddr,
+    ops::Deref,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, header, request::Parts};
@@ -48,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) form_room: FormRoom,
     pub(crate) reject_v1: bool,
     pub(crate) create_buckets: bool,
+    /// How long a multipart upload may be idle before it is dropped.
+    pub(crate) idle_uploads: Option<Duration>,
     pub(crate) clock: Clock,
     pub(crate) request_ids: RequestIds,
     pub(crate) observer: Option<Observer>,
@@ -222,6 +229,8 @@ pub(crate) fn store_refusal(error: &StoreError) -> OssError {
         StoreError::Exists => errors::ALREADY_EXISTS,
         StoreError::Full => errors::STORE_FULL,
         StoreError::NoBucket => errors::NO_SUCH_BUCKET,
+        StoreError::NotAppendable => errors::NOT_APPENDABLE,
+        StoreError::Position(size) => errors::position(*size),
         StoreError::Io(error) => {
             tracing::error!(%error, "failed to access the object folder");
             errors::INTERNAL

@@ -24,6 +24,8 @@ pub(crate) struct OssError {
     ec: Option<&'static str>,
     /// Additional XML elements, names and values.
     details: Vec<(&'static str, String)>,
+    /// An additional response header.
+    header: Option<(&'static str, String)>,
 }
 
 impl OssError {
@@ -39,6 +41,7 @@ impl OssError {
             message: Cow::Borrowed(message),
             ec: if ec.is_empty() { None } else { Some(ec) },
             details: Vec::new(),
+            header: None,
         }
     }
 
@@ -71,6 +74,19 @@ impl OssError {
     pub(crate) fn detail(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.details.push((name, value.into()));
         self
+    }
+
+    /// Adds a response header.
+    #[must_use]
+    fn header(mut self, name: &'static str, value: String) -> Self {
+        self.header = Some((name, value));
+        self
+    }
+
+    /// Returns the additional response header.
+    pub(crate) fn extra_header(&self) -> Option<(&'static str, &str)> {
+        let header = self.header.as_ref();
+        header.map(|(name, value)| (*name, &**value))
     }
 
     pub(crate) fn status(&self) -> StatusCode {
@@ -109,6 +125,11 @@ pub(crate) fn method_not_allowed(method: &Method, of_bucket: bool) -> OssError {
         .detail("ResourceType", resource)
 }
 
+/// The response to an append at a position that is not the size of the object.
+pub(crate) fn position(size: u64) -> OssError {
+    POSITION.header("x-oss-next-append-position", size.to_string())
+}
+
 // Routing and storage.
 catalogue! {
     INVALID_BUCKET_NAME = 400 "InvalidBucketName" "The specified bucket is not valid." "";
@@ -116,7 +137,7 @@ catalogue! {
     NO_SUCH_KEY = 404 "NoSuchKey" "The specified key does not exist." "0026-00000001";
     METHOD_NOT_ALLOWED = 405 "MethodNotAllowed" "The specified method is not allowed against this resource." "";
     NOT_IMPLEMENTED = 400 "NotImplemented" "A header you provided implies functionality that is not implemented." "";
-    PROCESS = 400 "NotImplemented" "The emulator implements no x-oss-process other than trigger/callback." "";
+    PROCESS = 400 "NotImplemented" "The emulator implements no x-oss-process other than image processing and trigger/callback." "";
     CALLBACK_V2 = 400 "NotImplemented" "The emulator does not implement callback signature version 2.0, which OSS offers by invitation and whose formula is not published." "";
     INVALID_RANGE = 416 "InvalidRange" "The requested range cannot be satisfied." "";
     INTERNAL = 500 "InternalError" "We encountered an internal error. Please try again." "";
@@ -165,6 +186,12 @@ catalogue! {
     SIGNATURE_DATE = 400 "InvalidArgument" "The x-oss-date is invalid." "";
     SIGNATURE_SKEWED = 403 "RequestTimeTooSkewed" "The difference between the request time and the current time is too large." "0002-00000504";
     SIGNATURE_EXPIRED = 403 "AccessDenied" "Request has expired." "";
+    URL_EXPIRED = 403 "AccessDenied" "Request has expired." "0002-00000069";
+    URL_V4_EXPIRED = 403 "AccessDenied" "Request has expired." "0002-00000236";
+    URL_V4_EARLY = 403 "RequestTimeTooSkewed" "The difference between the request time and the current time is too large." "0002-00000235";
+    URL_V4_LIFE = 400 "InvalidArgument" "The x-oss-expires must be between 1 and 604800 seconds." "0002-00000232";
+    URL_V4_NO_LIFE = 400 "InvalidArgument" "The x-oss-expires is missing." "0002-00000215";
+    URL_LIFE = 403 "AccessDenied" "The Expires parameter is invalid." "0002-00000070";
     UNKNOWN_ACCESS_KEY = 403 "InvalidAccessKeyId" "The OSS Access Key Id you provided does not exist in our records." "0002-00000902";
     TOKEN_EXPIRED = 403 "SecurityTokenExpired" "The security token you provided has expired." "0002-00000007";
     INVALID_TOKEN = 403 "InvalidSecurityToken" "The security token you provided is invalid." "0002-00000008";
@@ -198,6 +225,55 @@ catalogue! {
     PART_TOO_SMALL = 400 "EntityTooSmall" "Your proposed upload smaller than the minimum allowed size." "";
     MALFORMED_XML = 400 "MalformedXML" "The XML you provided was not well-formed or did not validate against our published schema." "";
     TOO_MANY_UPLOADS = 500 "InternalError" "The emulator has too many multipart uploads in progress." "";
+}
+
+// Conditions, copies, appended objects and symbolic links. Codes and EC: the tests of the SDKs for Go
+// (versions 1 and 2), Java and Python, and the EC pages.
+catalogue! {
+    PRECONDITION_FAILED = 412 "PreconditionFailed" "At least one of the pre-conditions you specified did not hold." "0017-00001001";
+    ANONYMOUS_OVERRIDE = 400 "InvalidRequest" "Response headers can only be overridden by signed requests." "";
+    COPY_SOURCE = 400 "InvalidArgument" "The x-oss-copy-source is invalid." "0016-00000304";
+    COPY_SOURCE_VERSION = 400 "InvalidArgument" "The versionId of x-oss-copy-source is invalid." "0016-00000305";
+    PART_COPY_SOURCE = 400 "InvalidArgument" "The x-oss-copy-source is invalid." "0042-00000301";
+    PART_COPY_SOURCE_EMPTY = 400 "InvalidArgument" "The x-oss-copy-source is empty." "0042-00000302";
+    NO_SUCH_UPLOAD_FOR_COPY = 404 "NoSuchUpload" "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed." "0042-00000311";
+    VERSIONS = 400 "NotImplemented" "The emulator keeps no versions of objects." "";
+    METADATA_DIRECTIVE = 400 "InvalidArgument" "The x-oss-metadata-directive must be COPY or REPLACE." "";
+    TAGGING_DIRECTIVE = 400 "InvalidArgument" "The x-oss-tagging-directive must be Copy or Replace." "";
+    NO_OBJECT_ACL = 400 "MissingArgument" "Missing Some Required Arguments." "";
+    NO_POSITION = 400 "MissingArgument" "Missing Some Required Arguments." "0016-00000501";
+    POSITION_ARGUMENT = 400 "InvalidArgument" "The position must be an integer that is not negative." "0016-00000502";
+    POSITION = 409 "PositionNotEqualToLength" "Position is not equal to file length" "0026-00000016";
+    NOT_APPENDABLE = 409 "ObjectNotAppendable" "The object is not appendable" "0026-00000017";
+    NO_SYMLINK_TARGET = 400 "MissingArgument" "Missing Some Required Arguments." "";
+    SYMLINK_TARGET_MISSING = 404 "SymlinkTargetNotExist" "The symlink target object does not exist" "0026-00000012";
+    SYMLINK_TARGET_TYPE = 400 "InvalidTargetType" "The symbolic's target file type is invalid" "0026-00000011";
+    NOT_SYMLINK = 400 "NotSymlink" "The object is not a symbolic link." "0043-00000101";
+}
+
+#[cfg(not(feature = "image"))]
+catalogue! {
+    IMAGE_FEATURE = 400 "NotImplemented" "The emulator was built without its feature image, which image processing needs." "";
+}
+
+// Image processing. EC: the EC pages. The codes are those of the list of errors of image processing.
+#[cfg(feature = "image")]
+catalogue! {
+    IMAGE = 400 "BadRequest" "The object is not an image that can be processed." "0040-00000005";
+    IMAGE_SOURCE = 400 "ImageTooLarge" "The image is larger than 20 MB." "";
+    IMAGE_PIXELS = 400 "ImageTooLarge" "The image has too many pixels." "0040-00000012";
+    IMAGE_MEMORY = 400 "NotImplemented" "The emulator does not process images of more than 67,108,864 pixels." "";
+    IMAGE_TARGET = 400 "ImageTooLarge" "The resized image is too large." "0040-00000007";
+    IMAGE_ACTION = 400 "InvalidArgument" "The action of x-oss-process is invalid." "0040-00000213";
+    IMAGE_ACTION_MISSING = 400 "NotImplemented" "Of image processing, the emulator implements resize, crop, quality, format and info." "";
+    IMAGE_ARGUMENT = 400 "InvalidArgument" "A parameter of x-oss-process is invalid." "";
+    IMAGE_RESIZE = 400 "InvalidArgument" "A parameter of resize is invalid." "0040-00000321";
+    IMAGE_CROP_WIDTH = 400 "InvalidArgument" "The parameter w of crop is invalid." "0040-00000225";
+    IMAGE_CROP_HEIGHT = 400 "InvalidArgument" "The parameter h of crop is invalid." "0040-00000226";
+    IMAGE_CROP_GRAVITY = 400 "InvalidArgument" "The parameter g of crop is invalid." "0040-00000209";
+    IMAGE_CROP_OUTSIDE = 400 "BadRequest" "Advance cut's position is out of image." "";
+    IMAGE_FORMAT = 400 "InvalidArgument" "The parameter of format is invalid." "0040-00000207";
+    IMAGE_FORMAT_MISSING = 400 "NotImplemented" "The emulator writes images as JPEG, PNG, WebP and GIF." "";
 }
 
 // Bucket settings and listings.

@@ -97,15 +97,21 @@
 //! | operation | support |
 //! |---|---|
 //! | `PostObject` | complete, except signatures of version 2 |
-//! | `PutObject` | with `x-oss-callback` or `callback`, and their `-var`; no copying |
-//! | `InitiateMultipartUpload`, `UploadPart`, `ListParts`, `AbortMultipartUpload` | parts are lost when the process ends, whatever the store |
+//! | `PutObject` | with `x-oss-callback` or `callback`, and their `-var` |
+//! | `CopyObject` | with directives for metadata and tags, conditions, onto itself and between buckets |
+//! | `AppendObject` | |
+//! | `InitiateMultipartUpload`, `UploadPart`, `ListParts`, `AbortMultipartUpload` | a folder keeps uploads across a restart; [`drop_idle_uploads`](EmulatorBuilder::drop_idle_uploads) |
+//! | `UploadPartCopy` | with ranges and conditions |
 //! | `CompleteMultipartUpload` | with a callback, and with `x-oss-complete-all` |
 //! | `ListMultipartUploads` | |
-//! | `GetObject`, `HeadObject`, `GetObjectMeta` | with ranges; no conditions, no `response-*` |
+//! | `GetObject`, `HeadObject`, `GetObjectMeta` | with ranges, conditions and `response-*` |
+//! | `GetObject` with `x-oss-process` | with feature `image`: resize, crop, quality, format and info, for JPEG, PNG, WebP and GIF |
+//! | `PutObjectACL`, `GetObjectACL` | |
+//! | `PutSymlink`, `GetSymlink` | |
 //! | `DeleteObject`, `DeleteMultipleObjects` | without versions |
 //! | `ListObjects`, `ListObjectsV2` | |
 //! | `PutObjectTagging`, `GetObjectTagging`, `DeleteObjectTagging` | also `x-oss-tagging` of an upload, as a header or a form field |
-//! | `ProcessObject` | only `trigger/callback`, which calls back for an existing object |
+//! | `ProcessObject` | `trigger/callback`, which calls back for an existing object, and, with feature `image`, `image/…` with `sys/saveas` |
 //! | `ListBuckets` | also by tags |
 //! | `CreateBucket`, `DeleteBucket` | with [`create_buckets`](EmulatorBuilder::create_buckets); a bucket has an ACL, a storage class and a redundancy type |
 //! | `PutBucketAcl`, `GetBucketAcl`, `GetBucketInfo`, `GetBucketLocation`, `GetBucketStat` | `GetBucketStat` is up to date at any time |
@@ -157,6 +163,13 @@
 //!   every page (`oss2/xml_utils.py`).
 //! * `DeleteMultipleObjects` requires `Content-MD5` (EC 0016-00000606), and with `Quiet` returns no
 //!   document (`alibabacloud-oss-go-sdk-v2` `client_mock_test.go`).
+//! * A range whose last byte lies behind the object is ignored, unless the request has
+//!   `x-oss-range-behavior: standard` (tests of the SDKs for Java and Go).
+//! * `PreconditionFailed` names the condition without the prefix `x-oss-copy-source-`. `ali-oss` sends
+//!   the conditions of a copy with and without it.
+//! * Only the first append describes an object. A later one sets its ACL (test of the SDK for Go).
+//! * A symbolic link may point to nothing, and to itself. Reading it then fails with
+//!   `SymlinkTargetNotExist` or `InvalidTargetType` (test of the SDK for Java).
 //! * A failed callback, status 203, is not an error in either SDK for Python. `ali-oss` throws
 //!   `CallbackFailed`.
 //!
@@ -221,6 +234,8 @@
 //! * Headers of `CreateBucket` for settings that the emulator does not have are refused.
 //! * `trigger/callback` requires a signature, even in a public bucket. `${operation}` is empty in
 //!   its callback, and its response carries no checksums.
+//! * `response-*` of a request without a signature is refused, with a code and words of the emulator.
+//!   So is `x-oss-process` of a `HEAD`.
 //! * Redirects and other statuses of the application server are not relayed.
 //!
 //! Where no reading is stricter, it takes one that loses nothing:
@@ -230,10 +245,21 @@
 //! * In form bodies of callbacks, everything but letters, digits and `-._~` is percent-encoded: a
 //!   space is `%20`, and `*'()` are encoded. OSS may send `+` for a space. In JSON bodies, only what
 //!   JSON requires is escaped.
+//! * Several conditions of a read or a copy combine as in RFC 9110 section 13.2.2. `PutObject` and
+//!   `UploadPart` have none: `x-oss-forbid-overwrite` is what OSS documents for them.
+//! * A copy keeps the ETag of its source, and `Multipart` as its type. A copy of an appendable object
+//!   is `Normal`, except onto itself. The ETag of an appendable object and that of a symbolic link are
+//!   values of the emulator.
+//! * Of a JPEG, `quality,q_…` is relative to the quality that its tables show. WebP is written without
+//!   loss, whatever the quality. `info` shows no EXIF data. Animations of WebP and PNG become their
+//!   first frame.
 //! * The message and the code for version 1, if it is rejected, and the message for a reserved header
 //!   are those of the emulator.
 //!
 //! # Limits
+//!
+//! An image is processed if its file has at most 20 MB and each of its frames 64 megapixels. Two images
+//! are processed at a time.
 //!
 //! The emulator is not a durable store, and it must not be reachable from the internet: anyone who
 //! reaches it can fill it. It has at most 100 buckets that requests created. Signatures of version 2,
@@ -258,6 +284,8 @@ mod cors;
 mod encoding;
 mod errors;
 mod form;
+#[cfg(feature = "image")]
+mod imaging;
 mod object;
 mod ops;
 mod policy;

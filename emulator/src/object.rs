@@ -28,7 +28,7 @@ const HEADERS: [&str; 4] = [
 ];
 
 /// The metadata that the client sets.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Description {
     pub(crate) key: String,
     pub(crate) content_type: String,
@@ -120,6 +120,23 @@ impl Description {
         }
     }
 
+    /// Takes what a copy keeps of its source: type and metadata, but neither ACL, storage class nor
+    /// encryption.
+    pub(crate) fn take_metadata(&mut self, source: &Self) {
+        self.content_type.clone_from(&source.content_type);
+        self.headers.retain(|(name, _)| is_of_copy(name));
+        let kept = source.headers.iter().filter(|(name, _)| !is_of_copy(name));
+        self.headers.extend(kept.cloned());
+    }
+
+    pub(crate) fn take_tags(&mut self, source: &Self) {
+        self.tags.clone_from(&source.tags);
+    }
+
+    pub(crate) fn set_acl(&mut self, acl: ObjectAcl) {
+        self.acl = acl.0;
+    }
+
     /// Returns the ACL as OSS spells it.
     pub(crate) fn acl(&self) -> &str {
         self.acl.as_deref().unwrap_or("default")
@@ -133,7 +150,13 @@ impl Description {
     }
 }
 
-fn check_name(key: &str) -> Result<(), OssError> {
+/// Whether a header of an object is one that a copy does not take from its source.
+fn is_of_copy(name: &str) -> bool {
+    name == STORAGE || name.starts_with("x-oss-server-side-")
+}
+
+/// Checks an object name.
+pub(crate) fn check_name(key: &str) -> Result<(), OssError> {
     if key.is_empty() {
         return Err(errors::OBJECT_NAME_EMPTY);
     }
@@ -161,14 +184,27 @@ fn check_value(value: &str) -> Result<(), OssError> {
     }
 }
 
+/// The ACL of an object. `None` is `default`.
+#[derive(Clone, Debug)]
+pub(crate) struct ObjectAcl(Option<String>);
+
+impl ObjectAcl {
+    pub(crate) fn parse(name: &str) -> Result<Self, OssError> {
+        match name {
+            "default" => Ok(Self(None)),
+            name if Acl::from_name(name).is_some() => Ok(Self(Some(name.to_owned()))),
+            _ => Err(errors::OBJECT_ACL),
+        }
+    }
+}
+
 fn acl(form: &Form, headers: &HeaderMap) -> Result<Option<String>, OssError> {
     const NAME: &str = "x-oss-object-acl";
     let header = headers.get(NAME).and_then(|value| value.to_str().ok());
     let value = form.get(NAME).or(header);
     match value.filter(|acl| !acl.is_empty()) {
-        None | Some("default") => Ok(None),
-        Some(name) if Acl::from_name(name).is_some() => Ok(Some(name.to_owned())),
-        Some(_) => Err(errors::OBJECT_ACL),
+        None => Ok(None),
+        Some(name) => Ok(ObjectAcl::parse(name)?.0),
     }
 }
 
@@ -268,6 +304,17 @@ pub(crate) struct Image {
 }
 
 impl Content {
+    /// Returns that of an object which is empty.
+    pub(crate) fn empty() -> Self {
+        Self {
+            size: 0,
+            md5: [0; 16],
+            parts: None,
+            crc64: 0,
+            image: None,
+        }
+    }
+
     /// Returns the ETag without quotes: the MD5 in upper-case hex. For a multipart upload, `-` and
     /// the number of parts follow.
     pub(crate) fn etag(&self) -> String {
@@ -288,11 +335,25 @@ impl Content {
     }
 }
 
+/// How an object was created, as far as it matters afterwards.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) enum ObjectKind {
+    /// As a whole or in parts.
+    #[default]
+    Plain,
+    /// By `AppendObject`.
+    Appendable,
+    /// By `PutSymlink`: a link to the object of this name.
+    Symlink(String),
+}
+
 /// A stored object.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Record {
     pub(crate) description: Description,
     pub(crate) content: Content,
+    #[serde(default)]
+    pub(crate) kind: ObjectKind,
     /// Milliseconds since the Unix epoch.
     stored: u64,
 }
@@ -305,8 +366,30 @@ impl Record {
         Self {
             description,
             content,
+            kind: ObjectKind::Plain,
             stored: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
         }
+    }
+
+    /// Returns the type of the object as OSS spells it.
+    pub(crate) fn object_type(&self) -> &'static str {
+        match (&self.kind, self.content.parts) {
+            (ObjectKind::Appendable, _) => "Appendable",
+            (ObjectKind::Symlink(_), _) => "Symlink",
+            (ObjectKind::Plain, Some(_)) => "Multipart",
+            (ObjectKind::Plain, None) => "Normal",
+        }
+    }
+
+    /// Returns the value of `Content-MD5`, for objects of which OSS knows it.
+    pub(crate) fn content_md5(&self) -> Option<String> {
+        let is_whole = self.object_type() == "Normal";
+        is_whole.then(|| self.content.md5_base64())
+    }
+
+    /// Sets when the object was stored.
+    pub(crate) fn touch(&mut self, at: SystemTime) {
+        self.stored = Self::new(self.description.clone(), self.content.clone(), at).stored;
     }
 
     /// Returns when the object was stored: `Last-Modified`.

@@ -3,26 +3,36 @@
 //! Each operation is one file with its own helpers. [`commit`] is what `PostObject`, `PutObject`
 //! and `CompleteMultipartUpload` share: storing the object and calling back.
 
+mod append_object;
 mod bucket_acl;
 mod bucket_cors;
 mod bucket_info;
 mod bucket_stat;
 mod bucket_tagging;
 mod commit;
+mod conditions;
+mod copy_object;
+mod copy_source;
 mod create_bucket;
 mod delete_bucket;
 mod delete_object;
 mod delete_objects;
+mod find;
 mod get_object;
 mod list_buckets;
 mod list_objects;
 mod list_uploads;
 mod multipart;
+mod object_acl;
 mod object_tagging;
 mod owner;
 mod post_object;
+mod process_image;
 mod process_object;
 mod put_object;
+mod range;
+mod symlink;
+mod upload_part_copy;
 
 use http::{Method, Response};
 
@@ -39,6 +49,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Operation {
     AbortMultipartUpload,
+    AppendObject,
     CompleteMultipartUpload,
     CreateBucket,
     DeleteBucket,
@@ -55,7 +66,9 @@ pub(crate) enum Operation {
     GetBucketTags,
     /// Also `HeadObject` and `GetObjectMeta`.
     GetObject,
+    GetObjectAcl,
     GetObjectTagging,
+    GetSymlink,
     InitiateMultipartUpload,
     ListBuckets,
     ListMultipartUploads,
@@ -64,13 +77,17 @@ pub(crate) enum Operation {
     ListParts,
     PostObject,
     Preflight,
-    /// Only `trigger/callback`.
+    /// `trigger/callback`, and image processing whose result is stored.
     ProcessObject,
     PutBucketAcl,
     PutBucketCors,
     PutBucketTags,
+    /// Also `CopyObject`.
     PutObject,
+    PutObjectAcl,
     PutObjectTagging,
+    PutSymlink,
+    /// Also `UploadPartCopy`.
     UploadPart,
 }
 
@@ -132,20 +149,31 @@ static OF_BUCKET: [Route; 18] = [
 ];
 
 /// Operations of an object. The first route that matches applies.
-static OF_OBJECT: [Route; 13] = [
+static OF_OBJECT: [Route; 18] = [
     route("DELETE", &["tagging"], Operation::DeleteObjectTagging),
     route("DELETE", &["uploadId"], Operation::AbortMultipartUpload),
     route("DELETE", &[], Operation::DeleteObject),
+    route("GET", &["acl"], Operation::GetObjectAcl),
+    route("GET", &["symlink"], Operation::GetSymlink),
     route("GET", &["tagging"], Operation::GetObjectTagging),
     route("GET", &["uploadId"], Operation::ListParts),
-    route("GET", &[], Operation::GetObject),
+    Route {
+        with: get_object::OVERRIDE_NAMES,
+        ..route("GET", &[], Operation::GetObject)
+    },
     Route {
         with: &["objectMeta"],
         ..route("HEAD", &[], Operation::GetObject)
     },
+    Route {
+        with: &["position"],
+        ..route("POST", &["append"], Operation::AppendObject)
+    },
     route("POST", &[PROCESS], Operation::ProcessObject),
     route("POST", &["uploads"], Operation::InitiateMultipartUpload),
     route("POST", &["uploadId"], Operation::CompleteMultipartUpload),
+    route("PUT", &["acl"], Operation::PutObjectAcl),
+    route("PUT", &["symlink"], Operation::PutSymlink),
     route("PUT", &["tagging"], Operation::PutObjectTagging),
     route("PUT", &["uploadId", "partNumber"], Operation::UploadPart),
     route("PUT", &[], Operation::PutObject),
@@ -283,6 +311,9 @@ impl Operation {
             | Self::PutBucketAcl
             | Self::PutBucketCors
             | Self::PutBucketTags => false,
+            // As on OSS, only the owner sees and sets the ACL of an object.
+            Self::GetObjectAcl | Self::PutObjectAcl => false,
+            Self::GetSymlink => acl.lets_read(),
             // Whether the ACL of a bucket covers tags, and who may call back for an existing
             // object, is not documented: the stricter reading.
             Self::DeleteObjectTagging
@@ -290,6 +321,7 @@ impl Operation {
             | Self::ProcessObject
             | Self::PutObjectTagging => false,
             Self::AbortMultipartUpload
+            | Self::AppendObject
             | Self::CompleteMultipartUpload
             | Self::DeleteMultipleObjects
             | Self::DeleteObject
@@ -297,6 +329,7 @@ impl Operation {
             | Self::ListMultipartUploads
             | Self::ListParts
             | Self::PutObject
+            | Self::PutSymlink
             | Self::UploadPart => acl == Acl::PublicReadWrite,
         }
     }
@@ -305,7 +338,11 @@ impl Operation {
     pub(crate) fn takes_tags(self) -> bool {
         matches!(
             self,
-            Self::InitiateMultipartUpload | Self::PostObject | Self::PutObject
+            Self::AppendObject
+                | Self::InitiateMultipartUpload
+                | Self::PostObject
+                | Self::PutObject
+                | Self::PutSymlink
         )
     }
 
@@ -327,8 +364,11 @@ impl Operation {
         context: &RequestContext<'_>,
         signed: bool,
     ) -> Result<Response<EmulatorBody>, OssError> {
+        // Both operations of copies are other ones with this header.
+        let copies = context.headers().contains_key(copy_source::HEADER);
         match self {
-            Self::AbortMultipartUpload => multipart::abort(context),
+            Self::AbortMultipartUpload => multipart::abort(context).await,
+            Self::AppendObject => append_object::run(context).await,
             Self::CompleteMultipartUpload => multipart::complete(context).await,
             Self::CreateBucket => create_bucket::again(context).await,
             Self::DeleteBucket => delete_bucket::run(context).await,
@@ -344,21 +384,27 @@ impl Operation {
             Self::GetBucketStat => bucket_stat::run(context).await,
             Self::GetBucketTags => bucket_tagging::get(context),
             Self::GetObject => get_object::run(context, signed).await,
+            Self::GetObjectAcl => object_acl::get(context).await,
             Self::GetObjectTagging => object_tagging::get(context).await,
-            Self::InitiateMultipartUpload => multipart::initiate(context),
+            Self::GetSymlink => symlink::get(context).await,
+            Self::InitiateMultipartUpload => multipart::initiate(context).await,
             Self::ListBuckets => list_buckets::run(context),
-            Self::ListMultipartUploads => list_uploads::run(context),
+            Self::ListMultipartUploads => list_uploads::run(context).await,
             Self::ListObjects => list_objects::v1(context).await,
             Self::ListObjectsV2 => list_objects::v2(context).await,
-            Self::ListParts => multipart::list_parts(context),
+            Self::ListParts => multipart::list_parts(context).await,
             Self::PostObject => post_object::run(context).await,
             Self::Preflight => bucket_cors::preflight(context),
             Self::ProcessObject => process_object::run(context).await,
             Self::PutBucketAcl => bucket_acl::put(context).await,
             Self::PutBucketCors => bucket_cors::put(context).await,
             Self::PutBucketTags => bucket_tagging::put(context).await,
+            Self::PutObject if copies => copy_object::run(context, signed).await,
             Self::PutObject => put_object::run(context).await,
+            Self::PutObjectAcl => object_acl::put(context).await,
             Self::PutObjectTagging => object_tagging::put(context).await,
+            Self::PutSymlink => symlink::put(context).await,
+            Self::UploadPart if copies => upload_part_copy::run(context, signed).await,
             Self::UploadPart => multipart::upload_part(context).await,
         }
     }

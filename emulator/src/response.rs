@@ -34,15 +34,15 @@ pub(crate) fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 
 /// Inserts `ETag`, `x-oss-hash-crc64ecma` and `Content-MD5`.
 ///
-/// An object uploaded in parts has no `Content-MD5`: OSS never computes the MD5 of its content.
+/// An object uploaded in parts or by appending has no `Content-MD5`: OSS never computes the MD5 of its
+/// content.
 pub(crate) fn insert_checksums(headers: &mut HeaderMap, record: &Record) {
     let content = &record.content;
     insert(headers, header::ETAG, &format!("\"{}\"", content.etag()));
     let crc64 = HeaderName::from_static("x-oss-hash-crc64ecma");
     insert(headers, crc64, &content.crc64.to_string());
-    if content.parts.is_none() {
-        let name = HeaderName::from_static("content-md5");
-        insert(headers, name, &content.md5_base64());
+    if let Some(md5) = record.content_md5() {
+        insert(headers, HeaderName::from_static("content-md5"), &md5);
     }
 }
 
@@ -61,10 +61,14 @@ pub(crate) fn http_date(time: SystemTime) -> String {
 /// Formats a time for an XML listing, as in `2014-12-01T12:00:00.000Z`; empty if it is out of
 /// range.
 pub(crate) fn iso8601(time: SystemTime) -> String {
+    Timestamp::try_from(time)
+        .map(iso8601_of)
+        .unwrap_or_default()
+}
+
+/// The same for a time of another type.
+pub(crate) fn iso8601_of(time: Timestamp) -> String {
     // Whole seconds: Python's `oss2` parses no fraction other than `.000`.
-    let seconds = time.duration_since(SystemTime::UNIX_EPOCH);
-    let seconds = seconds.map_or(0, |since| since.as_secs());
-    let time = i64::try_from(seconds).ok();
-    let time = time.and_then(|seconds| Timestamp::from_second(seconds).ok());
+    let time = Timestamp::from_second(time.as_second());
     time.map(|time| format!("{time:.3}")).unwrap_or_default()
 }

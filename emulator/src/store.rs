@@ -2,18 +2,23 @@
 //!
 //! [`ObjectStore`] dispatches to a store in memory or in a folder. An object is created in three
 //! steps: [`Upload`] receives content, [`Sealed`] holds complete content with its checksums, and
-//! [`Sealed::commit`] makes it an object. [`Sealed::into_part`] makes it a part of a multipart
+//! [`Sealed::commit`] makes it an object. [`ObjectStore::add_part`] makes it a part of a multipart
 //! upload instead.
 
 mod buckets;
 mod catalog;
 mod content;
+mod contents;
 mod folder;
 mod home;
 mod memory;
 mod page;
+mod part_files;
 mod parts;
+mod record_file;
+mod staged;
 mod summary;
+mod upload;
 
 use std::{
     fmt,
@@ -24,28 +29,25 @@ use std::{
     time::SystemTime,
 };
 
-use bytes::Bytes;
 use md5::{Digest as _, Md5};
 
-use crate::{
-    body::Stored,
-    object::{Content, Record},
-};
+use crate::{body::Stored, object::Record};
 use buckets::Buckets;
-use content::blocking;
-use folder::{FolderStore, FolderUpload};
+use content::{SMALL, blocking, read_whole};
+use folder::FolderStore;
 use memory::{MemoryStore, MemoryUpload};
+use part_files::PartFiles;
 use parts::{Data, Sessions};
+use staged::{SealedKind, SourceKind, Target, UploadKind};
 use tower_aliyun_oss::protocol::Bucket;
+use upload::FolderUpload;
 
 pub(crate) use buckets::{BucketState, RemoveBucketError};
 pub(crate) use content::StoreError;
 pub(crate) use page::{Entry, Page, Selection};
 pub(crate) use parts::{Part, Session, UploadSummary};
+pub(crate) use staged::{Sealed, Source, Upload};
 pub use summary::ObjectSummary;
-
-/// The largest object in a folder that is read as a whole, in bytes.
-const SMALL: u64 = 64 * 1024;
 
 /// The store of an emulator: in memory, or in a folder. Clones share their objects.
 ///
@@ -79,7 +81,7 @@ impl ObjectStore {
     #[must_use]
     pub fn memory(limit: u64) -> Self {
         let kind = Kind::Memory(Arc::new(MemoryStore::new(limit)));
-        Self::of(kind, Buckets::in_memory())
+        Self::of(kind, Buckets::in_memory(), Sessions::in_memory())
     }
 
     /// Opens a store in a folder, and creates the folder if it does not exist.
@@ -90,8 +92,8 @@ impl ObjectStore {
     ///
     /// An upload is written to a temporary file, which is synchronized and then renamed. So an
     /// object is stored as a whole or not at all, even if the process or the machine fails, and a
-    /// confirmed upload is durable. Opening the store deletes what an earlier process did not
-    /// finish, including multipart uploads.
+    /// confirmed upload is durable. Multipart uploads and their parts survive the process. Opening
+    /// the store deletes what an earlier process did not finish.
     ///
     /// Listings come from an index in memory, which a thread builds from the files after this
     /// function has returned. Only listings wait for it.
@@ -103,13 +105,14 @@ impl ObjectStore {
     pub fn folder(path: impl AsRef<Path>) -> io::Result<Self> {
         let store = FolderStore::open(path.as_ref())?;
         let buckets = Buckets::in_files(store.bucket_files())?;
-        Ok(Self::of(Kind::Folder(store), buckets))
+        let sessions = Sessions::in_files(PartFiles::new(store.home().clone()))?;
+        Ok(Self::of(Kind::Folder(store), buckets, sessions))
     }
 
-    fn of(kind: Kind, buckets: Buckets) -> Self {
+    fn of(kind: Kind, buckets: Buckets, sessions: Sessions) -> Self {
         Self {
             kind,
-            sessions: Arc::default(),
+            sessions: Arc::new(sessions),
             buckets: Arc::new(buckets),
         }
     }
@@ -138,7 +141,7 @@ impl ObjectStore {
         };
         self.buckets.remove(bucket, check).await?;
         // Those that began meanwhile, or a new bucket of this name would have them.
-        self.sessions.clear(bucket);
+        self.sessions.clear(bucket).await;
         Ok(())
     }
 
@@ -198,7 +201,7 @@ impl ObjectStore {
                     };
                     let stored = match record.content.size {
                         // Reading it later would take another switch of threads.
-                        size if size <= SMALL => Stored::Memory([read(file, size)?].into()),
+                        size if size <= SMALL => Stored::Memory([read_whole(file, size)?].into()),
                         _ => Stored::File(file),
                     };
                     Ok(Some((record, stored)))
@@ -252,13 +255,107 @@ impl ObjectStore {
         &self.sessions
     }
 
+    /// Adds a part to a multipart upload. Returns `false` if the upload is no longer in progress.
+    pub(crate) async fn add_part(
+        &self,
+        id: &str,
+        number: u16,
+        sealed: Sealed,
+        at: SystemTime,
+    ) -> io::Result<bool> {
+        let content = sealed.content().clone();
+        let data = match (sealed.kind, &self.sessions.files) {
+            (SealedKind::Memory(sealed), _) => Data::Memory(sealed.into_part()),
+            (SealedKind::Folder(_, sealed), Some(files)) => {
+                let (files, id) = (files.clone(), id.to_owned());
+                let added = blocking(move || files.add(&id, number, sealed, at));
+                match added.await {
+                    Ok(file) => Data::Folder(file),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+                    Err(error) => return Err(error),
+                }
+            }
+            (SealedKind::Folder(..), None) => {
+                return Err(io::Error::other("a store in memory has no part files"));
+            }
+        };
+        let part = Part {
+            content,
+            stored: at,
+            data,
+        };
+        Ok(self.sessions.add(id, number, part))
+    }
+
+    /// Takes an object as it is, for a copy.
+    pub(crate) async fn source(&self, bucket: &Bucket, key: &str) -> io::Result<Option<Source>> {
+        match &self.kind {
+            Kind::Memory(store) => Ok(store.get(bucket, key).map(|object| Source {
+                record: object.record.clone(),
+                kind: SourceKind::Memory(store.clone(), object),
+            })),
+            Kind::Folder(store) => {
+                let (store, bucket, key) = (store.clone(), bucket.clone(), key.to_owned());
+                blocking(move || {
+                    let found = store.snapshot(&bucket, &key)?;
+                    Ok(found.map(|(record, snapshot)| Source {
+                        record,
+                        kind: SourceKind::Folder(store, snapshot),
+                    }))
+                })
+                .await
+            }
+        }
+    }
+
+    /// Copies the whole content of an object, for an object of a bucket.
+    pub(crate) async fn copy(&self, bucket: &Bucket, source: Source) -> io::Result<Sealed> {
+        let target = self.target(bucket);
+        let kind = match source.kind {
+            SourceKind::Memory(store, object) => {
+                SealedKind::Memory(memory::Sealed::copy(store, bucket, &object))
+            }
+            SourceKind::Folder(store, snapshot) => {
+                let (home, content) = (store.home().clone(), source.record.content);
+                let sealed = blocking(move || snapshot.into_sealed(&home, content)).await?;
+                SealedKind::Folder(store, sealed)
+            }
+        };
+        Ok(Sealed { kind, target })
+    }
+
+    /// Copies a range of the content of an object, which it must have.
+    pub(crate) async fn copy_range(
+        &self,
+        bucket: &Bucket,
+        source: Source,
+        from: u64,
+        length: u64,
+    ) -> io::Result<Sealed> {
+        let (target, bucket) = (self.target(bucket), bucket.clone());
+        blocking(move || {
+            let kind = match source.kind {
+                SourceKind::Memory(store, object) => SealedKind::Memory(
+                    memory::Sealed::copy_range(store, &bucket, &object, from, length),
+                ),
+                SourceKind::Folder(store, snapshot) => {
+                    let sealed = snapshot.copy_range(store.home(), from, length)?;
+                    SealedKind::Folder(store, sealed)
+                }
+            };
+            Ok(Sealed { kind, target })
+        })
+        .await
+    }
+
     /// Begins an upload. It is not visible before [`Sealed::commit`].
     pub(crate) async fn begin(&self, bucket: &Bucket) -> io::Result<Upload> {
         let kind = match &self.kind {
             Kind::Memory(store) => UploadKind::Memory(MemoryUpload::new(store.clone(), bucket)),
             Kind::Folder(store) => {
-                let (store, bucket) = (store.clone(), bucket.clone());
-                UploadKind::Folder(blocking(move || FolderUpload::begin(store, bucket)).await?)
+                let home = store.home().clone();
+                let upload = blocking(move || FolderUpload::begin(home)).await?;
+                UploadKind::Folder(store.clone(), upload)
             }
         };
         Ok(Upload {
@@ -281,6 +378,7 @@ impl ObjectStore {
         blocking(move || {
             // Sessions belong to their store, so its parts are all of its kind.
             let foreign = || io::Error::other("the part belongs to another store");
+            let sizes: Vec<_> = parts.iter().map(|part| part.content.size).collect();
             let kind = match kind {
                 Kind::Memory(store) => {
                     let parts = parts.iter().map(|part| match &part.data {
@@ -288,15 +386,18 @@ impl ObjectStore {
                         Data::Folder(_) => Err(foreign()),
                     });
                     let parts = parts.collect::<io::Result<Vec<_>>>()?;
-                    SealedKind::Memory(memory::Sealed::join(store, &bucket, parts))
+                    SealedKind::Memory(memory::Sealed::of_parts(store, &bucket, parts))
                 }
                 Kind::Folder(store) => {
                     let parts = parts.iter().map(|part| match &part.data {
                         Data::Folder(part) => Ok(part),
                         Data::Memory(_) => Err(foreign()),
                     });
-                    let parts = parts.collect::<io::Result<Vec<_>>>()?;
-                    SealedKind::Folder(folder::Sealed::join(store, &bucket, parts)?)
+                    let files = parts.map(|part| File::open(part?.path()));
+                    // Part files end with a record.
+                    let contents = files.zip(&sizes).map(|(file, size)| Ok(file?.take(*size)));
+                    let sealed = upload::Sealed::join(store.home(), contents)?;
+                    SealedKind::Folder(store, sealed)
                 }
             };
             let mut sealed = Sealed { kind, target };
@@ -316,140 +417,11 @@ impl ObjectStore {
     }
 }
 
-/// Reads the content of a file, which begins it.
-fn read(file: File, size: u64) -> io::Result<Bytes> {
-    let mut content = Vec::new();
-    file.take(size).read_to_end(&mut content)?;
-    match content.len() as u64 == size {
-        true => Ok(content.into()),
-        false => Err(io::ErrorKind::UnexpectedEof.into()),
-    }
-}
-
 impl fmt::Debug for ObjectStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             Kind::Memory(store) => f.debug_tuple("Memory").field(&store.limit()).finish(),
             Kind::Folder(store) => f.debug_tuple("Folder").field(&store.root()).finish(),
-        }
-    }
-}
-
-/// The bucket that an upload goes to, which may be removed meanwhile.
-struct Target {
-    bucket: Bucket,
-    buckets: Arc<Buckets>,
-}
-
-impl Target {
-    /// Runs `commit` if the bucket exists, and keeps it meanwhile.
-    fn commit<T>(
-        &self,
-        mut record: Record,
-        commit: impl FnOnce(Record) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let _kept = self.buckets.keep();
-        let bucket = self.buckets.get(&self.bucket);
-        let bucket = bucket.ok_or(StoreError::NoBucket)?;
-        record
-            .description
-            .inherit_storage_class(&bucket.storage_class);
-        commit(record)
-    }
-}
-
-/// An upload in progress. Dropping it discards the content.
-pub(crate) struct Upload {
-    kind: UploadKind,
-    target: Target,
-}
-
-enum UploadKind {
-    Memory(MemoryUpload),
-    Folder(FolderUpload),
-}
-
-impl Upload {
-    pub(crate) async fn write(&mut self, data: Bytes) -> Result<(), StoreError> {
-        match &mut self.kind {
-            UploadKind::Memory(upload) => upload.write(data),
-            UploadKind::Folder(upload) => Ok(upload.write(data).await?),
-        }
-    }
-
-    /// Discards the content. Unlike a drop, waits until its file is deleted.
-    pub(crate) async fn discard(self) {
-        match self.kind {
-            UploadKind::Memory(_) => {}
-            UploadKind::Folder(upload) => upload.discard().await,
-        }
-    }
-
-    /// Ends the content, and reads its dimensions if it is an image.
-    pub(crate) async fn seal(self) -> Result<Sealed, StoreError> {
-        let kind = match self.kind {
-            UploadKind::Memory(upload) => SealedKind::Memory(upload.seal()),
-            UploadKind::Folder(upload) => SealedKind::Folder(upload.seal().await?),
-        };
-        Ok(Sealed {
-            kind,
-            target: self.target,
-        })
-    }
-}
-
-/// Complete content that is not yet an object. Dropping it discards the content.
-pub(crate) struct Sealed {
-    kind: SealedKind,
-    target: Target,
-}
-
-enum SealedKind {
-    Memory(memory::Sealed),
-    Folder(folder::Sealed),
-}
-
-impl Sealed {
-    pub(crate) fn content(&self) -> &Content {
-        match &self.kind {
-            SealedKind::Memory(sealed) => sealed.content(),
-            SealedKind::Folder(sealed) => sealed.content(),
-        }
-    }
-
-    fn content_mut(&mut self) -> &mut Content {
-        match &mut self.kind {
-            SealedKind::Memory(sealed) => sealed.content_mut(),
-            SealedKind::Folder(sealed) => sealed.content_mut(),
-        }
-    }
-
-    /// Makes the content an object, atomically. Without `overwrite`, fails if the object exists.
-    /// Fails if the bucket was removed.
-    pub(crate) async fn commit(self, record: Record, overwrite: bool) -> Result<(), StoreError> {
-        let Self { kind, target } = self;
-        match kind {
-            SealedKind::Memory(sealed) => {
-                target.commit(record, |record| sealed.commit(record, overwrite))
-            }
-            SealedKind::Folder(sealed) => {
-                // The outer error is that of the thread pool.
-                let commit =
-                    move || target.commit(record, |record| sealed.commit(&record, overwrite));
-                blocking(move || Ok(commit())).await?
-            }
-        }
-    }
-
-    /// Makes the content a part of a multipart upload.
-    pub(crate) fn into_part(self, at: SystemTime) -> Part {
-        Part {
-            content: self.content().clone(),
-            stored: at,
-            data: match self.kind {
-                SealedKind::Memory(sealed) => Data::Memory(sealed.into_part()),
-                SealedKind::Folder(sealed) => Data::Folder(sealed.into_part()),
-            },
         }
     }
 }

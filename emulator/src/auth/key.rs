@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::{
     access_key::AccessKey,
     errors::{self, OssError},
+    response::iso8601_of,
 };
 
 /// The name of version 4 in headers, parameters, fields and strings to sign.
@@ -67,6 +68,14 @@ pub(super) fn parse_time(text: &str) -> Option<(Timestamp, &str)> {
     let civil: DateTime = text[..15].parse().ok()?;
     let instant = TimeZone::UTC.to_timestamp(civil).ok()?;
     Some((instant, &text[..8]))
+}
+
+/// Adds both times to the error for an expired URL, as in a captured response of OSS
+/// (johnlui/AliyunOSS#20).
+pub(super) fn expired(error: OssError, ends: Timestamp, now: Timestamp) -> OssError {
+    error
+        .detail("Expires", iso8601_of(ends))
+        .detail("ServerTime", iso8601_of(now))
 }
 
 /// Derives the signing key of version 4 for a day and a region.

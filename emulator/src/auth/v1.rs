@@ -5,7 +5,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
 use sha1::Sha1;
 
-use super::key::{SKEW, find, parse_time};
+use super::key::{SKEW, expired, find, parse_time};
 use crate::{
     context::ServiceContext,
     errors::{self, OssError},
@@ -129,10 +129,10 @@ pub(super) fn in_query(context: &ServiceContext<'_>) -> Result<(), OssError> {
     let (id, expires, signature) = (get("OSSAccessKeyId")?, get("Expires")?, get("Signature")?);
     let ends = expires.parse::<i64>().ok();
     let ends = ends.and_then(|seconds| Timestamp::from_second(seconds).ok());
-    let ends = ends.ok_or(errors::QUERY_SIGNATURE)?;
+    let ends = ends.ok_or(errors::URL_LIFE)?;
     let now = Timestamp::try_from(context.now).map_err(|_| errors::INTERNAL)?;
     if now > ends {
-        return Err(errors::SIGNATURE_EXPIRED);
+        return Err(expired(errors::URL_EXPIRED, ends, now));
     }
     let token = context.query.get("security-token");
     // The string to sign contains the expiration in place of a date.

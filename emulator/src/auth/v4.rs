@@ -6,7 +6,7 @@ use percent_encoding::utf8_percent_encode;
 use sha2::{Digest as _, Sha256};
 
 use super::key::{
-    ALGORITHM, MAX_LIFE, PRODUCT, SKEW, Scope, derive, find, hmac_sha256, parse_time,
+    ALGORITHM, MAX_LIFE, PRODUCT, SKEW, Scope, derive, expired, find, hmac_sha256, parse_time,
 };
 use crate::{
     context::ServiceContext,
@@ -81,18 +81,24 @@ pub(super) fn in_query(context: &ServiceContext<'_>) -> Result<(), OssError> {
         signed_at,
         token: get("x-oss-security-token"),
     };
-    let life = needed("x-oss-expires")?.parse::<u32>();
-    let life = life.map_err(|_| errors::QUERY_SIGNATURE_V4)?;
+    let life = get("x-oss-expires").ok_or(errors::URL_V4_NO_LIFE)?;
+    let life = life.parse::<u32>().map_err(|_| errors::URL_V4_LIFE)?;
     let life = SignedDuration::from_secs(life.into());
     if life.is_zero() || life > MAX_LIFE {
-        return Err(errors::QUERY_SIGNATURE_V4);
+        return Err(errors::URL_V4_LIFE);
     }
     let age = age(context, signed_at)?;
     if age < -SKEW {
-        return Err(errors::SIGNATURE_SKEWED);
+        return Err(errors::URL_V4_EARLY);
     }
     if age > life {
-        return Err(errors::SIGNATURE_EXPIRED);
+        let now = signed_at.saturating_add(age);
+        let ends = signed_at.saturating_add(life);
+        let (ends, now) = (
+            ends.map_err(|_| errors::INTERNAL)?,
+            now.map_err(|_| errors::INTERNAL)?,
+        );
+        return Err(expired(errors::URL_V4_EXPIRED, ends, now));
     }
     let region = errors::REGION.with_message("Invalid signing region in x-oss-credential.");
     let product = errors::PRODUCT.with_message("Invalid signing product in x-oss-credential.");

@@ -18,7 +18,7 @@ use crate::{
     object::{NewObject, Record},
     report::{UploadReport, UploadStep},
     response,
-    store::Sealed,
+    store::{Sealed, Session},
     xml,
 };
 use tower_aliyun_oss::protocol::Bucket;
@@ -36,7 +36,8 @@ pub(super) struct Commit {
     request_id: String,
     client_ip: String,
     received: SystemTime,
-    undo: Option<Box<dyn FnOnce() + Send>>,
+    /// The multipart upload that the object ends.
+    session: Option<(String, Session)>,
 }
 
 /// What the response to an upload without a callback looks like.
@@ -89,13 +90,14 @@ impl Commit {
             request_id: context.request_id.to_owned(),
             client_ip: context.client_ip(),
             received: context.now,
-            undo: None,
+            session: None,
         }
     }
 
-    /// Runs `undo` if the store does not take the object.
-    pub(super) fn on_failure(mut self, undo: impl FnOnce() + Send + 'static) -> Self {
-        self.undo = Some(Box::new(undo));
+    /// Ends a multipart upload once the object is stored. If the store fails, the client can complete
+    /// the upload again.
+    pub(super) fn of_session(mut self, id: &str, session: Session) -> Self {
+        self.session = Some((id.to_owned(), session));
         self
     }
 
@@ -119,11 +121,16 @@ impl Commit {
         let record = Record::new(self.object.description, content, self.received);
         let overwrite = !self.object.forbid_overwrite;
         let stored = self.sealed.commit(record.clone(), overwrite).await;
-        if let Err(error) = stored {
-            if let Some(undo) = self.undo {
-                undo();
+        let sessions = shared.store.sessions();
+        match (stored, self.session) {
+            (Err(error), session) => {
+                if let Some((id, session)) = session {
+                    sessions.put_back(&id, session);
+                }
+                return Err(store_refusal(&error));
             }
-            return Err(store_refusal(&error));
+            (Ok(()), Some((id, session))) => sessions.end(&id, session).await,
+            (Ok(()), None) => {}
         }
         report.steps.push(UploadStep::Stored);
         let Some(directive) = &self.directive else {

@@ -1,16 +1,41 @@
 //! `GetObject`, `HeadObject` and `GetObjectMeta`.
 
-use std::ops::RangeInclusive;
-
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
+use super::{
+    conditions::{Conditions, Verdict},
+    find::{Found, find, follow},
+    process_image,
+    range::Requested,
+};
 use crate::{
     body::EmulatorBody,
     context::RequestContext,
     errors::{self, OssError},
-    object::Record,
-    response::{http_date, insert, insert_checksums},
+    object::{ObjectKind, Record},
+    response::{self, http_date, insert, insert_checksums},
 };
+
+/// The query parameters that replace response headers.
+const OVERRIDES: [(&str, HeaderName); 6] = [
+    ("response-cache-control", header::CACHE_CONTROL),
+    ("response-content-disposition", header::CONTENT_DISPOSITION),
+    ("response-content-encoding", header::CONTENT_ENCODING),
+    ("response-content-language", header::CONTENT_LANGUAGE),
+    ("response-content-type", header::CONTENT_TYPE),
+    ("response-expires", header::EXPIRES),
+];
+
+/// The names of [`OVERRIDES`], which `GetObject` knows.
+pub(super) const OVERRIDE_NAMES: &[&str] = &[
+    "response-cache-control",
+    "response-content-disposition",
+    "response-content-encoding",
+    "response-content-language",
+    "response-content-type",
+    "response-expires",
+    super::PROCESS,
+];
 
 /// Returns an object, or one range of it. Requests without a signature read public objects only.
 pub(super) async fn run(
@@ -21,24 +46,38 @@ pub(super) async fn run(
     if key.is_empty() {
         return Err(errors::NOT_IMPLEMENTED);
     }
-    let bucket = context.bucket;
-    let found = context.shared.store.get(&bucket.name, key).await;
-    let found = found.map_err(|_| errors::INTERNAL)?;
-    let Some((record, stored)) = found else {
-        // 404 would reveal which names exist to clients that may not read the bucket.
-        return Err(if signed || bucket.acl.lets_read() {
-            errors::NO_SUCH_KEY.argument("Key", key)
-        } else {
-            errors::NO_RIGHT
-        });
-    };
-    if !signed && !record.description.is_readable(bucket.acl) {
-        return Err(errors::NO_RIGHT);
+    let is_head = context.parts.method == Method::HEAD;
+    if is_head && context.query.has("objectMeta") {
+        // Describes a symbolic link, and not its target.
+        let found = find(context, key, signed).await?;
+        return Ok(meta(&found.record));
+    }
+    let overrides = overrides(context)?;
+    if !overrides.is_empty() && !signed {
+        return Err(errors::ANONYMOUS_OVERRIDE);
+    }
+    let found = follow(context, key, signed).await?;
+    let Found { record, stored } = found;
+
+    let conditions = Conditions::of_read(context.headers());
+    let etag = record.content.etag();
+    if conditions.check(&etag, record.stored())? == Verdict::NotModified {
+        let mut response = response::empty(StatusCode::NOT_MODIFIED);
+        let headers = response.headers_mut();
+        insert(headers, header::ETAG, &format!("\"{etag}\""));
+        insert(headers, header::LAST_MODIFIED, &http_date(record.stored()));
+        return Ok(response);
+    }
+    if let Some(process) = context.query.get(super::PROCESS) {
+        let mut response = process_image::read(&record, stored, process).await?;
+        response.headers_mut().extend(overrides);
+        return Ok(response);
     }
 
     let size = record.content.size;
+    let standard = context.header("x-oss-range-behavior") == Some("standard");
     let range = context.headers().get(header::RANGE);
-    let range = match range.map(|range| requested(range, size)) {
+    let range = match range.map(|range| Requested::parse(range, size, standard)) {
         None | Some(Requested::All) => None,
         Some(Requested::Range(range)) => Some(range),
         Some(Requested::Unsatisfiable) => return Err(errors::INVALID_RANGE),
@@ -47,7 +86,7 @@ pub(super) async fn run(
         Some(range) => (*range.start(), range.end() - range.start() + 1),
         None => (0, size),
     };
-    let body = if context.parts.method == Method::HEAD {
+    let body = if is_head {
         EmulatorBody::empty()
     } else {
         EmulatorBody::of(stored, from, length)
@@ -55,6 +94,7 @@ pub(super) async fn run(
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     insert_object_headers(headers, &record);
+    headers.extend(overrides);
     headers.insert(header::CONTENT_LENGTH, length.into());
     if let Some(range) = range {
         let text = format!("bytes {}-{}/{size}", range.start(), range.end());
@@ -62,6 +102,32 @@ pub(super) async fn run(
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     Ok(response)
+}
+
+/// Reads the response headers that the request replaces.
+fn overrides(context: &RequestContext<'_>) -> Result<HeaderMap, OssError> {
+    let mut headers = HeaderMap::new();
+    for (parameter, name) in &OVERRIDES {
+        if let Some(value) = context.query.get(parameter) {
+            let value = HeaderValue::from_str(value).or_else(|_| {
+                // Names of files are UTF-8.
+                HeaderValue::from_bytes(value.as_bytes())
+            });
+            headers.insert(name.clone(), value.map_err(|_| errors::ARGUMENT)?);
+        }
+    }
+    Ok(headers)
+}
+
+/// The response of `GetObjectMeta`: the headers of the content only.
+fn meta(record: &Record) -> Response<EmulatorBody> {
+    let mut response = response::empty(StatusCode::OK);
+    let headers = response.headers_mut();
+    insert_checksums(headers, record);
+    headers.remove("content-md5");
+    insert(headers, header::LAST_MODIFIED, &http_date(record.stored()));
+    headers.insert(header::CONTENT_LENGTH, record.content.size.into());
+    response
 }
 
 fn insert_object_headers(headers: &mut HeaderMap, record: &Record) {
@@ -75,89 +141,16 @@ fn insert_object_headers(headers: &mut HeaderMap, record: &Record) {
         headers.insert("x-oss-tagging-count", description.tags.len().into());
     }
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(
-        "x-oss-object-type",
-        HeaderValue::from_static(match record.content.parts {
-            Some(_) => "Multipart",
-            None => "Normal",
-        }),
-    );
-    insert_checksums(headers, record);
-}
-
-/// What a `Range` header requests of an object.
-#[derive(Debug, Eq, PartialEq)]
-enum Requested {
-    All,
-    Range(RangeInclusive<u64>),
-    Unsatisfiable,
-}
-
-/// Parses a `Range` header with one range of bytes.
-///
-/// Any other header, several ranges included, is ignored (RFC 9110 section 14.2).
-fn requested(range: &HeaderValue, size: u64) -> Requested {
-    let number = |text: &str| {
-        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        // Digits beyond u64 are a valid position, which lies behind the end of any object.
-        digits.then(|| text.parse::<u64>().unwrap_or(u64::MAX))
-    };
-    let parsed = range
-        .to_str()
-        .ok()
-        .and_then(|text| text.strip_prefix("bytes="))
-        .and_then(|text| text.split_once('-'));
-    let (from, to) = match parsed {
-        // `-N` is the last N bytes.
-        Some(("", last)) => match number(last) {
-            Some(last) => (size.saturating_sub(last), u64::MAX),
-            None => return Requested::All,
-        },
-        Some((from, "")) => match number(from) {
-            Some(from) => (from, u64::MAX),
-            None => return Requested::All,
-        },
-        Some((from, to)) => match (number(from), number(to)) {
-            (Some(from), Some(to)) if from <= to => (from, to),
-            _ => return Requested::All,
-        },
-        None => return Requested::All,
-    };
-    match size.checked_sub(1) {
-        Some(last) if from <= last => Requested::Range(from..=to.min(last)),
-        _ => Requested::Unsatisfiable,
+    let object_type = HeaderValue::from_static(record.object_type());
+    headers.insert("x-oss-object-type", object_type);
+    if record.kind == ObjectKind::Appendable {
+        let name = HeaderName::from_static("x-oss-next-append-position");
+        headers.insert(name, record.content.size.into());
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges() {
-        let of = |text: &'static str, size| requested(&HeaderValue::from_static(text), size);
-        assert_eq!(of("bytes=0-0", 10), Requested::Range(0..=0));
-        assert_eq!(of("bytes=2-", 10), Requested::Range(2..=9));
-        assert_eq!(of("bytes=-3", 10), Requested::Range(7..=9));
-        assert_eq!(of("bytes=-30", 10), Requested::Range(0..=9));
-        assert_eq!(
-            of("bytes=5-99999999999999999999", 10),
-            Requested::Range(5..=9)
-        );
-        assert_eq!(of("bytes=10-", 10), Requested::Unsatisfiable);
-        assert_eq!(of("bytes=-0", 10), Requested::Unsatisfiable);
-        assert_eq!(of("bytes=0-", 0), Requested::Unsatisfiable);
-        for odd in [
-            "",
-            "bytes",
-            "bytes=",
-            "bytes=-",
-            "bytes=a-b",
-            "bytes=3-1",
-            "items=0-1",
-            "bytes=0-1,3-4",
-        ] {
-            assert_eq!(of(odd, 10), Requested::All, "{odd}");
-        }
+    insert_checksums(headers, record);
+    if let (ObjectKind::Symlink(_), None) = (&record.kind, record.content.parts) {
+        // That of the target, if it is not made of parts.
+        let md5 = HeaderName::from_static("content-md5");
+        insert(headers, md5, &record.content.md5_base64());
     }
 }

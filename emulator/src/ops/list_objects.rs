@@ -226,12 +226,7 @@ fn listed_object<'a>(
         key: encoding.text(object.key()),
         last_modified: iso8601(object.last_modified()),
         etag: format!("\"{}\"", object.etag()),
-        // An ETag with a number of parts is that of a multipart upload.
-        r#type: if object.etag().contains('-') {
-            "Multipart"
-        } else {
-            "Normal"
-        },
+        r#type: object.object_type(),
         size: object.size(),
         storage_class: object.storage_class().to_owned(),
         owner,

@@ -6,6 +6,7 @@
 use http::Response;
 use serde::Serialize;
 
+use super::multipart::end_idle;
 use crate::{
     body::EmulatorBody,
     context::RequestContext,
@@ -59,7 +60,8 @@ enum Entry {
 }
 
 /// Returns one page of the multipart uploads in progress.
-pub(super) fn run(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
+pub(super) async fn run(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
+    end_idle(context).await;
     let get = |name| context.query.get(name).unwrap_or_default();
     let encoding = Encoding::of(context.query)?;
     let (prefix, delimiter) = (get("prefix"), get("delimiter"));

@@ -26,7 +26,7 @@ use crate::{
     object::{NewObject, Record},
     report::{UploadReport, UploadStep},
     response::{self, insert_checksums, iso8601},
-    store::{Part, Session},
+    store::{Part, Sealed, Session},
     xml,
 };
 
@@ -53,7 +53,10 @@ struct Initiated<'a> {
 }
 
 /// `InitiateMultipartUpload`: takes everything about the object except its content.
-pub(super) fn initiate(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
+pub(super) async fn initiate(
+    context: &RequestContext<'_>,
+) -> Result<Response<EmulatorBody>, OssError> {
+    end_idle(context).await;
     let key = context.address.key()?;
     let encoding = Encoding::of(context.query)?;
     let mut object = NewObject::of_request(key, context.headers())?;
@@ -71,13 +74,16 @@ pub(super) fn initiate(context: &RequestContext<'_>) -> Result<Response<Emulator
         initiated: context.now,
         parts: BTreeMap::new(),
     };
-    if !context.shared.store.sessions().begin(&id, session) {
+    let begun = context.shared.store.sessions().begin(&id, session);
+    if !begun.await.map_err(|error| store_refusal(&error.into()))? {
         return Err(errors::TOO_MANY_UPLOADS);
     }
     // Removing a bucket removes the uploads in progress, but not one that begins afterwards.
     let store = &context.shared.store;
     if store.buckets().get(&context.bucket.name).is_none() {
-        store.sessions().take(&id, &context.bucket.name, key);
+        if let Some(session) = store.sessions().take(&id, &context.bucket.name, key) {
+            store.sessions().end(&id, session).await;
+        }
         return Err(context.no_such_bucket());
     }
     let initiated = Initiated {
@@ -93,23 +99,36 @@ pub(super) fn initiate(context: &RequestContext<'_>) -> Result<Response<Emulator
 pub(super) async fn upload_part(
     context: &RequestContext<'_>,
 ) -> Result<Response<EmulatorBody>, OssError> {
+    let number = part_number(context)?;
+    let (id, session) = session(context, errors::NO_SUCH_UPLOAD_FOR_PART).await?;
+    let part = context.read_object().await?;
+    let mut response = response::empty(StatusCode::OK);
+    let record = Record::new(session.description, part.content().clone(), context.now);
+    insert_checksums(response.headers_mut(), &record);
+    add_part(context, id, number, part, errors::NO_SUCH_UPLOAD_FOR_PART).await?;
+    Ok(response)
+}
+
+pub(super) fn part_number(context: &RequestContext<'_>) -> Result<u16, OssError> {
     let number = context.query.get("partNumber").unwrap_or_default();
     let number = number.parse().ok().filter(|n| (1..=MAX_PART).contains(n));
-    let number = number.ok_or(errors::PART_NUMBER)?;
-    // UploadPartCopy is an UploadPart with this header.
-    if context.headers().contains_key("x-oss-copy-source") {
-        return Err(errors::NOT_IMPLEMENTED);
+    number.ok_or(errors::PART_NUMBER)
+}
+
+/// Adds a part. `unknown` is the error if the upload was completed or aborted meanwhile.
+pub(super) async fn add_part(
+    context: &RequestContext<'_>,
+    id: &str,
+    number: u16,
+    part: Sealed,
+    unknown: OssError,
+) -> Result<(), OssError> {
+    let store = &context.shared.store;
+    let added = store.add_part(id, number, part, context.now).await;
+    match added.map_err(|error| store_refusal(&error.into()))? {
+        true => Ok(()),
+        false => Err(unknown.detail("UploadId", id)),
     }
-    let (id, session) = session(context, errors::NO_SUCH_UPLOAD_FOR_PART)?;
-    let part = context.read_object().await?.into_part(context.now);
-    let mut response = response::empty(StatusCode::OK);
-    let record = Record::new(session.description, part.content.clone(), context.now);
-    insert_checksums(response.headers_mut(), &record);
-    // The upload may have been completed or aborted while the body was read.
-    if !context.shared.store.sessions().add(id, number, part) {
-        return Err(errors::NO_SUCH_UPLOAD_FOR_PART);
-    }
-    Ok(response)
 }
 
 #[derive(Serialize)]
@@ -142,8 +161,10 @@ struct ListedPart {
 }
 
 /// `ListParts`: returns one page of the uploaded parts, ordered by number.
-pub(super) fn list_parts(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
-    let (id, session) = session(context, errors::NO_SUCH_UPLOAD_TO_END)?;
+pub(super) async fn list_parts(
+    context: &RequestContext<'_>,
+) -> Result<Response<EmulatorBody>, OssError> {
+    let (id, session) = session(context, errors::NO_SUCH_UPLOAD_TO_END).await?;
     let encoding = Encoding::of(context.query)?;
     let marker = match context.query.get("part-number-marker") {
         None | Some("") => 0,
@@ -213,7 +234,7 @@ async fn join_parts(
     context: &RequestContext<'_>,
     report: &mut UploadReport,
 ) -> Result<Commit, OssError> {
-    let (id, session) = session(context, errors::NO_SUCH_UPLOAD)?;
+    let (id, session) = session(context, errors::NO_SUCH_UPLOAD).await?;
     let encoding = Encoding::of(context.query)?;
     let directive = commit::callback_of_request(context, report).await?;
     let headers = context.headers();
@@ -252,15 +273,13 @@ async fn join_parts(
     let sessions = context.shared.store.sessions();
     let taken = sessions.take(id, bucket, &object.description.key);
     let taken = taken.ok_or(errors::NO_SUCH_UPLOAD)?;
-    let (shared, id) = (context.shared.clone(), id.to_owned());
     let success = Success::Document {
         status: StatusCode::OK,
         root: "CompleteMultipartUploadResult",
         encoding,
     };
     let commit = Commit::new(context, COMPLETE, object, sealed, directive, success);
-    // If the store fails, the client can complete the upload again.
-    Ok(commit.on_failure(move || shared.store.sessions().put_back(&id, taken)))
+    Ok(commit.of_session(id, taken))
 }
 
 fn select(session: &Session, requested: &RequestedParts) -> Result<Vec<Arc<Part>>, OssError> {
@@ -299,25 +318,43 @@ fn check_sizes(parts: &[Arc<Part>]) -> Result<(), OssError> {
 }
 
 /// `AbortMultipartUpload`: removes the upload and its parts.
-pub(super) fn abort(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
-    let (id, session) = session(context, errors::NO_SUCH_UPLOAD_TO_END)?;
+pub(super) async fn abort(
+    context: &RequestContext<'_>,
+) -> Result<Response<EmulatorBody>, OssError> {
+    let (id, session) = session(context, errors::NO_SUCH_UPLOAD_TO_END).await?;
     let sessions = context.shared.store.sessions();
     match sessions.take(id, &session.bucket, &session.description.key) {
-        Some(_) => Ok(response::empty(StatusCode::NO_CONTENT)),
+        Some(taken) => {
+            drop(session);
+            sessions.end(id, taken).await;
+            Ok(response::empty(StatusCode::NO_CONTENT))
+        }
         None => Err(errors::NO_SUCH_UPLOAD_TO_END),
     }
 }
 
 /// Returns the upload that `uploadId` names, if it is for the bucket and key of the request. The
 /// error differs in its EC between operations.
-fn session<'a>(
+pub(super) async fn session<'a>(
     context: &RequestContext<'a>,
     unknown: OssError,
 ) -> Result<(&'a str, Session), OssError> {
+    end_idle(context).await;
     let id = context.query.get("uploadId").unwrap_or_default();
     let (bucket, key) = (&context.bucket.name, context.address.key()?);
     let session = context.shared.store.sessions().get(id, bucket, key);
     session
         .map(|session| (id, session))
         .ok_or_else(|| unknown.detail("UploadId", id))
+}
+
+/// Drops the uploads that were idle for too long, if there is a limit.
+pub(super) async fn end_idle(context: &RequestContext<'_>) {
+    if let Some(idle) = context.shared.idle_uploads {
+        let sessions = context.shared.store.sessions();
+        let ended = sessions.end_idle(context.now, idle).await;
+        if ended > 0 {
+            tracing::debug!(ended, "dropped idle multipart uploads");
+        }
+    }
 }

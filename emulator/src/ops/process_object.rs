@@ -16,7 +16,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::Response;
 use percent_encoding::percent_decode;
 
-use super::commit;
+use super::{commit, process_image};
 use crate::{
     body::EmulatorBody,
     callback::{self, Directive},
@@ -34,9 +34,18 @@ const MAX_BODY: usize = 32 * 1024;
 
 /// Calls back for an object. The caller has checked the signature.
 pub(super) async fn run(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
+    let body = context.read_document(MAX_BODY, errors::ARGUMENT).await;
+    if let Ok(body) = &body
+        && let Some(process) = image(body)
+    {
+        return process_image::save(context, &process).await;
+    }
     let mut report = UploadReport::new(OPERATION, context.request_id, &context.bucket.name);
     report.steps.push(UploadStep::Signature);
-    let result = call_back(context, &mut report).await;
+    let result = match body {
+        Ok(body) => call_back(context, &body, &mut report).await,
+        Err(error) => Err(error),
+    };
     match &result {
         Ok(response) => report.answered(response.status()),
         Err(error) => report.refused(error),
@@ -45,13 +54,21 @@ pub(super) async fn run(context: &RequestContext<'_>) -> Result<Response<Emulato
     result
 }
 
+/// Returns the process of a body that processes an image.
+fn image(body: &[u8]) -> Option<String> {
+    let process = body.strip_prefix(b"x-oss-process=")?;
+    let process = percent_decode(process).decode_utf8().ok()?;
+    let process = process.trim_end();
+    process.starts_with("image/").then(|| process.to_owned())
+}
+
 async fn call_back(
     context: &RequestContext<'_>,
+    body: &[u8],
     report: &mut UploadReport,
 ) -> Result<Response<EmulatorBody>, OssError> {
     let shared = context.shared;
-    let body = context.read_document(MAX_BODY, errors::ARGUMENT).await?;
-    let (encoded, variables) = parse(&body)?;
+    let (encoded, variables) = parse(body)?;
     let key = context.address.key()?;
     let found = shared.store.get(&context.bucket.name, key).await;
     let found = found.map_err(|_| errors::INTERNAL)?;

@@ -6,7 +6,7 @@ use super::commit::{self, Commit, Success};
 use crate::{
     body::EmulatorBody,
     context::RequestContext,
-    errors::{self, OssError},
+    errors::OssError,
     object::NewObject,
     report::{UploadReport, UploadStep},
 };
@@ -25,10 +25,6 @@ async fn receive(
     context: &RequestContext<'_>,
     report: &mut UploadReport,
 ) -> Result<Commit, OssError> {
-    // CopyObject is a PutObject with this header. Ignoring it would store an empty object.
-    if context.headers().contains_key("x-oss-copy-source") {
-        return Err(errors::NOT_IMPLEMENTED);
-    }
     let directive = commit::callback_of_request(context, report).await?;
     let object = NewObject::of_request(context.address.key()?, context.headers())?;
     commit::check_overwrite(context, &object).await?;

@@ -59,6 +59,18 @@ impl Catalog {
         }
     }
 
+    /// Runs `read` while the file does not change.
+    pub(super) fn locked<T>(&self, bucket: &Bucket, file: &str, read: impl FnOnce() -> T) -> T {
+        let _ordered = self.lock(bucket, file);
+        read()
+    }
+
+    fn lock(&self, bucket: &Bucket, file: &str) -> Option<MutexGuard<'_, ()>> {
+        let at = self.hasher.hash_one((bucket, file)) % LOCKS as u64;
+        let lock = self.order.get(usize::try_from(at).unwrap_or_default());
+        lock.map(|lock| lock.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Changes a file and records what `change` returns: the object that it contains now, or none.
     pub(super) fn change<E>(
         &self,
@@ -67,9 +79,7 @@ impl Catalog {
         key: &str,
         change: impl FnOnce() -> Result<Option<ObjectSummary>, E>,
     ) -> Result<(), E> {
-        let at = self.hasher.hash_one((bucket, file)) % LOCKS as u64;
-        let lock = self.order.get(usize::try_from(at).unwrap_or_default());
-        let _ordered = lock.map(|lock| lock.lock().unwrap_or_else(PoisonError::into_inner));
+        let _ordered = self.lock(bucket, file);
         let object = change()?;
         let mut state = self.state();
         let objects = state.buckets.entry(bucket.clone()).or_default();
@@ -191,6 +201,7 @@ mod tests {
             content_type: String::new(),
             storage_class: String::new(),
             last_modified: SystemTime::UNIX_EPOCH,
+            object_type: "Normal",
         }
     }
 

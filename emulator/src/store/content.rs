@@ -1,14 +1,31 @@
 //! What both stores share: checksums and image properties of content, and their error.
 
-use std::io::{self, BufRead, Seek};
+use std::{
+    fs::File,
+    io::{self, BufRead, Read as _, Seek},
+};
 
+use bytes::Bytes;
 use crc::{CRC_64_XZ, Crc, Digest as CrcDigest, Table};
 use imagesize::{Compression, ImageType};
 use md5::{Digest as _, Md5};
 
-use crate::object::{Content, Image};
+use crate::object::{Content, Image, ObjectKind, Record};
 
 static CRC: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_XZ);
+
+/// The largest object in a folder that is read as a whole, in bytes.
+pub(super) const SMALL: u64 = 64 * 1024;
+
+/// Reads the content of a file, which begins it.
+pub(super) fn read_whole(file: File, size: u64) -> io::Result<Bytes> {
+    let mut content = Vec::new();
+    file.take(size).read_to_end(&mut content)?;
+    match content.len() as u64 == size {
+        true => Ok(content.into()),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
 
 /// Computes size, MD5 and CRC-64 of content as it is written.
 pub(super) struct Digest {
@@ -68,6 +85,61 @@ pub(super) fn measure(reader: &mut (impl BufRead + Seek)) -> Option<Image> {
     })
 }
 
+/// Continues a checksum with further content.
+pub(super) fn resume_crc64(crc64: u64) -> CrcDigest<'static, u64, Table<16>> {
+    // Undoes the last step of the checksum, and the reflection of the initial value.
+    CRC.digest_with_initial((crc64 ^ CRC_64_XZ.xorout).reverse_bits())
+}
+
+/// What an object is before it grows.
+pub(super) struct Growth {
+    pub(super) size: u64,
+    pub(super) crc64: u64,
+    etag: [u8; 16],
+}
+
+impl Growth {
+    /// Checks that an object, or none, can be appended to at a position.
+    pub(super) fn of(record: Option<&Record>, at: u64) -> Result<Self, StoreError> {
+        let growth = match record {
+            None => Self {
+                size: 0,
+                crc64: 0,
+                etag: [0; 16],
+            },
+            Some(record) if record.kind == ObjectKind::Appendable => Self {
+                size: record.content.size,
+                crc64: record.content.crc64,
+                etag: record.content.md5,
+            },
+            Some(_) => return Err(StoreError::NotAppendable),
+        };
+        match growth.size == at {
+            true => Ok(growth),
+            false => Err(StoreError::Position(growth.size)),
+        }
+    }
+
+    /// Returns the content of the object with a piece behind it.
+    ///
+    /// OSS does not document the ETag. Its samples end in eight zeros.
+    pub(super) fn content(&self, piece: &Content, crc64: u64) -> Content {
+        let mut etag: [u8; 16] = Md5::new()
+            .chain_update(self.etag)
+            .chain_update(piece.md5)
+            .finalize()
+            .into();
+        etag[12..].fill(0);
+        Content {
+            size: self.size + piece.size,
+            md5: etag,
+            parts: None,
+            crc64,
+            image: None,
+        }
+    }
+}
+
 /// Error of an upload to a store.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
@@ -78,6 +150,11 @@ pub(crate) enum StoreError {
     Full,
     #[error("the bucket does not exist")]
     NoBucket,
+    #[error("the object is not appendable")]
+    NotAppendable,
+    /// The object has this size, which is not the position of the append.
+    #[error("the position is not the size of the object, {0}")]
+    Position(u64),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -104,5 +181,18 @@ mod tests {
         assert_eq!(content.crc64, 11_051_210_869_376_104_954);
         assert_eq!(content.etag(), "25F9E794323B453885F5181F1B624D0B");
         assert_eq!(content.size, 9);
+    }
+
+    #[test]
+    fn a_checksum_goes_on_where_it_ended() {
+        let mut first = CRC.digest();
+        first.update(b"1234");
+        let mut whole = resume_crc64(first.finalize());
+        whole.update(b"56789");
+        assert_eq!(whole.finalize(), 11_051_210_869_376_104_954);
+        // An empty object.
+        let mut whole = resume_crc64(0);
+        whole.update(b"123456789");
+        assert_eq!(whole.finalize(), 11_051_210_869_376_104_954);
     }
 }

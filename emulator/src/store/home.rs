@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! FOLDER/.aliyun-oss-emulator          mark and lock
+//! FOLDER/.aliyun-oss-emulator-content  content of copies, and of objects that grow
+//! FOLDER/.aliyun-oss-emulator-parts    multipart uploads
 //! FOLDER/.aliyun-oss-emulator-uploads  upload-….part: uploads in progress
 //! FOLDER/buckets/BUCKET                objects
 //! FOLDER/settings/BUCKET.json          settings of buckets
@@ -14,21 +16,30 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use tempfile::NamedTempFile;
+use tokio::sync::Semaphore;
 
 use tower_aliyun_oss::protocol::Bucket;
 
 const MARK: &str = ".aliyun-oss-emulator";
+const CONTENTS: &str = ".aliyun-oss-emulator-content";
+const PARTS: &str = ".aliyun-oss-emulator-parts";
 const UPLOADS: &str = ".aliyun-oss-emulator-uploads";
 const SETTINGS: &str = "settings";
 const PREFIX: &str = "upload-";
 const SUFFIX: &str = ".part";
 
+/// How much all uploads together keep in memory until it is written, in bytes.
+pub(super) const BATCHES: usize = 32 * 1024 * 1024;
+
 /// The folder of a store, locked until it is dropped.
 pub(super) struct Home {
     root: PathBuf,
+    /// For what uploads keep in memory until it is written.
+    batches: Arc<Semaphore>,
     // Held for its lock.
     _mark: File,
 }
@@ -66,8 +77,11 @@ impl Home {
         }
         let home = Self {
             root: root.to_owned(),
+            batches: Arc::new(Semaphore::new(BATCHES)),
             _mark: file,
         };
+        create_folder(&home.contents())?;
+        create_folder(&home.parts())?;
         create_folder(&home.uploads())?;
         create_folder(&home.buckets())?;
         create_folder(&home.settings())?;
@@ -95,6 +109,11 @@ impl Home {
         Ok(())
     }
 
+    /// Returns the room for what uploads keep in memory, in bytes.
+    pub(super) fn batches(&self) -> &Arc<Semaphore> {
+        &self.batches
+    }
+
     pub(super) fn root(&self) -> &Path {
         &self.root
     }
@@ -105,6 +124,14 @@ impl Home {
 
     pub(super) fn bucket(&self, bucket: &Bucket) -> PathBuf {
         self.buckets().join(bucket.as_str())
+    }
+
+    pub(super) fn contents(&self) -> PathBuf {
+        self.root.join(CONTENTS)
+    }
+
+    pub(super) fn parts(&self) -> PathBuf {
+        self.root.join(PARTS)
     }
 
     fn uploads(&self) -> PathBuf {
@@ -277,7 +304,7 @@ mod tests {
         let elsewhere = tempfile::tempdir().unwrap();
         let kept = elsewhere.path().join("upload-1.part");
         fs::write(&kept, "mine").unwrap();
-        for name in [UPLOADS, "buckets"] {
+        for name in [CONTENTS, PARTS, UPLOADS, "buckets"] {
             let root = folder.path().join(format!("store-{name}"));
             drop(Home::open(&root).unwrap());
             fs::remove_dir(root.join(name)).unwrap();

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    content::{Digest, StoreError, measure},
+    content::{Digest, Growth, StoreError, measure, resume_crc64},
     page::{Page, Selection, page},
 };
 use crate::object::{Content, Image, Record};
@@ -39,8 +39,8 @@ type Objects = HashMap<Bucket, BTreeMap<String, Arc<Object>>>;
 pub(super) struct Object {
     pub(super) record: Record,
     pub(super) chunks: Arc<[Bytes]>,
-    // Held for its `Drop`.
-    _space: Vec<Arc<Space>>,
+    /// Held for its `Drop`.
+    space: Vec<Arc<Space>>,
 }
 
 /// A share of the limit, released on drop.
@@ -93,7 +93,7 @@ impl MemoryStore {
         *object = Arc::new(Object {
             record: record.clone(),
             chunks: object.chunks.clone(),
-            _space: object._space.clone(),
+            space: object.space.clone(),
         });
         Some(record)
     }
@@ -197,21 +197,16 @@ pub(super) struct Sealed {
 }
 
 impl Sealed {
-    /// Joins parts in order. The result shares its bytes with them.
-    pub(super) fn join<'a>(
+    /// Joins chunks in order. The result shares its bytes with them, and their space.
+    fn join(
         store: Arc<MemoryStore>,
         bucket: &Bucket,
-        parts: impl IntoIterator<Item = &'a Part>,
+        chunks: Vec<Bytes>,
+        space: Vec<Arc<Space>>,
     ) -> Self {
         let mut digest = Digest::new();
-        let mut chunks = Vec::new();
-        let mut space = Vec::new();
-        for part in parts {
-            for chunk in &*part.chunks {
-                digest.update(chunk);
-                chunks.push(chunk.clone());
-            }
-            space.extend(part.space.iter().cloned());
+        for chunk in &chunks {
+            digest.update(chunk);
         }
         Self {
             content: digest.finish(image(&chunks)),
@@ -220,6 +215,89 @@ impl Sealed {
             chunks: chunks.into(),
             space,
         }
+    }
+
+    /// Joins parts in order.
+    pub(super) fn of_parts<'a>(
+        store: Arc<MemoryStore>,
+        bucket: &Bucket,
+        parts: impl IntoIterator<Item = &'a Part>,
+    ) -> Self {
+        let mut chunks = Vec::new();
+        let mut space = Vec::new();
+        for part in parts {
+            chunks.extend(part.chunks.iter().cloned());
+            space.extend(part.space.iter().cloned());
+        }
+        Self::join(store, bucket, chunks, space)
+    }
+
+    /// Returns the content of another object.
+    pub(super) fn copy(store: Arc<MemoryStore>, bucket: &Bucket, object: &Object) -> Self {
+        Self {
+            store,
+            bucket: bucket.clone(),
+            content: object.record.content.clone(),
+            chunks: object.chunks.clone(),
+            space: object.space.clone(),
+        }
+    }
+
+    /// Returns a range of the content of another object.
+    pub(super) fn copy_range(
+        store: Arc<MemoryStore>,
+        bucket: &Bucket,
+        object: &Object,
+        from: u64,
+        length: u64,
+    ) -> Self {
+        let (mut skip, mut left) = (from, length);
+        let mut chunks = Vec::new();
+        for chunk in &*object.chunks {
+            let size = chunk.len() as u64;
+            let begin = skip.min(size);
+            let end = size.min(begin + left);
+            skip -= begin;
+            left -= end - begin;
+            // Neither exceeds the length of the chunk, which is a `usize`.
+            #[allow(clippy::cast_possible_truncation)]
+            let range = begin as usize..end as usize;
+            if !range.is_empty() {
+                chunks.push(chunk.slice(range));
+            }
+        }
+        Self::join(store, bucket, chunks, object.space.clone())
+    }
+
+    /// Appends the content to an object, or makes it one, and returns its record.
+    pub(super) fn append(
+        self,
+        key: &str,
+        at: u64,
+        grow: impl FnOnce(Option<Record>) -> Record,
+    ) -> Result<Record, StoreError> {
+        let store = self.store;
+        // Dropped after the lock is released.
+        let (_replaced, record) = {
+            let mut objects = store.objects();
+            let objects = objects.entry(self.bucket).or_default();
+            let old = objects.get(key).cloned();
+            let old = old.as_deref();
+            let growth = Growth::of(old.map(|old| &old.record), at)?;
+            let mut crc = resume_crc64(growth.crc64);
+            self.chunks.iter().for_each(|chunk| crc.update(chunk));
+            let mut record = grow(old.map(|old| old.record.clone()));
+            record.content = growth.content(&self.content, crc.finalize());
+            let chunks = old.iter().flat_map(|old| old.chunks.iter());
+            let space = old.iter().flat_map(|old| old.space.iter());
+            let object = Object {
+                record: record.clone(),
+                chunks: chunks.chain(self.chunks.iter()).cloned().collect(),
+                space: space.chain(self.space.iter()).cloned().collect(),
+            };
+            (objects.insert(key.to_owned(), Arc::new(object)), record)
+        };
+        Ok(record)
     }
 
     pub(super) fn into_part(self) -> Part {
@@ -242,7 +320,7 @@ impl Sealed {
         let object = Object {
             record,
             chunks: self.chunks,
-            _space: self.space,
+            space: self.space,
         };
         // Dropped after the lock is released: an object may have thousands of chunks.
         let _replaced = {

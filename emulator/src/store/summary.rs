@@ -13,6 +13,7 @@ pub struct ObjectSummary {
     pub(super) content_type: String,
     pub(super) storage_class: String,
     pub(super) last_modified: SystemTime,
+    pub(super) object_type: &'static str,
 }
 
 impl ObjectSummary {
@@ -22,6 +23,7 @@ impl ObjectSummary {
             etag: record.content.etag(),
             storage_class: record.description.storage_class().to_owned(),
             last_modified: record.stored(),
+            object_type: record.object_type(),
             key: record.description.key,
             content_type: record.description.content_type,
         }
@@ -55,6 +57,12 @@ impl ObjectSummary {
     #[must_use]
     pub fn storage_class(&self) -> &str {
         &self.storage_class
+    }
+
+    /// Returns how the object was created: `Normal`, `Multipart`, `Appendable` or `Symlink`.
+    #[must_use]
+    pub fn object_type(&self) -> &'static str {
+        self.object_type
     }
 
     /// Returns the time at which the object was stored.

@@ -207,7 +207,7 @@ async fn issue_18_line_12_a_callback_can_be_triggered_for_an_existing_object() {
     answer.assert_refused(400, "InvalidArgument", "");
 
     // Other processes have words of their own.
-    let answer = post(process, b"x-oss-process=image/resize,w_1|sys/saveas,o_YQ").await;
+    let answer = post(process, b"x-oss-process=video/convert|sys/saveas,o_YQ").await;
     answer.assert_refused(400, "NotImplemented", "");
     let message = answer.element("Message").unwrap();
     assert!(message.contains("trigger/callback"), "{message}");

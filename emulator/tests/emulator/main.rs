@@ -7,6 +7,7 @@
     missing_debug_implementations
 )]
 
+mod appends;
 mod bucket_listings;
 mod bucket_operations;
 mod buckets;
@@ -14,13 +15,18 @@ mod callbacks;
 mod captures;
 mod client;
 mod clients;
+mod copies;
+#[cfg(feature = "image")]
+mod images;
 mod objects;
 mod parts;
 mod path_style;
 mod policies;
 mod processes;
 mod puts;
+mod reads;
 mod refusals;
+mod restarts;
 mod sdk_facts;
 mod signatures;
 mod spawned;

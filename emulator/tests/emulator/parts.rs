@@ -265,28 +265,6 @@ async fn what_is_aborted_leaves_nothing() {
     assert_eq!(temporary_files(folder.path()), 0);
 }
 
-/// Uploads in parts end with the process. The next start removes their files.
-#[tokio::test]
-async fn a_folder_that_is_opened_again_has_no_parts() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = ObjectStore::folder(folder.path()).unwrap();
-    let emulator = today().store(store).build().unwrap();
-    let id = initiate(&emulator, "/a", &[]).await;
-    let etag = part(&emulator, "/a", &id, 1, b"x").await;
-    assert_eq!(temporary_files(folder.path()), 1);
-    // A process that is killed leaves the file.
-    let uploads = folder.path().join(".aliyun-oss-emulator-uploads");
-    std::fs::write(uploads.join("upload-killed.part"), "x").unwrap();
-    drop(emulator);
-    assert_eq!(temporary_files(folder.path()), 1);
-    let store = ObjectStore::folder(folder.path()).unwrap();
-    assert_eq!(temporary_files(folder.path()), 0);
-    let again = today().store(store).build().unwrap();
-    let xml = list(&[(1, &etag)]);
-    let answer = complete(&again, "/a", &id, &[], &xml).await;
-    answer.assert_refused(404, "NoSuchUpload", "");
-}
-
 /// Parts count towards the limit. The completed object does not count twice, and removed data no
 /// longer counts.
 #[tokio::test]

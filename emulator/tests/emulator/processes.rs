@@ -233,11 +233,126 @@ mod soak {
         parts_in_little_memory(128 * MIB);
     }
 
+    /// As many clients as a busy test run has, each with a small file.
+    #[cfg(target_os = "linux")]
+    #[test]
+    #[ignore = "soak: a thousand connections"]
+    fn a_thousand_concurrent_uploads_take_little_memory() {
+        uploads_in_little_memory(1000, 128 * MIB);
+    }
+
+    #[test]
+    #[ignore = "soak: writes a hundred thousand files"]
+    fn a_hundred_thousand_objects_are_there_at_once() {
+        starts_with(100_000);
+    }
+
     #[test]
     #[ignore = "soak: starts a hundred processes"]
     fn killed_a_hundred_times() {
         killed(100);
     }
+}
+
+/// Uploads this many objects of a mebibyte at the same time: all connections are open, and every
+/// upload has begun, before one ends. Asserts what they take beyond the idle process.
+#[cfg(target_os = "linux")]
+fn uploads_in_little_memory(count: usize, limit: u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path());
+    let idle = process.peak_memory();
+    let content: Vec<u8> = (0..MIB).map(|at| (at % 251) as u8).collect();
+    let md5 = Md5::digest(&content);
+    let etag: String = md5.iter().map(|b| format!("{b:02X}")).collect();
+    let (begin, rest) = content.split_at(content.len() / 2);
+    let begun = std::sync::Barrier::new(count);
+    std::thread::scope(|scope| {
+        for at in 0..count {
+            let (process, begun, etag) = (&process, &begun, &etag);
+            let client = move || {
+                let mut stream = process.connect();
+                let head = format!(
+                    "PUT /{at} HTTP/1.1\r\nHost: open.localhost\r\nConnection: close\r\n\
+                     Content-Length: {MIB}\r\n\r\n"
+                );
+                stream.write_all(head.as_bytes()).unwrap();
+                stream.write_all(begin).unwrap();
+                begun.wait();
+                stream.write_all(rest).unwrap();
+                let answer = answer(stream);
+                assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+                assert!(answer.contains(etag), "{answer}");
+            };
+            std::thread::Builder::new()
+                .stack_size(128 * 1024)
+                .spawn_scoped(scope, client)
+                .unwrap();
+        }
+    });
+    let taken = process.peak_memory() - idle;
+    println!(
+        "{count} uploads of 1 MiB with {} KiB beyond {} KiB",
+        taken / 1024,
+        idle / 1024
+    );
+    assert!(taken < limit, "{taken}");
+}
+
+/// Opens a folder with this many objects, and asserts that the process serves one of them within a
+/// second of its start.
+fn starts_with(count: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let bucket = folder.path().join("buckets/public");
+    {
+        let process = Process::start(folder.path());
+        let (before, after) = around("0000000");
+        let body = [&before[..], b"content", &after].concat();
+        let mut stream = process.connect();
+        stream
+            .write_all(head(body.len() as u64).as_bytes())
+            .unwrap();
+        stream.write_all(&body).unwrap();
+        let answer = answer(stream);
+        assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+    }
+    // The others differ in their names only, which have the same length. Uploads would take longer
+    // than what is measured.
+    let name = |key: &str| {
+        let hash = sha2::Sha256::digest(key);
+        let hash = hash.iter().map(|b| format!("{b:02x}"));
+        bucket.join(hash.collect::<String>())
+    };
+    let first = std::fs::read(name("0000000")).unwrap();
+    let at = first
+        .windows(7)
+        .position(|text| text == b"0000000")
+        .unwrap();
+    for number in 1..count {
+        let key = format!("{number:07}");
+        let mut file = first.clone();
+        file[at..at + 7].copy_from_slice(key.as_bytes());
+        std::fs::write(name(&key), file).unwrap();
+    }
+    let get = |process: &Process, target: &str| {
+        let mut stream = process.connect();
+        let get =
+            format!("GET {target} HTTP/1.1\r\nHost: public.localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(get.as_bytes()).unwrap();
+        answer(stream)
+    };
+    let started = std::time::Instant::now();
+    let process = Process::start(folder.path());
+    let last = get(&process, &format!("/{:07}", count - 1));
+    let ready = started.elapsed();
+    assert!(last.ends_with("content"), "{last}");
+    let listing = get(
+        &process,
+        &format!("/?list-type=2&start-after={:07}", count - 3),
+    );
+    let listed = started.elapsed();
+    assert_eq!(listing.matches("<Key>").count(), 2, "{listing}");
+    println!("{count} objects: served after {ready:?}, listed after {listed:?}");
+    assert!(ready < Duration::from_secs(1), "{ready:?}");
 }
 
 /// Uploads and joins four parts of `part` bytes, and asserts that memory stays below 64 MiB.
