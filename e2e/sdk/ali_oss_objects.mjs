@@ -133,14 +133,14 @@ const tests = {
     const { res } = await client.put(key, app.CONTENT);
     for (const [name, value, status] of CONDITIONS(res.headers.etag)) {
       const headers = { [name]: value };
-      const get = client.get(key, { headers: { ...headers } });
-      const head = client.head(key, { headers: { ...headers } });
+      const get = () => client.get(key, { headers: { ...headers } });
+      const head = () => client.head(key, { headers: { ...headers } });
       if (status === 412) {
-        await assert.rejects(get, failed(name));
-        await assert.rejects(head, { name: 'PreconditionFailedError', status: 412 });
+        await assert.rejects(get(), failed(name));
+        await assert.rejects(head(), { name: 'PreconditionFailedError', status: 412 });
       } else {
-        assert.equal((await get).res.status, status, name);
-        assert.equal((await head).status, status, name);
+        assert.equal((await get()).res.status, status, name);
+        assert.equal((await head()).status, status, name);
       }
     }
   },
@@ -228,23 +228,18 @@ const tests = {
     const key = folder + 'overrides';
     await client.put(key, app.CONTENT);
     const response = { 'content-type': 'text/x', 'content-disposition': 'attachment; filename=a' };
-    const url = client.options.authorizationV4
-      ? await client.signatureUrlV4(
-          'GET',
-          60,
-          {
-            queries: Object.fromEntries(
-              Object.entries(response).map(([name, value]) => ['response-' + name, value]),
-            ),
-          },
-          key,
-        )
-      : client.signatureUrl(key, { expires: 60, response });
-    // The host of the URL names the bucket, which the address of this machine does not.
-    const { pathname, search, host } = new URL(url);
-    const path = host.startsWith(app.BUCKET) ? `/${app.BUCKET}${pathname}` : pathname;
-    const prefixed = path.startsWith(`/${app.BUCKET}/`) ? path : `/${app.BUCKET}${path}`;
-    const answer = await fetch(app.OSS_URL + prefixed + search);
+    // ali-oss builds no URLs for an IP address.
+    const endpoint = app.OSS_URL.replace('127.0.0.1', 'localhost');
+    const { authorizationV4 } = client.options;
+    const options = { ...app.KEY, bucket: app.BUCKET, region: app.REGION, authorizationV4 };
+    const named = new OSS({ ...options, endpoint, sldEnable: true });
+    const queries = Object.fromEntries(
+      Object.entries(response).map(([name, value]) => ['response-' + name, value]),
+    );
+    const url = authorizationV4
+      ? await named.signatureUrlV4('GET', 60, { queries }, key)
+      : named.signatureUrl(key, { expires: 60, response });
+    const answer = await fetch(url);
     assert.equal(answer.status, 200, await answer.clone().text());
     assert.equal(answer.headers.get('content-type'), 'text/x');
     assert.equal(answer.headers.get('content-disposition'), 'attachment; filename=a');

@@ -191,7 +191,8 @@ def symlink(bucket, folder):
     assert head.headers["x-oss-meta-key2"] == "value2"
     assert bucket.get_object(link).read() == b"hello"
     bucket.delete_object(key)
-    raises(E.NotFound, bucket.get_object, link)
+    error = raises(E.ServerError, bucket.get_object, link)
+    assert (error.status, error.code) == (404, "SymlinkTargetNotExist"), error
 
 
 def image(bucket, folder):

@@ -195,13 +195,14 @@ def append(client, folder):
 
 
 def symlink(client, folder):
-    key, link = folder + "target +&中", folder + "link"
+    # The SDK does not encode the name of the target.
+    key, link = folder + "target", folder + "link +&中"
     put(client, key, b"hello")
     client.put_symlink(
         oss.PutSymlinkRequest(bucket=app.BUCKET, key=link, symlink_target=key)
     )
     found = client.get_symlink(oss.GetSymlinkRequest(bucket=app.BUCKET, key=link))
-    assert found.symlink_target == key, found.symlink_target
+    assert found.target == key, found.target
     found = read(client, link)
     assert found.body.content == b"hello" and found.object_type == "Symlink"
     client.delete_object(oss.DeleteObjectRequest(bucket=app.BUCKET, key=key))

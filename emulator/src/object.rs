@@ -343,8 +343,12 @@ pub(crate) enum ObjectKind {
     Plain,
     /// By `AppendObject`.
     Appendable,
-    /// By `PutSymlink`: a link to the object of this name.
-    Symlink(String),
+    /// By `PutSymlink`: a link to another object.
+    Symlink {
+        target: String,
+        /// The name of the target as the client encoded it.
+        encoded: String,
+    },
 }
 
 /// A stored object.
@@ -375,7 +379,7 @@ impl Record {
     pub(crate) fn object_type(&self) -> &'static str {
         match (&self.kind, self.content.parts) {
             (ObjectKind::Appendable, _) => "Appendable",
-            (ObjectKind::Symlink(_), _) => "Symlink",
+            (ObjectKind::Symlink { .. }, _) => "Symlink",
             (ObjectKind::Plain, Some(_)) => "Multipart",
             (ObjectKind::Plain, None) => "Normal",
         }

@@ -293,8 +293,8 @@ impl Operation {
     /// Whether a request without a signature may run it in a bucket with this ACL.
     pub(crate) fn is_open(self, acl: Acl) -> bool {
         match self {
-            // PostObject checks the signature in the form, GetObject the ACL of the object.
-            Self::GetObject | Self::PostObject | Self::Preflight => true,
+            // PostObject checks the signature in the form, the others the ACL of the object.
+            Self::GetObject | Self::GetSymlink | Self::PostObject | Self::Preflight => true,
             Self::ListObjects | Self::ListObjectsV2 => acl.lets_read(),
             // As on OSS, only the owner configures a bucket, whatever its ACL.
             Self::CreateBucket
@@ -313,7 +313,6 @@ impl Operation {
             | Self::PutBucketTags => false,
             // As on OSS, only the owner sees and sets the ACL of an object.
             Self::GetObjectAcl | Self::PutObjectAcl => false,
-            Self::GetSymlink => acl.lets_read(),
             // Whether the ACL of a bucket covers tags, and who may call back for an existing
             // object, is not documented: the stricter reading.
             Self::DeleteObjectTagging
@@ -386,7 +385,7 @@ impl Operation {
             Self::GetObject => get_object::run(context, signed).await,
             Self::GetObjectAcl => object_acl::get(context).await,
             Self::GetObjectTagging => object_tagging::get(context).await,
-            Self::GetSymlink => symlink::get(context).await,
+            Self::GetSymlink => symlink::get(context, signed).await,
             Self::InitiateMultipartUpload => multipart::initiate(context).await,
             Self::ListBuckets => list_buckets::run(context),
             Self::ListMultipartUploads => list_uploads::run(context).await,

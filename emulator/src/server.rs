@@ -18,6 +18,10 @@ const HEADER_TIME: Duration = Duration::from_secs(30);
 /// The size of a read buffer, in bytes. It also limits the head of a request. The memory store keeps
 /// buffers that are at least half full.
 const BUFFER: usize = 128 * 1024;
+/// The same for a connection beyond the first [`FEW`]: a thousand of them take 32 MiB and not 128.
+const SMALL_BUFFER: usize = 32 * 1024;
+/// How many connections have a large read buffer.
+const FEW: usize = 64;
 /// Delay before the next `accept` after one failed.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// How long a shutdown waits for open connections.
@@ -65,7 +69,11 @@ impl Emulator {
             match accepted.await {
                 None => break,
                 Some(Ok((stream, client))) => {
-                    let connection = self.connection(stream, ClientAddress(client));
+                    let buffer = match connections.len() < FEW {
+                        true => BUFFER,
+                        false => SMALL_BUFFER,
+                    };
+                    let connection = self.connection(stream, ClientAddress(client), buffer);
                     let connection = graceful.watch(connection);
                     connections.spawn(async move {
                         if let Err(error) = connection.await {
@@ -89,6 +97,7 @@ impl Emulator {
         &self,
         stream: TcpStream,
         client: ClientAddress,
+        buffer: usize,
     ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + use<> {
         let emulator = self.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
@@ -99,7 +108,7 @@ impl Emulator {
             .timer(TokioTimer::new())
             // Headers only: an upload may take as long as it needs.
             .header_read_timeout(HEADER_TIME)
-            .max_buf_size(BUFFER)
+            .max_buf_size(buffer)
             .serve_connection(TokioIo::new(stream), service)
     }
 }

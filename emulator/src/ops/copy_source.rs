@@ -94,7 +94,7 @@ impl CopySource {
         let Some(source) = self.take(context, signed).await? else {
             return Ok(None);
         };
-        let ObjectKind::Symlink(target) = &source.record.kind else {
+        let ObjectKind::Symlink { target, .. } = &source.record.kind else {
             return Ok(Some(source));
         };
         let target = Self {
@@ -102,7 +102,7 @@ impl CopySource {
             key: target.clone(),
         };
         match target.take(context, signed).await? {
-            Some(found) if matches!(found.record.kind, ObjectKind::Symlink(_)) => {
+            Some(found) if matches!(found.record.kind, ObjectKind::Symlink { .. }) => {
                 Err(errors::SYMLINK_TARGET_TYPE)
             }
             found => Ok(found),

@@ -41,7 +41,7 @@ pub(super) async fn follow(
     signed: bool,
 ) -> Result<Found, OssError> {
     let link = find(context, key, signed).await?;
-    let ObjectKind::Symlink(target) = &link.record.kind else {
+    let ObjectKind::Symlink { target, .. } = &link.record.kind else {
         return Ok(link);
     };
     if target == key {
@@ -54,7 +54,7 @@ pub(super) async fn follow(
             false => error,
         }
     })?;
-    if matches!(found.record.kind, ObjectKind::Symlink(_)) {
+    if matches!(found.record.kind, ObjectKind::Symlink { .. }) {
         return Err(errors::SYMLINK_TARGET_TYPE);
     }
     let mut record = link.record;

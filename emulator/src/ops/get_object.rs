@@ -148,7 +148,7 @@ fn insert_object_headers(headers: &mut HeaderMap, record: &Record) {
         headers.insert(name, record.content.size.into());
     }
     insert_checksums(headers, record);
-    if let (ObjectKind::Symlink(_), None) = (&record.kind, record.content.parts) {
+    if let (ObjectKind::Symlink { .. }, None) = (&record.kind, record.content.parts) {
         // That of the target, if it is not made of parts.
         let md5 = HeaderName::from_static("content-md5");
         insert(headers, md5, &record.content.md5_base64());

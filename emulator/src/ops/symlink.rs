@@ -9,13 +9,15 @@
 use bytes::Bytes;
 use http::{HeaderName, Response, StatusCode, header};
 use md5::{Digest as _, Md5};
-use percent_encoding::{percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 
-use super::commit;
+use super::{
+    commit,
+    find::{Found, find},
+};
 use crate::{
     body::EmulatorBody,
     context::{RequestContext, store_refusal},
-    encoding::COMPONENT,
     errors::{self, OssError},
     object::{NewObject, ObjectKind, Record, check_name},
     response::{self, http_date, insert},
@@ -26,12 +28,12 @@ const TARGET: &str = "x-oss-symlink-target";
 /// Creates a symbolic link. Its target need not exist.
 pub(super) async fn put(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
     let key = context.address.key()?;
-    let target = context.header(TARGET).unwrap_or_default();
-    if target.is_empty() {
+    let encoded = context.header(TARGET).unwrap_or_default();
+    if encoded.is_empty() {
         return Err(errors::NO_SYMLINK_TARGET.argument(TARGET, ""));
     }
     // `url.QueryEscape` of Go writes a space as `+`.
-    let target = target.replace('+', " ");
+    let target = encoded.replace('+', " ");
     let target = percent_decode_str(&target).decode_utf8();
     let target = target
         .map_err(|_| errors::OBJECT_NAME_ENCODING)?
@@ -52,7 +54,10 @@ pub(super) async fn put(context: &RequestContext<'_>) -> Result<Response<Emulato
     // OSS does not document the ETag. It tells links to different targets apart.
     content.md5 = Md5::digest(&target).into();
     let mut record = Record::new(object.description, content, context.now);
-    record.kind = ObjectKind::Symlink(target);
+    record.kind = ObjectKind::Symlink {
+        target,
+        encoded: encoded.to_owned(),
+    };
     let stored = sealed.commit(record.clone(), !object.forbid_overwrite);
     stored.await.map_err(|error| store_refusal(&error))?;
     let mut response = response::empty(StatusCode::OK);
@@ -62,12 +67,12 @@ pub(super) async fn put(context: &RequestContext<'_>) -> Result<Response<Emulato
 }
 
 /// Returns the target of a symbolic link, and the metadata of the link.
-pub(super) async fn get(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
-    let key = context.address.key()?;
-    let found = context.shared.store.get(&context.bucket.name, key).await;
-    let found = found.map_err(|error| store_refusal(&error.into()))?;
-    let (record, _) = found.ok_or_else(|| errors::NO_SUCH_KEY.argument("Key", key))?;
-    let ObjectKind::Symlink(target) = &record.kind else {
+pub(super) async fn get(
+    context: &RequestContext<'_>,
+    signed: bool,
+) -> Result<Response<EmulatorBody>, OssError> {
+    let Found { record, .. } = find(context, context.address.key()?, signed).await?;
+    let ObjectKind::Symlink { encoded, .. } = &record.kind else {
         return Err(errors::NOT_SYMLINK);
     };
     let mut response = response::empty(StatusCode::OK);
@@ -78,7 +83,7 @@ pub(super) async fn get(context: &RequestContext<'_>) -> Result<Response<Emulato
     insert(headers, header::LAST_MODIFIED, &http_date(record.stored()));
     let etag = format!("\"{}\"", record.content.etag());
     insert(headers, header::ETAG, &etag);
-    let target = utf8_percent_encode(target, COMPONENT).to_string();
-    insert(headers, HeaderName::from_static(TARGET), &target);
+    // As it was sent: some SDKs encode it and decode it again, and others do neither.
+    insert(headers, HeaderName::from_static(TARGET), encoded);
     Ok(response)
 }

@@ -33,7 +33,7 @@ const PREFIX: &str = "upload-";
 const SUFFIX: &str = ".part";
 
 /// How much all uploads together keep in memory until it is written, in bytes.
-pub(super) const BATCHES: usize = 32 * 1024 * 1024;
+pub(super) const BATCHES: usize = 24 * 1024 * 1024;
 
 /// The folder of a store, locked until it is dropped.
 pub(super) struct Home {

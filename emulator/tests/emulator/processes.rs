@@ -52,7 +52,18 @@ struct Process {
 
 impl Process {
     fn start(folder: &Path) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        let program = std::env::current_exe().unwrap();
+        let mut command = match cfg!(unix) {
+            // A connection and a file for each upload are more than many systems permit at first.
+            true => {
+                let mut shell = Command::new("sh");
+                let script = "ulimit -n \"$(ulimit -H -n)\"; exec \"$0\" \"$@\"";
+                shell.args(["-c", script]).arg(program);
+                shell
+            }
+            false => Command::new(program),
+        };
+        let mut child = command
             .args(["--exact", "processes::a_process_that_serves_a_folder"])
             .args(["--ignored", "--nocapture"])
             .env(FOLDER, folder)
@@ -265,19 +276,22 @@ fn uploads_in_little_memory(count: usize, limit: u64) {
     let md5 = Md5::digest(&content);
     let etag: String = md5.iter().map(|b| format!("{b:02X}")).collect();
     let (begin, rest) = content.split_at(content.len() / 2);
-    let begun = std::sync::Barrier::new(count);
+    let begun: Vec<_> = (0..count)
+        .map(|at| {
+            let mut stream = process.connect();
+            let head = format!(
+                "PUT /{at} HTTP/1.1\r\nHost: open.localhost\r\nConnection: close\r\n\
+                 Content-Length: {MIB}\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(begin).unwrap();
+            stream
+        })
+        .collect();
     std::thread::scope(|scope| {
-        for at in 0..count {
-            let (process, begun, etag) = (&process, &begun, &etag);
+        for mut stream in begun {
+            let etag = &etag;
             let client = move || {
-                let mut stream = process.connect();
-                let head = format!(
-                    "PUT /{at} HTTP/1.1\r\nHost: open.localhost\r\nConnection: close\r\n\
-                     Content-Length: {MIB}\r\n\r\n"
-                );
-                stream.write_all(head.as_bytes()).unwrap();
-                stream.write_all(begin).unwrap();
-                begun.wait();
                 stream.write_all(rest).unwrap();
                 let answer = answer(stream);
                 assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
