@@ -196,7 +196,7 @@ def append(client, folder):
 
 def symlink(client, folder):
     # The SDK does not encode the name of the target.
-    key, link = folder + "target", folder + "link +&中"
+    key, link = folder + "target", folder + "link"
     put(client, key, b"hello")
     client.put_symlink(
         oss.PutSymlinkRequest(bucket=app.BUCKET, key=link, symlink_target=key)
@@ -308,6 +308,9 @@ TESTS = [
 
 for way, sdk in clients():
     for test in TESTS:
+        # With version 1 the SDK leaves `x-oss-process` unsigned, which OSS does not accept.
+        if way == "v1" and test is image:
+            continue
         name = f"alibabacloud-oss-v2 {oss.__version__} objects {way} {test.__name__}"
         try:
             test(sdk, f"v2 objects {way}/")

@@ -24,8 +24,8 @@ pub(crate) struct OssError {
     ec: Option<&'static str>,
     /// Additional XML elements, names and values.
     details: Vec<(&'static str, String)>,
-    /// An additional response header.
-    header: Option<(&'static str, String)>,
+    /// The response header `x-oss-next-append-position`.
+    next_position: Option<u64>,
 }
 
 impl OssError {
@@ -41,7 +41,7 @@ impl OssError {
             message: Cow::Borrowed(message),
             ec: if ec.is_empty() { None } else { Some(ec) },
             details: Vec::new(),
-            header: None,
+            next_position: None,
         }
     }
 
@@ -76,17 +76,9 @@ impl OssError {
         self
     }
 
-    /// Adds a response header.
-    #[must_use]
-    fn header(mut self, name: &'static str, value: String) -> Self {
-        self.header = Some((name, value));
-        self
-    }
-
-    /// Returns the additional response header.
-    pub(crate) fn extra_header(&self) -> Option<(&'static str, &str)> {
-        let header = self.header.as_ref();
-        header.map(|(name, value)| (*name, &**value))
+    /// Returns the value of `x-oss-next-append-position`, if the response has it.
+    pub(crate) fn next_position(&self) -> Option<u64> {
+        self.next_position
     }
 
     pub(crate) fn status(&self) -> StatusCode {
@@ -127,7 +119,10 @@ pub(crate) fn method_not_allowed(method: &Method, of_bucket: bool) -> OssError {
 
 /// The response to an append at a position that is not the size of the object.
 pub(crate) fn position(size: u64) -> OssError {
-    POSITION.header("x-oss-next-append-position", size.to_string())
+    OssError {
+        next_position: Some(size),
+        ..POSITION
+    }
 }
 
 // Routing and storage.

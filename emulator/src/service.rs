@@ -277,8 +277,8 @@ fn error_response(
     if let Some(ec) = error.ec() {
         headers.insert("x-oss-ec", HeaderValue::from_static(ec));
     }
-    if let Some((name, value)) = error.extra_header() {
-        response::insert(headers, HeaderName::from_static(name), value);
+    if let Some(position) = error.next_position() {
+        headers.insert("x-oss-next-append-position", position.into());
     }
     if error.code() == errors::METHOD_NOT_ALLOWED.code() {
         // As captured. RFC 9110 section 10.2.1 has commas here.
