@@ -220,6 +220,11 @@ fn nothing_is_half_there_after_a_kill() {
     killed(8);
 }
 
+#[test]
+fn appends_and_parts_are_whole_after_a_kill() {
+    killed_while_growing(6);
+}
+
 mod soak {
     use super::*;
 
@@ -262,6 +267,12 @@ mod soak {
     #[ignore = "soak: starts a hundred processes"]
     fn killed_a_hundred_times() {
         killed(100);
+    }
+
+    #[test]
+    #[ignore = "soak: starts a hundred processes"]
+    fn killed_a_hundred_times_while_growing() {
+        killed_while_growing(100);
     }
 }
 
@@ -511,4 +522,98 @@ fn killed(rounds: usize) {
         stream.read_to_end(&mut answer).unwrap();
         assert!(answer.ends_with(&content(key)), "{key}");
     }
+}
+
+/// Kills the process `rounds` times during an append and an upload of a part. What was acknowledged
+/// is there, and what was not is there as a whole or not at all.
+fn killed_while_growing(rounds: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let begin = |process: &Process, method: &str, target: &str, body: &[u8], sent: usize| {
+        let mut stream = process.connect();
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: open.localhost\r\nConnection: close\r\n\
+             Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&body[..sent]).unwrap();
+        stream
+    };
+    let run = |process: &Process, method: &str, target: &str, body: &[u8]| {
+        let mut answer = Vec::new();
+        let mut stream = begin(process, method, target, body, body.len());
+        stream.read_to_end(&mut answer).unwrap();
+        answer
+    };
+    let ok = |process: &Process, method: &str, target: &str, body: &[u8]| {
+        let answer = run(process, method, target, body);
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{target}");
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let piece = |round: usize| vec![u8::try_from(round % 251).unwrap(); 150_000];
+
+    let process = Process::start(folder.path());
+    let initiated = ok(&process, "POST", "/parts?uploads", b"");
+    let (_, id) = initiated.split_once("<UploadId>").unwrap();
+    let id = id.split_once('<').unwrap().0.to_owned();
+    drop(process);
+    let mut whole: Vec<u8> = Vec::new();
+    let mut parts = Vec::new();
+    for round in 0..rounds {
+        let process = Process::start(folder.path());
+        let data = piece(round);
+        let append = format!("/log?append&position={}", whole.len());
+        ok(&process, "POST", &append, &data);
+        whole.extend(&data);
+        let number = round + 1;
+        let target = format!("/parts?partNumber={number}&uploadId={id}");
+        ok(&process, "PUT", &target, &data);
+        parts.push(number);
+
+        // A part of it, all but the end, or all of it without the response.
+        let sent = [data.len() / 2, data.len() - 1, data.len()][round % 3];
+        let append = format!("/log?append&position={}", whole.len());
+        let one = begin(&process, "POST", &append, &data, sent);
+        let target = format!("/parts?partNumber={}&uploadId={id}", 5000 + number);
+        let two = begin(&process, "PUT", &target, &data, sent);
+        drop(process);
+        drop((one, two));
+
+        let process = Process::start(folder.path());
+        let answer = run(&process, "GET", "/log", b"");
+        let at = answer
+            .windows(4)
+            .position(|end| end == b"\r\n\r\n")
+            .unwrap();
+        let found = &answer[at + 4..];
+        let racing = [&whole[..], &data].concat();
+        if sent == data.len() && found == racing {
+            whole = racing;
+        }
+        assert!(found == whole, "{} {}", found.len(), whole.len());
+        let listing = ok(&process, "GET", &format!("/parts?uploadId={id}"), b"");
+        for number in &parts {
+            let number = format!("<PartNumber>{number}</PartNumber>");
+            assert!(listing.contains(&number), "{number}");
+        }
+        let racing = format!("<PartNumber>{}</PartNumber>", 5000 + number);
+        if listing.contains(&racing) {
+            assert_eq!(sent, data.len(), "a part that was not complete");
+            parts.push(5000 + number);
+        }
+        let sizes = listing.matches("<Size>150000</Size>").count();
+        assert_eq!(sizes, parts.len(), "{listing}");
+    }
+    let process = Process::start(folder.path());
+    let mut stream = process.connect();
+    let complete = format!(
+        "POST /parts?uploadId={id} HTTP/1.1\r\nHost: open.localhost\r\nConnection: close\r\n\
+         x-oss-complete-all: yes\r\nContent-Length: 0\r\n\r\n"
+    );
+    stream.write_all(complete.as_bytes()).unwrap();
+    let answer = answer(stream);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let head = ok(&process, "HEAD", "/parts", b"");
+    let length = format!("content-length: {}\r\n", 150_000 * parts.len());
+    assert!(head.contains(&length), "{head}");
 }
