@@ -81,6 +81,7 @@ pub struct EmulatorBuilder {
     allow_private: bool,
     lenient_multipart: bool,
     reject_v1: bool,
+    refuse_foreign_origins: bool,
     create_buckets: bool,
     idle_uploads: Option<Duration>,
     clock: Clock,
@@ -103,6 +104,7 @@ impl EmulatorBuilder {
             allow_private: false,
             lenient_multipart: false,
             reject_v1: false,
+            refuse_foreign_origins: false,
             create_buckets: false,
             idle_uploads: None,
             clock: Arc::new(SystemTime::now),
@@ -117,12 +119,12 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Allows requests to create and delete buckets: `CreateBucket` and `DeleteBucket`.
+    /// Sets whether requests can create and delete buckets: `CreateBucket` and `DeleteBucket`.
     ///
     /// By default the emulator has the buckets of the builder and of its store, and both operations
     /// fail with `NotImplemented`. The emulator then needs a [`bucket`](Self::bucket).
-    pub fn create_buckets(mut self) -> Self {
-        self.create_buckets = true;
+    pub fn create_buckets(mut self, create: bool) -> Self {
+        self.create_buckets = create;
         self
     }
 
@@ -212,6 +214,18 @@ impl EmulatorBuilder {
     /// ```
     pub fn drop_idle_uploads(mut self, after: Duration) -> Self {
         self.idle_uploads = Some(after);
+        self
+    }
+
+    /// Refuses requests of web pages whose origin no CORS rule of the bucket allows, with 403 and EC
+    /// 0003-00000602.
+    ///
+    /// OSS processes such a request, and it is the browser that withholds the response from the
+    /// page. On a developer's machine, that lets every page that the developer visits send forms to
+    /// the emulator, and, if it knows an AccessKey, have callbacks sent. Only requests that change
+    /// something are refused, and only if they have an `Origin` header, which no SDK sends.
+    pub fn refuse_foreign_origins(mut self) -> Self {
+        self.refuse_foreign_origins = true;
         self
     }
 
@@ -336,6 +350,7 @@ impl EmulatorBuilder {
             lenient_multipart: self.lenient_multipart,
             form_room: FormRoom::new(),
             reject_v1: self.reject_v1,
+            refuse_foreign_origins: self.refuse_foreign_origins,
             create_buckets: self.create_buckets,
             idle_uploads: self.idle_uploads,
             clock: self.clock,

@@ -52,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) lenient_multipart: bool,
     pub(crate) form_room: FormRoom,
     pub(crate) reject_v1: bool,
+    pub(crate) refuse_foreign_origins: bool,
     pub(crate) create_buckets: bool,
     /// How long a multipart upload may be idle before it is dropped.
     pub(crate) idle_uploads: Option<Duration>,

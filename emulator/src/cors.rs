@@ -198,6 +198,23 @@ pub(crate) fn simple(cors: &CorsRules, method: &Method, request: &HeaderMap) -> 
     response
 }
 
+/// Refuses a request that changes something and comes from a page of an origin that no rule allows.
+pub(crate) fn check_origin(
+    cors: &CorsRules,
+    method: &Method,
+    request: &HeaderMap,
+) -> Result<(), OssError> {
+    let Some(origin) = request.get(header::ORIGIN) else {
+        return Ok(());
+    };
+    let origin = origin.to_str().unwrap_or_default();
+    let mut rules = cors.rules.iter();
+    match method.is_safe() || rules.any(|rule| rule.matches(origin, method.as_str(), &[])) {
+        true => Ok(()),
+        false => Err(errors::CORS_REFUSED),
+    }
+}
+
 /// The response depends on the origin, so a cache must not serve it to another. OSS says so for
 /// every response, also to requests without an origin, but only if `ResponseVary` is true.
 fn insert_vary(cors: &CorsRules, response: &mut HeaderMap) {

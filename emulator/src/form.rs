@@ -6,12 +6,12 @@
 
 mod part_head;
 mod parts;
+mod room;
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     body::Inbound,
@@ -19,6 +19,9 @@ use crate::{
 };
 use part_head::PartHead;
 use parts::{Head, Parts};
+use room::Place;
+
+pub(crate) use room::FormRoom;
 
 /// The longest field name, in bytes.
 const MAX_NAME: usize = 8 * 1024;
@@ -30,8 +33,6 @@ const MAX_VALUES: usize = 8 * 1024 * 1024;
 const MAX_FIELDS: usize = 1000;
 /// Forms with more bytes of names and values than this are large.
 const MAX_SMALL: usize = 64 * 1024;
-/// How many large forms are in memory at a time. Others wait.
-const MAX_LARGE: usize = 3;
 /// How long a client may take for the fields before the file.
 const FIELDS_TIME: Duration = Duration::from_secs(60);
 /// What boundaries and part headers may take in addition, in bytes.
@@ -44,29 +45,7 @@ pub(crate) struct Form {
     /// The bytes of all names and values, that of the current field included.
     kept: usize,
     /// Only a large form has one.
-    room: Option<OwnedSemaphorePermit>,
-}
-
-/// Limits the memory of all forms together: it is taken before any signature is verified.
-#[derive(Clone, Debug)]
-pub(crate) struct FormRoom(Arc<Semaphore>);
-
-impl FormRoom {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(MAX_LARGE)))
-    }
-
-    /// Waits until a form can keep this many more bytes. Names count: a form of long names is as
-    /// large as one of long values.
-    async fn keep(&self, form: &mut Form, more: usize) -> Result<(), OssError> {
-        form.kept += more;
-        // One step from small to the whole limit, so that no two forms wait for each other.
-        if form.kept > MAX_SMALL && form.room.is_none() {
-            let free = self.0.clone().acquire_owned().await;
-            form.room = Some(free.map_err(|_| errors::INTERNAL)?);
-        }
-        Ok(())
-    }
+    place: Option<Place>,
 }
 
 impl Form {
@@ -171,7 +150,7 @@ impl FormReader {
         self.inbound.allow(MAX_VALUES as u64 + MAX_FRAMING);
         let mut form = Form::default();
         let mut total = 0_usize;
-        while let Some(head) = self.parts.next().await? {
+        while let Some(head) = unless_displaced(&form, self.parts.next()).await? {
             let (name, file_name) = self.read_head(&head)?;
             if name.eq_ignore_ascii_case("file") {
                 if form.get("key").is_none() {
@@ -185,7 +164,7 @@ impl FormReader {
             if form.fields.len() == MAX_FIELDS {
                 return Err(errors::FIELDS_TOO_LARGE);
             }
-            self.room.keep(&mut form, name.len()).await?;
+            self.keep(&mut form, name.len()).await?;
             let value = self.read_value(&mut total, &mut form).await?;
             form.fields.push((name, value));
         }
@@ -217,7 +196,7 @@ impl FormReader {
 
     async fn read_value(&mut self, total: &mut usize, form: &mut Form) -> Result<String, OssError> {
         let mut value = Vec::new();
-        while let Some(chunk) = self.parts.content().await? {
+        while let Some(chunk) = unless_displaced(form, self.parts.content()).await? {
             *total += chunk.len();
             if value.len() + chunk.len() > MAX_VALUE {
                 return Err(errors::VALUE_TOO_LONG);
@@ -225,10 +204,21 @@ impl FormReader {
             if *total > MAX_VALUES {
                 return Err(errors::FIELDS_TOO_LARGE);
             }
-            self.room.keep(form, chunk.len()).await?;
+            self.keep(form, chunk.len()).await?;
             value.extend_from_slice(&chunk);
         }
         String::from_utf8(value).map_err(|_| errors::MALFORMED_FORM)
+    }
+
+    /// Waits until the form can keep this many more bytes. Names count: a form of long names is as
+    /// large as one of long values.
+    async fn keep(&self, form: &mut Form, more: usize) -> Result<(), OssError> {
+        form.kept += more;
+        // One step from small to the whole limit, so that no two forms wait for each other.
+        if form.kept > MAX_SMALL && form.place.is_none() {
+            form.place = Some(self.room.enter().await?);
+        }
+        Ok(())
     }
 
     /// Returns the name of a part, which must not be empty or too long, and the file name, which is
@@ -245,6 +235,20 @@ impl FormReader {
             return Err(errors::FIELD_TOO_LONG);
         }
         Ok((name, head.file_name.unwrap_or_default()))
+    }
+}
+
+/// Reads on, unless another form needs the place of this one, which has had it for long enough.
+async fn unless_displaced<T>(
+    form: &Form,
+    read: impl Future<Output = Result<T, OssError>>,
+) -> Result<T, OssError> {
+    match &form.place {
+        None => read.await,
+        Some(place) => place
+            .unless_displaced(read)
+            .await
+            .unwrap_or(Err(errors::IDLE)),
     }
 }
 
@@ -332,7 +336,7 @@ mod tests {
             let room = FormRoom::new();
             let headers = headers.into_iter().collect();
             let mut reader = FormReader::new(&headers, inbound, room.clone(), false).unwrap();
-            let large = room.0.clone().acquire_many_owned(3).await.unwrap();
+            let large = [room.enter().await, room.enter().await, room.enter().await];
             let mut reading = Box::pin(reader.read_fields());
             let first = std::future::poll_fn(|cx| {
                 std::task::Poll::Ready(std::pin::Pin::as_mut(&mut reading).poll(cx))
@@ -342,9 +346,7 @@ mod tests {
             if is_large {
                 drop(large);
                 let (form, _) = reading.await.unwrap();
-                assert_eq!(room.0.available_permits(), MAX_LARGE - 1);
-                drop(form);
-                assert_eq!(room.0.available_permits(), MAX_LARGE);
+                assert!(form.place.is_some());
             }
         }
     }

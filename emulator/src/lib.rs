@@ -262,7 +262,7 @@
 //! are processed at a time.
 //!
 //! The emulator is not a durable store, and it must not be reachable from the internet: anyone who
-//! reaches it can fill it. It has at most 100 buckets that requests created. Signatures of version 2,
+//! reaches it can fill it. Requests cannot create more than 100 buckets. Signatures of version 2,
 //! object versions and server-side encryption are not implemented, and neither is version 2.0 of the callback signature, which Alibaba Cloud offers
 //! by invitation. Callbacks to `https` URLs need a [`CallbackNetwork`] that speaks TLS.
 //!

@@ -20,7 +20,7 @@ use crate::{
     auth,
     body::{BoxError, EmulatorBody, Inbound},
     context::{RequestContext, ServiceContext, Shared},
-    cors,
+    cors::{self, CorsRules},
     errors::{self, OssError},
     object::is_not_implemented,
     ops::{Operation, Resource},
@@ -190,6 +190,10 @@ async fn run(context: &ServiceContext<'_>) -> Result<Response<EmulatorBody>, Oss
     let Some(bucket) = bucket_of(context) else {
         // A wrong key or signature is reported before an unknown bucket.
         let signed = authenticate(context)?;
+        if context.shared.refuse_foreign_origins {
+            let (method, no_rules) = (&context.parts.method, CorsRules::default());
+            cors::check_origin(&no_rules, method, context.headers())?;
+        }
         return match select(context) {
             Ok(operation) => operation.run_without_bucket(context, signed).await,
             Err(_) if context.address.bucket.is_some() => Err(context.no_such_bucket()),
@@ -211,6 +215,10 @@ async fn run(context: &ServiceContext<'_>) -> Result<Response<EmulatorBody>, Oss
 fn authorize(context: &RequestContext<'_>) -> Result<(Operation, bool), OssError> {
     // Before the operation is selected, so that an invalid signature is reported first.
     let signed = authenticate(context)?;
+    if context.shared.refuse_foreign_origins {
+        let method = &context.parts.method;
+        cors::check_origin(&context.bucket.cors, method, context.headers())?;
+    }
     let operation = select(context)?;
     if context
         .headers()

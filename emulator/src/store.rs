@@ -141,7 +141,7 @@ impl ObjectStore {
         };
         self.buckets.remove(bucket, check).await?;
         // Those that began meanwhile, or a new bucket of this name would have them.
-        self.sessions.clear(bucket).await;
+        self.sessions.end_all_of(bucket).await;
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use super::{
 
 #[tokio::test]
 async fn pages_of_buckets() {
-    let emulator = builder().create_buckets().build().unwrap();
+    let emulator = builder().create_buckets(true).build().unwrap();
     for name in ["my-a", "my-b", "my-c", "other"] {
         ok(&put(&emulator, &format!("/{name}/"), &[], b"").await);
     }

@@ -2,28 +2,21 @@
 //!
 //! The facts are those that the tests of Alibaba's SDKs assert.
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    task::{Context, Poll},
-};
-
 use aliyun_oss_emulator::{Acl, Emulator, EmulatorError, HostedBucket, ObjectStore};
 use bytes::Bytes;
 use http::Method;
-use http_body::Frame;
 use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 
 use super::{
     path_style::{all, anonymous, ask, get, ok, put, reopen, signed, stores},
-    support::{BUCKET, NOW, at, builder, read, send},
+    support::{BUCKET, NOW, Pieces, at, builder, read, send},
 };
 
 #[tokio::test]
 async fn buckets_are_created_listed_and_deleted() {
     for (folder, settings) in stores() {
-        let emulator = settings.create_buckets().build().unwrap();
+        let emulator = settings.create_buckets(true).build().unwrap();
         let answer = put(&emulator, "/made/", &[], b"").await;
         ok(&answer);
         assert_eq!(answer.header("location"), Some("/made"));
@@ -68,7 +61,7 @@ async fn buckets_are_created_listed_and_deleted() {
 #[tokio::test]
 async fn a_folder_keeps_the_settings_of_its_buckets() {
     let folder = tempfile::tempdir().unwrap();
-    let emulator = reopen(folder.path()).create_buckets().build().unwrap();
+    let emulator = reopen(folder.path()).create_buckets(true).build().unwrap();
     let configuration = b"<CreateBucketConfiguration><StorageClass>IA</StorageClass>\
         <DataRedundancyType>ZRS</DataRedundancyType></CreateBucketConfiguration>";
     ok(&put(
@@ -165,12 +158,12 @@ async fn without_the_option_the_buckets_are_fixed() {
     let error = Emulator::builder().build().unwrap_err();
     assert_eq!(error, EmulatorError::NoBucket);
     assert!(error.to_string().contains("create_buckets"));
-    Emulator::builder().create_buckets().build().unwrap();
+    Emulator::builder().create_buckets(true).build().unwrap();
 }
 
 #[tokio::test]
 async fn creating_a_bucket_again_changes_only_its_acl() {
-    let emulator = builder().create_buckets().build().unwrap();
+    let emulator = builder().create_buckets(true).build().unwrap();
     let class = |class| {
         format!(
             "<CreateBucketConfiguration><StorageClass>{class}</StorageClass></CreateBucketConfiguration>"
@@ -206,7 +199,7 @@ async fn creating_a_bucket_again_changes_only_its_acl() {
 
 #[tokio::test]
 async fn what_is_no_bucket_is_refused() {
-    let emulator = builder().create_buckets().build().unwrap();
+    let emulator = builder().create_buckets(true).build().unwrap();
     for name in ["ab", "UPPER", "-a-b", "a-b-", "a_b", &"a".repeat(64)] {
         put(&emulator, &format!("/{name}/"), &[], b"")
             .await
@@ -264,7 +257,7 @@ async fn what_is_no_bucket_is_refused() {
 
 #[tokio::test]
 async fn the_acl_of_a_bucket_takes_effect_at_once() {
-    let emulator = builder().create_buckets().build().unwrap();
+    let emulator = builder().create_buckets(true).build().unwrap();
     ok(&put(&emulator, "/made/", &[], b"").await);
     ok(&put(&emulator, "/made/a", &[], b"x").await);
     for (acl, read_status, write_status) in [
@@ -301,7 +294,7 @@ async fn the_acl_of_a_bucket_takes_effect_at_once() {
 #[tokio::test]
 async fn settings_need_a_signature() {
     let open = HostedBucket::new("open".parse().unwrap()).acl(Acl::PublicReadWrite);
-    let emulator = builder().bucket(open).create_buckets().build().unwrap();
+    let emulator = builder().bucket(open).create_buckets(true).build().unwrap();
     ok(&put(&emulator, "/open/a", &[], b"x").await);
     for (method, target) in [
         (Method::GET, "/"),
@@ -394,27 +387,11 @@ async fn what_a_bucket_is_and_contains() {
     }
 }
 
-/// A body whose pieces the test sends.
-struct Pieces(mpsc::Receiver<Bytes>);
-
-impl http_body::Body for Pieces {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let piece = self.0.poll_recv(cx);
-        piece.map(|piece| piece.map(|data| Ok(Frame::data(data))))
-    }
-}
-
 /// An upload that ends after its bucket was deleted must not appear in a new bucket of this name.
 #[tokio::test]
 async fn an_upload_to_a_bucket_that_is_deleted_meanwhile() {
     for (_folder, settings) in stores() {
-        let emulator = settings.create_buckets().build().unwrap();
+        let emulator = settings.create_buckets(true).build().unwrap();
         ok(&put(&emulator, "/made/", &[], b"").await);
         let request = signed(&Method::PUT, "/made/a", "", &[], Bytes::from_static(b"xy"));
         let (sender, pieces) = mpsc::channel(1);
@@ -438,7 +415,7 @@ async fn an_upload_to_a_bucket_that_is_deleted_meanwhile() {
 #[tokio::test]
 async fn other_settings_of_buckets_are_not_implemented() {
     let open = HostedBucket::new("open".parse().unwrap()).acl(Acl::PublicReadWrite);
-    let emulator = builder().bucket(open).create_buckets().build().unwrap();
+    let emulator = builder().bucket(open).create_buckets(true).build().unwrap();
     ok(&put(&emulator, "/open/a", &[], b"kept").await);
     let before = get(&emulator, "/open/?bucketInfo", "").await.body;
     for name in [

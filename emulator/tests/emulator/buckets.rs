@@ -1,11 +1,11 @@
 //! Object listings and CORS rules.
 
-use aliyun_oss_emulator::Emulator;
+use aliyun_oss_emulator::{Acl, CorsRule, Emulator, HostedBucket};
 use http::Method;
 
 use super::{
     client::{ask, put, to, today},
-    support::{Answer, send},
+    support::{Answer, Form, builder, request, send},
 };
 
 async fn list(emulator: &Emulator, query: &str) -> Answer {
@@ -196,4 +196,56 @@ async fn rules_are_put_and_count_at_once() {
     cors(Method::GET, "")
         .await
         .assert_refused(404, "NoSuchCORSConfiguration", "");
+}
+
+/// A page that the developer visits must not post forms to an emulator on the same machine.
+#[tokio::test]
+async fn pages_of_other_origins_change_nothing() {
+    let rule = CorsRule::new()
+        .allow_origin("http://app.example")
+        .allow_method(Method::POST);
+    let bucket = || HostedBucket::new("open".parse().unwrap()).acl(Acl::PublicReadWrite);
+    let settings = || {
+        builder()
+            .bucket(bucket().cors(rule.clone()))
+            .create_buckets(true)
+    };
+    let from = async |emulator: &Emulator, method: Method, target: &str, origin: &str| {
+        let form = Form::new().field("key", "a").file(b"x").bytes();
+        let mut request = request(form);
+        *request.method_mut() = method;
+        *request.uri_mut() = target.parse().unwrap();
+        request
+            .headers_mut()
+            .insert("host", "127.0.0.1:9000".parse().unwrap());
+        if !origin.is_empty() {
+            request
+                .headers_mut()
+                .insert("origin", origin.parse().unwrap());
+        }
+        send(emulator, request).await
+    };
+    let emulator = settings().refuse_foreign_origins().build().unwrap();
+    for (method, target, origin) in [
+        (Method::POST, "/open/", "http://evil.example"),
+        (Method::POST, "/open/", "null"),
+        (Method::PUT, "/open/a", "http://evil.example"),
+        (Method::PUT, "/open/a", "http://app.example"),
+        (Method::DELETE, "/open/a", "http://evil.example"),
+        (Method::PUT, "/made/", "http://app.example"),
+    ] {
+        let answer = from(&emulator, method.clone(), target, origin).await;
+        answer.assert_refused(403, "AccessForbidden", "0003-00000602");
+    }
+    for origin in ["http://app.example", ""] {
+        let answer = from(&emulator, Method::POST, "/open/", origin).await;
+        assert_eq!(answer.status, 204, "{origin:?} {}", answer.text());
+    }
+    // What it reads, the browser withholds from the page.
+    let answer = from(&emulator, Method::GET, "/open/a", "http://evil.example").await;
+    assert_eq!(answer.status, 200);
+    // OSS leaves all of it to the browser.
+    let emulator = settings().build().unwrap();
+    let answer = from(&emulator, Method::POST, "/open/", "http://evil.example").await;
+    assert_eq!(answer.status, 204);
 }

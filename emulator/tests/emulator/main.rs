@@ -29,6 +29,7 @@ mod refusals;
 mod restarts;
 mod sdk_facts;
 mod signatures;
+mod slow_forms;
 mod spawned;
 mod support;
 mod tags;

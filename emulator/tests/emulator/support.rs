@@ -1,6 +1,7 @@
 //! Forms, an emulator that receives them, and its responses.
 
 use std::{
+    convert::Infallible,
     io,
     net::SocketAddr,
     pin::Pin,
@@ -8,6 +9,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Poll},
     time::{Duration, SystemTime},
 };
 
@@ -19,11 +21,13 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderMap, Request, Response, StatusCode};
+use http_body::Frame;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use sha1::Sha1;
+use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 
 pub const ID: &str = "AKIDEXAMPLE";
@@ -275,7 +279,7 @@ impl OneServer {
             let handler = handler.clone();
             let service = service_fn(move |request| {
                 let answer = handler(request);
-                async move { Ok::<_, std::convert::Infallible>(answer.await) }
+                async move { Ok::<_, Infallible>(answer.await) }
             });
             tokio::spawn(async move {
                 let server = hyper::server::conn::http1::Builder::new();
@@ -330,4 +334,20 @@ impl CallbackNetwork for OneServer {
 /// Encodes callback parameters as Base64.
 pub fn callback(parameters: &Value) -> String {
     STANDARD.encode(parameters.to_string())
+}
+
+/// A body whose pieces the test sends.
+pub struct Pieces(pub mpsc::Receiver<Bytes>);
+
+impl http_body::Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = self.0.poll_recv(cx);
+        piece.map(|piece| piece.map(|data| Ok(Frame::data(data))))
+    }
 }

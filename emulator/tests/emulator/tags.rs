@@ -186,7 +186,7 @@ async fn uploads_tag_their_objects() {
 
 #[tokio::test]
 async fn tags_of_buckets() {
-    let emulator = builder().create_buckets().build().unwrap();
+    let emulator = builder().create_buckets(true).build().unwrap();
     ok(&put(&emulator, "/one/", &[], b"").await);
     ok(&put(
         &emulator,
