@@ -3,12 +3,18 @@
 use std::{
     env,
     error::Error,
+    future::Future,
     io,
     net::SocketAddr,
+    pin::Pin,
     time::{Duration, SystemTime},
 };
 
-use aliyun_oss_emulator::{AccessKey, Acl, CorsRule, Emulator, HostedBucket, ObjectStore};
+use aliyun_oss_emulator::{
+    AccessKey, Acl, CallbackNetwork, Connection, CorsRule, Destination, Emulator, HostedBucket,
+    ObjectStore, SystemNetwork,
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::request::Parts;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -136,6 +142,10 @@ impl Backend {
             .iter()
             .fold(cors, |cors, origin| cors.allow_origin(origin));
         let folder = tempfile::tempdir()?;
+        // A constant would let every page that the developer visits sign forms.
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).map_err(|error| error.to_string())?;
+        let secret = URL_SAFE_NO_PAD.encode(secret);
         let feed = feed.clone();
         let emulator = Emulator::builder()
             // The page links to the objects. In a private bucket, the links would have to be signed.
@@ -144,14 +154,17 @@ impl Backend {
                     .acl(Acl::PublicRead)
                     .cors(cors),
             )
-            .access_key(AccessKey::new("demo-id", "demo-secret"))
+            .access_key(AccessKey::new("demo-id", &secret))
             .store(ObjectStore::folder(folder.path())?)
+            .refuse_foreign_origins()
+            // The application is on this machine, and the network connects to nothing else.
             .allow_private_callbacks()
+            .network(OnlyApplication(application))
             .observer(move |upload| feed.trace(feed::emulator_trace(&upload)))
             .build()?;
         let endpoint = Endpoint::custom(format!("http://{oss}/{bucket}").parse()?);
         let account = Account {
-            credentials: Credentials::new("demo-id", "demo-secret")?,
+            credentials: Credentials::new("demo-id", secret)?,
             bucket,
             region: "cn-hangzhou".parse()?,
             callback_url: format!("http://{application}{CALLBACK_PATH}"),
@@ -241,6 +254,29 @@ impl Backend {
     }
 }
 
+/// The network of the emulator's callbacks: connects to the application only.
+///
+/// Otherwise a form could have callbacks sent to other services of the local network.
+struct OnlyApplication(SocketAddr);
+
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+impl CallbackNetwork for OnlyApplication {
+    fn resolve<'a>(&'a self, _: &'a str, _: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        // The callback URL of the application contains its address.
+        Box::pin(async { Err(io::ErrorKind::NotFound.into()) })
+    }
+
+    fn connect<'a>(&'a self, to: &'a Destination) -> BoxFuture<'a, io::Result<Connection>> {
+        Box::pin(async move {
+            if to.address() != self.0 {
+                return Err(io::ErrorKind::PermissionDenied.into());
+            }
+            SystemNetwork::new().connect(to).await
+        })
+    }
+}
+
 /// The emulator and the temporary folder of its objects.
 pub(crate) struct RunningEmulator {
     emulator: Emulator,
@@ -313,4 +349,45 @@ fn one_object(fail: bool) -> Result<Grant, Refusal> {
 /// The response if a constant above is invalid.
 fn invalid_constant() -> Refusal {
     Refusal::new(http::StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A form that names another callback URL is stored without a callback.
+    #[tokio::test]
+    async fn callbacks_go_to_the_application_only() {
+        let application = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let neighbor = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let own = application.local_addr().unwrap();
+        let emulator = |callback: SocketAddr| {
+            let emulator = Emulator::builder()
+                .bucket(HostedBucket::new("open".parse().unwrap()).acl(Acl::PublicReadWrite))
+                .allow_private_callbacks()
+                .network(OnlyApplication(own))
+                .build()
+                .unwrap();
+            let json = format!(r#"{{"callbackUrl":"http://{callback}/","callbackBody":"b"}}"#);
+            let callback = base64::engine::general_purpose::STANDARD.encode(json);
+            let request = http::Request::put("/open/a")
+                .header("host", "127.0.0.1")
+                .header("content-length", 1)
+                .header("x-oss-callback", callback)
+                .body(http_body_util::Full::new(bytes::Bytes::from_static(b"x")))
+                .unwrap();
+            tower::ServiceExt::oneshot(emulator, request)
+        };
+        let answer = emulator(neighbor.local_addr().unwrap()).await.unwrap();
+        assert_eq!(answer.status(), 203);
+        let accepted = tokio::time::timeout(Duration::ZERO, neighbor.accept()).await;
+        assert!(accepted.is_err(), "the emulator connected to a neighbor");
+        // It waits for the application.
+        let upload = tokio::spawn(emulator(own));
+        let (connection, _) = application.accept().await.unwrap();
+        drop(connection);
+        assert_eq!(upload.await.unwrap().unwrap().status(), 203);
+        let named = OnlyApplication(own).resolve("localhost", own.port()).await;
+        assert_eq!(named.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
 }

@@ -2,9 +2,12 @@
 //! it, invalid settings, and allowed origins.
 
 use std::{
-    io::Read as _,
+    io::{Read as _, Write as _},
+    net::TcpStream,
     process::{Command, Stdio},
 };
+
+use serde_json::Value;
 
 use crate::server::{Server, example};
 
@@ -105,4 +108,71 @@ fn pages_of_another_origin_are_let_in_by_name_alone() {
         assert_eq!(answer.contains(&header), allowed, "{answer}");
         assert!(!answer.contains("origin: *"), "{answer}");
     }
+}
+
+/// Posts a form with these fields and returns the response.
+fn post_form(server: &Server, origin: &str, fields: &[(&str, &str)]) -> String {
+    let part = |head: &str, value: &str| {
+        format!("--b\r\nContent-Disposition: form-data; {head}\r\n\r\n{value}\r\n")
+    };
+    let fields = fields.iter();
+    let mut body: String = fields
+        .map(|(name, value)| part(&format!("name=\"{name}\""), value))
+        .collect();
+    body += &part("name=\"file\"; filename=\"a.txt\"", "hello");
+    body += "--b--\r\n";
+    let (host, bucket) = server
+        .uploads
+        .split_once("//")
+        .unwrap()
+        .1
+        .split_once('/')
+        .unwrap();
+    let mut stream = TcpStream::connect(host).unwrap();
+    let head = format!(
+        "POST /{bucket}/ HTTP/1.1\r\nhost: {host}\r\norigin: {origin}\r\nconnection: close\r\n\
+         content-type: multipart/form-data; boundary=b\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all((head + &body).as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[ignore = "needs `cargo build --example server`"]
+#[test]
+fn foreign_pages_cannot_use_the_emulator() {
+    let server = Server::start(&[]);
+    let token = server.get("/oss/policy?filename=a.txt&size=5&type=text/plain");
+    let token: Value = serde_json::from_str(token.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let fields: Vec<_> = token["fields"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(name, value)| (&**name, value.as_str().unwrap()))
+        .collect();
+    for origin in ["https://evil.example", "null"] {
+        let answer = post_form(&server, origin, &fields);
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+        assert!(answer.contains("<Code>AccessForbidden</Code>"), "{answer}");
+    }
+    let own = format!("http://{}", server.address);
+    // A policy for the object `a`, signed with `demo-secret`: a constant that any page could know.
+    let policy = "eyJleHBpcmF0aW9uIjoiMjk5OS0wMS0wMVQwMDowMDowMFoiLCJjb25kaXRpb25zIjpbWyJlcSIsIiRrZXkiLCJhIl1dfQ==";
+    let signature = "sYAqqSgxclzWwQ0V0Oayxb5F1/g=";
+    let forged = [
+        ("key", "a"),
+        ("OSSAccessKeyId", "demo-id"),
+        ("policy", policy),
+        ("Signature", signature),
+    ];
+    let answer = post_form(&server, &own, &forged);
+    assert!(
+        answer.contains("<Code>SignatureDoesNotMatch</Code>"),
+        "{answer}"
+    );
+    let answer = post_form(&server, &own, &fields);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(server.received().len(), 1);
 }
