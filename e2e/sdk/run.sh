@@ -60,8 +60,10 @@ if [ "$which" = all ] || [ "$which" = python ]; then
     [ -x "$folder/venv/bin/python" ] || python3 -m venv "$folder/venv"
     "$folder/venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"
     "$folder/venv/bin/python" "$here/oss2_sdk.py"
+    "$folder/venv/bin/python" "$here/oss2_buckets.py"
     "$folder/venv/bin/python" "$here/oss2_objects.py"
     "$folder/venv/bin/python" "$here/v2_sdk.py"
+    "$folder/venv/bin/python" "$here/v2_buckets.py"
     "$folder/venv/bin/python" "$here/v2_objects.py"
 fi
 
@@ -71,7 +73,9 @@ if [ "$which" != python ]; then
     (cd "$folder/node" && npm install --silent --no-audit --no-fund)
 fi
 if [ "$which" = all ] || [ "$which" = node ]; then
-    (cd "$folder/node" && node ali_oss.mjs && node ali_oss_objects.mjs)
+    (cd "$folder/node" && node ali_oss.mjs)
+    (cd "$folder/node" && node ali_oss_buckets.mjs)
+    (cd "$folder/node" && node ali_oss_objects.mjs)
 fi
 if [ "$which" = all ] || [ "$which" = browser ]; then
     CHROMIUM=${CHROMIUM:-$(command -v chromium)}

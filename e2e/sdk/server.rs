@@ -109,6 +109,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .access_key(AccessKey::new(KEY.0, KEY.1))
         .access_key(temporary)
         .allow_private_callbacks()
+        .create_buckets(true)
         .build()?;
 
     let body =

@@ -96,6 +96,9 @@ fn bucket_of<'a>(host: &'a str, domains: &[Box<str>]) -> Option<&'a str> {
     domains
         .iter()
         .find_map(|domain| host.strip_suffix(&**domain)?.strip_suffix('.'))
+        // `ali-oss` sends `.oss-cn-hangzhou.aliyuncs.com` if its endpoint is an IP address and the
+        // request names no bucket.
+        .filter(|bucket| !bucket.is_empty())
 }
 
 #[cfg(test)]
@@ -136,6 +139,8 @@ mod tests {
             ("[::1]:9000", "/pictures/x", Some("pictures"), "x"),
             ("[::1]:9000", "/pictures/a+b%2Bc", Some("pictures"), "a b+c"),
             ("127.0.0.1:9000", "/", None, ""),
+            ("localhost:9000", "/", None, ""),
+            (".oss.test", "/", None, ""),
         ] {
             let address = address(host, target);
             let found = address.bucket().ok().map(Bucket::as_str);

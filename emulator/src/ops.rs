@@ -214,27 +214,16 @@ const MAY_BE_EMPTY: [&str; 16] = [
 ];
 
 /// Sub-resources of OSS that signatures of version 1 do not cover, from the SDKs of version 2.
-const UNSIGNED: [&str; 21] = [
+const UNSIGNED: [&str; 10] = [
     "accessPointConfigForObjectProcess",
     "accessPointForObjectProcess",
     "accessPointPolicyForObjectProcess",
     "accessmonitor",
     "callbackPolicy",
-    "cleanRestoredObject",
-    "dataPipeline",
-    "legalHold",
-    "objectWorm",
-    "overwriteConfig",
-    "policyStatus",
     "queryVectors",
     "regions",
     "replicationRtc",
-    "retention",
-    "rtc",
-    "seal",
     "select",
-    "userDefinedLogFieldsConfig",
-    "x-oss-access-point-name",
     "x-oss-write-get-object-response",
 ];
 

@@ -30,9 +30,10 @@ pub(crate) struct Tag {
     pub(crate) value: String,
 }
 
+/// The document of tags, which is also an element of other documents.
 #[derive(Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Tagging {
+pub(crate) struct Tagging {
     tag_set: TagSet,
 }
 
@@ -71,12 +72,17 @@ pub(crate) fn of_header(text: &str, tagged: Tagged) -> Result<Vec<Tag>, OssError
 
 /// The response of `GetObjectTagging` and `GetBucketTags`.
 pub(crate) fn response(tags: &[Tag]) -> Result<Response<EmulatorBody>, OssError> {
-    let tagging = Tagging {
-        tag_set: TagSet {
-            tags: tags.to_vec(),
-        },
-    };
-    xml::response("Tagging", &tagging)
+    xml::response("Tagging", &Tagging::of(tags))
+}
+
+impl Tagging {
+    pub(crate) fn of(tags: &[Tag]) -> Self {
+        Self {
+            tag_set: TagSet {
+                tags: tags.to_vec(),
+            },
+        }
+    }
 }
 
 fn check(tags: Vec<Tag>, tagged: Tagged) -> Result<Vec<Tag>, OssError> {

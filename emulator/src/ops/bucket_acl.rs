@@ -1,6 +1,6 @@
 //! `GetBucketAcl` and `PutBucketAcl`.
 
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, header};
 use serde::Serialize;
 
 use super::owner::Owner;
@@ -49,7 +49,18 @@ pub(super) async fn put(context: &RequestContext<'_>) -> Result<Response<Emulato
     context
         .change_bucket(move |bucket| bucket.set_acl(acl))
         .await?;
-    Ok(response::empty(StatusCode::OK))
+    Ok(located(context))
+}
+
+/// The response to a request that creates a bucket or sets its ACL. `ali-oss` reads the name of the
+/// bucket from it.
+pub(super) fn located(context: &ServiceContext<'_>) -> Response<EmulatorBody> {
+    let mut response = response::empty(StatusCode::OK);
+    if let Ok(name) = context.address.bucket() {
+        let location = format!("/{name}");
+        response::insert(response.headers_mut(), header::LOCATION, &location);
+    }
+    response
 }
 
 /// Returns the ACL that the header `x-oss-acl` requests.

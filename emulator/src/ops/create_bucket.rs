@@ -5,7 +5,7 @@
 //!
 //! [CreateBucket]: https://www.alibabacloud.com/help/en/oss/developer-reference/putbucket
 
-use http::{Response, StatusCode, header};
+use http::Response;
 use serde::Deserialize;
 
 use super::bucket_acl;
@@ -15,7 +15,6 @@ use crate::{
     context::{RequestContext, ServiceContext, store_refusal},
     errors::{self, OssError},
     object::check_storage_class,
-    response,
     store::BucketState,
     tags::{self, Tagged},
     xml,
@@ -69,7 +68,7 @@ pub(super) async fn run(context: &ServiceContext<'_>) -> Result<Response<Emulato
     // Of concurrent requests one creates it, and the others find it.
     let created = buckets.create(bucket).await;
     created.map_err(|error| store_refusal(&error.into()))?;
-    Ok(created_response(context))
+    Ok(bucket_acl::located(context))
 }
 
 /// Creates a bucket again: succeeds and sets the ACL, if the request has one.
@@ -95,7 +94,7 @@ pub(super) async fn again(
             .change_bucket(move |bucket| bucket.set_acl(acl))
             .await?;
     }
-    Ok(created_response(context))
+    Ok(bucket_acl::located(context))
 }
 
 async fn read(context: &ServiceContext<'_>) -> Result<CreateBucketConfiguration, OssError> {
@@ -131,13 +130,4 @@ async fn read(context: &ServiceContext<'_>) -> Result<CreateBucketConfiguration,
         None | Some("LRS" | "ZRS") => Ok(configuration),
         Some(_) => Err(errors::BUCKET_REDUNDANCY),
     }
-}
-
-fn created_response(context: &ServiceContext<'_>) -> Response<EmulatorBody> {
-    let mut response = response::empty(StatusCode::OK);
-    if let Ok(name) = context.address.bucket() {
-        let location = format!("/{name}");
-        response::insert(response.headers_mut(), header::LOCATION, &location);
-    }
-    response
 }

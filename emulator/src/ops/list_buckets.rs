@@ -15,7 +15,7 @@ use crate::{
     context::ServiceContext,
     errors::{self, OssError},
     store::BucketState,
-    tags::Tag,
+    tags::{Tag, Tagging},
     xml,
 };
 
@@ -46,7 +46,17 @@ struct PageElements<'a> {
 #[derive(Serialize)]
 struct BucketsElement {
     #[serde(rename = "Bucket")]
-    buckets: Vec<BucketSummary>,
+    buckets: Vec<ListedBucket>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListedBucket {
+    #[serde(flatten)]
+    summary: BucketSummary,
+    /// Only if the request has `tagging`: the tests of `ali-oss` read the tags then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tagging: Option<Tagging>,
 }
 
 /// Returns one page of the buckets, ordered by name.
@@ -88,14 +98,16 @@ pub(super) fn run(context: &ServiceContext<'_>) -> Result<Response<EmulatorBody>
         is_truncated,
         next_marker: last.name.to_string(),
     });
-    let buckets = found.iter();
+    let with_tags = context.query.has("tagging");
+    let buckets = found.iter().map(|bucket| ListedBucket {
+        summary: BucketSummary::of(bucket, context),
+        tagging: with_tags.then(|| Tagging::of(&bucket.tags)),
+    });
     let listing = Listing {
         page,
         owner: Owner::of(context),
         buckets: BucketsElement {
-            buckets: buckets
-                .map(|bucket| BucketSummary::of(bucket, context))
-                .collect(),
+            buckets: buckets.collect(),
         },
     };
     xml::response("ListAllMyBucketsResult", &listing)

@@ -265,7 +265,9 @@ async fn the_acl_of_a_bucket_takes_effect_at_once() {
         ("public-read-write", 200, 200),
         ("private", 403, 403),
     ] {
-        ok(&put(&emulator, "/made/?acl", &[("x-oss-acl", acl)], b"").await);
+        let answer = put(&emulator, "/made/?acl", &[("x-oss-acl", acl)], b"").await;
+        ok(&answer);
+        assert_eq!(answer.header("location"), Some("/made"));
         let answer = get(&emulator, "/made/?acl", "").await;
         assert_eq!(answer.element("Grant").as_deref(), Some(acl));
         assert_eq!(

@@ -226,6 +226,7 @@ async fn tags_of_buckets() {
     )
     .await;
     assert_eq!(all(&answer, "Name"), ["one"]);
+    assert_eq!(tags(&answer), owned(&some));
     let answer = ask(&emulator, Method::DELETE, "/one/?tagging=a,b").await;
     assert_eq!(answer.status, 204, "{}", answer.text());
     assert_eq!(
