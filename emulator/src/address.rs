@@ -73,6 +73,15 @@ impl Address {
         }
     }
 
+    /// Returns the host and port at which clients reach every bucket: as requested, without a bucket.
+    pub(crate) fn endpoint(&self) -> &str {
+        let authority = self.origin.split_once("://").map_or("", |(_, rest)| rest);
+        match authority.split_once('.') {
+            Some((_, domain)) if !self.path_style => domain,
+            _ => authority.trim_start_matches('.'),
+        }
+    }
+
     pub(crate) fn key(&self) -> Result<&str, OssError> {
         self.key
             .as_deref()
@@ -146,6 +155,15 @@ mod tests {
             let found = address.bucket().ok().map(Bucket::as_str);
             assert_eq!(found, bucket, "{host}{target}");
             assert_eq!(address.key().unwrap(), key, "{host}{target}");
+        }
+        for (host, endpoint) in [
+            ("pictures.localhost:9000", "localhost:9000"),
+            ("pictures.oss.test", "oss.test"),
+            (".oss.test", "oss.test"),
+            ("127.0.0.1:9000", "127.0.0.1:9000"),
+            ("emulator.example", "emulator.example"),
+        ] {
+            assert_eq!(address(host, "/pictures/x").endpoint(), endpoint, "{host}");
         }
         assert!(address("127.0.0.1", "/pictures/%FF").key().is_err());
         assert!(address("a.b.localhost", "/").bucket().is_err());

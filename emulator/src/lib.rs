@@ -115,6 +115,7 @@
 //! | `ListBuckets` | also by tags |
 //! | `CreateBucket`, `DeleteBucket` | with [`create_buckets`](EmulatorBuilder::create_buckets); a bucket has an ACL, a storage class and a redundancy type |
 //! | `PutBucketAcl`, `GetBucketAcl`, `GetBucketInfo`, `GetBucketLocation`, `GetBucketStat` | `GetBucketStat` is up to date at any time |
+//! | `ListLiveChannel` | there are none |
 //! | `PutBucketTags`, `GetBucketTags`, `DeleteBucketTags` | |
 //! | `PutBucketCors`, `GetBucketCors`, `DeleteBucketCors`, `OPTIONS` | the rules of the builder apply until `PutBucketCors` replaces them |
 //!

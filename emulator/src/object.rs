@@ -261,6 +261,8 @@ fn encryption_headers(form: &Form, headers: &mut Vec<(String, String)>) -> Resul
     const ENCRYPTION: &str = "x-oss-server-side-encryption";
     const ALGORITHM: &str = "x-oss-server-side-data-encryption";
     const KEY_ID: &str = "x-oss-server-side-encryption-key-id";
+    /// The key that OSS uses if the client names none. It has one for each account.
+    const DEFAULT_KEY: &str = "9468da86-3509-4f8d-a61e-6eab1eac0000";
     let given = |name| form.get(name).filter(|value| !value.is_empty());
     let encryption = given(ENCRYPTION);
     match encryption {
@@ -278,6 +280,9 @@ fn encryption_headers(form: &Form, headers: &mut Vec<(String, String)>) -> Resul
         }
         check_value(value)?;
         headers.push((name.to_owned(), value.to_owned()));
+    }
+    if encryption == Some("KMS") && given(KEY_ID).is_none() {
+        headers.push((KEY_ID.to_owned(), DEFAULT_KEY.to_owned()));
     }
     Ok(())
 }

@@ -20,6 +20,7 @@ mod delete_objects;
 mod find;
 mod get_object;
 mod list_buckets;
+mod list_live_channels;
 mod list_objects;
 mod list_uploads;
 mod multipart;
@@ -71,6 +72,8 @@ pub(crate) enum Operation {
     GetSymlink,
     InitiateMultipartUpload,
     ListBuckets,
+    /// Always empty.
+    ListLiveChannel,
     ListMultipartUploads,
     ListObjects,
     ListObjectsV2,
@@ -126,13 +129,14 @@ static OF_SERVICE: [Route; 1] = [Route {
 }];
 
 /// Operations of a bucket. The first route that matches applies.
-static OF_BUCKET: [Route; 18] = [
+static OF_BUCKET: [Route; 19] = [
     route("DELETE", &["cors"], Operation::DeleteBucketCors),
     route("DELETE", &["tagging"], Operation::DeleteBucketTags),
     route("DELETE", &[], Operation::DeleteBucket),
     route("GET", &["acl"], Operation::GetBucketAcl),
     route("GET", &["bucketInfo"], Operation::GetBucketInfo),
     route("GET", &["cors"], Operation::GetBucketCors),
+    route("GET", &["live"], Operation::ListLiveChannel),
     route("GET", &["location"], Operation::GetBucketLocation),
     route("GET", &["stat"], Operation::GetBucketStat),
     route("GET", &["tagging"], Operation::GetBucketTags),
@@ -297,6 +301,7 @@ impl Operation {
             | Self::GetBucketStat
             | Self::GetBucketTags
             | Self::ListBuckets
+            | Self::ListLiveChannel
             | Self::PutBucketAcl
             | Self::PutBucketCors
             | Self::PutBucketTags => false,
@@ -377,6 +382,7 @@ impl Operation {
             Self::GetSymlink => symlink::get(context, signed).await,
             Self::InitiateMultipartUpload => multipart::initiate(context).await,
             Self::ListBuckets => list_buckets::run(context),
+            Self::ListLiveChannel => list_live_channels::run(context),
             Self::ListMultipartUploads => list_uploads::run(context).await,
             Self::ListObjects => list_objects::v1(context).await,
             Self::ListObjectsV2 => list_objects::v2(context).await,

@@ -65,10 +65,17 @@ struct BucketPolicy {
 impl BucketSummary {
     pub(super) fn of(bucket: &BucketState, context: &ServiceContext<'_>) -> Self {
         let region = &context.shared.region;
+        // The suite of `oss2` connects to it. On OSS it is the domain of the region, which it is
+        // here as well if the client requested that.
+        let endpoint = context.address.endpoint();
+        let intranet = match endpoint.strip_suffix(".aliyuncs.com") {
+            Some(region) => format!("{region}-internal.aliyuncs.com"),
+            None => endpoint.to_owned(),
+        };
         Self {
             creation_date: iso8601(bucket.created),
-            extranet_endpoint: format!("oss-{region}.aliyuncs.com"),
-            intranet_endpoint: format!("oss-{region}-internal.aliyuncs.com"),
+            extranet_endpoint: endpoint.to_owned(),
+            intranet_endpoint: intranet,
             location: format!("oss-{region}"),
             name: bucket.name.to_string(),
             region: region.to_string(),

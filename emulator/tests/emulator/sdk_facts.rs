@@ -364,6 +364,10 @@ async fn encryption_by_the_server_is_kept() {
     for (name, value) in kms {
         assert_eq!(answer.header(name), Some(value));
     }
+    let answer = ask_at(&emulator, OPEN, Method::PUT, "/c", &kms[..1], b"x").await;
+    assert_eq!(answer.status, 200);
+    let answer = ask(&emulator, Method::HEAD, "/c", b"").await;
+    assert!(answer.header(KEY).is_some(), "the key of the account");
     for odd in [
         &[(METHOD, "AES256"), (KEY, "9468da86")][..],
         &[(METHOD, "KMS"), (ALGORITHM, "AES256")],
