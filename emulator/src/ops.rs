@@ -327,15 +327,20 @@ impl Operation {
         }
     }
 
-    /// Whether the operation creates an object with the tags of `x-oss-tagging`.
+    /// Whether a request may have `x-oss-tagging`.
+    ///
+    /// `oss2` sends it with every request of a resumable upload, of which only
+    /// `InitiateMultipartUpload` sets the tags.
     pub(crate) fn takes_tags(self) -> bool {
         matches!(
             self,
             Self::AppendObject
+                | Self::CompleteMultipartUpload
                 | Self::InitiateMultipartUpload
                 | Self::PostObject
                 | Self::PutObject
                 | Self::PutSymlink
+                | Self::UploadPart
         )
     }
 

@@ -141,8 +141,8 @@ struct PartListing<'a> {
     upload_id: &'a str,
     storage_class: &'a str,
     part_number_marker: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_part_number_marker: Option<u16>,
+    // `oss2` requires it on every page.
+    next_part_number_marker: u16,
     max_parts: usize,
     is_truncated: bool,
     part: Vec<ListedPart>,
@@ -197,7 +197,7 @@ pub(super) async fn list_parts(
         upload_id: id,
         storage_class: session.description.storage_class(),
         part_number_marker: marker,
-        next_part_number_marker: part.last().map(|part| part.part_number),
+        next_part_number_marker: part.last().map_or(0, |part| part.part_number),
         max_parts,
         is_truncated: after.next().is_some(),
         part,
