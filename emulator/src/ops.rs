@@ -327,23 +327,6 @@ impl Operation {
         }
     }
 
-    /// Whether a request may have `x-oss-tagging`.
-    ///
-    /// `oss2` sends it with every request of a resumable upload, of which only
-    /// `InitiateMultipartUpload` sets the tags.
-    pub(crate) fn takes_tags(self) -> bool {
-        matches!(
-            self,
-            Self::AppendObject
-                | Self::CompleteMultipartUpload
-                | Self::InitiateMultipartUpload
-                | Self::PostObject
-                | Self::PutObject
-                | Self::PutSymlink
-                | Self::UploadPart
-        )
-    }
-
     /// Returns the name in upload reports, for operations that can be refused before they run.
     ///
     /// A form is never refused before `PostObject` runs, which reports it itself.

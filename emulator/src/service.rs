@@ -227,10 +227,6 @@ fn authorize(context: &RequestContext<'_>) -> Result<(Operation, bool), OssError
     {
         return Err(errors::NOT_IMPLEMENTED);
     }
-    // Nothing would be tagged, so the client must not believe it.
-    if context.headers().contains_key("x-oss-tagging") && !operation.takes_tags() {
-        return Err(errors::NOT_IMPLEMENTED);
-    }
     if !signed && !operation.is_open(context.bucket.acl) {
         return Err(errors::NO_RIGHT);
     }

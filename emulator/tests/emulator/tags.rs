@@ -174,9 +174,6 @@ async fn uploads_tag_their_objects() {
     // An upload replaces the tags with the object.
     ok(&put(&emulator, &of("put"), &[], b"x").await);
     assert_eq!(tags(&get(&emulator, &of("put?tagging"), "").await), []);
-    // Where nothing is tagged, the header is refused.
-    let answer = ask_with(&emulator, Method::POST, &of("?delete"), "", &header, b"").await;
-    answer.assert_refused(400, "NotImplemented", "");
 }
 
 #[tokio::test]
