@@ -53,6 +53,8 @@ pub trait UploadLedger: ReplayStore {
     /// sends none of them if it fails. The service waits for it without a limit, so it must bound its
     /// own time.
     ///
+    /// What is known of a settled object is remembered as long as these rows, too.
+    ///
     /// If it fails, it tries to remove the rows that it has added. One that stays is harmless: no
     /// object is stored for it, and the recovery drops it.
     ///

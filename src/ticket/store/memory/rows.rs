@@ -292,6 +292,12 @@ impl Shard {
         self.due.insert((row.due, nonce));
         self.expiry.insert((row.until, nonce));
         self.grants.insert((row.object, row.granted, nonce));
+        // What is known of the object is needed as long as this row.
+        if let Some(settled) = self.settled.get_mut(&row.object) {
+            self.settled_expiry.remove(&(settled.until, row.object));
+            settled.until = settled.until.max(row.until);
+            self.settled_expiry.insert((settled.until, row.object));
+        }
         self.rows.insert(nonce, row);
         true
     }

@@ -16,6 +16,14 @@ for _, at in ipairs(new) do
   redis.call('ZADD', KEYS[2], ARGV[at + 2], ARGV[at])
   redis.call('ZADD', KEYS[3], ARGV[at + 3], ARGV[at])
   redis.call('ZADD', KEYS[4], 0, string.sub(ARGV[at + 1], 1, 24) .. ARGV[at])
+  -- What is known of the object is needed as long as this row.
+  local object = string.sub(ARGV[at + 1], 1, 16)
+  local till = redis.call('ZSCORE', KEYS[7], object)
+  if till and tonumber(till) < tonumber(ARGV[at + 3]) then
+    redis.call('ZADD', KEYS[7], ARGV[at + 3], object)
+    keep(KEYS[6], longest)
+    keep(KEYS[7], longest)
+  end
 end
 for at = 1, 4 do keep(KEYS[at], longest) end
 return 1
