@@ -76,6 +76,10 @@
 //! 12. With [`confirm`](OssCallbackLayer::confirm): OSS reports the object with the size, ETag and
 //!     type of the callback (otherwise 403), and responds in time (otherwise 503).
 //!
+//! A [recovery](crate::recovery) calls the same service, in this process. In place of its checks 2,
+//! 8 and 9, the request has an extension that only this crate can create, and that is valid for this
+//! target and body only. Its ticket may have expired. Every other check applies.
+//!
 //! A rejection is JSON with a constant text and an exact length. Its extensions contain the
 //! [`CallbackError`]. Errors of the inner service pass through unchanged. No error is answered with
 //! 200.
@@ -281,10 +285,12 @@ mod future;
 mod layer;
 mod log;
 mod prefix;
+mod recovered;
 mod redemption;
 mod reply;
 mod service;
 mod settlement;
+mod text;
 mod verified;
 mod verifier;
 
@@ -298,10 +304,13 @@ pub(crate) use config::IssuedTarget;
 pub use config::VerifierConfig;
 pub use diagnose::{BodyCandidate, Diagnosis, TargetChange, TargetOrigin, diagnose};
 pub use error::{CallbackError, CallbackErrorKind};
+pub(crate) use event::find_ticket;
 pub use event::{EventError, UploadEvent};
 pub use future::ResponseFuture;
 pub use layer::{ConfirmError, OssCallbackLayer};
+pub(crate) use recovered::RecoveredUpload;
 pub use reply::{CallbackReply, ReplyError};
 pub use service::OssCallback;
-pub use verified::VerifiedCallback;
+pub(crate) use verified::upload_id;
+pub use verified::{Origin, VerifiedCallback};
 pub use verifier::CallbackVerifier;

@@ -87,6 +87,7 @@ pub mod key;
 mod lookup;
 pub mod policy;
 pub mod protocol;
+pub mod recovery;
 mod sign;
 pub mod storage;
 #[cfg(feature = "testing")]

@@ -247,6 +247,11 @@ impl OssUploads {
         self.tickets.as_ref()
     }
 
+    /// Returns the prefix that a proxy strips.
+    pub(crate) fn get_proxy_prefix(&self) -> Option<&str> {
+        self.proxy_prefix.as_deref()
+    }
+
     /// Returns the same configuration with another callback, which needs its own route.
     ///
     /// # Errors

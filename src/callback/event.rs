@@ -32,7 +32,7 @@ use serde::{
 
 pub use error::EventError;
 pub(super) use sealed::{SealedUpload, read as read_sealed};
-pub(super) use ticket::find as find_ticket;
+pub(crate) use ticket::find as find_ticket;
 
 use crate::protocol::{CUSTOM_PREFIX, CallbackBodyType, SystemVariable};
 

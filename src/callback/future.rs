@@ -42,8 +42,8 @@ use super::{
     log,
     prefix::warn_of_other_target,
     redemption::{Decision, Redemption},
-    verified::VerifiedCallback,
-    verifier::{CallbackVerifier, Unverified, Verified, signature},
+    verified::{Origin, VerifiedCallback},
+    verifier::{Content, Proof, Signature, Unverified, Verified, signature as read_signature},
 };
 use crate::{
     Lookup,
@@ -78,7 +78,12 @@ pin_project! {
         // The body arrives.
         Reading { #[pin] body: B, #[pin] timer: Timer, call: Call<S> },
         // The key source looks up a key that it does not have in memory.
-        AwaitingKey { lookup: PendingKey, #[pin] timer: Timer, call: Call<S> },
+        AwaitingKey {
+            lookup: PendingKey,
+            #[pin]
+            timer: Timer,
+            call: SignedCall<S>,
+        },
         // The callback is verified; the store decides whether the handler runs.
         Redeeming {
             attempt: Attempt,
@@ -125,7 +130,17 @@ pin_project! {
 struct Call<S> {
     inner: S,
     parts: request::Parts,
-    verifier: CallbackVerifier,
+    content: Content,
+    proof: Proof,
+}
+
+/// A call that a signature has to prove.
+struct SignedCall<S> {
+    inner: S,
+    parts: request::Parts,
+    content: Content,
+    signature: Signature,
+    key_url: KeyUrl,
 }
 
 /// What is needed to call the inner service once the ticket is held.
@@ -162,7 +177,8 @@ impl<S, B, F, R> ResponseFuture<S, B, F, R> {
         inner: S,
         parts: request::Parts,
         body: B,
-        verifier: CallbackVerifier,
+        content: Content,
+        proof: Proof,
     ) -> Self {
         let state = State::Reading {
             body,
@@ -170,7 +186,8 @@ impl<S, B, F, R> ResponseFuture<S, B, F, R> {
             call: Call {
                 inner,
                 parts,
-                verifier,
+                content,
+                proof,
             },
         };
         Self { config, state }
@@ -206,7 +223,7 @@ where
                     mut timer,
                     call,
                 } => {
-                    let read = match poll_body(body, &mut call.verifier, cx) {
+                    let read = match poll_body(body, &mut call.content, cx) {
                         Poll::Ready(read) => read,
                         Poll::Pending => {
                             let (limit, kind) = config.body_deadline();
@@ -215,20 +232,13 @@ where
                         }
                     };
                     // The ticket comes first: a request without a valid one costs no key lookup.
-                    let lookup = read
-                        .and_then(|()| call.verifier.check_ticket_now())
-                        .map(|()| config.key_source.key(call.verifier.key_url()));
+                    let checked = read.and_then(|()| call.content.check_ticket_now());
                     let started = timer.started();
                     let mut call = take!(state, Reading { call });
-                    match lookup {
-                        Ok(Lookup::Ready(key)) => State::verify(call, key, started, config),
-                        Ok(Lookup::Pending(lookup)) => State::AwaitingKey {
-                            lookup,
-                            timer: Timer::resume(started),
-                            call,
-                        },
+                    match checked {
+                        Ok(()) => State::prove(call, started, config),
                         Err(error) => {
-                            warn_of_other_target(&error, config, &call.parts, &mut call.verifier);
+                            warn_of_other_target(&error, config, &call.parts, &mut call.content);
                             State::rejected(error)
                         }
                     }
@@ -424,31 +434,68 @@ impl<S, B, R> State<S, B, S::Future, R>
 where
     S: Service<Request<RequestBody<B>>>,
 {
-    /// Verifies the signature. `started` is the time from which the deadline runs.
+    /// Checks what proves the callback. `started` is the time from which the deadline runs.
+    fn prove(call: Call<S>, started: Option<Instant>, config: &Config) -> Self {
+        let Call {
+            inner,
+            parts,
+            content,
+            proof,
+        } = call;
+        let (signature, key_url) = match proof {
+            Proof::Signature { signature, key_url } => (signature, key_url),
+            Proof::Recovery(upload) => {
+                return match content.verify_recovered(&upload) {
+                    Ok(verified) => Self::redeem(inner, parts, verified, started),
+                    Err(error) => Self::rejected(error),
+                };
+            }
+        };
+        let lookup = config.key_source.key(&key_url);
+        let call = SignedCall {
+            inner,
+            parts,
+            content,
+            signature,
+            key_url,
+        };
+        match lookup {
+            Lookup::Ready(key) => Self::verify(call, key, started, config),
+            Lookup::Pending(lookup) => Self::AwaitingKey {
+                lookup,
+                timer: Timer::resume(started),
+                call,
+            },
+        }
+    }
+
+    /// Verifies the signature.
     fn verify(
-        call: Call<S>,
+        call: SignedCall<S>,
         key: Result<PublicKey, KeyError>,
         started: Option<Instant>,
         config: &Config,
     ) -> Self {
-        let Call {
+        let SignedCall {
             inner,
-            mut parts,
-            mut verifier,
+            parts,
+            mut content,
+            signature,
+            key_url,
         } = call;
         let key = match key {
             Ok(key) => key,
             Err(why) => {
                 return Self::Rejected {
                     error: CallbackError::with_source(Kind::KeyUnavailable, why),
-                    missing_key: Some(verifier.into_key_url()),
+                    missing_key: Some(key_url),
                 };
             }
         };
         // `verify` consumes the body, so a diagnosis needs a second handle.
-        let body = log::diagnosis_enabled().then(|| verifier.body());
-        let Verified { callback, redeem } = match verifier.verify_redeemable(key) {
-            Ok(verified) => verified,
+        let body = log::diagnosis_enabled().then(|| content.body());
+        match content.verify(&signature, key_url, key) {
+            Ok(verified) => Self::redeem(inner, parts, verified, started),
             Err(Unverified {
                 error,
                 key_url,
@@ -457,7 +504,7 @@ where
                 if error.kind() == Kind::SignatureMismatch {
                     config.key_source.signature_failed(&key_url);
                     // One RSA operation, as cheap as the verification.
-                    let made = signature(&parts.headers)
+                    let made = read_signature(&parts.headers)
                         .ok()
                         .and_then(|signature| key.recover_md5(signature.as_bytes()));
                     if made.is_some() {
@@ -467,22 +514,39 @@ where
                         log::diagnosis(&diagnose(&parts, &body, &key, &config.verifier));
                     }
                 }
-                return Self::rejected(error);
+                Self::rejected(error)
             }
-        };
+        }
+    }
+
+    /// Redeems the ticket of a verified callback.
+    fn redeem(
+        inner: S,
+        mut parts: request::Parts,
+        verified: Verified,
+        started: Option<Instant>,
+    ) -> Self {
+        let Verified { callback, redeem } = verified;
         let body = RequestBody::verified(callback.body().clone());
+        let recovered = callback.origin() == Origin::Recovered;
         parts.extensions.insert(callback);
         let request = Request::from_parts(parts, body);
         match redeem {
             Some((tickets, granted)) => {
                 match tickets.attempt(&granted.ticket, granted.digest, tickets.now()) {
-                    Ok(attempt) => Self::Redeeming {
-                        redemption: Redemption::new(tickets, &attempt, &granted),
-                        attempt,
-                        timer: Timer::resume(started),
-                        inner,
-                        request,
-                    },
+                    Ok(attempt) => {
+                        let attempt = match recovered {
+                            true => attempt.of_recovery(),
+                            false => attempt,
+                        };
+                        Self::Redeeming {
+                            redemption: Redemption::new(tickets, &attempt, &granted),
+                            attempt,
+                            timer: Timer::resume(started),
+                            inner,
+                            request,
+                        }
+                    }
                     Err(why) => {
                         Self::rejected(CallbackError::with_source(Kind::StoreUnavailable, why))
                     }
@@ -495,6 +559,12 @@ where
     /// Asks the storage about the object, if there is one to ask.
     fn confirm(mut held: Held<S, B>, started: Option<Instant>, config: &Config) -> Self {
         let callback = held.request.extensions().get::<VerifiedCallback>();
+        // A recovery asked just before it made this request. A second answer would be as old when the
+        // handler runs.
+        if let Some(found) = callback.and_then(|callback| callback.confirmed.as_deref()) {
+            let found = Ok(found.clone());
+            return Self::confirmed(held, Some(found), started);
+        }
         let granted = callback.and_then(|callback| callback.granted.as_deref());
         let Some((confirmation, granted)) = config.confirmation.as_ref().zip(granted) else {
             return Self::start(held, started);
@@ -599,7 +669,7 @@ const FRAMES_PER_POLL: usize = 64;
 /// Passes the request body to the verifier.
 fn poll_body<B>(
     mut body: Pin<&mut B>,
-    verifier: &mut CallbackVerifier,
+    content: &mut Content,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), CallbackError>>
 where
@@ -614,11 +684,11 @@ where
                     continue;
                 };
                 // The limit is checked before a buffer other than `Bytes` is copied.
-                verifier.make_room(data.remaining())?;
-                verifier.update(data.copy_to_bytes(data.remaining()))?;
+                content.make_room(data.remaining())?;
+                content.update(data.copy_to_bytes(data.remaining()))?;
             }
             Some(Err(error)) => return Poll::Ready(Err(body_error(error.into()))),
-            None => return Poll::Ready(verifier.end_of_body()),
+            None => return Poll::Ready(content.end_of_body()),
         }
     }
     cx.waker().wake_by_ref();

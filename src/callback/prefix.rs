@@ -8,7 +8,7 @@ use http::request::Parts;
 use super::{
     config::{Config, VerifierConfig, received_target},
     error::CallbackError,
-    verifier::CallbackVerifier,
+    verifier::Content,
 };
 use crate::{protocol::CallbackTarget, ticket::TicketError};
 
@@ -17,11 +17,11 @@ pub(super) fn warn_of_other_target(
     error: &CallbackError,
     config: &Config,
     parts: &Parts,
-    verifier: &mut CallbackVerifier,
+    content: &mut Content,
 ) {
     let source = error.source().and_then(|source| source.downcast_ref());
     if source == Some(&TicketError::Target) {
-        let names = |target: &CallbackTarget| verifier.ticket_names(target);
+        let names = |target: &CallbackTarget| content.ticket_names(target);
         config
             .log
             .other_target(Stripped::find(&config.verifier, parts, names).as_ref());

@@ -16,8 +16,9 @@ use super::{
     body::{RequestBody, ResponseBody},
     config::Config,
     future::ResponseFuture,
+    recovered::RecoveredUpload,
     verified::VerifiedCallback,
-    verifier::CallbackVerifier,
+    verifier::{CallbackVerifier, Content, Proof},
 };
 
 /// Service created by [`OssCallbackLayer`](super::OssCallbackLayer).
@@ -77,13 +78,20 @@ where
             let request = Request::from_parts(parts, RequestBody::untouched(body));
             return ResponseFuture::untouched(config, self.inner.call(request));
         }
-        match CallbackVerifier::check_rewriting(&mut parts, &config.verifier) {
-            Ok(verifier) => {
+        // Taken, so that a handler cannot pass it on.
+        let checked = match parts.extensions.remove::<RecoveredUpload>() {
+            Some(upload) => Content::check_recovered(&mut parts, &config.verifier)
+                .map(|content| (content, Proof::Recovery(upload))),
+            None => CallbackVerifier::check_rewriting(&mut parts, &config.verifier)
+                .map(CallbackVerifier::into_parts),
+        };
+        match checked {
+            Ok((content, proof)) => {
                 // The future takes the instance that was polled ready and leaves a fresh clone: see
                 // "Be careful when cloning inner services" in the docs of `tower::Service`.
                 let clone = self.inner.clone();
                 let inner = mem::replace(&mut self.inner, clone);
-                ResponseFuture::reading(config, inner, parts, body, verifier)
+                ResponseFuture::reading(config, inner, parts, body, content, proof)
             }
             Err(error) => ResponseFuture::rejected(config, error),
         }

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use serde::de::DeserializeOwned;
 
-use super::event::{self, EventError, Plus, SealedUpload, UploadEvent};
+use super::{
+    event::{self, EventError, Plus, SealedUpload, UploadEvent},
+    text::text_digest,
+};
 use crate::{
     key::{KeyUrl, PublicKey},
     protocol::{
@@ -76,12 +79,34 @@ pub struct VerifiedCallback {
     pub(super) body: Bytes,
     pub(super) body_type: CallbackBodyType,
     pub(super) target: CallbackTarget,
-    pub(super) key_url: KeyUrl,
-    pub(super) key: PublicKey,
+    pub(super) proven: Proven,
     pub(super) unauthenticated: Unauthenticated,
     pub(super) granted: Option<Arc<Granted>>,
     /// What OSS itself reports, if the layer asked it.
     pub(super) confirmed: Option<Arc<ObjectMetadata>>,
+}
+
+/// Returns the [identifier](VerifiedCallback::upload_id) of the upload with a ticket for one object.
+pub(crate) fn upload_id(nonce: Nonce) -> String {
+    base16ct::lower::encode_string(nonce.as_bytes())
+}
+
+/// What proved the callback.
+#[derive(Clone)]
+pub(super) enum Proven {
+    Signature { key_url: KeyUrl, key: PublicKey },
+    Recovery,
+}
+
+/// Where a callback comes from, see [`VerifiedCallback::origin`].
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// OSS sent and signed it.
+    Oss,
+    /// This application made it, because OSS did not call back, or the handler failed: see
+    /// [`recovery`](crate::recovery).
+    Recovered,
 }
 
 /// The ticket of a callback that is within the grant.
@@ -303,16 +328,71 @@ impl VerifiedCallback {
         &self.target
     }
 
-    /// Returns the URL of the key.
+    /// Returns where the callback comes from.
+    ///
+    /// A [recovered](Origin::Recovered) callback is not signed. It has the body that OSS would have
+    /// sent, as far as OSS reports it afterwards: it lacks what only the upload itself showed, such as
+    /// the request ID, the IP address of the uploader and the size of an image. It always is
+    /// [confirmed](Self::confirmed).
     #[must_use]
-    pub fn key_url(&self) -> &KeyUrl {
-        &self.key_url
+    pub fn origin(&self) -> Origin {
+        match self.proven {
+            Proven::Signature { .. } => Origin::Oss,
+            Proven::Recovery => Origin::Recovered,
+        }
     }
 
-    /// Returns the key that verified the signature.
+    /// Returns an identifier of the upload, which is the same for its callback, for each repetition
+    /// of it, and for its [recovery](crate::recovery). No two uploads have the same.
+    ///
+    /// Write it under a unique key, in the transaction of the handler: the upload then takes effect
+    /// once, whatever fails in between.
+    ///
+    /// It consists of lower-case hex digits and `-`, at most 65 characters. With a ticket for one
+    /// object, it is the [nonce](Self::ticket_nonce) of the ticket. With a ticket for several objects,
+    /// which is not recovered, half of the [text digest](Self::text_digest) follows. Without a ticket
+    /// it is the text digest.
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    /// use tower_aliyun_oss::VerifiedCallback;
+    ///
+    /// // In SQL: `INSERT INTO uploads (upload_id, …) VALUES ($1, …) ON CONFLICT DO NOTHING`.
+    /// fn insert(uploads: &mut HashMap<String, String>, callback: &VerifiedCallback, object: String) {
+    ///     uploads.entry(callback.upload_id()).or_insert(object);
+    /// }
+    /// ```
     #[must_use]
-    pub fn key(&self) -> &PublicKey {
-        &self.key
+    pub fn upload_id(&self) -> String {
+        let hex = base16ct::lower::encode_string;
+        let Some(granted) = self.granted.as_deref() else {
+            return hex(&text_digest(&self.target, &self.body));
+        };
+        let nonce = upload_id(granted.ticket.nonce());
+        if granted.ticket.is_exact() {
+            return nonce;
+        }
+        let (half, _) = granted.digest.split_at(16);
+        format!("{nonce}-{}", hex(half))
+    }
+
+    /// Returns the URL of the key. `None` if the callback is [recovered](Origin::Recovered).
+    #[must_use]
+    pub fn key_url(&self) -> Option<&KeyUrl> {
+        match &self.proven {
+            Proven::Signature { key_url, .. } => Some(key_url),
+            Proven::Recovery => None,
+        }
+    }
+
+    /// Returns the key that verified the signature. `None` if the callback is
+    /// [recovered](Origin::Recovered).
+    #[must_use]
+    pub fn key(&self) -> Option<&PublicKey> {
+        match &self.proven {
+            Proven::Signature { key, .. } => Some(key),
+            Proven::Recovery => None,
+        }
     }
 
     /// Returns `x-oss-bucket`: the alleged bucket of the object.
@@ -364,7 +444,8 @@ impl fmt::Debug for VerifiedCallback {
             .field("path", &self.target.path())
             .field("body_type", &self.body_type)
             .field("body_len", &self.body.len())
-            .field("key_url", &self.key_url)
+            .field("origin", &self.origin())
+            .field("key_url", &self.key_url())
             .field("nonce", &self.ticket_nonce())
             .finish_non_exhaustive()
     }

@@ -9,15 +9,16 @@ use http::{
     header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
     request::Parts,
 };
-use md5::{Digest, Md5};
-use sha2::Sha256;
+use md5::{Digest as _, Md5};
 
 use super::{
     body::Collected,
     config::{AcceptedTarget, VerifierConfig, rewrite},
     error::{CallbackError, CallbackErrorKind as Kind},
     event::{find_ticket, read_sealed},
-    verified::{Granted, Unauthenticated, VerifiedCallback},
+    recovered::RecoveredUpload,
+    text::{start_text, text_digest},
+    verified::{Granted, Proven, Unauthenticated, VerifiedCallback},
 };
 use crate::{
     key::{KeyUrl, KeyUrlError, PublicKey},
@@ -65,6 +66,12 @@ use crate::{
 pub struct CallbackVerifier {
     signature: Signature,
     key_url: KeyUrl,
+    content: Content,
+}
+
+/// What is verified: everything but the signature, or what stands in for it.
+#[derive(Debug)]
+pub(super) struct Content {
     target: CallbackTarget,
     /// The rule that makes the target ambiguous, if only a ticket can name it.
     needs_ticket: Option<TargetError>,
@@ -74,6 +81,8 @@ pub struct CallbackVerifier {
     limit: usize,
     body: Collected,
     state: VerifierState,
+    /// Whether the ticket may have expired, because the request is a recovery.
+    expiry_lifted: bool,
 }
 
 /// Whether a ticket is required is decided when the state is created. It is a state of its own, so
@@ -146,7 +155,7 @@ impl CallbackVerifier {
     ) -> Result<Self, CallbackError> {
         let (verifier, needs_rewrite) = Self::check_head(parts, config)?;
         if needs_rewrite {
-            rewrite(parts, &verifier.target)?;
+            rewrite(parts, &verifier.content.target)?;
         }
         Ok(verifier)
     }
@@ -155,13 +164,104 @@ impl CallbackVerifier {
     fn check_head(parts: &Parts, config: &VerifierConfig) -> Result<(Self, bool), CallbackError> {
         // None of these checks needs the body, a key or the network, so that a request with a bad head
         // costs as little as possible.
-        if parts.method != Method::POST {
-            return Err(Kind::MethodNotAllowed.into());
-        }
+        check_method(parts)?;
         let headers = &parts.headers;
         let signature = signature(headers)?;
         let key_url = key_url(required(headers, X_OSS_PUB_KEY_URL)?, config)?;
         check_version(headers)?;
+        let (content, rewrite) = Content::check(parts, config)?;
+        let verifier = Self {
+            signature,
+            key_url,
+            content,
+        };
+        Ok((verifier, rewrite))
+    }
+
+    /// Adds a chunk of the body. A body that consists of one chunk is not copied.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the body exceeds the limit.
+    pub fn update(&mut self, chunk: Bytes) -> Result<(), CallbackError> {
+        self.content.update(chunk)
+    }
+
+    /// Checks at the end of the body that its length equals `content-length`, if that header is
+    /// present.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the lengths differ.
+    pub fn end_of_body(&self) -> Result<(), CallbackError> {
+        self.content.end_of_body()
+    }
+
+    /// Checks the ticket in the body, if the [configuration](VerifierConfig::tickets) require one, and does nothing
+    /// otherwise.
+    ///
+    /// Call it after the last chunk and before you look up the key, so that a request without a
+    /// valid ticket costs neither a key lookup nor a signature check.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the ticket is absent, not authentic, expired at the time `now`, or issued for a
+    /// different target or body type. Fails if the length of the body differs from
+    /// `content-length`.
+    pub fn check_ticket(&mut self, now: SystemTime) -> Result<(), CallbackError> {
+        self.content.check_ticket(now)
+    }
+
+    /// The URL of the key that the callback claims to be signed with.
+    #[must_use]
+    pub fn key_url(&self) -> &KeyUrl {
+        &self.key_url
+    }
+
+    /// Verifies the signature over the target and the body, and returns the callback with that
+    /// body.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the signature does not verify with `key`, or if the length of the body differs from
+    /// `content-length`. If a ticket is required, fails if [`check_ticket`](Self::check_ticket) did
+    /// not succeed, or if the body is outside of what the ticket grants.
+    pub fn verify(self, key: &PublicKey) -> Result<VerifiedCallback, CallbackError> {
+        match self.verify_redeemable(key.clone()) {
+            Ok(verified) => Ok(verified.callback),
+            Err(Unverified { error, .. }) => Err(error),
+        }
+    }
+
+    fn verify_redeemable(self, key: PublicKey) -> Result<Verified, Unverified> {
+        self.content.verify(&self.signature, self.key_url, key)
+    }
+
+    /// Splits what is verified from what proves it.
+    pub(super) fn into_parts(self) -> (Content, Proof) {
+        let proof = Proof::Signature {
+            signature: self.signature,
+            key_url: self.key_url,
+        };
+        (self.content, proof)
+    }
+}
+
+/// What proves that a request is a callback of OSS.
+pub(super) enum Proof {
+    Signature {
+        signature: Signature,
+        key_url: KeyUrl,
+    },
+    /// This process made the request itself, see [`RecoveredUpload`].
+    Recovery(RecoveredUpload),
+}
+
+impl Content {
+    /// Checks the head but for what concerns the signature. Also returns whether the path of the
+    /// request has to be replaced.
+    fn check(parts: &Parts, config: &VerifierConfig) -> Result<(Self, bool), CallbackError> {
+        let headers = &parts.headers;
         let AcceptedTarget {
             target,
             rewrite,
@@ -178,9 +278,7 @@ impl CallbackVerifier {
                 text: start_text(&target),
             },
         };
-        let verifier = Self {
-            signature,
-            key_url,
+        let content = Self {
             target,
             needs_ticket,
             body_type,
@@ -189,16 +287,34 @@ impl CallbackVerifier {
             limit: config.limit(),
             body: Collected::default(),
             state,
+            expiry_lifted: false,
         };
-        Ok((verifier, rewrite))
+        Ok((content, rewrite))
     }
 
-    /// Adds a chunk of the body. A body that consists of one chunk is not copied.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the body exceeds the limit.
-    pub fn update(&mut self, chunk: Bytes) -> Result<(), CallbackError> {
+    /// Checks the head of a request that this process made to recover an upload, as
+    /// [`CallbackVerifier::check_rewriting`] does but for the signature. The configuration must
+    /// require tickets.
+    pub(super) fn check_recovered(
+        parts: &mut Parts,
+        config: &VerifierConfig,
+    ) -> Result<Self, CallbackError> {
+        check_method(parts)?;
+        let (content, needs_rewrite) = Self::check(parts, config)?;
+        if needs_rewrite {
+            rewrite(parts, &content.target)?;
+        }
+        match content.state {
+            VerifierState::WithTicket { .. } => Ok(Self {
+                expiry_lifted: true,
+                ..content
+            }),
+            // Without tickets, nothing but the signature proves anything.
+            VerifierState::SignatureOnly { .. } => Err(Kind::TicketMissing.into()),
+        }
+    }
+
+    pub(super) fn update(&mut self, chunk: Bytes) -> Result<(), CallbackError> {
         self.make_room(chunk.len())?;
         match &mut self.state {
             VerifierState::SignatureOnly { text }
@@ -225,28 +341,11 @@ impl CallbackVerifier {
         self.body.bytes()
     }
 
-    /// Checks at the end of the body that its length equals `content-length`, if that header is
-    /// present.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the lengths differ.
-    pub fn end_of_body(&self) -> Result<(), CallbackError> {
+    pub(super) fn end_of_body(&self) -> Result<(), CallbackError> {
         end_of_body(&self.body, self.announced)
     }
 
-    /// Checks the ticket in the body, if the [configuration](VerifierConfig::tickets) require one, and does nothing
-    /// otherwise.
-    ///
-    /// Call it after the last chunk and before you look up the key, so that a request without a
-    /// valid ticket costs neither a key lookup nor a signature check.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the ticket is absent, not authentic, expired at the time `now`, or issued for a
-    /// different target or body type. Fails if the length of the body differs from
-    /// `content-length`.
-    pub fn check_ticket(&mut self, now: SystemTime) -> Result<(), CallbackError> {
+    fn check_ticket(&mut self, now: SystemTime) -> Result<(), CallbackError> {
         let VerifierState::WithTicket {
             tickets,
             checked: checked @ None,
@@ -257,13 +356,16 @@ impl CallbackVerifier {
         end_of_body(&self.body, self.announced)?;
         let body = self.body.as_slice();
         let found = find_ticket(self.body_type, body).and_then(|text| {
-            tickets
-                .keys()
-                .check(&text, &self.target, self.body_type, now)
+            let (keys, target) = (tickets.keys(), &self.target);
+            if self.expiry_lifted {
+                keys.check_expired(&text, target, self.body_type, now)
+            } else {
+                keys.check(&text, target, self.body_type, now)
+            }
         });
         let ticket = match found {
             Ok(ticket) => Some(Box::new(ticket)),
-            Err(TicketError::Absent) if tickets.can_be_absent(now) => {
+            Err(TicketError::Absent) if tickets.can_be_absent(now) && !self.expiry_lifted => {
                 // Nothing names this ambiguous target.
                 if let Some(why) = self.needs_ticket.take() {
                     return Err(CallbackError::target(why));
@@ -283,7 +385,7 @@ impl CallbackVerifier {
         Ok(())
     }
 
-    /// [`check_ticket`](Self::check_ticket) with the clock of the [`Tickets`].
+    /// [`check_ticket`](CallbackVerifier::check_ticket) with the clock of the [`Tickets`].
     pub(super) fn check_ticket_now(&mut self) -> Result<(), CallbackError> {
         match &self.state {
             VerifierState::WithTicket {
@@ -310,77 +412,109 @@ impl CallbackVerifier {
             .is_ok()
     }
 
-    /// The URL of the key that the callback claims to be signed with.
-    #[must_use]
-    pub fn key_url(&self) -> &KeyUrl {
-        &self.key_url
-    }
-
-    /// Verifies the signature over the target and the body, and returns the callback with that
-    /// body.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the signature does not verify with `key`, or if the length of the body differs from
-    /// `content-length`. If a ticket is required, fails if [`check_ticket`](Self::check_ticket) did
-    /// not succeed, or if the body is outside of what the ticket grants.
-    pub fn verify(self, key: &PublicKey) -> Result<VerifiedCallback, CallbackError> {
-        match self.verify_redeemable(key.clone()) {
-            Ok(verified) => Ok(verified.callback),
-            Err(Unverified { error, .. }) => Err(error),
+    /// Verifies the signature, and the body against the ticket.
+    pub(super) fn verify(
+        self,
+        signature: &Signature,
+        key_url: KeyUrl,
+        key: PublicKey,
+    ) -> Result<Verified, Unverified> {
+        let check = |digest: Md5, _: &[u8]| match key
+            .verify_md5(&digest.finalize().into(), signature.as_bytes())
+        {
+            true => Ok(()),
+            false => Err(Kind::SignatureMismatch.into()),
+        };
+        match self.redeem(check) {
+            Ok(proven) => Ok(proven.verified(Proven::Signature { key_url, key })),
+            Err(error) => Err(Unverified {
+                error,
+                key_url,
+                key,
+            }),
         }
     }
 
-    pub(super) fn verify_redeemable(self, key: PublicKey) -> Result<Verified, Unverified> {
-        let key_url = self.key_url;
-        let body = self.body.as_slice();
-        let verified = end_of_body(&self.body, self.announced).and_then(|()| {
-            let (digest, with_ticket) = match self.state {
-                VerifierState::SignatureOnly { text } => (text.finalize(), None),
-                VerifierState::WithTicket {
-                    tickets,
-                    checked: Some(Checked { text, ticket }),
-                } => (text.finalize(), Some((tickets, ticket))),
-                // Fails closed if the ticket check was skipped.
-                VerifierState::WithTicket { checked: None, .. } => {
-                    return Err(Kind::TicketMissing.into());
-                }
-            };
-            if !key.verify_md5(&digest.into(), self.signature.as_bytes()) {
-                return Err(Kind::SignatureMismatch.into());
+    /// Verifies that the request is the one that the recovery made, and its body against the ticket.
+    pub(super) fn verify_recovered(
+        self,
+        upload: &RecoveredUpload,
+    ) -> Result<Verified, CallbackError> {
+        let target = self.target.clone();
+        let proven = self.redeem(|_, body| {
+            // A layer in between can have moved the extension to another request.
+            if text_digest(&target, body) == upload.digest() {
+                Ok(())
+            } else {
+                Err(Kind::SignatureMismatch.into())
             }
-            let Some((tickets, ticket)) = with_ticket else {
-                return Ok(None);
-            };
-            let granted = granted(*ticket, &self.target, self.body_type, body)?;
-            Ok(Some((tickets, Arc::new(granted))))
-        });
-        let redeem = match verified {
-            Ok(redeem) => redeem,
-            Err(error) => {
-                return Err(Unverified {
-                    error,
-                    key_url,
-                    key,
-                });
-            }
-        };
-        let mut body = self.body;
-        let callback = VerifiedCallback {
-            body: body.take(),
-            body_type: self.body_type,
-            target: self.target,
-            key_url,
-            key,
-            unauthenticated: self.unauthenticated,
-            granted: redeem.as_ref().map(|(_, granted)| Arc::clone(granted)),
-            confirmed: None,
-        };
-        Ok(Verified { callback, redeem })
+        })?;
+        upload.set_arrived();
+        let mut verified = proven.verified(Proven::Recovery);
+        verified.callback.confirmed = Some(Arc::clone(upload.found()));
+        Ok(verified)
     }
 
-    pub(super) fn into_key_url(self) -> KeyUrl {
-        self.key_url
+    /// Checks the proof over target and body, and then the body against the ticket.
+    fn redeem(
+        self,
+        check: impl FnOnce(Md5, &[u8]) -> Result<(), CallbackError>,
+    ) -> Result<Redeemable, CallbackError> {
+        self.end_of_body()?;
+        let body = self.body.as_slice();
+        let (text, with_ticket) = match self.state {
+            VerifierState::SignatureOnly { text } => (text, None),
+            VerifierState::WithTicket {
+                tickets,
+                checked: Some(Checked { text, ticket }),
+            } => (text, Some((tickets, ticket))),
+            // Fails closed if the ticket check was skipped.
+            VerifierState::WithTicket { checked: None, .. } => {
+                return Err(Kind::TicketMissing.into());
+            }
+        };
+        check(text, body)?;
+        let redeem = match with_ticket {
+            Some((tickets, ticket)) => {
+                let granted = granted(*ticket, &self.target, self.body_type, body)?;
+                Some((tickets, Arc::new(granted)))
+            }
+            None => None,
+        };
+        Ok(Redeemable {
+            target: self.target,
+            body_type: self.body_type,
+            unauthenticated: self.unauthenticated,
+            body: self.body,
+            redeem,
+        })
+    }
+}
+
+/// Content whose proof and ticket are checked.
+struct Redeemable {
+    target: CallbackTarget,
+    body_type: CallbackBodyType,
+    unauthenticated: Unauthenticated,
+    body: Collected,
+    redeem: Option<(Tickets, Arc<Granted>)>,
+}
+
+impl Redeemable {
+    fn verified(mut self, proven: Proven) -> Verified {
+        let callback = VerifiedCallback {
+            body: self.body.take(),
+            body_type: self.body_type,
+            target: self.target,
+            proven,
+            unauthenticated: self.unauthenticated,
+            granted: self.redeem.as_ref().map(|(_, granted)| Arc::clone(granted)),
+            confirmed: None,
+        };
+        Verified {
+            callback,
+            redeem: self.redeem,
+        }
     }
 }
 
@@ -393,15 +527,19 @@ fn granted(
 ) -> Result<Granted, CallbackError> {
     let upload = read_sealed(&ticket, body_type, body)
         .map_err(|why| CallbackError::with_source(Kind::OutsideGrant, why))?;
-    // Not the MD5 of the signature: two bodies with the same MD5 take seconds to find, and the store
-    // would take the second one for a repetition of the first.
-    let mut text: Sha256 = start_text(target);
-    text.update(body);
     Ok(Granted {
         ticket,
-        digest: text.finalize().into(),
+        digest: text_digest(target, body),
         upload,
     })
+}
+
+fn check_method(parts: &Parts) -> Result<(), CallbackError> {
+    if parts.method == Method::POST {
+        Ok(())
+    } else {
+        Err(Kind::MethodNotAllowed.into())
+    }
 }
 
 fn end_of_body(body: &Collected, announced: Option<u64>) -> Result<(), CallbackError> {
@@ -411,16 +549,6 @@ fn end_of_body(body: &Collected, announced: Option<u64>) -> Result<(), CallbackE
         }
         _ => Ok(()),
     }
-}
-
-/// Hashes the part of the signed text that precedes the body.
-fn start_text<D: Digest>(target: &CallbackTarget) -> D {
-    let (path, query) = target.signed_parts();
-    let mut text = D::new();
-    text.update(path);
-    text.update(query);
-    text.update(b"\n");
-    text
 }
 
 /// The longest `authorization` that is decoded, in bytes: a signature of 4,096 bits has 684.

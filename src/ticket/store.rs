@@ -65,7 +65,7 @@ pub trait ReplayStore: Send + Sync {
     ///
     /// Without [`at_most_once`](Attempt::is_at_most_once), `Fresh` counts as a start of the handler.
     /// If the ticket has used up its [starts](Attempt::max_starts) or its
-    /// [refusals](Attempt::MAX_REFUSALS), return [`Begin::Spent`] instead of `Fresh`, and change
+    /// [refusals](Attempt::max_refusals), return [`Begin::Spent`] instead of `Fresh`, and change
     /// nothing.
     fn begin(&self, attempt: &Attempt) -> Lookup<Begin, StoreError>;
 
@@ -167,6 +167,7 @@ pub struct Attempt {
     fence: u128,
     limit: UseLimit,
     max_starts: u32,
+    max_refusals: u32,
     at_most_once: bool,
     until: SystemTime,
     now: SystemTime,
@@ -207,6 +208,7 @@ impl Attempt {
             fence: u128::from_be_bytes(fence),
             limit,
             max_starts: u32::MAX,
+            max_refusals: Self::MAX_REFUSALS.into(),
             at_most_once: false,
             until,
             now,
@@ -228,6 +230,14 @@ impl Attempt {
     #[must_use]
     pub const fn starts(mut self, max: u32) -> Self {
         self.max_starts = max;
+        self
+    }
+
+    /// Lifts the limits of starts and refusals: a recovery has its own, and the holder of a ticket
+    /// must not be able to use them up.
+    pub(crate) const fn of_recovery(mut self) -> Self {
+        self.max_starts = u32::MAX;
+        self.max_refusals = u32::MAX;
         self
     }
 
@@ -279,6 +289,13 @@ impl Attempt {
     #[must_use]
     pub const fn max_starts(&self) -> u32 {
         self.max_starts
+    }
+
+    /// Returns how many refusals the ticket allows: [`Self::MAX_REFUSALS`], and any number for the
+    /// [recovery](crate::recovery) of an upload, which has asked OSS itself.
+    #[must_use]
+    pub const fn max_refusals(&self) -> u32 {
+        self.max_refusals
     }
 
     /// Returns whether the handler must be [started](ReplayStore::start) separately.

@@ -4,7 +4,9 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-const FAMILIES: [&str; 9] = ["ku", "kf", "kp", "sg", "cn", "rp", "co", "df", "pl"];
+const FAMILIES: [&str; 11] = [
+    "ku", "kf", "kp", "sg", "cn", "rp", "co", "lg", "rv", "df", "pl",
+];
 
 #[test]
 fn every_case_has_a_line_in_the_testing_guide() {

@@ -19,6 +19,8 @@ mod documented;
 mod fetch;
 mod messages;
 mod policy;
+#[cfg(feature = "testing")]
+mod recovery;
 #[cfg(feature = "storage")]
 mod storage;
 #[cfg(feature = "testing")]

@@ -8,7 +8,7 @@ mod once;
 mod refusals;
 mod sealed;
 #[path = "support/tickets.rs"]
-mod support;
+pub(crate) mod support;
 mod warnings;
 
 use std::{

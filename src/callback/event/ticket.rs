@@ -25,10 +25,7 @@ use crate::{
 /// # Errors
 ///
 /// Fails if the body contains no ticket or more than one, or if its value is not a string.
-pub(in crate::callback) fn find(
-    body_type: CallbackBodyType,
-    body: &[u8],
-) -> Result<Cow<'_, str>, TicketError> {
+pub(crate) fn find(body_type: CallbackBodyType, body: &[u8]) -> Result<Cow<'_, str>, TicketError> {
     match body_type {
         CallbackBodyType::Form => in_form(body),
         CallbackBodyType::Json => in_json(body),

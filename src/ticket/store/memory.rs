@@ -226,7 +226,9 @@ impl MemoryStore {
                 UseLimit::Texts(_) => Begin::Exhausted,
             });
         }
-        if entry.starts >= attempt.max_starts() || entry.refusals >= Attempt::MAX_REFUSALS {
+        if entry.starts >= attempt.max_starts()
+            || u32::from(entry.refusals) >= attempt.max_refusals()
+        {
             let first = !mem::replace(&mut entry.spent, true);
             return Ok(Begin::Spent { first });
         }

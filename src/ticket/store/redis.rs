@@ -300,7 +300,7 @@ impl RedisStore {
             .arg(attempt.limit().get())
             .arg(attempt.max_starts())
             .arg(if attempt.is_at_most_once() { "U" } else { "C" })
-            .arg(Attempt::MAX_REFUSALS);
+            .arg(attempt.max_refusals());
         let (name, value): (String, Option<Value>) = match self.run(&call).await? {
             Value::Array(parts) => {
                 let mut parts = parts.into_iter();

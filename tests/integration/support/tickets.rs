@@ -205,6 +205,12 @@ impl Outcome {
         assert_eq!(self.headers["content-length"], self.body.len().to_string());
     }
 
+    /// Asserts a success.
+    #[track_caller]
+    pub fn assert_ok(&self) {
+        assert_eq!((self.status, self.kind()), (StatusCode::OK, None));
+    }
+
     /// Asserts this rejection and its format.
     #[track_caller]
     pub fn assert_refused(&self, status: u16, kind: CallbackErrorKind) {

@@ -423,10 +423,10 @@ async fn keys_of_your_own_have_their_own_table() {
         let outcome = send(&layer, request(url)).await;
         let callback = outcome.assert_accepted().verified.clone().unwrap();
         assert_eq!(
-            callback.key_url().to_string(),
+            callback.key_url().unwrap().to_string(),
             "https://store.internal:8443/keys/v1.pem"
         );
-        assert_eq!(callback.key_url().official_version(), None);
+        assert_eq!(callback.key_url().unwrap().official_version(), None);
     }
     for url in [
         "https://store.internal/keys/v1.pem",

@@ -15,8 +15,8 @@ async fn accepted(name: &str) {
     assert_eq!(seen.body, case.body);
     let callback = seen.verified.as_ref().unwrap();
     assert_eq!(callback.target().as_str(), case.path_and_query);
-    assert_eq!(callback.key().bits(), 512);
-    assert_eq!(callback.key_url().official_version(), Some(1));
+    assert_eq!(callback.key().unwrap().bits(), 512);
+    assert_eq!(callback.key_url().unwrap().official_version(), Some(1));
     assert_eq!(
         Some(callback.body_type()),
         CallbackBodyType::from_header(case.content_type().as_bytes())

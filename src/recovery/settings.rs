@@ -1,0 +1,76 @@
+//! The settings of a recovery.
+
+use std::{sync::Arc, time::Duration};
+
+use super::hooks::{DeadLetterHook, OrphanHook};
+use crate::{storage::ObjectStorage, ticket::Tickets};
+
+/// How long an upload waits that the storage cannot tell of.
+const UNKNOWN_PAUSE: Duration = Duration::from_secs(5 * 60);
+
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) tickets: Tickets,
+    pub(super) storage: Arc<dyn ObjectStorage>,
+    /// Starts with a slash, and does not end with one.
+    pub(super) proxy_prefix: Option<Arc<str>>,
+    pub(super) on_orphan: OrphanHook,
+    pub(super) on_dead_letter: DeadLetterHook,
+    pub(super) interval: Duration,
+    pub(super) batch: usize,
+    pub(super) concurrency: usize,
+    pub(super) max_attempts: u32,
+    pub(super) attempt_timeout: Duration,
+    pub(super) storage_timeout: Duration,
+    pub(super) clock_difference: Duration,
+    pub(super) first_pause: Duration,
+    pub(super) longest_pause: Duration,
+}
+
+impl Settings {
+    /// Returns the pause after this many attempts.
+    pub(super) fn back_off(&self, attempts: u32) -> Duration {
+        let doublings = attempts.saturating_sub(1).min(31);
+        let pause = self.first_pause.saturating_mul(1 << doublings);
+        jitter(pause.min(self.longest_pause))
+    }
+
+    pub(super) fn unknown_pause(&self) -> Duration {
+        jitter(UNKNOWN_PAUSE)
+    }
+
+    /// Returns how long a batch can take, and a claim therefore lasts.
+    pub(super) fn visibility(&self) -> Duration {
+        let rounds = u32::try_from(self.batch.div_ceil(self.concurrency)).unwrap_or(u32::MAX);
+        self.attempt_timeout
+            .saturating_mul(rounds)
+            .saturating_add(Duration::from_secs(60))
+    }
+}
+
+/// Shortens or lengthens a pause by up to a quarter, so that the instances, and the rows that failed
+/// together, do not all come back at once.
+pub(super) fn jitter(pause: Duration) -> Duration {
+    let mut random = [0; 2];
+    // Without random numbers, the pause is as it was.
+    if getrandom::fill(&mut random).is_err() {
+        return pause;
+    }
+    let random = u32::from(u16::from_be_bytes(random));
+    pause - pause / 4 + (pause / 2).mul_f64(f64::from(random) / 65_536.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_changes_by_at_most_a_quarter() {
+        let pause = Duration::from_secs(100);
+        for _ in 0..1000 {
+            let changed = jitter(pause).as_secs();
+            assert!((75..=125).contains(&changed), "{changed}");
+        }
+        assert_eq!(jitter(Duration::ZERO), Duration::ZERO);
+    }
+}
