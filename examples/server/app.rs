@@ -23,6 +23,7 @@ use crate::{
     backend::{Backend, CALLBACK_PATH, MAX_SIZE, TYPES},
     callback::{Watched, on_upload, watch},
     feed::Feed,
+    outage::{self, Switch, gate},
     recipes::recipes,
 };
 
@@ -34,6 +35,8 @@ pub(crate) fn router(
     let recipes = recipes()?;
     let watched = Watched::new(feed.clone());
     let callback = callback_route(backend, &watched);
+    let switch = Switch::default();
+    let switches = outage::routes(backend, &switch, callback.clone())?;
     let attacks = Arc::new(Attacks {
         route: callback.clone(),
         watched,
@@ -47,7 +50,8 @@ pub(crate) fn router(
         .route_service("/demo/policy/expired", backend.expired_tokens())
         .route_service("/demo/policy/failing", backend.failing_tokens());
     Ok(token_routes(backend, allow_origins)?
-        .merge(callback)
+        .merge(callback.layer(from_fn_with_state(switch, gate)))
+        .merge(switches)
         .merge(experiments)
         .merge(status_routes(backend, feed))
         .route("/recipes", get(|| async { Json(recipes) }))
@@ -107,7 +111,7 @@ macro_rules! files {
     };
 }
 
-const FILES: [(&str, &str, &str); 15] = files! {
+const FILES: [(&str, &str, &str); 16] = files! {
     "/" HTML "index.html"
     "/page/icon.svg" SVG "icon.svg"
     "/page/style.css" CSS "style.css"
@@ -117,6 +121,7 @@ const FILES: [(&str, &str, &str); 15] = files! {
     "/page/texts.js" SCRIPT "texts.js"
     "/page/dom.js" SCRIPT "dom.js"
     "/page/transfer.js" SCRIPT "transfer.js"
+    "/page/outage.js" SCRIPT "outage.js"
     "/page/queue.js" SCRIPT "queue.js"
     "/page/row.js" SCRIPT "row.js"
     "/page/received.js" SCRIPT "received.js"

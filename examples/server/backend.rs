@@ -25,7 +25,7 @@ use tower_aliyun_oss::{
     policy::{Authorize, Credentials, Grant, OssPolicyService, Refusal, TokenFormat},
     protocol::{Bucket, ContentType, Endpoint, ObjectAcl, Region, SizeRange, UploadUrl},
     testing::CallbackSigner,
-    ticket::{TicketKey, TicketKeys, Tickets},
+    ticket::{MemoryStore, TicketKey, TicketKeys, Tickets},
 };
 
 use crate::feed::{self, Feed};
@@ -57,6 +57,10 @@ pub(crate) const TYPES: [&str; 20] = [
     "video/x-matroska",
     "video/x-msvideo",
 ];
+
+/// How far the clock of the recovery runs ahead. A real one waits until the token has expired: until
+/// then, the object can still be stored. The demo does not, so that the page shows a recovery at once.
+const AHEAD: Duration = Duration::from_secs(3 * 60 * 60);
 
 /// The age of the tokens that the page requests to show what happens when one has expired.
 const TOO_LATE: Duration = Duration::from_secs(60 * 60);
@@ -117,6 +121,8 @@ pub(crate) struct Backend {
     upload_url: UploadUrl,
     callback_url: String,
     key_source: Option<PinnedKeys>,
+    /// For the emulator: the uploads as the recovery sees them.
+    recovered: Option<(OssUploads, Emulator)>,
 }
 
 impl Backend {
@@ -169,19 +175,23 @@ impl Backend {
             region: "cn-hangzhou".parse()?,
             callback_url: format!("http://{application}{CALLBACK_PATH}"),
         };
-        let backend = Self::new(account, &endpoint, Some(emulator.key_source()))?;
+        let backend = Self::new(account, &endpoint, Some(&emulator))?;
         Ok((backend, RunningEmulator { emulator, folder }))
     }
 
     fn new(
         account: Account,
         endpoint: &Endpoint,
-        key_source: Option<PinnedKeys>,
+        emulator: Option<&Emulator>,
     ) -> Result<Self, Box<dyn Error>> {
         // A new key invalidates all earlier tickets. The demo does not outlive its tickets.
-        let tickets = Tickets::in_memory(TicketKeys::new(1, TicketKey::generate()?));
+        let keys = TicketKeys::new(1, TicketKey::generate()?);
+        let tickets = match emulator {
+            Some(_) => Tickets::with_ledger(keys, MemoryStore::new()),
+            None => Tickets::in_memory(keys),
+        };
         let upload_url = endpoint.upload_url(&account.bucket);
-        let builder = || -> OssUploadsBuilder {
+        let builder = |tickets: &Tickets| -> OssUploadsBuilder {
             OssUploads::builder(account.bucket.clone(), account.credentials.clone())
                 .region(account.region.clone())
                 .endpoint(endpoint.clone())
@@ -189,12 +199,19 @@ impl Backend {
                 .tickets(tickets.clone())
         };
         Ok(Self {
-            uploads: builder().build()?,
-            legacy: builder().format(TokenFormat::Legacy).build()?,
+            uploads: builder(&tickets).build()?,
+            legacy: builder(&tickets).format(TokenFormat::Legacy).build()?,
+            recovered: match emulator {
+                Some(emulator) => {
+                    let later = tickets.clone().clock(|| SystemTime::now() + AHEAD);
+                    Some((builder(&later).build()?, emulator.clone()))
+                }
+                None => None,
+            },
             bucket: account.bucket,
             upload_url,
             callback_url: account.callback_url,
-            key_source,
+            key_source: emulator.map(Emulator::key_source),
         })
     }
 
@@ -223,6 +240,13 @@ impl Backend {
             Some(keys) => layer.key_source(keys.clone()),
             None => layer,
         }
+    }
+
+    /// Returns what a recovery needs. `None` for the real OSS, whose callback server nobody stops.
+    pub(crate) fn recovered(&self) -> Option<(&OssUploads, &Emulator)> {
+        self.recovered
+            .as_ref()
+            .map(|(uploads, emulator)| (uploads, emulator))
     }
 
     /// Returns a signer of arbitrary callbacks, which is what OSS is for each of its customers.
@@ -329,7 +353,8 @@ pub(crate) async fn authorize_failing(_: &Parts) -> Result<Grant, Refusal> {
 pub(crate) async fn authorize_legacy(_: &Parts) -> Result<Grant, Refusal> {
     let prefix = "user-dir-prefix/".parse().map_err(|_| invalid_constant())?;
     let size = SizeRange::new(1, MAX_SIZE).map_err(|_| invalid_constant())?;
-    Ok(Grant::any_name_under(prefix, size))
+    // The clients of the first samples choose the name, so no ledger can know it.
+    Ok(Grant::any_name_under(prefix, size).unrecovered())
 }
 
 fn one_object(fail: bool) -> Result<Grant, Refusal> {

@@ -16,7 +16,7 @@ use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tower_aliyun_oss::callback::{
-    CallbackError, CallbackErrorKind as Kind, CallbackReply, VerifiedCallback,
+    CallbackError, CallbackErrorKind as Kind, CallbackReply, Origin, VerifiedCallback,
 };
 
 use crate::{
@@ -127,6 +127,7 @@ pub(crate) async fn on_upload(
     if claims.fail {
         return failed(&"the page requested a failing handler");
     }
+    let recovered = callback.origin() == Origin::Recovered;
     let upload = json!({
         "number": number,
         "receivedAt": Timestamp::now().to_string(),
@@ -137,6 +138,7 @@ pub(crate) async fn on_upload(
         "etag": event.etag(),
         "mimeType": event.mime_type(),
         "filename": callback.requested_filename(),
+        "recovered": recovered,
     });
     let answer = json!({ "Status": "OK", "number": number, "object": event.object() });
     let reply = match CallbackReply::json(&answer) {
@@ -144,11 +146,14 @@ pub(crate) async fn on_upload(
         Err(error) => return failed(&error),
     };
     watched.0.feed.upload(upload);
-    watched.remember(Callback {
-        target: callback.target().as_str().to_owned(),
-        headers,
-        body: callback.body().clone(),
-    });
+    // Without a signature, it cannot be replayed.
+    if !recovered {
+        watched.remember(Callback {
+            target: callback.target().as_str().to_owned(),
+            headers,
+            body: callback.body().clone(),
+        });
+    }
     reply.into_response()
 }
 

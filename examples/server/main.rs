@@ -24,6 +24,7 @@
 //! | `callback.rs` | the callback route: its handler, and a record of what the layer checked |
 //! | `feed.rs` | uploads and traces, kept for the page and streamed to it |
 //! | `attacks.rs` | forged and replayed callbacks, sent to the callback route on request |
+//! | `outage.rs` | the switch that stops the callback server, and the recovery when it is back |
 //! | `recipes.rs` | the code that the page shows, from files that cargo compiles |
 //! | `../common` | address to listen on, HTTP server and stop signal, as in the other examples |
 
@@ -36,6 +37,7 @@ mod exit;
 mod feed;
 #[path = "../common/listen.rs"]
 mod listen;
+mod outage;
 mod recipes;
 #[path = "../common/serve.rs"]
 mod serve;

@@ -124,6 +124,12 @@ async fn it_works_by_keyboard() {
     browser
         .until("document.activeElement.closest('#fail-outcome')")
         .await;
+    // Then the switch of the callback server.
+    browser.press(Key::Tab.into()).await;
+    browser
+        .until("document.activeElement.id === 'stopped'")
+        .await;
+    assert_eq!(browser.value(OUTLINE).await, "solid");
     // The arrow keys choose a framework.
     browser.press(Key::Tab.into()).await;
     browser

@@ -12,6 +12,7 @@ mod libraries;
 mod looks;
 mod many;
 mod npm;
+mod outage;
 mod plupload;
 mod server;
 mod settings;

@@ -3,6 +3,7 @@
 import { byId, bytes } from "./dom.js";
 import { t, translate } from "./texts.js";
 import * as experiments from "./experiments.js";
+import * as outage from "./outage.js";
 import * as queue from "./queue.js";
 import * as received from "./received.js";
 import * as recipes from "./recipes.js";
@@ -64,6 +65,7 @@ queue.setup();
 received.setup(config);
 steps.setup(config);
 experiments.setup(config);
+await outage.setup(config);
 await recipes.setup();
 follow();
 document.documentElement.dataset.ready = "true";

@@ -48,7 +48,8 @@ function entry(upload) {
     el("div", { class: "body" },
       title,
       el("p", { class: "quiet" }, `${facts} · `,
-        el("time", { datetime: upload.receivedAt }, clock(upload.receivedAt)))),
+        el("time", { datetime: upload.receivedAt }, clock(upload.receivedAt)),
+        upload.recovered && el("span", { class: "chip recovered" }, t("recovered")))),
     el("details", {},
       el("summary", {}, spoken(t("object", { name }))),
       table([

@@ -76,8 +76,13 @@ const en = {
   "error.CallbackFailed": "The file is stored, but your server did not confirm it. Try again with a new token.",
 
   received: "Received",
-  receivedLead: "Uploads that verified callbacks reported, live. No other request can add to this list.",
+  receivedLead: "Uploads that verified callbacks reported, or that a recovery found, live. No other request can add to this list.",
   nothing: "Nothing yet",
+  outage: "Stop the callback server",
+  outageLead: "Uploads then end with status 203: stored, but not confirmed. Start it again, and the recovery asks OSS and delivers them. Here it does so at once; on a real server, once their tokens have expired.",
+  outageStopped: "The callback server is stopped.",
+  outageStarted: "The callback server is back.",
+  recovered: "recovered",
   noType: "no type",
   object: "Object and ETag of {name}",
 
@@ -265,8 +270,13 @@ const zh = {
   "error.CallbackFailed": "文件已存储，但你的服务器没有确认。请用新凭证重试。",
 
   received: "已收到",
-  receivedLead: "经过验证的回调所报告的上传，实时更新。其他任何请求都不能添加到此列表。",
+  receivedLead: "经过验证的回调所报告的、或由恢复任务补发的上传，实时更新。其他任何请求都不能添加到此列表。",
   nothing: "暂无",
+  outage: "停止回调服务器",
+  outageLead: "此时上传以状态码 203 结束：文件已存储，但未确认。重新启动后，恢复任务会询问 OSS 并补发这些上传。此演示立即补发；真实服务器则在凭证过期之后补发。",
+  outageStopped: "回调服务器已停止。",
+  outageStarted: "回调服务器已恢复。",
+  recovered: "已恢复",
   noType: "无类型",
   object: "{name} 的对象与 ETag",
 
