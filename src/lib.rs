@@ -97,8 +97,8 @@ pub mod ticket;
 mod tls;
 mod uploads;
 
-/// Guides: frameworks, browser clients, Alibaba Cloud set-up, confirmed uploads, deployment,
-/// security, tests of an application.
+/// Guides: frameworks, browser clients, Alibaba Cloud set-up, confirmed and recovered uploads,
+/// deployment, security, tests of an application.
 pub mod guide {
     #[doc = include_str!("../docs/alibaba-cloud.md")]
     pub mod alibaba_cloud {}
@@ -108,6 +108,8 @@ pub mod guide {
     pub mod checks {}
     #[doc = include_str!("../docs/clients.md")]
     pub mod clients {}
+    #[doc = include_str!("../docs/comparison.md")]
+    pub mod comparison {}
     #[doc = include_str!("../docs/confirm.md")]
     pub mod confirm {}
     #[doc = include_str!("../docs/deployment.md")]
