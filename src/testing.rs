@@ -41,7 +41,7 @@
 use std::{
     fmt,
     sync::{
-        LazyLock,
+        Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{SystemTime, UNIX_EPOCH},
@@ -56,7 +56,7 @@ use http::{
 use md5::{Digest as _, Md5};
 use rsa::{
     pkcs1::DecodeRsaPrivateKey as _,
-    pkcs8::{DecodePrivateKey as _, EncodePublicKey as _},
+    pkcs8::{DecodePrivateKey as _, EncodePublicKey as _, LineEnding},
 };
 
 use crate::{
@@ -81,6 +81,7 @@ static BUILT_IN: LazyLock<Result<CallbackSigner, SignError>> =
 pub struct CallbackSigner {
     key: rsa::PrivateKey,
     public_key: PublicKey,
+    public_pem: Arc<str>,
 }
 
 impl CallbackSigner {
@@ -110,13 +111,27 @@ impl CallbackSigner {
             .to_public_key_der()
             .map_err(|_| SignError::NotAPrivateKey)?;
         let public_key = PublicKey::from_der(spki.as_bytes()).map_err(SignError::PublicKey)?;
-        Ok(Self { key, public_key })
+        let public_pem = spki
+            .to_pem("PUBLIC KEY", LineEnding::LF)
+            .map_err(|_| SignError::NotAPrivateKey)?;
+        Ok(Self {
+            key,
+            public_key,
+            public_pem: public_pem.into(),
+        })
     }
 
     /// Returns the public half of the key.
     #[must_use]
     pub fn public_key(&self) -> &PublicKey {
         &self.public_key
+    }
+
+    /// Returns the public half of the key as a PEM block, for an application that reads its key from
+    /// a file.
+    #[must_use]
+    pub fn public_key_pem(&self) -> &str {
+        &self.public_pem
     }
 
     /// Returns a source with this key as version 1, under the key URL that OSS sends, for

@@ -10,6 +10,7 @@ use http_body_util::Full;
 use tower_aliyun_oss::{
     OssCallbackLayer,
     callback::CallbackErrorKind,
+    key::PublicKey,
     testing::{CallbackSigner, SignError},
 };
 
@@ -171,4 +172,15 @@ fn the_private_key_is_not_shown() {
     let pem = include_str!("../../../src/testing/rsa_512.pem");
     assert!(!shown.contains(pem.lines().nth(1).unwrap()));
     assert!(shown.len() < 2000, "{shown}");
+}
+
+#[test]
+fn the_public_key_is_exported_as_pem() {
+    let signer = CallbackSigner::new();
+    let published = include_str!("../../../src/testing/public_key.pem");
+    assert_eq!(signer.public_key_pem().trim(), published.trim());
+    let parsed = PublicKey::from_pem(signer.public_key_pem().as_bytes()).unwrap();
+    assert_eq!(parsed, *signer.public_key());
+    let own = CallbackSigner::from_pem(include_str!("../../keys/rsa_2048.pem")).unwrap();
+    assert_ne!(own.public_key_pem(), signer.public_key_pem());
 }
