@@ -17,7 +17,8 @@ pub(crate) struct Address {
     pub(crate) bucket: Option<Result<Bucket, BadBucket>>,
     /// Percent-decoded; empty if the request addresses the bucket itself.
     pub(crate) key: Result<String, BadKey>,
-    /// `http://host:port` as requested, so with the bucket in the host if it was there.
+    /// `http://host:port` as requested, so with the bucket in the host if it was there. `https://` if
+    /// the target is absolute and has this scheme.
     pub(crate) origin: String,
     /// Whether the bucket is the first segment of the path.
     pub(crate) path_style: bool,
@@ -58,8 +59,9 @@ impl Address {
         Self {
             bucket: bucket.map(|bucket| bucket.parse().map_err(|_| BadBucket)),
             key: key.map(Into::into).map_err(|_| BadKey),
-            // `Emulator::serve` has no TLS.
-            origin: format!("http://{authority}"),
+            // Only an absolute target has a scheme. A server with TLS in front of the emulator makes
+            // targets absolute.
+            origin: format!("{}://{authority}", parts.uri.scheme_str().unwrap_or("http")),
             path_style,
             host,
         }

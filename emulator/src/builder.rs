@@ -15,11 +15,12 @@ use std::{
 use crate::{
     access_key::AccessKey,
     bucket::HostedBucket,
-    callback::{CallbackNetwork, Caller, SystemNetwork},
-    context::{Clock, Observer, RequestIds, Shared},
+    callback::{AllowedPrivate, CallbackNetwork, Caller, SystemNetwork},
+    context::{Clock, Observer, RequestIds, RequestObserver, Shared},
     cors::MAX_RULES,
     form::FormRoom,
     report::UploadReport,
+    request_report::RequestReport,
     service::Emulator,
     store::{BucketState, ObjectStore},
 };
@@ -78,15 +79,18 @@ pub struct EmulatorBuilder {
     owner: Box<str>,
     /// `None` until a network is set.
     network: Option<Arc<dyn CallbackNetwork>>,
-    allow_private: bool,
+    allowed_private: AllowedPrivate,
+    /// The first URL of `allow_callbacks_to` that is none.
+    bad_callback_url: Option<Box<str>>,
+    create_buckets: bool,
     lenient_multipart: bool,
     reject_v1: bool,
     refuse_foreign_origins: bool,
-    create_buckets: bool,
     idle_uploads: Option<Duration>,
     clock: Clock,
     request_ids: RequestIds,
     observer: Option<Observer>,
+    request_observer: Option<RequestObserver>,
 }
 
 impl EmulatorBuilder {
@@ -101,15 +105,17 @@ impl EmulatorBuilder {
             // Account IDs of Alibaba Cloud have 16 digits.
             owner: "1234567890123456".into(),
             network: None,
-            allow_private: false,
+            allowed_private: AllowedPrivate::default(),
+            bad_callback_url: None,
+            create_buckets: false,
             lenient_multipart: false,
             reject_v1: false,
             refuse_foreign_origins: false,
-            create_buckets: false,
             idle_uploads: None,
             clock: Arc::new(SystemTime::now),
             request_ids: default_request_ids(),
             observer: None,
+            request_observer: None,
         }
     }
 
@@ -174,7 +180,19 @@ impl EmulatorBuilder {
     /// Allows callbacks to private addresses, including this machine. OSS rejects them with EC
     /// 0007-00000008.
     pub fn allow_private_callbacks(mut self) -> Self {
-        self.allow_private = true;
+        self.allowed_private.allow_all();
+        self
+    }
+
+    /// Allows callbacks to the host and the port of this URL, even if its address is private.
+    ///
+    /// Callbacks to other private addresses still fail, so a client of the emulator cannot reach the
+    /// local network with them. [`build`](Self::build) fails if the text is not an `http` or `https`
+    /// URL.
+    pub fn allow_callbacks_to(mut self, url: &str) -> Self {
+        if !self.allowed_private.allow(url) {
+            self.bad_callback_url.get_or_insert_with(|| url.into());
+        }
         self
     }
 
@@ -274,6 +292,28 @@ impl EmulatorBuilder {
         self
     }
 
+    /// Sets a function that is called with a report of every request, once it is answered or its
+    /// client is gone.
+    ///
+    /// The [`observer`](Self::observer) sees an upload before this function sees its request, unless
+    /// the client is gone before the upload ends. The function must not block.
+    ///
+    /// ```
+    /// use aliyun_oss_emulator::Emulator;
+    ///
+    /// let settings = Emulator::builder().request_observer(|request| {
+    ///     println!("{:?} {:?} {:?}", request.operation(), request.status(), request.refusal());
+    /// });
+    /// # let _ = settings;
+    /// ```
+    pub fn request_observer(
+        mut self,
+        observer: impl Fn(RequestReport) + Send + Sync + 'static,
+    ) -> Self {
+        self.request_observer = Some(Arc::new(observer));
+        self
+    }
+
     /// Adds a function that sees the reports before the [`observer`](Self::observer) does.
     pub(crate) fn also_observer(
         mut self,
@@ -290,7 +330,7 @@ impl EmulatorBuilder {
 
     /// Returns whether a setting decides where callbacks go.
     pub(crate) fn has_network(&self) -> bool {
-        self.network.is_some() || self.allow_private
+        self.network.is_some() || !self.allowed_private.is_empty()
     }
 
     pub(crate) fn first_bucket(&self) -> Option<Bucket> {
@@ -309,8 +349,12 @@ impl EmulatorBuilder {
     /// # Errors
     ///
     /// Fails if there is no bucket and requests cannot create one, if two buckets have the same
-    /// name, if a bucket has more than ten CORS rules, and if a folder store cannot be written.
+    /// name, if a bucket has more than ten CORS rules, if a folder store cannot be written, and if a
+    /// URL of [`allow_callbacks_to`](Self::allow_callbacks_to) is not a URL.
     pub fn build(self) -> Result<Emulator, EmulatorError> {
+        if let Some(url) = self.bad_callback_url {
+            return Err(EmulatorError::CallbackUrl(url));
+        }
         let store = self
             .store
             .unwrap_or_else(|| ObjectStore::memory(DEFAULT_MEMORY));
@@ -334,11 +378,13 @@ impl EmulatorBuilder {
         }
         let mut domains = self.domains;
         domains.push(format!("oss-{}.aliyuncs.com", self.region).into());
+        let at_start = store.buckets().all();
         Ok(Emulator(Arc::new(Shared {
             region: self.region,
             domains,
             keys: self.keys,
             store,
+            at_start,
             caller: Caller {
                 signer: self.signer,
                 network: self
@@ -346,7 +392,7 @@ impl EmulatorBuilder {
                     .unwrap_or_else(|| Arc::new(SystemNetwork::new())),
                 owner: self.owner,
             },
-            allow_private: self.allow_private,
+            allowed_private: self.allowed_private,
             lenient_multipart: self.lenient_multipart,
             form_room: FormRoom::new(),
             reject_v1: self.reject_v1,
@@ -356,6 +402,7 @@ impl EmulatorBuilder {
             clock: self.clock,
             request_ids: self.request_ids,
             observer: self.observer,
+            request_observer: self.request_observer,
         })))
     }
 }
@@ -389,6 +436,9 @@ pub enum EmulatorError {
     /// The settings of this bucket could not be written to the folder of the store.
     #[error("failed to write the settings of the bucket {0} to the folder of the store: {1}")]
     Store(Bucket, io::ErrorKind),
+    /// This text of [`EmulatorBuilder::allow_callbacks_to`] is not an `http` or `https` URL.
+    #[error("{0:?} is not a URL; write it as http://127.0.0.1:8080/oss/callback")]
+    CallbackUrl(Box<str>),
 }
 
 impl fmt::Debug for EmulatorError {

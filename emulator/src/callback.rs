@@ -8,5 +8,6 @@ mod template;
 
 pub(crate) use app::AppNetwork;
 pub(crate) use client::{Caller, Upload, run};
+pub(crate) use network::AllowedPrivate;
 pub use network::{CallbackNetwork, Connection, Destination, SystemNetwork};
 pub(crate) use parameters::{Directive, of_request, unprefixed_variables, variables};

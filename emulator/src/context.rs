@@ -20,11 +20,12 @@ use crate::{
     access_key::AccessKey,
     address::Address,
     body::{Inbound, InboundError, MAX_BODY},
-    callback::Caller,
+    callback::{AllowedPrivate, Caller},
     errors::{self, OssError},
     form::FormRoom,
     query::Query,
     report::UploadReport,
+    request_report::RequestReport,
     store::{BucketState, ObjectStore, Sealed, StoreError, Upload},
 };
 use tower_aliyun_oss::protocol::Region;
@@ -32,6 +33,7 @@ use tower_aliyun_oss::protocol::Region;
 pub(crate) type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 pub(crate) type RequestIds = Arc<dyn Fn(SystemTime) -> String + Send + Sync>;
 pub(crate) type Observer = Arc<dyn Fn(UploadReport) + Send + Sync>;
+pub(crate) type RequestObserver = Arc<dyn Fn(RequestReport) + Send + Sync>;
 
 /// The client address that replaces `${clientIp}` in callback bodies, as a request extension.
 ///
@@ -47,8 +49,10 @@ pub(crate) struct Shared {
     pub(crate) domains: Vec<Box<str>>,
     pub(crate) keys: Vec<AccessKey>,
     pub(crate) store: ObjectStore,
+    /// The buckets as they were when the emulator was built, for a reset.
+    pub(crate) at_start: Vec<Arc<BucketState>>,
     pub(crate) caller: Caller,
-    pub(crate) allow_private: bool,
+    pub(crate) allowed_private: AllowedPrivate,
     pub(crate) lenient_multipart: bool,
     pub(crate) form_room: FormRoom,
     pub(crate) reject_v1: bool,
@@ -59,6 +63,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) request_ids: RequestIds,
     pub(crate) observer: Option<Observer>,
+    pub(crate) request_observer: Option<RequestObserver>,
 }
 
 impl Shared {

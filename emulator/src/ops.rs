@@ -24,6 +24,7 @@ mod list_live_channels;
 mod list_objects;
 mod list_uploads;
 mod multipart;
+mod name;
 mod object_acl;
 mod object_tagging;
 mod owner;
@@ -345,8 +346,7 @@ impl Operation {
         context: &RequestContext<'_>,
         signed: bool,
     ) -> Result<Response<EmulatorBody>, OssError> {
-        // Both operations of copies are other ones with this header.
-        let copies = context.headers().contains_key(copy_source::HEADER);
+        let copies = copies(context);
         match self {
             Self::AbortMultipartUpload => multipart::abort(context).await,
             Self::AppendObject => append_object::run(context).await,
@@ -410,6 +410,11 @@ impl Operation {
             _ => Err(errors::NOT_IMPLEMENTED),
         }
     }
+}
+
+/// Whether the request copies: both operations of copies are other ones with this header.
+fn copies(context: &ServiceContext<'_>) -> bool {
+    context.headers().contains_key(copy_source::HEADER)
 }
 
 impl Route {

@@ -1,17 +1,24 @@
 //! An HTTP/1.1 server for the emulator.
 
-use std::{future::Future, io, net::SocketAddr, pin::pin, time::Duration};
+use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, time::Duration};
 
 use http::Request;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{HttpService, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
+    server::graceful::{GracefulShutdown, Watcher},
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
 use tower_service::Service as _;
 
-use crate::{context::ClientAddress, service::Emulator};
+use crate::{body::EmulatorBody, context::ClientAddress, service::Emulator};
 
 /// Limit for receiving the headers of a request.
 const HEADER_TIME: Duration = Duration::from_secs(30);
@@ -50,66 +57,93 @@ impl Emulator {
         listener: TcpListener,
         stop: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        // A listener without an address never accepts, so fail now.
-        listener.local_addr()?;
-        let graceful = GracefulShutdown::new();
-        let mut connections = tokio::task::JoinSet::new();
-        let mut stop = pin!(stop);
-        loop {
-            // Reap finished connections, so that the set does not grow.
-            while connections.try_join_next().is_some() {}
-            let mut accept = pin!(accept(&listener));
-            let accepted = std::future::poll_fn(|cx| {
-                // Polled first, so that a flood of connections does not delay the shutdown.
-                if stop.as_mut().poll(cx).is_ready() {
-                    return std::task::Poll::Ready(None);
-                }
-                accept.as_mut().poll(cx).map(Some)
+        serve_connections(listener, stop, |stream, client, http| {
+            let emulator = self.clone();
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(ClientAddress(client));
+                emulator.clone().call(request)
             });
-            match accepted.await {
-                None => break,
-                Some(Ok((stream, client))) => {
-                    let buffer = match connections.len() < FEW {
+            http.serve(stream, service)
+        })
+        .await
+    }
+}
+
+/// Accepts connections until `stop` completes, and serves each on a task of its own. Then waits up
+/// to ten seconds for those whose [`Http1`] is in use.
+pub(crate) async fn serve_connections<C>(
+    listener: TcpListener,
+    stop: impl Future<Output = ()>,
+    serve: impl Fn(TcpStream, SocketAddr, Http1) -> C,
+) -> io::Result<()>
+where
+    C: Future<Output = ()> + Send + 'static,
+{
+    // A listener without an address never accepts, so fail now.
+    listener.local_addr()?;
+    let graceful = GracefulShutdown::new();
+    let mut connections = tokio::task::JoinSet::new();
+    let mut stop = pin!(stop);
+    loop {
+        // Reap finished connections, so that the set does not grow.
+        while connections.try_join_next().is_some() {}
+        let mut accept = pin!(accept(&listener));
+        let accepted = std::future::poll_fn(|cx| {
+            // Polled first, so that a flood of connections does not delay the shutdown.
+            if stop.as_mut().poll(cx).is_ready() {
+                return std::task::Poll::Ready(None);
+            }
+            accept.as_mut().poll(cx).map(Some)
+        });
+        match accepted.await {
+            None => break,
+            Some(Ok((stream, client))) => {
+                let http = Http1 {
+                    watcher: graceful.watcher(),
+                    buffer: match connections.len() < FEW {
                         true => BUFFER,
                         false => SMALL_BUFFER,
-                    };
-                    let connection = self.connection(stream, ClientAddress(client), buffer);
-                    let connection = graceful.watch(connection);
-                    connections.spawn(async move {
-                        if let Err(error) = connection.await {
-                            tracing::debug!(%error, "connection failed");
-                        }
-                    });
-                }
-                Some(Err(error)) => {
-                    // The process may be out of file descriptors. Without a delay this loop spins.
-                    tracing::warn!(%error, "failed to accept a connection");
-                    tokio::time::sleep(ACCEPT_RETRY).await;
-                }
+                    },
+                };
+                connections.spawn(serve(stream, client, http));
+            }
+            Some(Err(error)) => {
+                // The process may be out of file descriptors. Without a delay this loop spins.
+                tracing::warn!(%error, "failed to accept a connection");
+                tokio::time::sleep(ACCEPT_RETRY).await;
             }
         }
-        // Dropping the set aborts the connections that take longer.
-        let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
-        Ok(())
     }
+    // Dropping the set aborts the connections that take longer.
+    let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
+    Ok(())
+}
 
-    fn connection(
-        &self,
-        stream: TcpStream,
-        client: ClientAddress,
-        buffer: usize,
-    ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + use<> {
-        let emulator = self.clone();
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(client);
-            emulator.clone().call(request)
-        });
-        http1::Builder::new()
+/// How to serve HTTP/1.1 on a connection.
+pub(crate) struct Http1 {
+    watcher: Watcher,
+    /// The size of the read buffer, in bytes.
+    buffer: usize,
+}
+
+impl Http1 {
+    /// Serves a connection until it is closed, or until a shutdown finds it idle.
+    pub(crate) async fn serve<S>(
+        self,
+        io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        service: S,
+    ) where
+        S: HttpService<Incoming, ResBody = EmulatorBody, Error = Infallible>,
+    {
+        let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             // Headers only: an upload may take as long as it needs.
             .header_read_timeout(HEADER_TIME)
-            .max_buf_size(buffer)
-            .serve_connection(TokioIo::new(stream), service)
+            .max_buf_size(self.buffer)
+            .serve_connection(TokioIo::new(io), service);
+        if let Err(error) = self.watcher.watch(connection).await {
+            tracing::debug!(%error, "connection failed");
+        }
     }
 }
 

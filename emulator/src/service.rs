@@ -24,6 +24,7 @@ use crate::{
     errors::{self, OssError},
     object::is_not_implemented,
     ops::{Operation, Resource},
+    pending::Pending,
     query::Query,
     report::UploadReport,
     response::{self, http_date},
@@ -67,6 +68,7 @@ impl Emulator {
             request_id: &request_id,
             now,
         };
+        let mut pending = Pending::new(&context, || select(&context).ok());
         let result = run(&context).await;
         let succeeded = result.is_ok();
         let mut response = match result {
@@ -81,9 +83,11 @@ impl Emulator {
                 // A client that is still sending sees a reset instead of the response if the
                 // connection closes under it.
                 inbound.drain().await;
+                pending.refused(&error);
                 error_response(&error, &parts.method, &request_id, &address.host)
             }
         };
+        pending.answered(response.status());
         let headers = response.headers_mut();
         // Errors carry CORS headers too, or a page cannot read them. `OPTIONS` has set its own.
         if let (Some(bucket), true) = (bucket_of(&context), parts.method != Method::OPTIONS) {

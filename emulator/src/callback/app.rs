@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use http::{Request, Response, Uri};
+use http::{Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt as _, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{DuplexStream, duplex};
 use tower_service::Service;
 
-use super::network::{CallbackNetwork, Connection, Destination, SystemNetwork};
+use super::network::{CallbackNetwork, Connection, Destination, SystemNetwork, host_and_port};
 use crate::body::{BoxError, EmulatorBody};
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -64,16 +64,9 @@ impl AppNetwork {
     /// Allows connections to the host and the port of this URL.
     pub(crate) fn allow(&self, url: &str) -> io::Result<()> {
         let invalid = || io::Error::new(io::ErrorKind::InvalidInput, format!("not a URL: {url:?}"));
-        let uri: Uri = url.parse().map_err(|_| invalid())?;
-        let host = uri.host().ok_or_else(invalid)?.to_ascii_lowercase();
-        let port = match (uri.port_u16(), uri.scheme_str()) {
-            (Some(port), _) => port,
-            (None, Some("http")) => 80,
-            (None, Some("https")) => 443,
-            _ => return Err(invalid()),
-        };
+        let named = host_and_port(url).ok_or_else(invalid)?;
         let mut allowed = self.allowed.write().unwrap_or_else(PoisonError::into_inner);
-        allowed.push((host, port));
+        allowed.push(named);
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use http::Uri;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, lookup_host},
@@ -219,6 +220,49 @@ impl AsyncWrite for Connection {
     }
 }
 
+/// The private addresses that callbacks may go to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AllowedPrivate {
+    all: bool,
+    /// Hosts in lower case, and ports.
+    named: Vec<(String, u16)>,
+}
+
+impl AllowedPrivate {
+    pub(crate) fn allow_all(&mut self) {
+        self.all = true;
+    }
+
+    /// Allows the host and the port of a URL. Returns `false` if it is not an `http` or `https` URL.
+    pub(crate) fn allow(&mut self, url: &str) -> bool {
+        let named = host_and_port(url);
+        let is_url = named.is_some();
+        self.named.extend(named);
+        is_url
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.all && self.named.is_empty()
+    }
+
+    fn contains(&self, host: &str, port: u16) -> bool {
+        let mut named = self.named.iter();
+        self.all || named.any(|(known, at)| *at == port && known.eq_ignore_ascii_case(host))
+    }
+}
+
+/// Returns the host in lower case and the port of an `http` or `https` URL.
+pub(super) fn host_and_port(url: &str) -> Option<(String, u16)> {
+    let uri: Uri = url.parse().ok()?;
+    let port = match (uri.scheme_str()?, uri.port_u16()) {
+        ("http" | "https", Some(port)) => port,
+        ("http", None) => 80,
+        ("https", None) => 443,
+        _ => return None,
+    };
+    Some((uri.host()?.to_ascii_lowercase(), port))
+}
+
 /// Resolves the host of a callback URL to the address that the callback goes to.
 ///
 /// The host is resolved once and the connection uses the result, so a name that resolves to a
@@ -227,7 +271,7 @@ pub(super) async fn resolve(
     network: &dyn CallbackNetwork,
     host: &str,
     port: u16,
-    allow_private: bool,
+    allowed: &AllowedPrivate,
 ) -> Result<SocketAddr, OssError> {
     let found = match host.parse::<Ipv4Addr>() {
         Ok(address) => vec![SocketAddr::from((address, port))],
@@ -242,7 +286,7 @@ pub(super) async fn resolve(
     let mut found = found.into_iter().filter(SocketAddr::is_ipv4).peekable();
     let first = *found.peek().ok_or(CALLBACK_UNRESOLVED)?;
     // Every address counts, or a host with one public address could hide a private one.
-    if !allow_private && found.any(|address| is_private(address.ip())) {
+    if !allowed.contains(host, port) && found.any(|address| is_private(address.ip())) {
         return Err(CALLBACK_PRIVATE);
     }
     Ok(first)
@@ -281,6 +325,37 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = connect(listener.local_addr().unwrap()).await.unwrap();
         assert!(stream.nodelay().unwrap());
+    }
+
+    #[test]
+    fn a_named_url_allows_its_host_and_port() {
+        let mut allowed = AllowedPrivate::default();
+        for no_url in [
+            "",
+            "app",
+            "app:80",
+            "ftp://app/",
+            "/oss/callback",
+            "http://",
+        ] {
+            assert!(!allowed.allow(no_url), "{no_url}");
+        }
+        assert!(allowed.is_empty());
+        assert!(allowed.allow("http://App.example:8080/oss/callback"));
+        assert!(allowed.allow("https://127.0.0.1"));
+        for (host, port, expected) in [
+            ("app.example", 8080, true),
+            ("APP.example", 8080, true),
+            ("app.example", 80, false),
+            ("127.0.0.1", 443, true),
+            ("127.0.0.1", 80, false),
+            ("evil.app.example", 8080, false),
+        ] {
+            assert_eq!(allowed.contains(host, port), expected, "{host}:{port}");
+        }
+        assert!(!allowed.is_empty());
+        allowed.allow_all();
+        assert!(allowed.contains("10.0.0.1", 1));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use http::{
 use serde_json::{Map, Value};
 
 use super::{
-    network::{self, CallbackNetwork, Destination},
+    network::{self, AllowedPrivate, CallbackNetwork, Destination},
     template::Template,
 };
 use crate::{
@@ -72,7 +72,7 @@ impl Directive {
     pub(crate) async fn parse(
         encoded: &str,
         network: &dyn CallbackNetwork,
-        allow_private: bool,
+        allowed: &AllowedPrivate,
     ) -> Result<Self, OssError> {
         if encoded.len() > MAX_ENCODED {
             return Err(CALLBACK_LENGTH.argument("callback", encoded));
@@ -87,7 +87,7 @@ impl Directive {
         // All hosts are resolved before the object is stored, so that a private address fails the
         // upload and not only the callback.
         for url in urls {
-            let address = network::resolve(network, &url.host, url.port, allow_private)
+            let address = network::resolve(network, &url.host, url.port, allowed)
                 .await
                 .map_err(|error| error.argument("callbackUrl", &*url.text))?;
             directive.targets.push(Target {
@@ -198,7 +198,7 @@ pub(crate) async fn of_request(
     headers: &HeaderMap,
     query: &Query,
     network: &dyn CallbackNetwork,
-    allow_private: bool,
+    allowed: &AllowedPrivate,
 ) -> Result<Option<Directive>, OssError> {
     // A value that is not visible ASCII is not Base64 either, and neither is `?`.
     let header = |name| {
@@ -223,7 +223,7 @@ pub(crate) async fn of_request(
     let Some(callback) = callback else {
         return Ok(None);
     };
-    let mut directive = Directive::parse(callback, network, allow_private).await?;
+    let mut directive = Directive::parse(callback, network, allowed).await?;
     directive.variables = variables.unwrap_or_default();
     Ok(Some(directive))
 }

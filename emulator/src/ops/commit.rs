@@ -181,9 +181,9 @@ pub(super) async fn callback_of_request(
     report: &mut UploadReport,
 ) -> Result<Option<Directive>, OssError> {
     let network = &*context.shared.caller.network;
-    let allow_private = context.shared.allow_private;
+    let allowed = &context.shared.allowed_private;
     let directive =
-        callback::of_request(context.headers(), context.query, network, allow_private).await?;
+        callback::of_request(context.headers(), context.query, network, allowed).await?;
     report_callback(directive.as_ref(), report);
     Ok(directive)
 }

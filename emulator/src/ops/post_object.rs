@@ -24,7 +24,7 @@ use crate::{
     store::{Sealed, Upload},
 };
 
-const OPERATION: &str = "PostObject";
+pub(super) const OPERATION: &str = "PostObject";
 /// The largest object a form can carry, in bytes.
 const MAX_OBJECT: u64 = MAX_BODY;
 
@@ -107,7 +107,7 @@ async fn callback_of_form(
         None => None,
         Some(encoded) => {
             let network = &*shared.caller.network;
-            let mut directive = Directive::parse(encoded, network, shared.allow_private).await?;
+            let mut directive = Directive::parse(encoded, network, &shared.allowed_private).await?;
             // In a form each custom variable is a field of its own.
             directive.variables = form.variables();
             Some(directive)

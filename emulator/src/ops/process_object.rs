@@ -75,7 +75,7 @@ async fn call_back(
     let (record, _) = found.ok_or_else(|| errors::NO_SUCH_KEY.argument("Key", key))?;
 
     let network = &*shared.caller.network;
-    let mut directive = Directive::parse(&encoded, network, shared.allow_private).await?;
+    let mut directive = Directive::parse(&encoded, network, &shared.allowed_private).await?;
     if !variables.is_empty() {
         directive.variables = callback::unprefixed_variables(&variables)?;
     }

@@ -160,6 +160,11 @@ impl Buckets {
         .await
     }
 
+    /// Adds or replaces a bucket.
+    pub(crate) async fn restore(self: &Arc<Self>, bucket: BucketState) -> io::Result<()> {
+        self.run(move |buckets| buckets.save(bucket)).await
+    }
+
     /// Changes a bucket. Returns `false` if it does not exist.
     pub(crate) async fn change(
         self: &Arc<Self>,

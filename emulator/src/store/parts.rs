@@ -202,7 +202,7 @@ impl Sessions {
     }
 
     /// Ends all uploads to a bucket.
-    pub(super) async fn end_all_of(&self, bucket: &Bucket) {
+    pub(crate) async fn end_all_of(&self, bucket: &Bucket) {
         let ended: Vec<_> = self
             .lock()
             .extract_if(|_, session| session.bucket == *bucket)

@@ -26,6 +26,7 @@ mod processes;
 mod puts;
 mod reads;
 mod refusals;
+mod requests;
 mod restarts;
 mod sdk_facts;
 mod signatures;

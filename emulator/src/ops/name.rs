@@ -1,0 +1,57 @@
+//! The names of the operations, for reports of requests.
+
+use http::Method;
+
+use super::{Operation, copies, multipart, post_object, process_object, put_object};
+use crate::context::ServiceContext;
+
+impl Operation {
+    /// Returns the name that the reference of OSS gives the operation.
+    pub(crate) fn name(self, context: &ServiceContext<'_>) -> &'static str {
+        let copies = copies(context);
+        match self {
+            Self::AbortMultipartUpload => "AbortMultipartUpload",
+            Self::AppendObject => "AppendObject",
+            Self::CompleteMultipartUpload => multipart::COMPLETE,
+            Self::CreateBucket => "CreateBucket",
+            Self::DeleteBucket => "DeleteBucket",
+            Self::DeleteBucketCors => "DeleteBucketCors",
+            Self::DeleteBucketTags => "DeleteBucketTags",
+            Self::DeleteMultipleObjects => "DeleteMultipleObjects",
+            Self::DeleteObject => "DeleteObject",
+            Self::DeleteObjectTagging => "DeleteObjectTagging",
+            Self::GetBucketAcl => "GetBucketAcl",
+            Self::GetBucketCors => "GetBucketCors",
+            Self::GetBucketInfo => "GetBucketInfo",
+            Self::GetBucketLocation => "GetBucketLocation",
+            Self::GetBucketStat => "GetBucketStat",
+            Self::GetBucketTags => "GetBucketTags",
+            Self::GetObject if context.query.has("objectMeta") => "GetObjectMeta",
+            Self::GetObject if context.parts.method == Method::HEAD => "HeadObject",
+            Self::GetObject => "GetObject",
+            Self::GetObjectAcl => "GetObjectACL",
+            Self::GetObjectTagging => "GetObjectTagging",
+            Self::GetSymlink => "GetSymlink",
+            Self::InitiateMultipartUpload => "InitiateMultipartUpload",
+            Self::ListBuckets => "ListBuckets",
+            Self::ListLiveChannel => "ListLiveChannel",
+            Self::ListMultipartUploads => "ListMultipartUploads",
+            Self::ListObjects => "ListObjects",
+            Self::ListObjectsV2 => "ListObjectsV2",
+            Self::ListParts => "ListParts",
+            Self::PostObject => post_object::OPERATION,
+            Self::Preflight => "Options",
+            Self::ProcessObject => process_object::OPERATION,
+            Self::PutBucketAcl => "PutBucketAcl",
+            Self::PutBucketCors => "PutBucketCors",
+            Self::PutBucketTags => "PutBucketTags",
+            Self::PutObject if copies => "CopyObject",
+            Self::PutObject => put_object::OPERATION,
+            Self::PutObjectAcl => "PutObjectACL",
+            Self::PutObjectTagging => "PutObjectTagging",
+            Self::PutSymlink => "PutSymlink",
+            Self::UploadPart if copies => "UploadPartCopy",
+            Self::UploadPart => "UploadPart",
+        }
+    }
+}
