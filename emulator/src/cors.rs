@@ -56,10 +56,28 @@ impl CorsRule {
     /// Creates a rule for development: any page may upload by form and read, and sees `ETag`,
     /// `x-oss-request-id` and `x-oss-hash-crc64ecma`.
     pub fn any_origin() -> Self {
-        let rule = Self::new().allow_origin("*").allow_header("*");
         [Method::GET, Method::HEAD, Method::POST]
             .into_iter()
-            .fold(rule, Self::allow_method)
+            .fold(Self::any_header().allow_origin("*"), Self::allow_method)
+    }
+
+    /// Creates a rule without origins for everything that clients of OSS do.
+    #[cfg(feature = "cli")]
+    pub(crate) fn any_method() -> Self {
+        [
+            Method::GET,
+            Method::HEAD,
+            Method::POST,
+            Method::PUT,
+            Method::DELETE,
+        ]
+        .into_iter()
+        .fold(Self::any_header(), Self::allow_method)
+    }
+
+    fn any_header() -> Self {
+        Self::new()
+            .allow_header("*")
             .expose_header("ETag")
             .expose_header("x-oss-request-id")
             .expose_header("x-oss-hash-crc64ecma")

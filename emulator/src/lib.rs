@@ -92,6 +92,13 @@
 //!
 //! [`Emulator`] is also a [`tower`](https://docs.rs/tower) service, for tests without sockets.
 //!
+//! # As a program
+//!
+//! The feature `cli`, on by default, is the program `oss-emulator`: the emulator for tests in any
+//! language, with an access log and with endpoints that a test asks what happened. The README of this
+//! package describes it. It includes the feature `image`. A library user disables it:
+//! `default-features = false`.
+//!
 //! # Operations
 //!
 //! | operation | support |
@@ -280,6 +287,8 @@ mod body;
 mod bucket;
 mod builder;
 mod callback;
+#[cfg(feature = "cli")]
+pub mod cli;
 mod context;
 mod cors;
 mod encoding;

@@ -136,6 +136,15 @@ impl Sessions {
         true
     }
 
+    /// Returns snapshots of all uploads, with their IDs.
+    #[cfg(feature = "cli")]
+    pub(crate) fn all(&self) -> Vec<(String, Session)> {
+        let sessions = self.lock();
+        let all = sessions.iter();
+        all.map(|(id, session)| (id.clone(), session.clone()))
+            .collect()
+    }
+
     /// Takes an upload. Of several concurrent callers, one gets it. It goes on if it is
     /// [put back](Self::put_back), and otherwise must be [ended](Self::end).
     pub(crate) fn take(&self, id: &str, bucket: &Bucket, key: &str) -> Option<Session> {
