@@ -2,9 +2,13 @@
 run *args:
     cargo run --example server -- {{ args }}
 
-# Tests of the root, the emulator and the demo
+# Tests of the root and the demo
 test *args:
     cargo test {{ args }}
+
+# Tests of the emulator, with the program
+test-emulator *args:
+    cargo test -p aliyun-oss-emulator {{ args }}
 
 # The same with every feature
 test-all *args:

@@ -190,7 +190,7 @@ def check_arguments(command):
     else:
         asking = [*command, *(["--help"] if "--" in command else ["--", "--help"])]
     usage = subprocess.run(asking, capture_output=True, text=True, check=True)
-    assert usage.stdout.startswith("usage: "), usage
+    assert re.search(r"^usage: ", usage.stdout, re.I | re.M), usage
     busy = subprocess.run(command, capture_output=True, text=True)
     assert busy.returncode == 1, busy
     assert re.search(r"^error: .*in use; stop the other program", busy.stderr, re.M), busy.stderr
