@@ -8,6 +8,7 @@
 mod access;
 mod attacks;
 mod browser;
+mod console;
 mod libraries;
 mod looks;
 mod many;
