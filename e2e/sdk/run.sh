@@ -36,8 +36,11 @@ trap stop EXIT
 trap 'exit 1' INT TERM
 
 cd "$here/../.."
-cargo build --locked --quiet --workspace --all-features --bin sdk_server
+cargo build --locked --quiet --workspace --all-features --bin sdk_server --bin oss-emulator
 target=${CARGO_TARGET_DIR:-target}
+EMULATOR=$PWD/$target/debug/oss-emulator
+case $target in /*) EMULATOR=$target/debug/oss-emulator ;; esac
+export EMULATOR
 
 mkfifo "$work/stdin"
 "$target/debug/sdk_server" <"$work/stdin" >"$work/addresses" &
@@ -65,6 +68,7 @@ if [ "$which" = all ] || [ "$which" = python ]; then
     "$folder/venv/bin/python" "$here/v2_sdk.py"
     "$folder/venv/bin/python" "$here/v2_buckets.py"
     "$folder/venv/bin/python" "$here/v2_objects.py"
+    "$folder/venv/bin/python" "$here/program.py"
 fi
 
 if [ "$which" != python ]; then
@@ -76,6 +80,7 @@ if [ "$which" = all ] || [ "$which" = node ]; then
     (cd "$folder/node" && node ali_oss.mjs)
     (cd "$folder/node" && node ali_oss_buckets.mjs)
     (cd "$folder/node" && node ali_oss_objects.mjs)
+    (cd "$folder/node" && node program.mjs)
 fi
 if [ "$which" = all ] || [ "$which" = browser ]; then
     CHROMIUM=${CHROMIUM:-$(command -v chromium)}
