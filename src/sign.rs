@@ -4,6 +4,7 @@
 //! anything parsed or serialized again would sign other bytes than OSS receives.
 
 pub(crate) mod request;
+pub(crate) mod url;
 pub(crate) mod v4;
 
 use std::sync::{Arc, Weak};

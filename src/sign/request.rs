@@ -8,6 +8,7 @@
 
 use std::{borrow::Cow, fmt::Write as _, time::SystemTime};
 
+use hmac::{Hmac, Mac as _};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
     header::{AUTHORIZATION, CONTENT_TYPE, InvalidHeaderValue},
@@ -23,7 +24,7 @@ use super::{
 use crate::protocol::{Bucket, Region, percent::UNRESERVED};
 
 /// The only payload hash that OSS accepts: version 4 does not sign the body.
-const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
+pub(super) const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 
 const CONTENT_MD5: &str = "content-md5";
 const X_OSS_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-oss-content-sha256");
@@ -128,38 +129,25 @@ impl<'a> RequestSigner<'a> {
         Ok(())
     }
 
-    /// Returns the encoded query of a URL with a signature, which is valid for `seconds`. Signs the
-    /// same headers as [`sign_headers`](Self::sign_headers); whoever uses the URL must send them.
-    pub(crate) fn sign_query(
-        &self,
-        request: RequestLine<'_>,
-        additional: &[HeaderName],
-        headers: &HeaderMap,
-        seconds: u32,
-    ) -> String {
-        let additional = additional_headers(headers, additional);
-        let (credential, seconds) = (self.credential(), seconds.to_string());
-        let named = additional.join(";");
-        let mut query: Vec<_> = request.query.to_vec();
-        query.extend([
-            ("x-oss-signature-version", ALGORITHM),
-            ("x-oss-credential", &credential),
-            ("x-oss-date", &self.date),
-            ("x-oss-expires", &seconds),
-        ]);
-        if !additional.is_empty() {
-            query.push(("x-oss-additional-headers", &named));
-        }
-        if let Some(token) = self.access_key.security_token {
-            query.push(("x-oss-security-token", token));
-        }
-        let query: Vec<_> = query.iter().map(encoded).collect();
-        let signature = self.signature(request, query.clone(), headers, &additional);
-        let signature = ("x-oss-signature".into(), signature.into());
-        join(query.into_iter().chain([signature]))
+    pub(super) fn date(&self) -> &str {
+        &self.date
     }
 
-    fn credential(&self) -> String {
+    pub(super) fn security_token(&self) -> Option<&str> {
+        self.access_key.security_token
+    }
+
+    /// Starts the HMAC of a string to sign, of which only the digest of the request is missing.
+    pub(super) fn start(&self) -> Hmac<Sha256> {
+        let Self {
+            day, date, region, ..
+        } = self;
+        let head = format!("{ALGORITHM}\n{date}\n{day}/{region}/oss/aliyun_v4_request\n");
+        let key = self.keys.get(self.access_key.secret, day, region);
+        key.start().chain_update(head)
+    }
+
+    pub(super) fn credential(&self) -> String {
         v4::credential(self.access_key.id, &self.day, self.region)
     }
 
@@ -171,22 +159,33 @@ impl<'a> RequestSigner<'a> {
         additional: &[&str],
     ) -> String {
         let canonical = canonical_request(request, query, headers, additional);
-        let (day, date, region) = (&self.day, &self.date, self.region);
-        let digest = base16ct::lower::encode_string(&Sha256::digest(canonical));
-        let text = format!("{ALGORITHM}\n{date}\n{day}/{region}/oss/aliyun_v4_request\n{digest}");
-        v4::sign(self.keys, self.access_key.secret, day, region, &text)
+        finish(self.start(), &canonical)
     }
 }
 
-/// A parameter of a query, encoded.
-type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+/// Returns the signature of a canonical request, in lower-case hex.
+pub(super) fn finish(mac: Hmac<Sha256>, canonical: &str) -> String {
+    base16ct::lower::encode_string(&digest(mac, canonical))
+}
 
-fn encoded<'a>((name, value): &(&'a str, &'a str)) -> Pair<'a> {
+/// Returns the signature of a canonical request.
+pub(super) fn digest(mac: Hmac<Sha256>, canonical: &str) -> [u8; 32] {
+    let digest: [u8; 32] = Sha256::digest(canonical).into();
+    let mut hex = [0; 64];
+    // The buffer has twice the length of the digest.
+    let hex = base16ct::lower::encode(&digest, &mut hex).unwrap_or_default();
+    mac.chain_update(hex).finalize().into_bytes().into()
+}
+
+/// A parameter of a query, encoded.
+pub(super) type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+
+pub(super) fn encoded<'a>((name, value): &(&'a str, &'a str)) -> Pair<'a> {
     let encode = |text| utf8_percent_encode(text, UNRESERVED).into();
     (encode(name), encode(value))
 }
 
-fn join<'a>(query: impl IntoIterator<Item = Pair<'a>>) -> String {
+pub(super) fn join<'a>(query: impl IntoIterator<Item = Pair<'a>>) -> String {
     let mut text = String::new();
     for (name, value) in query {
         text.push_str(if text.is_empty() { "" } else { "&" });
@@ -206,20 +205,9 @@ fn canonical_request(
 ) -> String {
     // By the encoded names. Parameters of one name keep their order.
     query.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let mut names: Vec<_> = headers
-        .keys()
-        .map(HeaderName::as_str)
-        .filter(|name| is_always_signed(name) || additional.contains(name))
-        .collect();
-    names.sort_unstable();
     let mut lines = String::new();
-    for name in names {
-        lines.extend([name, ":"]);
-        for (at, value) in headers.get_all(name).iter().enumerate() {
-            lines.push_str(if at > 0 { "," } else { "" });
-            lines.push_str(String::from_utf8_lossy(value.as_bytes()).trim());
-        }
-        lines.push('\n');
+    for name in signed_names(headers, additional) {
+        lines.extend([name, ":", &joined_values(headers, name), "\n"]);
     }
     let RequestLine { method, bucket, .. } = request;
     let mut text = String::with_capacity(256);
@@ -234,9 +222,33 @@ fn canonical_request(
     text
 }
 
+/// Returns the names of the signed headers, sorted: those that are always signed, and `additional`.
+pub(super) fn signed_names<'a>(headers: &'a HeaderMap, additional: &[&str]) -> Vec<&'a str> {
+    let mut names: Vec<_> = headers
+        .keys()
+        .map(HeaderName::as_str)
+        .filter(|name| is_always_signed(name) || additional.contains(name))
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+/// Returns the values of a header, trimmed and joined by commas.
+pub(super) fn joined_values(headers: &HeaderMap, name: &str) -> String {
+    let mut joined = String::new();
+    for (at, value) in headers.get_all(name).iter().enumerate() {
+        joined.push_str(if at > 0 { "," } else { "" });
+        joined.push_str(String::from_utf8_lossy(value.as_bytes()).trim());
+    }
+    joined
+}
+
 /// Returns the names that have to be listed, sorted: those of `additional` that the request has and
 /// that are not signed anyway.
-fn additional_headers<'a>(headers: &HeaderMap, additional: &'a [HeaderName]) -> Vec<&'a str> {
+pub(super) fn additional_headers<'a>(
+    headers: &HeaderMap,
+    additional: &'a [HeaderName],
+) -> Vec<&'a str> {
     let mut names: Vec<_> = additional
         .iter()
         .filter(|name| headers.contains_key(*name))
@@ -248,7 +260,7 @@ fn additional_headers<'a>(headers: &HeaderMap, additional: &'a [HeaderName]) -> 
     names
 }
 
-fn is_always_signed(name: &str) -> bool {
+pub(super) fn is_always_signed(name: &str) -> bool {
     name.starts_with("x-oss-") || name == CONTENT_MD5 || name == CONTENT_TYPE.as_str()
 }
 
@@ -370,7 +382,11 @@ mod tests {
                     let signer = case.signer();
                     let signed = signer.sign_query(line, &additional, &headers, seconds);
                     let found: Vec<_> = signed.split('&').collect();
-                    let expected: Vec<_> = texts(&case.value["expected_query"]).collect();
+                    // Sorted by name, and the signature is the last parameter.
+                    let mut expected: Vec<_> = texts(&case.value["expected_query"]).collect();
+                    let signature = expected.pop();
+                    expected.sort_unstable();
+                    expected.extend(signature);
                     assert_eq!(found, expected, "{name}");
                 }
             }

@@ -56,7 +56,8 @@ struct Cached {
 }
 
 impl DayKeys {
-    fn get(&self, secret: &Secret, day: &str, region: &Region) -> Arc<DayKey> {
+    /// Returns the key of this secret, day and region.
+    pub(crate) fn get(&self, secret: &Secret, day: &str, region: &Region) -> Arc<DayKey> {
         // Held while deriving: four HMACs are cheaper than deriving the same key on every thread.
         let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(cached) = &*cached
@@ -87,7 +88,7 @@ impl fmt::Debug for DayKeys {
 ///
 /// It is the state of the HMAC after the key, from which every signature starts. The key itself is
 /// not kept.
-struct DayKey(Hmac<Sha256>);
+pub(crate) struct DayKey(Hmac<Sha256>);
 
 impl DayKey {
     fn derive(secret: &[u8], day: &str, region: &str) -> Self {
@@ -101,9 +102,14 @@ impl DayKey {
         Self(keyed(&*hmac(&*service_key, "aliyun_v4_request")))
     }
 
+    /// Starts a signature.
+    pub(crate) fn start(&self) -> Hmac<Sha256> {
+        self.0.clone()
+    }
+
     /// Returns a signature, which is not secret.
     fn hmac(&self, text: &str) -> [u8; LEN] {
-        let mac = self.0.clone().chain_update(text.as_bytes());
+        let mac = self.start().chain_update(text.as_bytes());
         mac.finalize().into_bytes().into()
     }
 }
