@@ -1,0 +1,104 @@
+// What is kept in `localStorage`, so that an upload continues after a reload.
+
+const PREFIX = "oss-upload:";
+
+/** Returns `localStorage`, or null where there is none or the browser denies it. */
+export function defaultStorage() {
+  try {
+    return globalThis.localStorage ?? null;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Identifies a file by what a page can read without its content: name, size, type and time of
+ * change. The content is compared by checksums when an upload continues.
+ */
+export function fingerprintOf(file, name) {
+  return [name, file.size, file.type, file.lastModified ?? ""].join("|");
+}
+
+/** The records of one scope, such as the id of a user. A full or broken storage is as good as none. */
+export class Records {
+  constructor(storage, scope) {
+    this.storage = storage;
+    this.prefix = `${PREFIX}${scope}:`;
+  }
+
+  load(fingerprint) {
+    try {
+      const record = JSON.parse(this.storage?.getItem(this.prefix + fingerprint) ?? "null");
+      return isRecord(record) ? record : null;
+    } catch {
+      return null;
+    }
+  }
+
+  save(fingerprint, record) {
+    try {
+      this.storage?.setItem(this.prefix + fingerprint, JSON.stringify(record));
+    } catch {
+      // Without its ETags, a record is small. OSS lists them.
+      try {
+        this.storage.setItem(this.prefix + fingerprint, JSON.stringify({ ...record, etags: {} }));
+      } catch {
+        // The upload goes on, but cannot continue after a reload.
+      }
+    }
+  }
+
+  remove(fingerprint) {
+    try {
+      this.storage?.removeItem(this.prefix + fingerprint);
+    } catch {
+      // The record expires with its handle.
+    }
+  }
+
+  /** Returns the fingerprints of all records. */
+  all() {
+    try {
+      const names = Array.from({ length: this.storage?.length ?? 0 }, (_, at) => this.storage.key(at));
+      return names.filter((name) => name?.startsWith(this.prefix))
+        .map((name) => name.slice(this.prefix.length));
+    } catch {
+      return [];
+    }
+  }
+}
+
+/** Whether a value is a record of this version. Pages of another version share the storage. */
+const isRecord = (value) => value?.version === 1 && typeof value.handle === "string"
+  && typeof value.uploadId === "string" && value.partSize > 0 && value.partCount > 0
+  && typeof value.etags === "object" && value.etags !== null;
+
+const claimed = new Set();
+
+/**
+ * Claims a record, so that two tabs do not continue the same upload. Returns a function that
+ * releases it, or null if another upload has it.
+ */
+export async function claim(name) {
+  if (claimed.has(name)) return null;
+  claimed.add(name);
+  const release = () => claimed.delete(name);
+  // Other tabs are seen in secure contexts only.
+  const locks = globalThis.navigator?.locks;
+  if (!locks) return release;
+  return new Promise((resolve) => {
+    locks.request(PREFIX + name, { ifAvailable: true }, (lock) => {
+      if (!lock) {
+        release();
+        resolve(null);
+        return undefined;
+      }
+      return new Promise((unlock) => {
+        resolve(() => {
+          release();
+          unlock();
+        });
+      });
+    }).catch(() => resolve(release));
+  });
+}
