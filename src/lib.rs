@@ -118,6 +118,8 @@ pub mod guide {
     pub mod frameworks {}
     #[doc = include_str!("../docs/ledger.md")]
     pub mod ledger {}
+    #[doc = include_str!("../docs/presign.md")]
+    pub mod presign {}
     #[doc = include_str!("../docs/sample-drop-in.md")]
     pub mod sample_drop_in {}
     #[doc = include_str!("../docs/security.md")]

@@ -62,6 +62,7 @@ mod grant;
 mod json;
 mod object_name;
 mod post_policy;
+mod presign;
 mod random;
 mod request_signature;
 mod requested;
@@ -84,7 +85,8 @@ pub use grant::Grant;
 pub use object_name::UploadKey;
 pub use object_name::unique_key;
 pub use post_policy::{PostPolicy, PostPolicyBuilder};
-pub use requested::{RequestedFile, RequestedFiles};
+pub use presign::{OssPresignService, PresignFormat, PresignFuture};
+pub use requested::{RequestedDownload, RequestedFile, RequestedFiles};
 pub use service::{
     OssPolicyService, PolicyBody, PolicyFuture, PublicDemo, TokenError, TokenErrorKind, TokenFormat,
 };

@@ -11,6 +11,7 @@
 mod client;
 mod error;
 mod metadata;
+mod multipart;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ pub use self::client::OssClient;
 pub use self::{
     error::{StorageError, StorageErrorKind},
     metadata::{ObjectMetadata, ObjectPage},
+    multipart::{CompletedUpload, MultipartStorage, PartPage, StoredPart},
 };
 use crate::{Lookup, protocol::Bucket};
 

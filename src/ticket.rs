@@ -123,6 +123,7 @@ mod config;
 mod fields;
 mod key;
 pub mod ledger;
+mod seal;
 pub mod store;
 mod terms;
 #[cfg(test)]
@@ -132,6 +133,7 @@ mod token;
 pub use config::{OnFailure, Tickets};
 pub(crate) use fields::{BodyField, FieldDigest, FieldKind, FieldValue};
 pub use key::{TicketKey, TicketKeyError, TicketKeys};
+pub(crate) use seal::Domain;
 pub use store::memory::MemoryStore;
 #[cfg(feature = "redis")]
 pub use store::redis::RedisStore;

@@ -9,7 +9,8 @@ use crate::{
     key::KeySource,
     policy::{
         Authorize, CallbackDirective, CallbackDirectiveError, CallbackTemplate,
-        CredentialsProvider, Grant, OssPolicyService, PolicyError, Refusal, TokenFormat,
+        CredentialsProvider, Grant, OssPolicyService, OssPresignService, PolicyError, Refusal,
+        TokenFormat,
     },
     protocol::{Bucket, CallbackBodyType, CallbackTarget, Endpoint, Region},
     storage::ObjectStorage,
@@ -110,6 +111,26 @@ impl OssUploads {
     #[must_use]
     pub fn policy_service<A: Authorize>(&self, authorize: A) -> OssPolicyService<A> {
         self.tokens.authorized_by(authorize)
+    }
+
+    /// Returns the service that signs the requests of uploads in parts, and of downloads. It signs
+    /// only if `authorize` returns a grant.
+    ///
+    /// # Errors
+    ///
+    /// Fails without tickets, whose keys seal the handles of uploads.
+    pub fn presign_service<A: Authorize>(
+        &self,
+        authorize: A,
+    ) -> Result<OssPresignService<A>, PolicyError> {
+        OssPresignService::new(authorize, &self.tokens)
+    }
+
+    /// Returns the URL of an object of the bucket, without a signature: the `Location` of a
+    /// [completed upload](crate::callback::CallbackReply::complete_result).
+    #[must_use]
+    pub fn object_url(&self, key: &str) -> String {
+        self.tokens.object_url(key)
     }
 
     /// Returns the layer for the route that OSS calls. Its other settings, such as the key source,

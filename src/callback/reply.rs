@@ -9,6 +9,8 @@ use http::{
 };
 use serde::{Serialize, de::IgnoredAny};
 
+use super::event::UploadEvent;
+
 /// The largest response that OSS accepts: 1 MiB.
 pub(super) const MAX_REPLY_LEN: u64 = 1024 * 1024;
 
@@ -104,6 +106,59 @@ impl CallbackReply {
         Self::checked(XML, document.into(), b"<")
     }
 
+    /// Creates the document that `CompleteMultipartUpload` of S3 returns, with `Location`, `Bucket`,
+    /// `Key` and `ETag`. OSS returns the reply of the callback in place of its own document, and
+    /// clients such as uppy read `Location` and `Key`.
+    ///
+    /// `location` is the URL of the object, such as
+    /// [`OssUploads::object_url`](crate::OssUploads::object_url).
+    ///
+    /// ```
+    /// # #[cfg(feature = "axum")]
+    /// # mod app {
+    /// use axum::{extract::State, http::StatusCode};
+    /// use tower_aliyun_oss::{
+    ///     OssUploads,
+    ///     callback::{CallbackReply, VerifiedCallback},
+    /// };
+    ///
+    /// async fn on_upload(
+    ///     State(uploads): State<OssUploads>,
+    ///     callback: VerifiedCallback,
+    /// ) -> Result<CallbackReply, StatusCode> {
+    ///     let event = callback.event().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    ///     let location = uploads.object_url(event.object().unwrap_or_default());
+    ///     Ok(CallbackReply::complete_result(&location, &event))
+    /// }
+    /// # fn app(uploads: OssUploads) -> axum::Router {
+    /// #     axum::Router::new().route("/", axum::routing::post(on_upload)).with_state(uploads)
+    /// # }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn complete_result(location: &str, event: &UploadEvent) -> Self {
+        let mut document = String::from(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<CompleteMultipartUploadResult>",
+        );
+        let etag = event.etag().map(|etag| format!("\"{etag}\""));
+        for (name, value) in [
+            ("Location", Some(location)),
+            ("Bucket", event.bucket()),
+            ("Key", event.object()),
+            ("ETag", etag.as_deref()),
+        ] {
+            let Some(value) = value else { continue };
+            document.extend(["<", name, ">"]);
+            push_text(&mut document, value);
+            document.extend(["</", name, ">"]);
+        }
+        document.push_str("</CompleteMultipartUploadResult>");
+        Self {
+            content_type: XML,
+            body: document.into(),
+        }
+    }
+
     fn checked(content_type: &'static str, body: Bytes, starts: &[u8]) -> Result<Self, ReplyError> {
         if body.len() as u64 > MAX_REPLY_LEN {
             return Err(ReplyError::TooLarge(body.len()));
@@ -111,6 +166,21 @@ impl CallbackReply {
         match body.trim_ascii_start().first() {
             Some(first) if starts.contains(first) => Ok(Self { content_type, body }),
             _ => Err(ReplyError::NotADocument),
+        }
+    }
+}
+
+/// Appends a text to an element. XML cannot express most control characters, so they are replaced.
+fn push_text(document: &mut String, text: &str) {
+    for c in text.chars() {
+        match c {
+            '<' => document.push_str("&lt;"),
+            '>' => document.push_str("&gt;"),
+            '&' => document.push_str("&amp;"),
+            '"' => document.push_str("&quot;"),
+            '\t' | '\n' | '\r' => document.push_str(&format!("&#{};", u32::from(c))),
+            '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => document.push('\u{fffd}'),
+            c => document.push(c),
         }
     }
 }

@@ -394,8 +394,13 @@ impl CallbackDirective {
     /// ```
     #[must_use]
     pub fn encoded_variables(&self) -> Option<String> {
+        self.encoded_variables_with(&[])
+    }
+
+    /// Returns the custom variables of an upload that adds these to the body.
+    pub(super) fn encoded_variables_with(&self, added: &[(Box<str>, Box<str>)]) -> Option<String> {
         // Sorted by name, so that the encoding does not depend on the order of the calls.
-        let variables: BTreeMap<_, _> = self.variables().collect();
+        let variables: BTreeMap<_, _> = self.variables_with(added).collect();
         if variables.is_empty() {
             return None;
         }

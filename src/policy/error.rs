@@ -46,6 +46,25 @@ pub enum PolicyError {
     /// The object name is not valid; contains the reason.
     #[error("the object name is not valid; shorten the prefix")]
     Key(#[source] ObjectError),
+    /// No size of the range fits into one form, which OSS limits to 5 GiB.
+    #[error("OSS accepts at most 5 GiB in one form; upload larger files in parts")]
+    Size,
+    /// A grant is [for reading](super::Grant::read) where an upload is requested, or the other way
+    /// round.
+    #[error("the grant is for reading, and an upload is requested, or the other way round")]
+    Access,
+    /// [Signed URLs](super::OssPresignService) need tickets, whose keys seal the handle of an upload.
+    #[error("signed URLs need tickets, whose keys seal the upload handle; set the ticket key")]
+    Tickets,
+    /// The part size is not 100 KiB to 5 GiB.
+    #[error("the size of a part must be 100 KiB to 5 GiB")]
+    PartSize,
+    /// The handle of an upload would exceed 8 KiB; contains its length in characters.
+    #[error(
+        "the handle of the upload would have {0} characters, and at most 8192 are accepted; shorten \
+        the key, the claims, the variables or the fields"
+    )]
+    HandleTooLong(usize),
     /// Tickets need the name of the bucket, and it is not set.
     #[error("tickets are issued for one bucket; set its name")]
     Bucket,
@@ -316,6 +335,14 @@ pub enum FieldProblem {
     /// Clients of this token format choose the object name.
     #[error("must be any name under a prefix: clients of this token format append the file name")]
     NotPrefix,
+    /// The client chooses the value in a form, and a signed URL has no form.
+    #[error(
+        "is a condition on a form, which a signed URL does not have; add the field with a value"
+    )]
+    NeedsForm,
+    /// The field is not a header of an upload, or its value is not visible ASCII.
+    #[error("cannot be sent as a header of an upload with a signed URL")]
+    NotAHeader,
     /// Clients of this token format do not send the field, so a policy cannot require it.
     #[error(
         "is not sent by clients of this token format, so every upload would fail (EC 0006-00000227)"

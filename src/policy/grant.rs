@@ -96,10 +96,18 @@ pub struct Grant {
     max_files: usize,
     without_callback: bool,
     unrecovered: bool,
+    /// `Some` for a grant for reading.
+    reads: Option<Reads>,
+}
+
+/// What a grant for reading permits beside the object itself.
+#[derive(Clone, Default, PartialEq)]
+struct Reads {
+    processes: Vec<Box<str>>,
 }
 
 /// The slowest upload that a lifetime allows for, in bytes per second: 1 Mbit/s.
-const SLOWEST_UPLOAD: u64 = 125_000;
+pub(super) const SLOWEST_UPLOAD: u64 = 125_000;
 
 /// The largest form upload, 5 GiB, takes 11 h 56 min at [`SLOWEST_UPLOAD`].
 const DEFAULT_MAX_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
@@ -146,6 +154,46 @@ impl Grant {
         Self::new(prefix.into(), size)
     }
 
+    /// Grants downloads of an object, or of every object under a prefix, with URLs that the
+    /// [presign service](super::OssPresignService) signs. It grants no upload.
+    ///
+    /// A URL is valid for the [lifetime](Self::lifetime) of the grant, by default 15 minutes. The
+    /// other settings of uploads have no effect.
+    ///
+    /// ```
+    /// use http::request::Parts;
+    /// use tower_aliyun_oss::{
+    ///     policy::{Grant, Refusal, RequestedDownload},
+    ///     protocol::{ContentType, ObjectPrefix, SizeRange},
+    /// };
+    ///
+    /// async fn authorize(parts: &Parts) -> Result<Grant, Refusal> {
+    ///     let videos = ObjectPrefix::from_segments(["video", "7"])?; // of the user of the session
+    ///     if parts.extensions.get::<RequestedDownload>().is_some() {
+    ///         return Ok(Grant::read(videos).process("video/snapshot,t_1000,f_jpg,w_320"));
+    ///     }
+    ///     Ok(Grant::under(videos, SizeRange::new(1, 80 << 30)?).content_type(ContentType::MP4))
+    /// }
+    /// # fn is_authorize(_: impl tower_aliyun_oss::policy::Authorize) {}
+    /// # is_authorize(authorize);
+    /// ```
+    pub fn read(key: impl Into<UploadKey>) -> Self {
+        let mut grant = Self::new(key.into(), SizeRange::ANY);
+        grant.reads = Some(Reads::default());
+        grant
+    }
+
+    /// Permits this value of `x-oss-process` for a [download](Self::read), such as
+    /// `image/resize,w_200`; call it once for each value. Without it, a download is the object
+    /// itself. Alibaba Cloud bills each processing, so permit the values that your pages use. Has no
+    /// effect on uploads.
+    pub fn process(mut self, process: &str) -> Self {
+        if let Some(reads) = &mut self.reads {
+            reads.processes.push(process.into());
+        }
+        self
+    }
+
     fn new(key: UploadKey, size: SizeRange) -> Self {
         Self {
             key,
@@ -159,6 +207,7 @@ impl Grant {
             max_files: 1,
             without_callback: false,
             unrecovered: false,
+            reads: None,
         }
     }
 
@@ -357,6 +406,33 @@ impl Grant {
         self
     }
 
+    pub(super) fn upload_key(&self) -> &UploadKey {
+        &self.key
+    }
+
+    pub(super) fn variables(&self) -> &[(Box<str>, Box<str>)] {
+        &self.variables
+    }
+
+    /// Returns the claims as a ticket carries them.
+    pub(super) fn claims_json(&self) -> Result<Option<&Value>, PolicyError> {
+        match &self.claims {
+            Claims::None => Ok(None),
+            Claims::Some(claims) => Ok(Some(claims)),
+            Claims::NotJson => Err(PolicyError::Claims),
+        }
+    }
+
+    /// Returns the lifetime, unless it is the default.
+    pub(super) fn chosen_lifetime(&self) -> Option<Duration> {
+        self.has_lifetime.then_some(self.conditions.lifetime)
+    }
+
+    /// Returns the maximum lifetime, unless it is the default.
+    pub(super) fn chosen_max_lifetime(&self) -> Option<Duration> {
+        self.max_lifetime
+    }
+
     pub(super) fn is_exact(&self) -> bool {
         matches!(self.key, UploadKey::Exact(_))
     }
@@ -392,7 +468,10 @@ impl Grant {
         random: &mut RandomBytes,
     ) -> Result<Issued<UploadToken>, Denied> {
         let IssueContext { config, at, .. } = *context;
-        let granted = self.conditions.size;
+        if self.reads.is_some() {
+            return Err(Denied::Access);
+        }
+        let granted = self.conditions.size.of_form().ok_or(PolicyError::Size)?;
         let size = match requested.size() {
             Some(size) if !granted.contains(size) => return Err(Denied::Size(granted)),
             Some(size) => SizeRange::new(size, size).map_err(|_| Denied::Size(granted))?,
@@ -530,6 +609,9 @@ impl Grant {
         &self,
         context: &IssueContext<'_>,
     ) -> Result<Issued<CallbackDirective>, PolicyError> {
+        if self.reads.is_some() {
+            return Err(PolicyError::Access);
+        }
         let conditions = &self.conditions;
         // No form is involved, so no token format restricts its fields.
         conditions.check(FieldSet::Full)?;
@@ -602,11 +684,7 @@ impl Grant {
             key,
             size,
             content_types,
-            claims: match &self.claims {
-                Claims::None => None,
-                Claims::Some(claims) => Some(claims),
-                Claims::NotJson => return Err(PolicyError::Claims),
-            },
+            claims: self.claims_json()?,
             filename,
             // A unique name is for one object, wherever under the prefix it is.
             max_uses: if self.unique_name {
@@ -640,7 +718,7 @@ impl Grant {
         }
     }
 
-    fn content_types_for(
+    pub(super) fn content_types_for(
         &self,
         requested: &RequestedFile,
     ) -> Result<Cow<'_, ContentTypes>, Denied> {
@@ -769,6 +847,18 @@ impl Grant {
         }
     }
 
+    /// Returns whether the grant is for [reading](Self::read).
+    #[must_use]
+    pub fn get_read(&self) -> bool {
+        self.reads.is_some()
+    }
+
+    /// Returns the values of `x-oss-process` that a [download](Self::read) may have.
+    pub fn get_processes(&self) -> impl Iterator<Item = &str> {
+        let reads = self.reads.iter();
+        reads.flat_map(|reads| reads.processes.iter().map(|process| &**process))
+    }
+
     /// Returns how many callbacks the ticket permits: one, unless the
     /// [uploader chooses the names](Self::any_name_under).
     #[must_use]
@@ -814,6 +904,7 @@ impl fmt::Debug for Grant {
             .field("variables", &variables)
             .field("without_callback", &self.without_callback)
             .field("unrecovered", &self.unrecovered)
+            .field("read", &self.reads.is_some())
             .finish_non_exhaustive()
     }
 }
@@ -865,6 +956,12 @@ pub(super) enum Denied {
     NoContentType(Option<String>),
     /// The callback would be too long with the name of the file, and is not without it.
     Filename,
+    /// The uploader chooses the name of the object, and sent none, or one that no object can have.
+    ObjectName,
+    /// The grant is for reading, and an upload is requested, or the other way round.
+    Access,
+    /// The grant does not cover the object or the processing.
+    Download,
     /// The grant itself is not valid.
     Grant(PolicyError),
 }

@@ -20,7 +20,9 @@ use super::{
 use crate::{
     protocol::{Bucket, ContentType, Endpoint, ObjectAcl, Region, SizeRange, UploadUrl},
     sign::{
-        SignatureVersion, sign_v1,
+        SignatureVersion,
+        request::{RequestSigner, encode_key},
+        sign_v1,
         v4::{self, DayKeys},
     },
 };
@@ -322,6 +324,17 @@ impl PolicyConfig {
         }
     }
 
+    /// Returns a signer of requests at this instant. They are signed with version 4.
+    pub(super) fn request_signer<'a>(
+        &'a self,
+        credentials: &'a Credentials,
+        at: SystemTime,
+    ) -> Result<RequestSigner<'a>, PolicyError> {
+        let region = self.require_region()?;
+        RequestSigner::new(&self.day_keys, credentials.access_key(), region, at)
+            .ok_or(PolicyError::Clock)
+    }
+
     pub(super) fn check_region(&self) -> Result<(), PolicyError> {
         match self.version {
             SignatureVersion::V4 => self.require_region().map(|_| ()),
@@ -329,7 +342,7 @@ impl PolicyConfig {
         }
     }
 
-    fn require_region(&self) -> Result<&Region, PolicyError> {
+    pub(super) fn require_region(&self) -> Result<&Region, PolicyError> {
         self.region.as_ref().ok_or(PolicyError::Region)
     }
 
@@ -418,7 +431,13 @@ impl Destination {
         }
     }
 
-    fn upload_url(&self) -> &Arc<UploadUrl> {
+    /// Returns the URL of an object, without a signature.
+    pub(super) fn object_url(&self, key: &str) -> String {
+        let base = self.upload_url().as_str().trim_end_matches('/');
+        format!("{base}/{}", encode_key(key))
+    }
+
+    pub(super) fn upload_url(&self) -> &Arc<UploadUrl> {
         match self {
             Self::Bucket { url, .. } | Self::Url { url, .. } => url,
         }
@@ -485,7 +504,8 @@ impl<'a> UnsignedPolicy<'a> {
         if let Some(v4) = &v4 {
             form.require("x-oss-date", v4.signed.date_time());
         }
-        form.condition(Clause::ContentLengthRange(self.size));
+        let size = self.size.of_form().ok_or(PolicyError::Size)?;
+        form.condition(Clause::ContentLengthRange(size));
         // Of the clients of the samples, those that send no callback send no status either.
         if config.fields == FieldSet::Full || self.callback.is_some() {
             form.require_eq("success_action_status", self.conditions.status_text());

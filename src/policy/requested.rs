@@ -8,7 +8,7 @@ use serde::{
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use crate::protocol::ContentType;
+use crate::protocol::{ContentType, ObjectKey};
 
 /// Maximum length of a file name in bytes. No object key is longer.
 const MAX_FILENAME_LEN: usize = 1023;
@@ -204,7 +204,7 @@ impl RequestedFile {
         self
     }
 
-    fn new(
+    pub(super) fn new(
         filename: Option<&str>,
         size: Option<u64>,
         content_type: Option<&str>,
@@ -223,6 +223,58 @@ impl RequestedFile {
             size,
             content_type,
         })
+    }
+}
+
+/// The object that a client requests a download of. An [`Authorize`](super::Authorize) finds it in
+/// the extensions of the request parts, instead of [`RequestedFiles`], and returns a
+/// [`Grant::read`](super::Grant::read).
+///
+/// All of it is unverified input. The service signs only what the grant covers.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RequestedDownload {
+    key: ObjectKey,
+    filename: Option<Box<str>>,
+    process: Option<Box<str>>,
+}
+
+impl RequestedDownload {
+    pub(super) fn new(
+        key: ObjectKey,
+        filename: Option<Box<str>>,
+        process: Option<Box<str>>,
+    ) -> Self {
+        Self {
+            key,
+            filename,
+            process,
+        }
+    }
+
+    /// Creates the request for one object, for tests of an authoriser that reads it.
+    #[must_use]
+    pub fn of(key: ObjectKey) -> Self {
+        Self::new(key, None, None)
+    }
+
+    /// Returns the object.
+    #[must_use]
+    pub fn key(&self) -> &ObjectKey {
+        &self.key
+    }
+
+    /// Returns the name under which a browser saves the file: at most 1,023 bytes without control
+    /// characters. Without a name, the browser shows the object if it can.
+    #[must_use]
+    pub fn filename(&self) -> Option<&str> {
+        self.filename.as_deref()
+    }
+
+    /// Returns the value of `x-oss-process`, such as `image/resize,w_200`. The grant must
+    /// [permit](super::Grant::process) it.
+    #[must_use]
+    pub fn process(&self) -> Option<&str> {
+        self.process.as_deref()
     }
 }
 
@@ -269,13 +321,13 @@ pub(super) fn names_file(query: Option<&str>) -> bool {
     pairs(query).any(|(name, _)| matches!(name, "filename" | "size" | "type"))
 }
 
-fn pairs(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
+pub(super) fn pairs(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
     let pairs = query.unwrap_or_default().split('&');
     pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
 /// Decodes `application/x-www-form-urlencoded`, but rejects invalid UTF-8 instead of replacing it.
-fn decode(value: &str) -> Result<Cow<'_, str>, RequestError> {
+pub(super) fn decode(value: &str) -> Result<Cow<'_, str>, RequestError> {
     if value.contains('+') {
         let spaced = value.replace('+', " ");
         let decoded = percent_decode_str(&spaced).decode_utf8();
@@ -319,7 +371,7 @@ struct File<'a> {
 }
 
 /// A struct that is written as a JSON object. Serde's derive would accept an array too.
-struct Object<T>(T);
+pub(super) struct Object<T>(pub(super) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

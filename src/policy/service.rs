@@ -1,5 +1,6 @@
 //! The service that issues tokens.
 
+mod body;
 mod demo;
 mod error;
 mod format;
@@ -43,7 +44,9 @@ pub use format::TokenFormat;
 pub use future::PolicyFuture;
 pub use response::PolicyBody;
 
-use issuer::Issuer;
+pub(super) use body::{ReadBody, check_json};
+pub(super) use issuer::Issuer;
+pub(super) use response::token_response;
 
 /// Issues tokens, with which clients upload to OSS by themselves, if [`authorize`](Authorize)
 /// returns a grant.
@@ -160,6 +163,16 @@ impl<A: Authorize> OssPolicyService<A> {
         let config = PolicyConfig::for_bucket(bucket, region);
         let issuer = Issuer::new(config, callback, credentials, TokenFormat::Fields)?;
         Ok(Self::from_parts(authorize, issuer))
+    }
+
+    /// Returns the URL of an object, without a signature.
+    pub(crate) fn object_url(&self, key: &str) -> String {
+        self.issuer.config.destination.object_url(key)
+    }
+
+    /// Returns the settings, for the service that signs URLs.
+    pub(super) fn issuer(&self) -> &Arc<Issuer> {
+        &self.issuer
     }
 
     fn from_parts(authorize: A, issuer: Issuer) -> Self {

@@ -308,7 +308,9 @@ fn hex_digit(byte: u8) -> Option<u8> {
 /// The sizes that an upload may have, in bytes, both ends included: the `content-length-range` of a
 /// policy.
 ///
-/// OSS accepts at most 5 GiB in one form upload ([PostObject]).
+/// OSS accepts at most 5 GiB in one form or one `PutObject` ([PostObject]), and 48.8 TiB in an object
+/// that is [uploaded in parts](crate::policy::OssPresignService). A policy for a larger range permits
+/// 5 GiB.
 ///
 /// ```
 /// use tower_aliyun_oss::protocol::SizeRange;
@@ -327,8 +329,17 @@ pub struct SizeRange {
 }
 
 impl SizeRange {
-    /// The largest form upload that OSS accepts: 5 GiB.
-    pub const LIMIT: u64 = 5 * 1024 * 1024 * 1024;
+    /// The largest object that OSS stores: 10,000 parts of 5 GiB, which are 48.8 TiB.
+    pub const LIMIT: u64 = 10_000 * Self::FORM_LIMIT;
+
+    /// The largest object that OSS accepts in one form or one `PutObject`: 5 GiB.
+    pub const FORM_LIMIT: u64 = 5 * 1024 * 1024 * 1024;
+
+    /// Every size.
+    pub(crate) const ANY: Self = Self {
+        min: 0,
+        max: Self::LIMIT,
+    };
 
     /// Creates a range from `min` to `max` bytes.
     ///
@@ -344,6 +355,18 @@ impl SizeRange {
             return Err(ObjectError::SizeTooLarge);
         }
         Ok(Self { min, max })
+    }
+
+    /// Returns the sizes of this range that one form can have, if there are any.
+    pub(crate) const fn of_form(self) -> Option<Self> {
+        let max = match self.max {
+            max if max > Self::FORM_LIMIT => Self::FORM_LIMIT,
+            max => max,
+        };
+        if self.min > max {
+            return None;
+        }
+        Some(Self { min: self.min, max })
     }
 
     /// Returns the smallest size, in bytes.
@@ -623,7 +646,7 @@ pub enum ObjectError {
     )]
     SizeReversed,
     /// The largest size of a [`SizeRange`] is above [`SizeRange::LIMIT`].
-    #[error("the largest size is above 5 GiB, the limit of OSS for one form upload")]
+    #[error("the largest size is above 48.8 TiB, the limit of OSS for one object")]
     SizeTooLarge,
     /// The [`ContentType`] is not `type/subtype`. Parameters are rejected too.
     #[error("a content type must be type/subtype without parameters, for example image/png")]
@@ -903,8 +926,12 @@ mod tests {
         assert!(one.contains(7) && !one.contains(6) && !one.contains(8));
         assert_eq!(
             SizeRange::new(0, SizeRange::LIMIT).unwrap().max(),
-            5_368_709_120
+            53_687_091_200_000
         );
+        let form = SizeRange::new(7, SizeRange::LIMIT).unwrap().of_form();
+        assert_eq!(form, SizeRange::new(7, 5_368_709_120).ok());
+        let larger = SizeRange::new(SizeRange::FORM_LIMIT + 1, SizeRange::LIMIT);
+        assert_eq!(larger.unwrap().of_form(), None);
         assert_eq!(
             SizeRange::new(0, SizeRange::LIMIT + 1),
             Err(ObjectError::SizeTooLarge)

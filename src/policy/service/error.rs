@@ -12,6 +12,7 @@ use crate::{
         authorize::Refusal, document::to_json, error::PolicyError, grant::Denied,
         requested::RequestError,
     },
+    storage::{StorageError, StorageErrorKind},
     ticket::store::{StoreError, StoreErrorKind},
 };
 
@@ -84,6 +85,11 @@ impl TokenError {
         }
     }
 
+    /// A request that cannot be read, with a constant message.
+    pub(in crate::policy) fn invalid(message: &'static str) -> Self {
+        Self::with_message(TokenErrorKind::InvalidAsk, message)
+    }
+
     /// Logs a mistake of the server. The client only learns that there is one.
     fn policy(error: PolicyError) -> Self {
         let cause = error.source().map(ToString::to_string);
@@ -92,7 +98,7 @@ impl TokenError {
     }
 
     /// Logs that the server returned neither one grant nor one for each file.
-    pub(super) fn grant_count(grants: usize, files: usize) -> Self {
+    pub(in crate::policy) fn grant_count(grants: usize, files: usize) -> Self {
         tracing::error!(
             grants,
             files,
@@ -102,7 +108,7 @@ impl TokenError {
     }
 
     /// Logs why there are no credentials.
-    pub(super) fn credentials(error: impl Error + Send + Sync + 'static) -> Self {
+    pub(in crate::policy) fn credentials(error: impl Error + Send + Sync + 'static) -> Self {
         let cause = error.source().map(ToString::to_string);
         tracing::error!(%error, cause, "no credentials to sign a policy with");
         Self::with_source(TokenErrorKind::CredentialsUnavailable, error)
@@ -121,6 +127,16 @@ impl TokenError {
             StoreErrorKind::Full => 60,
             _ => 5,
         })
+    }
+
+    /// Logs why OSS did not accept a request.
+    pub(in crate::policy) fn storage(error: StorageError) -> Self {
+        if error.kind() == StorageErrorKind::NotFound {
+            return Self::with_source(TokenErrorKind::UnknownUpload, error);
+        }
+        let cause = error.source().map(ToString::to_string);
+        tracing::error!(%error, cause, "OSS did not accept a request for an upload in parts");
+        Self::with_source(TokenErrorKind::StorageUnavailable, error)
     }
 
     /// The default response: JSON with code and message.
@@ -230,6 +246,12 @@ impl From<Denied> for TokenError {
                     granted.unwrap_or_default()
                 ),
             ),
+            Denied::ObjectName => Self::with_message(
+                TokenErrorKind::InvalidAsk,
+                "filename cannot be the name of an object; send one without slashes at its ends, \
+                control characters, backslashes, dollar signs and the segments . and ..",
+            ),
+            Denied::Access | Denied::Download => TokenErrorKind::NotGranted.into(),
             Denied::Filename => Self::with_message(
                 TokenErrorKind::InvalidAsk,
                 "filename does not fit into the ticket of this upload; send a shorter one",
@@ -305,6 +327,28 @@ kinds! {
     /// The [ledger](crate::OssUploadsBuilder::ledger) is full or out of reach; see the source. The
     /// response has `Retry-After`.
     LedgerUnavailable, SERVICE_UNAVAILABLE, "no upload can be recorded now; try again later";
+    /// The grant is for reading, and an upload is requested, or the other way round; or it does not
+    /// cover the object that the client wants to read.
+    NotGranted, FORBIDDEN, "this is not granted";
+    /// The handle of an upload was changed, or this service did not issue it.
+    InvalidHandle, BAD_REQUEST, "the handle is not valid; create the upload again";
+    /// The handle of an upload has expired, or the service has another callback or bucket now.
+    HandleExpired, GONE, "the upload has expired; create it again";
+    /// The upload id is empty, longer than 256 characters, or contains other characters than
+    /// visible ASCII.
+    InvalidUploadId, BAD_REQUEST, "the upload id is not valid";
+    /// The upload does not have a part with this number, or none or too many are requested.
+    InvalidPart, BAD_REQUEST, "request 1 to 100 parts that the upload has";
+    /// The file is too large for one request.
+    TooLargeForPut, BAD_REQUEST, "OSS accepts at most 5 GiB in one request; upload the file in parts";
+    /// The path is none of Companion's.
+    UnknownPath, NOT_FOUND, "there is nothing at this path";
+    /// OSS does not know the upload.
+    UnknownUpload, NOT_FOUND, "there is no such upload";
+    /// OSS did not accept a request of this service; see the source.
+    StorageUnavailable, BAD_GATEWAY, "the storage did not accept the request";
+    /// The object is stored, and the callback handler refused it or did not respond.
+    CallbackFailed, BAD_GATEWAY, "the file is stored, but the application did not accept it";
     /// There are no credentials to sign with; see the source.
     CredentialsUnavailable, SERVICE_UNAVAILABLE, "no token can be signed now";
     /// The grant does not make a valid policy; see the source and the log.

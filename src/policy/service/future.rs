@@ -5,26 +5,19 @@ use std::{
     error::Error,
     fmt,
     future::Future,
-    iter,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
-use bytes::{Buf as _, Bytes, BytesMut};
-use http::{
-    Method, Request, Response,
-    header::{CONTENT_LENGTH, CONTENT_TYPE},
-    request::Parts,
-};
-use http_body::{Body, Frame};
-use http_body_util::{LengthLimitError, Limited};
+use bytes::Bytes;
+use http::{Method, Request, Response, request::Parts};
+use http_body::Body;
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep};
 
 use super::{
-    error::{TokenError, TokenErrorKind},
+    body::{ReadBody, check_json},
+    error::TokenError,
     issuer::Issuer,
     response::{PolicyBody, token_response},
 };
@@ -35,13 +28,6 @@ use crate::policy::{
 
 /// Maximum length of a request body in bytes.
 const MAX_BODY_LEN: usize = 64 * 1024;
-
-/// Maximum time for a request body to arrive, measured from the first wait for it.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Number of body frames that one poll reads at most. A body of endless empty frames would
-/// otherwise never let the timer, or other tasks, run.
-const FRAMES_PER_POLL: usize = 64;
 
 type IssueFuture = Pin<Box<dyn Future<Output = Response<PolicyBody>> + Send>>;
 
@@ -67,11 +53,7 @@ pin_project! {
     {
         Reading {
             #[pin]
-            body: Limited<B>,
-            read: BytesMut,
-            // Set on the first wait, so that a body in memory needs no runtime.
-            #[pin]
-            timer: Option<Sleep>,
+            body: ReadBody<B>,
             exchange: Option<Exchange<A>>,
         },
         Issuing { future: IssueFuture },
@@ -120,22 +102,12 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     fn reading(exchange: Exchange<A>, body: B) -> Self {
-        let length = exchange.parts.headers.get(CONTENT_LENGTH);
-        let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        let lower = body.size_hint().lower();
-        // Rejects a declared length before reading; `Limited` enforces the actual one.
-        if length.unwrap_or(lower).max(lower) > MAX_BODY_LEN as u64 {
-            return Self::failed(
-                TokenErrorKind::AskTooLarge.into(),
-                &exchange.issuer,
-                &exchange.parts,
-            );
-        }
-        Self::Reading {
-            body: Limited::new(body, MAX_BODY_LEN),
-            read: BytesMut::new(),
-            timer: None,
-            exchange: Some(exchange),
+        match ReadBody::new(&exchange.parts.headers, body, MAX_BODY_LEN) {
+            Ok(body) => Self::Reading {
+                body,
+                exchange: Some(exchange),
+            },
+            Err(error) => Self::failed(error, &exchange.issuer, &exchange.parts),
         }
     }
 
@@ -183,24 +155,8 @@ where
         let mut state = self.project().state;
         loop {
             let next = match state.as_mut().project() {
-                StateProject::Reading {
-                    body,
-                    read,
-                    mut timer,
-                    exchange,
-                } => {
-                    let body = match poll_to_end(body, read, cx) {
-                        Poll::Ready(end) => end.map(|()| read.split().freeze()),
-                        Poll::Pending => {
-                            if timer.is_none() {
-                                timer.set(Some(sleep(BODY_TIMEOUT)));
-                            }
-                            if let Some(timer) = timer.as_pin_mut() {
-                                ready!(timer.poll(cx));
-                            }
-                            Err(TokenErrorKind::AskTimeout.into())
-                        }
-                    };
+                StateProject::Reading { body, exchange } => {
+                    let body = ready!(body.poll(cx));
                     #[expect(clippy::expect_used, reason = "taking it leaves this state")]
                     let exchange = exchange.take().expect("polled after completion");
                     match body {
@@ -232,52 +188,11 @@ where
     }
 }
 
-/// Reads the body into one buffer.
-fn poll_to_end<B>(
-    mut body: Pin<&mut Limited<B>>,
-    read: &mut BytesMut,
-    cx: &mut Context<'_>,
-) -> Poll<Result<(), TokenError>>
-where
-    B: Body,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    for _ in 0..FRAMES_PER_POLL {
-        let Some(frame) = ready!(body.as_mut().poll_frame(cx)) else {
-            return Poll::Ready(Ok(()));
-        };
-        match frame.map(Frame::into_data) {
-            Ok(Ok(mut data)) => read.extend_from_slice(&data.copy_to_bytes(data.remaining())),
-            Ok(Err(_trailers)) => {}
-            Err(error) if is_limit(&*error) => {
-                return Poll::Ready(Err(TokenErrorKind::AskTooLarge.into()));
-            }
-            Err(_) => return Poll::Ready(Err(TokenErrorKind::AskCutShort.into())),
-        }
-    }
-    // The body may be ready for more, so nothing else would wake this task.
-    cx.waker().wake_by_ref();
-    Poll::Pending
-}
-
-/// Returns whether the body exceeded a limit: the one above, or that of an outer layer, whose error
-/// a framework may have wrapped.
-fn is_limit(error: &(dyn Error + 'static)) -> bool {
-    iter::successors(Some(error), |error| (*error).source())
-        .any(|error| error.is::<LengthLimitError>())
-}
-
 /// Checks the head of a request, before a byte of the body is read.
 fn check(issuer: &Issuer, parts: &Parts) -> Result<(), TokenError> {
     issuer.check_method(&parts.method)?;
-    // A page of another origin can send a form, plain text, or a POST without a type, all with the
-    // cookies of its visitor. JSON needs a CORS preflight, so a POST without a body needs it too.
     if parts.method == Method::POST {
-        let mut types = parts.headers.get_all(CONTENT_TYPE).iter();
-        let json = types.next().is_some_and(|first| is_json(first.as_bytes()));
-        if !json || types.next().is_some() {
-            return Err(TokenErrorKind::UnsupportedMediaType.into());
-        }
+        check_json(&parts.headers)?;
     }
     Ok(())
 }
@@ -294,15 +209,4 @@ fn parse_request(parts: &Parts, body: &Bytes) -> Result<RequestedFiles, TokenErr
         RequestedFiles::from_json(body)
     };
     requested.map_err(Into::into)
-}
-
-/// Accepts `application/json` with or without parameters. The JSON parser rejects other charsets
-/// than UTF-8.
-fn is_json(content_type: &[u8]) -> bool {
-    let essence = content_type.split(|b| *b == b';').next();
-    essence.is_some_and(|essence| {
-        essence
-            .trim_ascii()
-            .eq_ignore_ascii_case(b"application/json")
-    })
 }

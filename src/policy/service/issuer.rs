@@ -45,30 +45,30 @@ use crate::{
 /// afterwards, by [`derive`](Self::derive) and [`check`](Self::check), so the order of the setters
 /// has no effect.
 #[derive(Clone)]
-pub(super) struct Issuer {
+pub(in crate::policy) struct Issuer {
     /// `fields` and `version` are derived.
-    pub(super) config: PolicyConfig,
+    pub(in crate::policy) config: PolicyConfig,
     /// With tickets, `check` adds the fields that they need.
-    pub(super) callback: CallbackDirective,
-    pub(super) credentials: Arc<dyn CredentialsProvider>,
+    pub(in crate::policy) callback: CallbackDirective,
+    pub(in crate::policy) credentials: Arc<dyn CredentialsProvider>,
     /// `None` until a format is chosen.
     pub(super) format: Option<TokenFormat>,
     pub(super) default_format: TokenFormat,
     /// `None` until a version is chosen.
     pub(super) signature: Option<SignatureVersion>,
-    pub(super) tickets: Option<Tickets>,
+    pub(in crate::policy) tickets: Option<Tickets>,
     /// `None` until a time is set.
     pub(super) upload_time: Option<Duration>,
-    pub(super) clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
-    pub(super) post_only: bool,
+    pub(in crate::policy) clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
+    pub(in crate::policy) post_only: bool,
     /// Derived: the rule that makes a callback target ambiguous that no ticket names.
     unnamed_target: Option<TargetError>,
     warned: Arc<AtomicBool>,
     /// Renders rejections.
-    pub(super) rejection: Option<Rejection>,
+    pub(in crate::policy) rejection: Option<Rejection>,
 }
 
-type Rejection = Arc<dyn Fn(&TokenError) -> Response<Bytes> + Send + Sync>;
+pub(in crate::policy) type Rejection = Arc<dyn Fn(&TokenError) -> Response<Bytes> + Send + Sync>;
 
 impl Issuer {
     pub(super) fn new(
@@ -154,7 +154,7 @@ impl Issuer {
         }
     }
 
-    fn upload_time(&self) -> Duration {
+    pub(in crate::policy) fn upload_time(&self) -> Duration {
         self.upload_time.unwrap_or(DEFAULT_UPLOAD_TIME)
     }
 
@@ -172,7 +172,11 @@ impl Issuer {
     }
 
     /// Renders a rejection.
-    pub(super) fn reject(&self, error: TokenError, method: &Method) -> Response<PolicyBody> {
+    pub(in crate::policy) fn reject(
+        &self,
+        error: TokenError,
+        method: &Method,
+    ) -> Response<PolicyBody> {
         let mut response = match &self.rejection {
             Some(render) => render(&error),
             None => error.to_response(),
@@ -245,7 +249,7 @@ impl Issuer {
     }
 
     /// Asks for a grant, and returns the signed tokens as the body of the response.
-    pub(super) async fn issue(
+    pub(in crate::policy) async fn issue(
         &self,
         authorize: &impl Authorize,
         parts: &Parts,

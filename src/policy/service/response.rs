@@ -54,7 +54,7 @@ impl fmt::Debug for PolicyBody {
 }
 
 /// Creates the response with a token.
-pub(super) fn token_response(body: Bytes, method: &Method) -> Response<PolicyBody> {
+pub(in crate::policy) fn token_response(body: Bytes, method: &Method) -> Response<PolicyBody> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

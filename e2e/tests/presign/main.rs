@@ -1,0 +1,12 @@
+//! Uploads in parts with signed URLs: the service, the emulator and the callback layer together.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub,
+    missing_debug_implementations
+)]
+
+mod abuse;
+mod flow;
+mod support;
