@@ -22,9 +22,9 @@ export class Service {
     });
     const json = parsed(answer.text);
     if (answer.status !== 200 || json === null) throw serviceError(answer, json);
-    // The clock of the service, if this page may read it.
+    // The clock of the service, if this page may read it. `Date` has no fraction of a second.
     const date = Date.parse(answer.header("date") ?? "");
-    const now = Number.isNaN(date) ? Date.now() : date;
+    const now = Number.isNaN(date) ? Date.now() : date + 1000;
     if (json.request) json.request = received(json.request, now);
     json.parts?.forEach((part) => { part.request = received(part.request, now); });
     return json;

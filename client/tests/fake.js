@@ -14,6 +14,7 @@ export class Fake {
   urlLifetime = 900;
   /** Called with each request. Returns nothing, `"cut"`, `"lose"` or `{ status, body, headers }`. */
   fault = () => undefined;
+  partSize = PART;
   listPage = 1000;
   hideEtags = false;
   hideCrcs = false;
@@ -105,9 +106,9 @@ export class Fake {
       const handle = `handle-${randomBytes(4).toString("hex")}`;
       const key = this.nameKey(this.#created += 1);
       this.handles.set(handle, { key, size: ask.size });
-      const partCount = Math.max(1, Math.ceil(ask.size / PART));
+      const partCount = Math.max(1, Math.ceil(ask.size / this.partSize));
       return json(200, {
-        handle, key, size: ask.size, type: ask.type, partSize: PART, partCount,
+        handle, key, size: ask.size, type: ask.type, partSize: this.partSize, partCount,
         expires: Math.floor(Date.now() / 1000) + 3600,
         request: this.#signed("POST", key, { kind: "initiate" }, { "content-type": ask.type }),
       });
@@ -122,7 +123,7 @@ export class Fake {
         return json(200, {
           parts: ask.parts.map((partNumber) => ({
             partNumber,
-            size: PART,
+            size: this.partSize,
             request: this.#signed("PUT", key, { kind: "part", partNumber, ...upload }),
           })),
         });
