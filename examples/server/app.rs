@@ -69,6 +69,7 @@ fn token_routes(backend: &Backend, allow_origins: &[String]) -> Result<Router, B
     Ok(Router::new()
         .route_service("/oss/policy", backend.tokens())
         .route_service("/oss/policy/legacy", backend.legacy_tokens())
+        .route_service("/oss/presign", backend.presigned()?)
         .layer(cors))
 }
 
@@ -111,7 +112,23 @@ macro_rules! files {
     };
 }
 
-const FILES: [(&str, &str, &str); 16] = files! {
+/// Adds the files of the module `client`, which the page uses as it is.
+macro_rules! module {
+    ($($file:literal)+) => {
+        [$((
+            concat!("/client/", $file),
+            SCRIPT,
+            include_str!(concat!("../../client/", $file)),
+        )),+]
+    };
+}
+
+const MODULE: [(&str, &str, &str); 9] = module! {
+    "attempts.js" "crc64.js" "errors.js" "http.js" "progress.js" "records.js" "service.js"
+    "upload.js" "xml.js"
+};
+
+const FILES: [(&str, &str, &str); 17] = files! {
     "/" HTML "index.html"
     "/page/icon.svg" SVG "icon.svg"
     "/page/style.css" CSS "style.css"
@@ -123,6 +140,7 @@ const FILES: [(&str, &str, &str); 16] = files! {
     "/page/transfer.js" SCRIPT "transfer.js"
     "/page/outage.js" SCRIPT "outage.js"
     "/page/queue.js" SCRIPT "queue.js"
+    "/page/parts.js" SCRIPT "parts.js"
     "/page/row.js" SCRIPT "row.js"
     "/page/received.js" SCRIPT "received.js"
     "/page/steps.js" SCRIPT "steps.js"
@@ -147,6 +165,7 @@ fn page_routes(backend: &Backend) -> Result<Router, InvalidHeaderValue> {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     Ok(FILES
         .into_iter()
+        .chain(MODULE)
         .fold(Router::new(), |router, (path, kind, text)| {
             let headers = headers.clone();
             router.route(path, get(move || async move { file(headers, kind, text) }))

@@ -22,7 +22,10 @@ use tokio::{net::TcpListener, sync::watch::Receiver};
 use tower_aliyun_oss::{
     OssCallbackLayer, OssUploads, OssUploadsBuilder,
     key::PinnedKeys,
-    policy::{Authorize, Credentials, Grant, OssPolicyService, Refusal, TokenFormat},
+    policy::{
+        Authorize, Credentials, Grant, OssPolicyService, OssPresignService, PolicyError, Refusal,
+        TokenFormat,
+    },
     protocol::{Bucket, ContentType, Endpoint, ObjectAcl, Region, SizeRange, UploadUrl},
     testing::CallbackSigner,
     ticket::{MemoryStore, TicketKey, TicketKeys, Tickets},
@@ -32,7 +35,7 @@ use crate::feed::{self, Feed};
 
 pub(crate) const CALLBACK_PATH: &str = "/oss/callback";
 
-pub(crate) const MAX_SIZE: u64 = 100 * 1024 * 1024;
+pub(crate) const MAX_SIZE: u64 = 2 * 1024 * 1024 * 1024;
 
 /// Text, PDF, images and videos. Types that a browser would execute are not allowed.
 pub(crate) const TYPES: [&str; 20] = [
@@ -139,11 +142,21 @@ impl Backend {
         feed: &Feed,
     ) -> Result<(Self, RunningEmulator), Box<dyn Error>> {
         let bucket: Bucket = "demo-bucket".parse()?;
-        let cors = CorsRule::new()
-            .allow_method(http::Method::POST)
+        // Forms need POST alone. The other methods are those of uploads in parts.
+        let methods = [
+            http::Method::GET,
+            http::Method::PUT,
+            http::Method::POST,
+            http::Method::DELETE,
+        ];
+        let cors = methods
+            .into_iter()
+            .fold(CorsRule::new(), CorsRule::allow_method)
             .allow_header("*")
             .expose_header("ETag")
-            .expose_header("x-oss-request-id");
+            .expose_header("x-oss-request-id")
+            .expose_header("x-oss-hash-crc64ecma")
+            .max_age(Duration::from_secs(600));
         let cors = origins
             .iter()
             .fold(cors, |cors, origin| cors.allow_origin(origin));
@@ -217,6 +230,11 @@ impl Backend {
 
     pub(crate) fn tokens(&self) -> OssPolicyService<impl Authorize> {
         self.uploads.policy_service(authorize)
+    }
+
+    /// Signs the requests of uploads in parts.
+    pub(crate) fn presigned(&self) -> Result<OssPresignService<impl Authorize>, PolicyError> {
+        self.uploads.presign_service(authorize)
     }
 
     /// Issues tokens in the format of the first samples, for their browser client.

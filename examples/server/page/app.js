@@ -1,6 +1,7 @@
 // The entry point of the page: language, settings, file input and the live event feed.
 
 import { byId, bytes } from "./dom.js";
+import { PARTS_ABOVE } from "./parts.js";
 import { t, translate } from "./texts.js";
 import * as experiments from "./experiments.js";
 import * as outage from "./outage.js";
@@ -16,6 +17,7 @@ const config = await (await fetch("/config")).json();
 const service = config.emulated ? t("emulator") : "Alibaba Cloud OSS";
 byId("mode").textContent = `${service} · ${config.bucket}`;
 byId("limits").textContent = t("limits", { size: bytes(config.maxSize) });
+byId("parts-hint").textContent = t("partsHint", { size: bytes(PARTS_ABOVE) });
 
 const input = byId("files");
 input.addEventListener("change", () => {

@@ -1,6 +1,7 @@
 // The queue of files: one row each, at most three concurrent uploads, and their total.
 
 import { announce, byId, bytes, reachable } from "./dom.js";
+import { showUnfinished } from "./parts.js";
 import { ENDS, Row, Speed } from "./row.js";
 import { t } from "./texts.js";
 
@@ -11,7 +12,6 @@ const MAX_ANNOUNCED = 3;
 
 const rows = new Set();
 const waiting = [];
-let running = 0;
 let speed = null;
 let drawing = false;
 let finished = true;
@@ -19,6 +19,7 @@ let finished = true;
 export function setup() {
   byId("all").setAttribute("aria-label", t("progressOfAll"));
   reachable(byId("queue"));
+  showUnfinished([]);
   byId("cancel-all").addEventListener("click", () => {
     for (const row of rows) if (!row.ended) row.cancel();
     draw();
@@ -83,15 +84,14 @@ function enqueue(row) {
   next();
 }
 
+/** Starts rows while fewer than three are running. Paused ones leave their place to others. */
 function next() {
-  while (running < AT_ONCE && waiting.length > 0) {
-    const row = waiting.shift();
-    if (row.ended) continue;
-    running += 1;
-    row.run().finally(() => {
-      running -= 1;
-      next();
-    });
+  let running = 0;
+  for (const row of rows) if (row.status === "running") running += 1;
+  for (; running < AT_ONCE && waiting.length > 0; running += 1) {
+    let row = waiting.shift();
+    while (row?.ended) row = waiting.shift();
+    row?.run().finally(next);
   }
 }
 
@@ -102,6 +102,7 @@ function changed(row) {
     row.finish(row.status);
     if (rows.size <= MAX_ANNOUNCED) announce(`${row.file.name}: ${row.said}`);
   }
+  if (row.status === "paused") next();
   // Sixty files change often: draw the total once per frame.
   if (drawing) return;
   drawing = true;
@@ -112,9 +113,9 @@ function changed(row) {
 function draw() {
   drawing = false;
   const all = [...rows];
-  const count = Object.fromEntries(["waiting", "running", ...ENDS].map((status) =>
+  const count = Object.fromEntries(["waiting", "running", "paused", ...ENDS].map((status) =>
     [status, all.filter((row) => row.status === status).length]));
-  const active = count.waiting + count.running > 0;
+  const active = count.waiting + count.running + count.paused > 0;
   const parts = all.filter((row) => !row.ended || row.status === "done");
   const size = parts.reduce((sum, row) => sum + row.file.size, 0);
   const loaded = parts.reduce((sum, row) => sum + row.loaded, 0);
@@ -133,4 +134,5 @@ function draw() {
     : "";
   if (!active && !finished && all.length > MAX_ANNOUNCED) announce(text);
   finished = !active;
+  showUnfinished(all.filter((row) => !row.ended).map((row) => row.file));
 }

@@ -1,6 +1,7 @@
 // One file in the queue: a row that shows its progress, then its outcome on one line.
 
-import { badge, button, bytes, code, el, isPicture, spoken } from "./dom.js";
+import { badge, button, bytes, clock, code, el, isPicture, spoken } from "./dom.js";
+import { createUpload, finished, goesInParts } from "./parts.js";
 import { t } from "./texts.js";
 import { upload } from "./transfer.js";
 import * as steps from "./steps.js";
@@ -23,7 +24,8 @@ export class Row {
     this.bar = el("progress", { max: "100", value: "0", "aria-label": t("progressOf", { name }) });
     this.actions = el("div", { class: "actions" });
     this.detail = el("details", { hidden: true });
-    this.element = el("li", { class: "card", "data-state": "waiting" },
+    this.inParts = goesInParts(file) && !options.path;
+    this.element = el("li", { class: this.inParts ? "card parts" : "card", "data-state": "waiting" },
       thumbnail(file),
       el("span", { class: "name", title: name }, name),
       el("span", { class: "size quiet" }, bytes(file.size)),
@@ -42,7 +44,7 @@ export class Row {
     this.mark.textContent = MARKS[status] ?? "";
     this.state.textContent = text;
     this.actions.replaceChildren(...actions.filter(Boolean));
-    this.bar.hidden = status !== "running";
+    this.bar.hidden = status !== "running" && status !== "paused";
     this.changed(this);
   }
 
@@ -65,10 +67,10 @@ export class Row {
 
   async run() {
     const speed = new Speed();
-    this.trace = steps.begin(this.file, this.options.follow);
-    this.show("running", t("requesting"), this.cancelButton());
+    this.trace = steps.begin(this.file, this.options.follow, this.inParts);
+    this.show("running", t(this.inParts ? "signing" : "requesting"), this.cancelButton());
     try {
-      const answer = await upload(this.file, {
+      const answer = this.inParts ? await this.runInParts() : await upload(this.file, {
         onToken: (asked) => this.trace.token(asked),
         onExpired: (answer) => {
           this.trace.expired(answer);
@@ -81,6 +83,57 @@ export class Row {
       this.trace.failed(error);
       this.fail(error.message, error);
     }
+  }
+
+  runInParts() {
+    this.upload = createUpload(this.file, {
+      signal: this.aborter.signal,
+      onState: (state, info) => this.moved(state, info),
+      onProgress: (progress) => this.advance(progress),
+    });
+    return finished(this.upload);
+  }
+
+  /** Shows a state of the upload in parts. Its end is shown as that of a form. */
+  moved(state, { reason, until }) {
+    const { name } = this.file;
+    const focused = this.actions.contains(document.activeElement);
+    const pause = button(t("pause"), () => this.upload.pause(), t("pauseFor", { name }));
+    const resume = button(t("resume"), () => this.upload.resume(), t("resumeFor", { name }));
+    switch (state) {
+      case "uploading":
+        this.trace.parts(this.upload);
+        this.show("running", t("sending"), pause, this.cancelButton());
+        this.advance(this.upload.progress);
+        break;
+      case "waiting":
+        this.show("running", t(`wait.${reason}`, { time: clock(until) }), pause, this.cancelButton());
+        break;
+      case "paused":
+        this.show("paused", t("pausedAt", { percent: this.bar.value }), resume, this.cancelButton());
+        break;
+      case "completing":
+        this.show("running", t("completing"));
+        break;
+      default:
+    }
+    // The focused button is gone, so move the focus to the one in its place.
+    if (focused) this.actions.querySelector("button")?.focus();
+  }
+
+  advance({ loaded, total, speed, secondsLeft, partsStored, partCount }) {
+    this.loaded = loaded;
+    this.bar.value = Math.floor((loaded / total) * 100);
+    this.trace.parts(this.upload);
+    if (this.upload.state === "uploading" && partCount > 0) {
+      this.state.textContent = [
+        `${this.bar.value}%`,
+        t("partsOf", { partsStored, partCount }),
+        speed > 0 && `${bytes(speed)}/s`,
+        secondsLeft && t("left", { seconds: secondsLeft }),
+      ].filter(Boolean).join(" · ");
+    }
+    this.changed(this);
   }
 
   progress(loaded, total, speed) {

@@ -5,6 +5,8 @@ import { t } from "./texts.js";
 
 const MAX_REMEMBERED = 100;
 const STEPS = ["token", "form", "oss", "callback", "layer", "answer"];
+/** What OSS checks when it completes an upload in parts. */
+const PARTS_CHECKS = ["signature", "callbackParameters", "size", "stored"];
 const OSS_CHECKS = [
   "form", "signature", "expiry", "conditions", "callbackParameters", "size", "stored",
 ];
@@ -63,8 +65,8 @@ export function saw(trace) {
 }
 
 /** Starts the trace of an upload, and shows it if the panel shall follow this upload. */
-export function begin(file, follow = true) {
-  const trace = new Trace(file);
+export function begin(file, follow = true, inParts = false) {
+  const trace = new Trace(file, inParts);
   if (follow) show(trace);
   return trace;
 }
@@ -78,13 +80,22 @@ export function show(trace, focus = false) {
 }
 
 class Trace {
-  constructor(file) {
-    Object.assign(this, { file, asked: null, sent: null, id: null });
+  constructor(file, inParts) {
+    Object.assign(this, { file, inParts, session: null, sentParts: 0 });
+    Object.assign(this, { asked: null, sent: null, id: null });
     Object.assign(this, { answer: null, error: null, earlier: null });
   }
 
   token({ asked, token }) {
     this.change({ asked: { asked, token }, sent: token.fields, id: null });
+  }
+
+  /** Records how far an upload in parts is. */
+  parts({ session, progress }) {
+    const { partsStored } = progress;
+    if (session && (partsStored !== this.sentParts || !this.session)) {
+      this.change({ session, sentParts: partsStored });
+    }
   }
 
   /** Records that the page changed the granted fields. */
@@ -117,11 +128,17 @@ function render() {
   const oss = atOss.get(id);
   const server = atServer.get(id);
   const opened = remembered(trace);
-  byId("steps").replaceChildren(...[
+  const inParts = () => [
+    signStep(trace), partsStep(trace), ossStep(trace, oss, "complete", PARTS_CHECKS),
+  ];
+  const inOneForm = () => [
     trace.earlier && expiredStep(trace.earlier),
     tokenStep(trace),
     formStep(trace, oss),
-    ossStep(trace, oss),
+    ossStep(trace, oss, "oss", OSS_CHECKS),
+  ];
+  byId("steps").replaceChildren(...[
+    ...(trace.inParts ? inParts() : inOneForm()),
     callbackStep(oss, server),
     serverStep(server),
     answerStep(trace, oss, server),
@@ -192,20 +209,40 @@ function formStep({ sent, file, error, asked }, oss) {
     callback && more(t("callback"), code(oss?.callback ?? decoded(callback))));
 }
 
-function ossStep({ answer }, oss) {
+/** The service signs the requests of an upload in parts. */
+function signStep({ session, error }) {
+  if (!session) return step(error ? "failed" : "waiting", "sign", quiet(error ?? "…"));
+  return step("done", "sign", raw("POST /oss/presign"), table([
+    ["key", session.key],
+    ["uploadId", session.uploadId],
+    ["partSize", String(session.partSize)],
+    ["partCount", String(session.partCount)],
+    ["expires", new Date(session.expires * 1000).toLocaleTimeString("en-GB")],
+  ]), quiet(t("signedLead")));
+}
+
+function partsStep({ session, sentParts, answer, error }) {
+  if (!session) return step("waiting", "parts");
+  const { partCount } = session;
+  const stored = answer ? partCount : sentParts;
+  const state = stored === partCount ? "done" : error ? "failed" : "waiting";
+  return step(state, "parts", quiet(t("partsOf", { partsStored: stored, partCount })));
+}
+
+function ossStep({ answer }, oss, name, all) {
   if (!oss) {
-    if (config.emulated || !answer) return step("waiting", "oss");
-    return step(answer.status === 200 ? "done" : "failed", "oss",
+    if (config.emulated || !answer) return step("waiting", name);
+    return step(answer.status === 200 ? "done" : "failed", name,
       quiet(t("noChecks", { status: answer.status })));
   }
-  const broken = OSS_CHECKS.find((name) => !oss.passed.includes(name));
-  const list = OSS_CHECKS.map((name) => {
-    const state = oss.passed.includes(name) ? "passed" : name === broken ? "failed" : "notReached";
-    return [state, t(`oss.${name}`)];
+  const broken = all.find((check) => !oss.passed.includes(check));
+  const list = all.map((check) => {
+    const state = oss.passed.includes(check) ? "passed" : check === broken ? "failed" : "notReached";
+    return [state, t(`oss.${check}`)];
   });
   const refusal = broken && oss.refusal;
   const ec = refusal?.ec ? ` (EC ${refusal.ec})` : "";
-  return step(broken ? "failed" : "done", "oss", checks(list),
+  return step(broken ? "failed" : "done", name, checks(list),
     refusal && raw(`${oss.status} ${refusal.code}: ${refusal.message}${ec}`));
 }
 
