@@ -47,7 +47,7 @@ async fn metrics(browser: &Browser) -> BTreeMap<String, f64> {
         .collect()
 }
 
-async fn throttle(browser: &Browser, bytes_per_second: i64) {
+pub(crate) async fn throttle(browser: &Browser, bytes_per_second: i64) {
     let network = json!({
         "offline": false, "latency": 0,
         "downloadThroughput": -1, "uploadThroughput": bytes_per_second,

@@ -219,8 +219,10 @@ async fn large_files_fit_every_width_and_language() {
             offline(&browser, true).await;
             // "No network."
             browser
-                .until("[...document.querySelectorAll('.card[data-state=running] .state')]
-                    .some((state) => /^(No network|没有网络)/.test(state.textContent))")
+                .until(
+                    "[...document.querySelectorAll('.card[data-state=running] .state')]
+                    .some((state) => /^(No network|没有网络)/.test(state.textContent))",
+                )
                 .await;
             photograph("offline").await;
             offline(&browser, false).await;
