@@ -1,7 +1,7 @@
 //! Tests the snippets of `docs/clients.md` with the upload libraries of npm. Each snippet is taken
 //! from the guide, so the guide is what is tested.
 
-use std::{fs, path::Path, process::Command};
+use std::path::Path;
 
 use axum::{Router, response::Html, routing::get};
 use http::header::CONTENT_TYPE;
@@ -10,7 +10,7 @@ use tower_aliyun_oss::policy::TokenFormat;
 
 use crate::{
     browser::Browser,
-    npm::install,
+    npm::{bundle, install},
     upload_app::{Options, UploadApp},
     uploads::{image, text},
 };
@@ -29,7 +29,7 @@ const PACKAGES: [&str; 11] = [
     "@uppy/xhr-upload@6.0.0",
 ];
 
-const CLIENTS: &str = include_str!("../../../docs/clients.md");
+pub(crate) const CLIENTS: &str = include_str!("../../../docs/clients.md");
 const BROWSER: &str = include_str!("../../../docs/browser.md");
 
 /// A script that uses a library, and where its snippet is: a text, and the start of the block.
@@ -81,7 +81,7 @@ const LIBRARIES: [Library; 8] = [
         name: "uppy-aws-s3",
         script: include_str!("libraries/uppy-aws-s3.js"),
         guide: CLIENTS,
-        starts: "uppy.use(AwsS3,",
+        starts: "uppy.use(AwsS3, {\n  shouldUseMultipart: false,",
     },
     Library {
         name: "uppy-xhr-upload",
@@ -92,7 +92,7 @@ const LIBRARIES: [Library; 8] = [
 ];
 
 /// Returns the one code block of a guide that starts with this text.
-fn block<'a>(guide: &'a str, starts: &str) -> &'a str {
+pub(crate) fn block<'a>(guide: &'a str, starts: &str) -> &'a str {
     let mut blocks = guide.split("\n```").skip(1).step_by(2).filter_map(|block| {
         let (_, code) = block.split_once('\n')?;
         code.starts_with(starts).then_some(code)
@@ -120,25 +120,7 @@ impl Library {
 
     /// Bundles the script with its library, as an application does.
     fn bundle(&self, folder: &Path) -> String {
-        let entry = folder.join(format!("{}.js", self.name));
-        fs::write(&entry, self.source()).unwrap();
-        let esbuild = Command::new(folder.join("node_modules/.bin/esbuild"))
-            .arg(&entry)
-            .args(["--bundle", "--format=iife", "--log-level=warning"])
-            .args(["--loader:.js=jsx", "--jsx=automatic"])
-            .arg("--define:process.env.NODE_ENV=\"production\"")
-            // The build of Vue that compiles templates in the browser.
-            .arg(format!(
-                "--alias:vue={}",
-                folder
-                    .join("node_modules/vue/dist/vue.esm-bundler.js")
-                    .display()
-            ))
-            .output()
-            .expect("node is required");
-        let errors = String::from_utf8_lossy(&esbuild.stderr);
-        assert!(esbuild.status.success(), "{}: {errors}", self.name);
-        String::from_utf8(esbuild.stdout).unwrap()
+        bundle(folder, self.name, &self.source())
     }
 }
 
