@@ -25,6 +25,17 @@ export async function temporary() {
   return { accessKeyId: AccessKeyId, accessKeySecret: AccessKeySecret, stsToken: SecurityToken };
 }
 
+/** Has the application sign an upload in parts. */
+export async function presign(ask) {
+  const answer = await fetch(APP_URL + '/presign', {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify(ask),
+  });
+  assert.equal(answer.status, 200, await answer.clone().text());
+  return answer.json();
+}
+
 /** Requests a callback for an upload of this object, and splits it into the options of ali-oss. */
 export async function granted(key) {
   const { callback, variables } = await get('/callback?key=' + encodeURIComponent(key));

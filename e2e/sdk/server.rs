@@ -14,6 +14,7 @@
 //! | `POST /oss/callback` | Receives the callbacks of OSS; the layer accepts only granted ones. |
 //! | `GET /seen` | Lists the accepted callbacks. |
 //! | `GET /token?filename=…` | Returns an upload token, signed with the temporary key. |
+//! | `POST /presign` | Signs uploads in parts and downloads, also with the temporary key. |
 //! | `GET /sts` | Returns the temporary key, in the format of STS. |
 
 use std::{
@@ -41,14 +42,19 @@ use tokio::{net::TcpListener, sync::oneshot};
 use tower_aliyun_oss::{
     OssUploads,
     callback::{CallbackReply, VerifiedCallback},
-    policy::{CallbackDirective, CallbackTemplate, Credentials, CredentialsError, Grant, Refusal},
-    protocol::{CallbackBodyType, Endpoint, SizeRange},
+    policy::{
+        CallbackDirective, CallbackTemplate, Credentials, CredentialsError, Grant, Refusal,
+        RequestedDownload,
+    },
+    protocol::{CallbackBodyType, Endpoint, ObjectPrefix, SizeRange},
     ticket::TicketKey,
 };
 use tower_http::cors::CorsLayer;
 
 const BUCKET: &str = "examplebucket";
 const REGION: &str = "cn-hangzhou";
+/// The size of a signed part, in bytes.
+const PART: u64 = 128 * 1024;
 /// The long-term key of the emulator.
 const KEY: (&str, &str) = ("test-id", "test-secret");
 
@@ -123,12 +129,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .build()?;
     let layer = uploads.callback_layer().key_source(emulator.key_source());
     let tokens = uploads.policy_service(authorize);
+    let presigned = uploads.presign_service(authorize_parts)?.part_size(PART)?;
     let app = Router::new()
         .route("/callback", get(callback_for))
         .route("/oss/callback", post(on_upload).route_layer(layer))
         .route("/seen", get(seen))
         .route("/sts", get(sts))
         .route_service("/token", tokens)
+        .route_service("/presign", presigned)
         .with_state(App {
             session: Arc::new(session),
             uploads,
@@ -181,6 +189,15 @@ fn granted(key: &str) -> Result<Grant, Box<dyn Error>> {
 
 async fn authorize(_: &Parts) -> Result<Grant, Refusal> {
     let prefix = "forms/".parse().map_err(|_| Refusal::forbidden())?;
+    let size = SizeRange::new(1, 64 << 20).map_err(|_| Refusal::forbidden())?;
+    Ok(Grant::under(prefix, size).claims(&"any client"))
+}
+
+async fn authorize_parts(parts: &Parts) -> Result<Grant, Refusal> {
+    let prefix: ObjectPrefix = "parts/".parse().map_err(|_| Refusal::forbidden())?;
+    if parts.extensions.get::<RequestedDownload>().is_some() {
+        return Ok(Grant::read(prefix));
+    }
     let size = SizeRange::new(1, 64 << 20).map_err(|_| Refusal::forbidden())?;
     Ok(Grant::under(prefix, size).claims(&"any client"))
 }

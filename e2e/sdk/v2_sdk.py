@@ -247,7 +247,49 @@ def cors(client, _):
         assert [vars(one) for one in found] == [vars(one) for one in configuration.cors_rules]
 
 
-TESTS = [put, multipart, complete_all, uploader, failing, presigned, refused, listing, cors]
+def presigned_parts(client, _):
+    """The SDK sends nothing to URLs. It shares an upload with a client that does."""
+    key, upload = app.begin()
+    id_ = upload["uploadId"]
+    signed = app.presign({"action": "parts", "parts": [1, 3], **upload})["parts"]
+    for one in signed:
+        at = (one["partNumber"] - 1) * app.PART
+        app.send(one["request"], app.LARGE[at : at + app.PART])
+    client.upload_part(
+        oss.UploadPartRequest(
+            bucket=app.BUCKET,
+            key=key,
+            upload_id=id_,
+            part_number=2,
+            body=app.LARGE[app.PART : 2 * app.PART],
+        )
+    )
+    listed = client.list_parts(oss.ListPartsRequest(bucket=app.BUCKET, key=key, upload_id=id_))
+    assert [part.part_number for part in listed.parts] == [1, 2, 3]
+    parts = "".join(
+        f"<Part><PartNumber>{part.part_number}</PartNumber><ETag>{part.etag}</ETag></Part>"
+        for part in listed.parts
+    )
+    xml = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
+    answer = app.send(app.presign({"action": "complete", **upload})["request"], xml)
+    app.check_answer(key, answer)
+    app.check_seen(key, "CompleteMultipartUpload", len(app.LARGE), "any client")
+    read = client.get_object(oss.GetObjectRequest(bucket=app.BUCKET, key=key))
+    assert read.body.content == app.LARGE
+
+
+TESTS = [
+    put,
+    multipart,
+    complete_all,
+    uploader,
+    failing,
+    presigned,
+    presigned_parts,
+    refused,
+    listing,
+    cors,
+]
 
 for way, sdk in clients():
     for test in TESTS:
