@@ -69,7 +69,13 @@ export class Attempts {
     }
   }
 
-  /** Something arrived: the wait is over. */
+  /** The browser lost its network. Requests that are on their way may still succeed. */
+  stall() {
+    this.waiting = { reason: "offline" };
+    this.changed();
+  }
+
+  /** Something moved: the wait is over. */
   moved() {
     if (!this.waiting) return;
     this.waiting = null;

@@ -23,7 +23,8 @@ export function fingerprintOf(file, name) {
 export class Records {
   constructor(storage, scope) {
     this.storage = storage;
-    this.prefix = `${PREFIX}${scope}:`;
+    // Escaped, so that no scope is the beginning of another.
+    this.prefix = `${PREFIX}${encodeURIComponent(scope)}:`;
   }
 
   load(fingerprint) {

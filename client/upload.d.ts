@@ -63,7 +63,7 @@ export type UploadState =
   | "idle"
   | "preparing"
   | "uploading"
-  /** No request is on its way. The next attempt is at `info.until`, or when the network is back. */
+  /** Nothing moves. The next attempt is at `info.until`, or when the network is back. */
   | "waiting"
   | "paused"
   | "completing"
@@ -74,7 +74,10 @@ export type UploadState =
 export interface StateInfo {
   /** Why the upload waits: the browser has no network, or a connection or a server failed. */
   reason?: "offline" | "network" | "service" | "oss";
-  /** When the next attempt is, in milliseconds as `Date.now()`. */
+  /**
+   * When the next attempt is, in milliseconds as `Date.now()`. Not set if requests are still on
+   * their way.
+   */
   until?: number;
 }
 
@@ -161,7 +164,10 @@ export class Upload {
   readonly progress: UploadProgress;
   /** What continues this upload on another device. `null` before it has begun. */
   readonly session: UploadSession | null;
-  /** Uploads the file. After a failure that is `retriable`, continues. Rejects with `UploadError`. */
+  /**
+   * Uploads the file. After a failure that is `retriable`, continues; after others, begins anew.
+   * Rejects with `UploadError`.
+   */
   start(): Promise<UploadOutcome>;
   /** Stops sending. Has no effect while OSS completes the upload. */
   pause(): void;

@@ -83,8 +83,10 @@ export class Upload {
 
   /** Uploads the file, or continues after a failure. Resolves with the outcome. */
   start() {
-    if (this.#running) return this.#running;
-    this.#running = this.#run().finally(() => { this.#running = null; });
+    this.#running ??= this.#run().catch((error) => {
+      this.#running = null;
+      throw error;
+    });
     return this.#running;
   }
 
@@ -132,7 +134,9 @@ export class Upload {
 
   async #run() {
     const online = () => this.#attempts.wake();
+    const offline = () => this.#attempts.stall();
     globalThis.addEventListener?.("online", online);
+    globalThis.addEventListener?.("offline", offline);
     try {
       if (this.#attempts.cancelled) throw cancelled();
       this.#setPhase("preparing");
@@ -146,11 +150,15 @@ export class Upload {
       const failure = this.#attempts.cancelled ? cancelled() : error;
       // A later `start()` continues what can be continued, or another page with the file chosen again.
       const kept = failure.retriable || failure.code === "FileUnreadable";
-      if (failure instanceof UploadError && !kept) this.#forget();
+      if (failure instanceof UploadError && !kept) {
+        this.#forget();
+        this.#session = null;
+      }
       this.#setPhase(this.#attempts.cancelled ? "cancelled" : "failed");
       throw failure;
     } finally {
       globalThis.removeEventListener?.("online", online);
+      globalThis.removeEventListener?.("offline", offline);
       this.#release?.();
       this.#release = null;
     }
@@ -400,7 +408,10 @@ export class Upload {
     try {
       const { answer, crc } = await this.#sendFile(number, request, signal);
       if (answer.status === 403) {
-        this.#signed.delete(number);
+        // Those that were signed with it have expired, too.
+        for (const [other, { receivedAt }] of this.#signed) {
+          if (receivedAt <= request.receivedAt) this.#signed.delete(other);
+        }
         // Fewer URLs at once expire less often.
         this.#batch = this.#options.concurrency;
       }
@@ -445,7 +456,6 @@ export class Upload {
     for (;;) {
       const signed = this.#signed.get(number);
       if (signed && !isStale(signed)) return signed;
-      this.#signed.delete(number);
       this.#asking ??= this.#signParts(number).finally(() => { this.#asking = null; });
       await this.#asking;
       await this.#attempts.gate();
@@ -453,6 +463,7 @@ export class Upload {
   }
 
   async #signParts(number) {
+    for (const [other, signed] of this.#signed) if (isStale(signed)) this.#signed.delete(other);
     const next = this.#pending.filter((other) => other !== number && !this.#signed.has(other));
     const numbers = [number, ...next.slice(0, this.#batch - 1)].sort((a, b) => a - b);
     const { uploadId } = this.#session;

@@ -495,6 +495,46 @@ test("without a network, no attempt is used up, and `online` ends the wait", asy
   }
 });
 
+test("the `offline` event is shown at once, and ends when something moves", async () => {
+  const { file, bytes } = fileOf(8 * PART);
+  const target = new EventTarget();
+  globalThis.addEventListener = target.addEventListener.bind(target);
+  globalThis.removeEventListener = target.removeEventListener.bind(target);
+  try {
+    const states = [];
+    fake.fault = ({ kind, number }) => {
+      if (kind === "part" && number === 3) target.dispatchEvent(new Event("offline"));
+    };
+    const upload = create(file, {
+      concurrency: 1,
+      onState: (state, { reason, until }) => states.push(reason ? [state, reason, until] : state),
+    });
+    await upload.start();
+    assertStored(bytes);
+    assert.deepEqual(states, [
+      "preparing", "uploading", ["waiting", "offline", undefined], "uploading", "completing", "done",
+    ]);
+  } finally {
+    delete globalThis.addEventListener;
+    delete globalThis.removeEventListener;
+  }
+});
+
+test("a start after the end returns the same outcome, and after a final failure begins anew", async () => {
+  const { file, bytes } = fileOf(5 * PART);
+  fake.callback = () => ({ status: 500 });
+  const upload = create(file);
+  await assert.rejects(upload.start(), failsWith("CallbackFailed"));
+  fake.objects.clear();
+  fake.callbacks = 0;
+  fake.callback = () => ({ status: 200, json: { ok: true } });
+  const outcome = await upload.start();
+  assertStored(bytes);
+  assert.equal(outcome.key, "up/2.bin");
+  assert.equal(await upload.start(), outcome);
+  assert.equal(fake.of("create").length, 2);
+});
+
 test("two uploads of one file at once do not share a record", async () => {
   const { file, bytes } = fileOf(20 * PART);
   const outcomes = await Promise.all([create(file).start(), create(file).start()]);
@@ -542,6 +582,10 @@ test("records are listed and forgotten by scope", async () => {
   assert.deepEqual([record.name, record.size, record.key, record.partCount], ["film.mp4", file.size, "up/1.bin", 20]);
   assert.ok(record.partsStored > 0);
   assert.deepEqual(unfinishedUploads({ storage, scope: "user 8" }), []);
+  storage.setItem("oss-upload:a%3Ab:x", storage.getItem(storage.key(0)));
+  assert.deepEqual(unfinishedUploads({ storage, scope: "a" }), []);
+  assert.equal(unfinishedUploads({ storage, scope: "a:b" }).length, 1);
+  forgetUploads({ storage, scope: "a:b", fingerprint: "x" });
   forgetUploads({ storage, scope: "user 8" });
   assert.equal(unfinishedUploads({ storage, scope: "user 7" }).length, 1);
   forgetUploads({ storage, scope: "user 7" });
