@@ -32,10 +32,11 @@ export class Crc64 {
     let at = 0;
     // Eight bytes per step: BigInt would be a hundred times slower.
     for (const end = bytes.length - 7; at < end; at += 8) {
-      const a = low ^ (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16)
-        | (bytes[at + 3] << 24));
-      const b = high ^ (bytes[at + 4] | (bytes[at + 5] << 8) | (bytes[at + 6] << 16)
-        | (bytes[at + 7] << 24));
+      const a =
+        low ^ (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24));
+      const b =
+        high ^
+        (bytes[at + 4] | (bytes[at + 5] << 8) | (bytes[at + 6] << 16) | (bytes[at + 7] << 24));
       const i = 1792 + (a & 255);
       const j = 1536 + ((a >>> 8) & 255);
       const k = 1280 + ((a >>> 16) & 255);

@@ -3,8 +3,8 @@
 import { element } from "./xml.js";
 
 /**
- * A failed upload. `code` says why, and is one of the names in `upload.d.ts`. `retriable` is true if
- * calling `start()` again can succeed. `stored` is true if OSS has the object although the upload
+ * A failed upload. `code` says why, and is one of the names in `upload.d.ts`. `retriable` is true
+ * if calling `start()` again can succeed. `stored` is true if OSS has the object although the upload
  * failed. `detail` is what the service or OSS answered.
  */
 export class UploadError extends Error {
@@ -53,7 +53,10 @@ export function ossError(answer) {
   if (status === 403) {
     const expired = /expired/i.test(`${code} ${detail.message}`) || code === "RequestTimeTooSkewed";
     const failure = expired
-      ? new UploadError("Expired", `OSS rejects new URLs as expired (${named})`, { detail, retriable: true })
+      ? new UploadError("Expired", `OSS rejects new URLs as expired (${named})`, {
+          detail,
+          retriable: true,
+        })
       : new UploadError("Rejected", `OSS rejected the request (${named})`, { detail });
     // A new URL also has new credentials, so it is worth one more request.
     return new Transient("now", failure);
@@ -71,7 +74,11 @@ export function ossError(answer) {
 export function serviceError(answer, body) {
   const { status } = answer;
   const detail = {
-    from: "service", status, code: body?.code ?? "", message: body?.message ?? "", ec: "",
+    from: "service",
+    status,
+    code: body?.code ?? "",
+    message: body?.message ?? "",
+    ec: "",
     requestId: "",
   };
   const message = detail.message || `the service answered ${status}`;
@@ -80,7 +87,7 @@ export function serviceError(answer, body) {
     const failure = new UploadError("Unavailable", message, { detail, retriable: true });
     return new Transient("later", failure, { reason: "service", retryAfter: retryAfter(answer) });
   }
-  // A 2xx that is no JSON is usually the page of a proxy or of a login. After 401, the user can sign in.
+  // A 2xx that is no JSON is usually the page of a proxy or of a login. After 401, users sign in.
   return new UploadError("Refused", message, { detail, retriable: status === 401 });
 }
 

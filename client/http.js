@@ -9,7 +9,9 @@ export class ConnectionError extends Error {}
  */
 export function send(request, body, options) {
   // `fetch` reports no progress of an upload. Without XMLHttpRequest, as in Node, it has to do.
-  return globalThis.XMLHttpRequest ? sendByXhr(request, body, options) : sendByFetch(request, body, options);
+  return globalThis.XMLHttpRequest
+    ? sendByXhr(request, body, options)
+    : sendByFetch(request, body, options);
 }
 
 function sendByXhr({ method, url, headers }, body, { signal, onProgress, stallTimeout }) {
@@ -32,12 +34,19 @@ function sendByXhr({ method, url, headers }, body, { signal, onProgress, stallTi
     xhr.onprogress = alive;
     xhr.onabort = () => reject(signal.reason ?? new ConnectionError("the request was aborted"));
     // A page cannot distinguish a broken connection from a response that CORS hides.
-    xhr.onerror = () => reject(new ConnectionError(
-      "the connection failed, or the CORS rules of the bucket do not allow this page",
-    ));
+    xhr.onerror = () =>
+      reject(
+        new ConnectionError(
+          "the connection failed, or the CORS rules of the bucket do not allow this page",
+        ),
+      );
     xhr.onload = () => {
       const all = parsed(xhr.getAllResponseHeaders());
-      resolve({ status: xhr.status, text: xhr.responseText, header: (name) => all.get(name) ?? null });
+      resolve({
+        status: xhr.status,
+        text: xhr.responseText,
+        header: (name) => all.get(name) ?? null,
+      });
     };
     xhr.onloadend = () => {
       clearTimeout(watch);
@@ -53,10 +62,13 @@ function sendByXhr({ method, url, headers }, body, { signal, onProgress, stallTi
 
 /** Reading a header that CORS hides would log an error, so read the list. */
 function parsed(text) {
-  const lines = text.split("\r\n").filter(Boolean).map((line) => {
-    const colon = line.indexOf(":");
-    return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()];
-  });
+  const lines = text
+    .split("\r\n")
+    .filter(Boolean)
+    .map((line) => {
+      const colon = line.indexOf(":");
+      return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()];
+    });
   return new Map(lines);
 }
 
@@ -67,10 +79,17 @@ export async function sendByFetch({ method, url, headers }, body, options) {
   const abort = () => timeout.abort(signal.reason);
   signal.throwIfAborted();
   signal.addEventListener("abort", abort, { once: true });
-  const late = () => timeout.abort(new ConnectionError(`no response within ${stallTimeout / 1000} s`));
+  const late = () =>
+    timeout.abort(new ConnectionError(`no response within ${stallTimeout / 1000} s`));
   const watch = limited ? setTimeout(late, stallTimeout) : undefined;
   try {
-    const response = await fetch(url, { method, headers, body, credentials, signal: timeout.signal });
+    const response = await fetch(url, {
+      method,
+      headers,
+      body,
+      credentials,
+      signal: timeout.signal,
+    });
     const text = await response.text();
     if (body?.size) onProgress?.(body.size);
     return { status: response.status, text, header: (name) => response.headers.get(name) };

@@ -19,7 +19,7 @@ export function fingerprintOf(file, name) {
   return [name, file.size, file.type, file.lastModified ?? ""].join("|");
 }
 
-/** The records of one scope, such as the id of a user. A full or broken storage is as good as none. */
+/** The records of one scope, such as a user's. A full or broken storage is as good as none. */
 export class Records {
   constructor(storage, scope) {
     this.storage = storage;
@@ -60,8 +60,11 @@ export class Records {
   /** Returns the fingerprints of all records. */
   all() {
     try {
-      const names = Array.from({ length: this.storage?.length ?? 0 }, (_, at) => this.storage.key(at));
-      return names.filter((name) => name?.startsWith(this.prefix))
+      const names = Array.from({ length: this.storage?.length ?? 0 }, (_, at) =>
+        this.storage.key(at),
+      );
+      return names
+        .filter((name) => name?.startsWith(this.prefix))
         .map((name) => name.slice(this.prefix.length));
     } catch {
       return [];
@@ -70,9 +73,14 @@ export class Records {
 }
 
 /** Whether a value is a record of this version. Pages of another version share the storage. */
-const isRecord = (value) => value?.version === 1 && typeof value.handle === "string"
-  && typeof value.uploadId === "string" && value.partSize > 0 && value.partCount > 0
-  && typeof value.etags === "object" && value.etags !== null;
+const isRecord = (value) =>
+  value?.version === 1 &&
+  typeof value.handle === "string" &&
+  typeof value.uploadId === "string" &&
+  value.partSize > 0 &&
+  value.partCount > 0 &&
+  typeof value.etags === "object" &&
+  value.etags !== null;
 
 const claimed = new Set();
 
@@ -88,18 +96,51 @@ export async function claim(name) {
   const locks = globalThis.navigator?.locks;
   if (!locks) return release;
   return new Promise((resolve) => {
-    locks.request(PREFIX + name, { ifAvailable: true }, (lock) => {
-      if (!lock) {
-        release();
-        resolve(null);
-        return undefined;
-      }
-      return new Promise((unlock) => {
-        resolve(() => {
+    locks
+      .request(PREFIX + name, { ifAvailable: true }, (lock) => {
+        if (!lock) {
           release();
-          unlock();
+          resolve(null);
+          return undefined;
+        }
+        return new Promise((unlock) => {
+          resolve(() => {
+            release();
+            unlock();
+          });
         });
-      });
-    }).catch(() => resolve(release));
+      })
+      .catch(() => resolve(release));
   });
+}
+/** Lists the uploads of earlier pages that can continue when their files are chosen again. */
+export function unfinishedUploads({ storage = defaultStorage(), scope = "" } = {}) {
+  const records = new Records(storage, scope);
+  return records.all().flatMap((fingerprint) => {
+    const record = records.load(fingerprint);
+    if (!record) return [];
+    const { name, size, type, lastModified, key, partCount, startedAt, expires } = record;
+    const partsStored = Object.keys(record.etags).length;
+    return [
+      {
+        fingerprint,
+        name,
+        size,
+        type,
+        lastModified,
+        key,
+        partsStored,
+        partCount,
+        startedAt,
+        expires,
+      },
+    ];
+  });
+}
+
+/** Forgets uploads of earlier pages: one, or all of the scope. Call it when a user signs out. */
+export function forgetUploads({ storage = defaultStorage(), scope = "", fingerprint } = {}) {
+  const records = new Records(storage, scope);
+  for (const name of fingerprint === undefined ? records.all() : [fingerprint])
+    records.remove(name);
 }

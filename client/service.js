@@ -15,7 +15,11 @@ export class Service {
   async ask(body, signal) {
     const { endpoint: url, credentials, headers, stallTimeout } = this;
     const more = typeof headers === "function" ? await headers() : headers;
-    const request = { method: "POST", url, headers: { "content-type": "application/json", ...more } };
+    const request = {
+      method: "POST",
+      url,
+      headers: { "content-type": "application/json", ...more },
+    };
     const options = { signal, stallTimeout, credentials, limited: true };
     const answer = await sendByFetch(request, JSON.stringify(body), options).catch((error) => {
       throw error instanceof ConnectionError ? connectionError("service", error) : error;
@@ -26,7 +30,9 @@ export class Service {
     const date = Date.parse(answer.header("date") ?? "");
     const now = Number.isNaN(date) ? Date.now() : date + 1000;
     if (json.request) json.request = received(json.request, now);
-    json.parts?.forEach((part) => { part.request = received(part.request, now); });
+    json.parts?.forEach((part) => {
+      part.request = received(part.request, now);
+    });
     return json;
   }
 }
@@ -43,7 +49,11 @@ function parsed(text) {
 /** Notes when a request was signed, and for how long. */
 function received(request, now) {
   const lifetime = request.expires * 1000 - now;
-  return { ...request, receivedAt: Date.now(), lifetime: lifetime > 0 ? lifetime : UNKNOWN_LIFETIME };
+  return {
+    ...request,
+    receivedAt: Date.now(),
+    lifetime: lifetime > 0 ? lifetime : UNKNOWN_LIFETIME,
+  };
 }
 
 /** Whether too little of the lifetime is left to begin the request. */

@@ -18,7 +18,7 @@ export type UploadErrorCode =
   | "ChecksumMismatch"
   /** The file was changed, moved or deleted. Have the user choose it again. */
   | "FileUnreadable"
-  /** OSS stored the object, but the application rejected its callback or was not reachable (203). */
+  /** OSS stored the object, but the application rejected or missed its callback (203). */
   | "CallbackFailed"
   /** An object with this key exists, and the grant does not allow overwriting it. */
   | "AlreadyExists"
@@ -81,7 +81,7 @@ export interface StateInfo {
   until?: number;
 }
 
-/** What continues an upload on another device. It is a secret: whoever has it can upload the file. */
+/** What continues an upload on another device. A secret: whoever has it can upload the file. */
 export interface UploadSession {
   readonly version: 1;
   readonly endpoint: string;
@@ -115,10 +115,11 @@ export interface UploadOptions {
   retries?: number;
   /** Delays between attempts in milliseconds. Defaults to 500 for the first, and at most 30,000. */
   backoff?: { first?: number; longest?: number };
-  /** A connection that moves no byte for this time is given up, in milliseconds. Defaults to 60,000. */
+  /** A connection that moves no byte for this many milliseconds is given up. Defaults to 60,000. */
   stallTimeout?: number;
   /** Headers for the service, or a function that returns them. OSS does not get them. */
-  headers?: Record<string, string> | (() => Record<string, string> | Promise<Record<string, string>>);
+  headers?:
+    Record<string, string> | (() => Record<string, string> | Promise<Record<string, string>>);
   /** Whether the service gets cookies. Defaults to `same-origin`. */
   credentials?: RequestCredentials;
   /** Separates the records of several users of one browser, such as the id of the user. */

@@ -1,19 +1,25 @@
-// Uploads of any size to OSS, in parts that pause, resume and survive a reload. A service signs each
-// request; the file goes from this page straight to OSS.
+// Uploads of any size to OSS, in parts that pause, resume and survive a reload. A service signs
+// each request; the file goes from this page straight to OSS.
 
 import { Attempts, PAUSED, cancelled } from "./attempts.js";
-import { combined, crc64Of } from "./crc64.js";
+import { combined } from "./crc64.js";
 import { Transient, UploadError, connectionError, ossDetail, ossError } from "./errors.js";
 import { ConnectionError, send } from "./http.js";
 import { Progress } from "./progress.js";
-import { Records, claim, defaultStorage, fingerprintOf } from "./records.js";
+import {
+  Records,
+  claim,
+  defaultStorage,
+  fingerprintOf,
+  forgetUploads,
+  unfinishedUploads,
+} from "./records.js";
 import { Service, isStale } from "./service.js";
+import { Source } from "./source.js";
+import { PartUrls } from "./urls.js";
 import { completion, element, listedParts } from "./xml.js";
 
-export { UploadError };
-
-/** The service signs at most this many parts at once. */
-const MAX_PARTS_PER_ASK = 100;
+export { UploadError, forgetUploads, unfinishedUploads };
 
 /** How often one upload may begin anew, because OSS no longer has it or its handle expired. */
 const MAX_STARTS = 3;
@@ -43,12 +49,10 @@ export class Upload {
   /** Ends the requests that carry the file; `pause()` replaces it. */
   #burst = new AbortController();
   #renewing = null;
-  #asking = null;
-  #batch = 0;
-  #signed = new Map();
+  #urls;
   #pending = [];
   #stored = new Map();
-  #crcs = new Map();
+  #source;
 
   constructor(file, options) {
     this.#file = file;
@@ -62,10 +66,22 @@ export class Upload {
     this.#fingerprint = options.fingerprint ?? fingerprintOf(file, filename);
     this.#session = options.session ?? null;
     this.#progress = new Progress(file.size, options.onProgress);
-    this.#batch = concurrency * 2;
+    this.#source = new Source(file);
+    this.#urls = new PartUrls(concurrency, async (parts) => {
+      const { uploadId } = this.#session;
+      const signed = await this.#askWith("parts", { parts });
+      // Meanwhile, the upload may have begun anew.
+      return uploadId === this.#session.uploadId ? signed.parts : [];
+    });
     const { signal } = options;
     if (signal?.aborted) this.#attempts.cancelled = true;
-    signal?.addEventListener("abort", () => { this.cancel(); }, { once: true });
+    signal?.addEventListener(
+      "abort",
+      () => {
+        this.cancel();
+      },
+      { once: true },
+    );
   }
 
   get state() {
@@ -125,7 +141,10 @@ export class Upload {
       const { handle, uploadId } = session;
       const { signal } = new AbortController();
       const { request } = await this.#service.ask({ action: "abort", handle, uploadId }, signal);
-      const answer = await send(request, null, { signal, stallTimeout: this.#options.stallTimeout });
+      const answer = await send(request, null, {
+        signal,
+        stallTimeout: this.#options.stallTimeout,
+      });
       return answer.status === 204 || answer.status === 404;
     } catch {
       return false;
@@ -141,14 +160,15 @@ export class Upload {
       if (this.#attempts.cancelled) throw cancelled();
       this.#setPhase("preparing");
       await this.#open();
-      const outcome = this.#session.partCount <= 1 ? await this.#sendWhole() : await this.#sendInParts();
+      const outcome =
+        this.#session.partCount <= 1 ? await this.#sendWhole() : await this.#sendInParts();
       this.#forget();
       this.#setPhase("done");
       this.#progress.flush();
       return outcome;
     } catch (error) {
       const failure = this.#attempts.cancelled ? cancelled() : error;
-      // A later `start()` continues what can be continued, or another page with the file chosen again.
+      // A later `start()` continues, or another page when the file is chosen again.
       const kept = failure.retriable || failure.code === "FileUnreadable";
       if (failure instanceof UploadError && !kept) {
         this.#forget();
@@ -183,14 +203,29 @@ export class Upload {
     const { size, type } = this.#file;
     const created = await this.#ask({ action: "create", filename, size, type: type ?? "" });
     if (created.size !== undefined && created.size !== size) {
-      throw new UploadError("Refused", `the service granted ${created.size} bytes instead of ${size}`);
+      throw new UploadError(
+        "Refused",
+        `the service granted ${created.size} bytes instead of ${size}`,
+      );
     }
     const { handle, key, partSize, partCount, expires } = created;
     this.#initiation = created.request;
     return {
-      version: 1, endpoint: String(endpoint), handle, key, size, partSize, partCount, expires,
-      name: filename, type: type ?? "", lastModified: this.#file.lastModified ?? 0,
-      startedAt: Date.now(), uploadId: "", etags: {}, completing: false,
+      version: 1,
+      endpoint: String(endpoint),
+      handle,
+      key,
+      size,
+      partSize,
+      partCount,
+      expires,
+      name: filename,
+      type: type ?? "",
+      lastModified: this.#file.lastModified ?? 0,
+      startedAt: Date.now(),
+      uploadId: "",
+      etags: {},
+      completing: false,
     };
   }
 
@@ -209,18 +244,22 @@ export class Upload {
    */
   #renew(expired) {
     if (this.#session.handle !== expired) return Promise.resolve();
-    this.#renewing ??= this.#create().then((fresh) => {
-      const session = this.#session;
-      this.#signed.clear();
-      if (fresh.key === session.key && fresh.partSize === session.partSize) {
-        Object.assign(session, { handle: fresh.handle, expires: fresh.expires });
-        this.#save();
-      } else {
-        this.#session = fresh;
-        // Without an upload id, OSS has nothing of the earlier session.
-        if (session.uploadId) throw new StartOver("the new handle is for another object");
-      }
-    }).finally(() => { this.#renewing = null; });
+    this.#renewing ??= this.#create()
+      .then((fresh) => {
+        const session = this.#session;
+        this.#urls.clear();
+        if (fresh.key === session.key && fresh.partSize === session.partSize) {
+          Object.assign(session, { handle: fresh.handle, expires: fresh.expires });
+          this.#save();
+        } else {
+          this.#session = fresh;
+          // Without an upload id, OSS has nothing of the earlier session.
+          if (session.uploadId) throw new StartOver("the new handle is for another object");
+        }
+      })
+      .finally(() => {
+        this.#renewing = null;
+      });
     return this.#renewing;
   }
 
@@ -337,7 +376,7 @@ export class Upload {
 
   #reset() {
     this.#stored.clear();
-    this.#signed.clear();
+    this.#urls.clear();
     this.#pending = Array.from({ length: this.#session.partCount }, (_, at) => at + 1);
     this.#progress.restart(this.#session.partCount);
   }
@@ -349,7 +388,12 @@ export class Upload {
     const { etags } = this.#session;
     for (const [number, part] of parts) {
       const known = part.crc !== null || etags[number] === part.etag;
-      if (number > this.#session.partCount || part.size !== this.#sizeOf(number) || !known) continue;
+      if (
+        number > this.#session.partCount ||
+        part.size !== this.#source.sizeOf(this.#session, number) ||
+        !known
+      )
+        continue;
       this.#stored.set(number, { ...part, checked: false });
       this.#progress.store(number, part.size);
     }
@@ -373,13 +417,16 @@ export class Upload {
     // Parts may fail the comparison after the others are sent.
     do {
       let failure = null;
-      const guarded = (task) => task.catch((error) => {
-        failure ??= error;
-        this.#burst.abort(PAUSED);
-        this.#attempts.wake();
-      });
+      const guarded = (task) =>
+        task.catch((error) => {
+          failure ??= error;
+          this.#burst.abort(PAUSED);
+          this.#attempts.wake();
+        });
       const stopped = () => failure !== null;
-      const tasks = Array.from({ length: this.#options.concurrency }, () => this.#sendNext(stopped));
+      const tasks = Array.from({ length: this.#options.concurrency }, () =>
+        this.#sendNext(stopped),
+      );
       await Promise.all([...tasks, this.#compare(stopped)].map(guarded));
       if (failure) {
         this.#burst = new AbortController();
@@ -402,29 +449,23 @@ export class Upload {
 
   async #sendPart(number) {
     const { signal } = this.#burst;
-    const request = await this.#urlOf(number);
+    const request = await this.#urls.of(number, this.#pending);
     if (signal.aborted) throw PAUSED;
-    const size = this.#sizeOf(number);
+    const size = this.#source.sizeOf(this.#session, number);
     try {
       const { answer, crc } = await this.#sendFile(number, request, signal);
-      if (answer.status === 403) {
-        // Those that were signed with it have expired, too.
-        for (const [other, { receivedAt }] of this.#signed) {
-          if (receivedAt <= request.receivedAt) this.#signed.delete(other);
-        }
-        // Fewer URLs at once expire less often.
-        this.#batch = this.#options.concurrency;
-      }
+      if (answer.status === 403) this.#urls.rejected(request);
       if (answer.status !== 200) throw ossError(answer);
       const arrived = answer.header("x-oss-hash-crc64ecma");
       if (arrived !== null && arrived !== String(crc)) {
         const failure = new UploadError("ChecksumMismatch", `part ${number} arrived damaged`, {
-          retriable: true, detail: ossDetail(answer),
+          retriable: true,
+          detail: ossDetail(answer),
         });
         throw new Transient("later", failure, { reason: "oss" });
       }
       const etag = answer.header("etag");
-      this.#signed.delete(number);
+      this.#urls.used(number);
       this.#stored.set(number, { etag, size, crc, checked: true });
       if (etag) this.#session.etags[number] = etag;
       this.#progress.store(number, size);
@@ -438,39 +479,17 @@ export class Upload {
 
   /** Sends a part of the file, and computes its checksum meanwhile. */
   async #sendFile(number, request, signal) {
-    const checksum = this.#crcOf(number, signal);
+    const checksum = this.#source.crcOf(this.#session, number, signal);
     const moved = (loaded) => {
       if (loaded > 0) this.#attempts.moved();
-      this.#progress.moved(number, loaded, this.#sizeOf(number));
+      this.#progress.moved(number, loaded, this.#source.sizeOf(this.#session, number));
     };
-    const sent = this.#send(request, this.#slice(number), signal, moved);
+    const sent = this.#send(request, this.#source.slice(this.#session, number), signal, moved);
     // A file that cannot be read looks like a failed connection, so its error comes first.
     const [crc, answer] = await Promise.allSettled([checksum, sent]);
     if (crc.status === "rejected") throw crc.reason;
     if (answer.status === "rejected") throw answer.reason;
     return { answer: answer.value, crc: crc.value };
-  }
-
-  /** Returns a URL for a part. One request signs those that come next, too. */
-  async #urlOf(number) {
-    for (;;) {
-      const signed = this.#signed.get(number);
-      if (signed && !isStale(signed)) return signed;
-      this.#asking ??= this.#signParts(number).finally(() => { this.#asking = null; });
-      await this.#asking;
-      await this.#attempts.gate();
-    }
-  }
-
-  async #signParts(number) {
-    for (const [other, signed] of this.#signed) if (isStale(signed)) this.#signed.delete(other);
-    const next = this.#pending.filter((other) => other !== number && !this.#signed.has(other));
-    const numbers = [number, ...next.slice(0, this.#batch - 1)].sort((a, b) => a - b);
-    const { uploadId } = this.#session;
-    const { parts } = await this.#askWith("parts", { parts: numbers });
-    if (uploadId !== this.#session.uploadId) return;
-    for (const { partNumber, request } of parts) this.#signed.set(partNumber, request);
-    this.#batch = Math.min(MAX_PARTS_PER_ASK, this.#batch * 2);
   }
 
   /** Compares the parts that OSS has already with the file. */
@@ -479,7 +498,7 @@ export class Upload {
       if (part.checked) continue;
       await this.#attempts.gate();
       if (stopped()) return;
-      const crc = await this.#crcOf(number, this.#life.signal);
+      const crc = await this.#source.crcOf(this.#session, number, this.#life.signal);
       if (part.crc === null || part.crc === crc) {
         this.#stored.set(number, { ...part, crc, checked: true });
       } else {
@@ -541,7 +560,8 @@ export class Upload {
     const stored = answer.header("x-oss-hash-crc64ecma");
     if (stored !== null && stored !== String(crc)) {
       throw new UploadError("ChecksumMismatch", "the stored object differs from the file", {
-        stored: true, detail: ossDetail(answer),
+        stored: true,
+        detail: ossDetail(answer),
       });
     }
     let reply = answer.text;
@@ -551,51 +571,38 @@ export class Upload {
       // XML or nothing: there was no callback.
     }
     return {
-      key, handle, reply, size: this.#file.size, crc64: String(crc), crc64Verified: stored !== null,
-      etag: answer.header("etag"), requestId: answer.header("x-oss-request-id"), recovered: false,
+      key,
+      handle,
+      reply,
+      size: this.#file.size,
+      crc64: String(crc),
+      crc64Verified: stored !== null,
+      etag: answer.header("etag"),
+      requestId: answer.header("x-oss-request-id"),
+      recovered: false,
     };
   }
 
-  /** The response to the last request was lost. Only the application knows whether it was called. */
+  /** The last response was lost. Only the application knows whether it was called back. */
   async #unconfirmed(detail) {
     const { key, handle } = this.#session;
     const reply = await this.#options.lookup?.({ key, handle });
     if (reply !== undefined && reply !== null) {
       return {
-        key, handle, reply, size: this.#file.size, crc64: null, crc64Verified: false,
-        etag: null, requestId: null, recovered: true,
+        key,
+        handle,
+        reply,
+        size: this.#file.size,
+        crc64: null,
+        crc64Verified: false,
+        etag: null,
+        requestId: null,
+        recovered: true,
       };
     }
-    const message = "the response to the last request was lost; ask the server whether it was called";
+    const message =
+      "the response to the last request was lost; ask the server whether it was called";
     throw new UploadError("Unconfirmed", message, { detail });
-  }
-
-  // Parts of the file.
-
-  #sizeOf(number) {
-    const { partSize, partCount } = this.#session;
-    return number < partCount ? partSize : this.#file.size - partSize * Math.max(0, partCount - 1);
-  }
-
-  #slice(number) {
-    const from = (number - 1) * this.#session.partSize;
-    return this.#file.slice(from, from + this.#sizeOf(number));
-  }
-
-  async #crcOf(number, signal) {
-    // Another session may have parts of another size.
-    const name = `${this.#session.partSize} ${number}`;
-    const known = this.#crcs.get(name);
-    if (known !== undefined) return known;
-    try {
-      const crc = await crc64Of(this.#slice(number), signal);
-      this.#crcs.set(name, crc);
-      return crc;
-    } catch (error) {
-      if (signal.aborted) throw signal.reason;
-      const message = "the file can no longer be read; it was changed, moved or deleted";
-      throw new UploadError("FileUnreadable", message, { cause: error });
-    }
   }
 
   // What listeners hear.
@@ -615,22 +622,4 @@ export class Upload {
     this.#shown = state;
     this.#options.onState?.(state, waiting ?? {});
   }
-}
-
-/** Lists the uploads of earlier pages that can continue when their files are chosen again. */
-export function unfinishedUploads({ storage = defaultStorage(), scope = "" } = {}) {
-  const records = new Records(storage, scope);
-  return records.all().flatMap((fingerprint) => {
-    const record = records.load(fingerprint);
-    if (!record) return [];
-    const { name, size, type, lastModified, key, partCount, startedAt, expires } = record;
-    const partsStored = Object.keys(record.etags).length;
-    return [{ fingerprint, name, size, type, lastModified, key, partsStored, partCount, startedAt, expires }];
-  });
-}
-
-/** Forgets uploads of earlier pages: one, or all of the scope. Call it when a user signs out. */
-export function forgetUploads({ storage = defaultStorage(), scope = "", fingerprint } = {}) {
-  const records = new Records(storage, scope);
-  for (const name of fingerprint === undefined ? records.all() : [fingerprint]) records.remove(name);
 }

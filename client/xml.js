@@ -12,20 +12,25 @@ export function element(xml, name) {
 export function listedParts(xml) {
   const parts = Array.from(xml.matchAll(/<Part>(.*?)<\/Part>/gs), ([, part]) => {
     const crc = element(part, "HashCrc64ecma");
-    return [Number(element(part, "PartNumber")), {
-      etag: element(part, "ETag"),
-      size: Number(element(part, "Size")),
-      crc: /^\d+$/.test(crc) ? BigInt(crc) : null,
-    }];
+    return [
+      Number(element(part, "PartNumber")),
+      {
+        etag: element(part, "ETag"),
+        size: Number(element(part, "Size")),
+        crc: /^\d+$/.test(crc) ? BigInt(crc) : null,
+      },
+    ];
   });
   const next = Number(element(xml, "NextPartNumberMarker"));
   return { parts, next: element(xml, "IsTruncated") === "true" ? next : null };
 }
 
-/** Writes the body of `CompleteMultipartUpload`. As bytes, it gets no content type from the browser. */
+/** Writes the body of `CompleteMultipartUpload`. Browsers add no content type to bytes. */
 export function completion(etags) {
-  const parts = etags.map((etag, at) =>
-    `<Part><PartNumber>${at + 1}</PartNumber><ETag>${etag.replaceAll('"', "&quot;")}</ETag></Part>`);
+  const parts = etags.map(
+    (etag, at) =>
+      `<Part><PartNumber>${at + 1}</PartNumber><ETag>${etag.replaceAll('"', "&quot;")}</ETag></Part>`,
+  );
   const xml = `<CompleteMultipartUpload>${parts.join("")}</CompleteMultipartUpload>`;
   return new TextEncoder().encode(xml);
 }

@@ -1,5 +1,5 @@
-// A presign service and an OSS in one HTTP server, as far as the client sees them. `fault` may spoil
-// any request.
+// A presign service and an OSS in one HTTP server, as far as the client sees them. `fault` may
+// spoil any request.
 
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -58,13 +58,18 @@ export class Fake {
   async #answer(request, response) {
     const url = new URL(request.url, this.origin);
     const service = url.pathname === "/presign";
-    const seen = { kind: url.searchParams.get("kind"), number: Number(url.searchParams.get("partNumber")) };
+    const seen = {
+      kind: url.searchParams.get("kind"),
+      number: Number(url.searchParams.get("partNumber")),
+    };
     if (!service && seen.kind === "part") {
       this.#partsNow += 1;
       this.mostAtOnce = Math.max(this.mostAtOnce, this.#partsNow);
-      response.once("close", () => { this.#partsNow -= 1; });
+      response.once("close", () => {
+        this.#partsNow -= 1;
+      });
     }
-    if (!service && await this.#spoil(seen, request, response)) return;
+    if (!service && (await this.#spoil(seen, request, response))) return;
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
     const body = Buffer.concat(chunks);
@@ -73,9 +78,11 @@ export class Fake {
       Object.assign(seen, { kind: ask.action, ask, headers: request.headers });
       if (await this.#spoil(seen, request, response)) return;
     }
-    const { status, headers = {}, text = "" } = service
-      ? this.#service(seen.ask)
-      : this.#oss(seen, url, request, body);
+    const {
+      status,
+      headers = {},
+      text = "",
+    } = service ? this.#service(seen.ask) : this.#oss(seen, url, request, body);
     if (seen.lose) {
       response.destroy();
       return;
@@ -104,11 +111,16 @@ export class Fake {
     const refuse = (status, code, message = code) => json(status, { code, message });
     if (ask.action === "create") {
       const handle = `handle-${randomBytes(4).toString("hex")}`;
-      const key = this.nameKey(this.#created += 1);
+      const key = this.nameKey((this.#created += 1));
       this.handles.set(handle, { key, size: ask.size });
       const partCount = Math.max(1, Math.ceil(ask.size / this.partSize));
       return json(200, {
-        handle, key, size: ask.size, type: ask.type, partSize: this.partSize, partCount,
+        handle,
+        key,
+        size: ask.size,
+        type: ask.type,
+        partSize: this.partSize,
+        partCount,
         expires: Math.floor(Date.now() / 1000) + 3600,
         request: this.#signed("POST", key, { kind: "initiate" }, { "content-type": ask.type }),
       });
@@ -128,13 +140,21 @@ export class Fake {
           })),
         });
       case "list":
-        return json(200, { request: this.#signed("GET", key, { kind: "listing", marker: ask.marker ?? 0, ...upload }) });
+        return json(200, {
+          request: this.#signed("GET", key, {
+            kind: "listing",
+            marker: ask.marker ?? 0,
+            ...upload,
+          }),
+        });
       case "complete":
         return json(200, { request: this.#signed("POST", key, { kind: "completion", ...upload }) });
       case "abort":
         return json(200, { request: this.#signed("DELETE", key, { kind: "deletion", ...upload }) });
       case "put":
-        return json(200, { request: this.#signed("PUT", key, { kind: "whole" }, { "content-type": "text/plain" }) });
+        return json(200, {
+          request: this.#signed("PUT", key, { kind: "whole" }, { "content-type": "text/plain" }),
+        });
       default:
         return refuse(400, "InvalidAsk");
     }
@@ -157,7 +177,9 @@ export class Fake {
     if (seen.kind === "initiate") {
       const uploadId = randomBytes(8).toString("hex");
       this.uploads.set(uploadId, { key, parts: new Map(), puts: new Map() });
-      return xml(`<InitiateMultipartUploadResult><UploadId>${uploadId}</UploadId></InitiateMultipartUploadResult>`);
+      return xml(
+        `<InitiateMultipartUploadResult><UploadId>${uploadId}</UploadId></InitiateMultipartUploadResult>`,
+      );
     }
     if (seen.kind === "whole") {
       if (this.objects.has(key)) return xmlError(409, "FileAlreadyExists", "exists");
@@ -180,16 +202,24 @@ export class Fake {
       }
       case "listing": {
         const marker = Number(url.searchParams.get("marker"));
-        const all = [...upload.parts].sort(([a], [b]) => a - b).filter(([number]) => number > marker);
+        const all = [...upload.parts]
+          .sort(([a], [b]) => a - b)
+          .filter(([number]) => number > marker);
         const page = all.slice(0, this.listPage);
-        const parts = page.map(([number, { body, etag, crc }]) =>
-          `<Part><PartNumber>${number}</PartNumber><ETag>${etag.replaceAll('"', "&quot;")}</ETag>`
-          + `${this.hideCrcs ? "" : `<HashCrc64ecma>${crc}</HashCrc64ecma>`}<Size>${body.length}</Size></Part>`);
-        return xml(`<ListPartsResult><NextPartNumberMarker>${page.at(-1)?.[0] ?? 0}</NextPartNumberMarker>`
-          + `<IsTruncated>${all.length > page.length}</IsTruncated>${parts.join("")}</ListPartsResult>`);
+        const parts = page.map(
+          ([number, { body, etag, crc }]) =>
+            `<Part><PartNumber>${number}</PartNumber><ETag>${etag.replaceAll('"', "&quot;")}</ETag>` +
+            `${this.hideCrcs ? "" : `<HashCrc64ecma>${crc}</HashCrc64ecma>`}<Size>${body.length}</Size></Part>`,
+        );
+        return xml(
+          `<ListPartsResult><NextPartNumberMarker>${page.at(-1)?.[0] ?? 0}</NextPartNumberMarker>` +
+            `<IsTruncated>${all.length > page.length}</IsTruncated>${parts.join("")}</ListPartsResult>`,
+        );
       }
       case "completion": {
-        const asked = [...body.toString().matchAll(/<PartNumber>(\d+)<\/PartNumber><ETag>(.*?)<\/ETag>/g)];
+        const asked = [
+          ...body.toString().matchAll(/<PartNumber>(\d+)<\/PartNumber><ETag>(.*?)<\/ETag>/g),
+        ];
         const parts = asked.map(([, number, etag]) => {
           const part = upload.parts.get(Number(number));
           return part?.etag === etag.replaceAll("&quot;", '"') ? part : null;
@@ -216,7 +246,12 @@ export class Fake {
     const hash = this.hideCrcs ? {} : { "x-oss-hash-crc64ecma": String(crc) };
     return {
       status: 200,
-      headers: { "content-type": "application/json", "x-oss-request-id": "REQ", etag: '"E"', ...hash },
+      headers: {
+        "content-type": "application/json",
+        "x-oss-request-id": "REQ",
+        etag: '"E"',
+        ...hash,
+      },
       text: JSON.stringify(reply),
     };
   }
@@ -224,8 +259,11 @@ export class Fake {
 
 const crcOf = (bytes) => new Crc64().update(bytes).value();
 
-const json = (status, value) =>
-  ({ status, headers: { "content-type": "application/json" }, text: JSON.stringify(value) });
+const json = (status, value) => ({
+  status,
+  headers: { "content-type": "application/json" },
+  text: JSON.stringify(value),
+});
 
 const xml = (text) => ({ status: 200, headers: { "content-type": "application/xml" }, text });
 
@@ -235,7 +273,7 @@ const xmlError = (status, code, message) => ({
   text: `<Error><Code>${code}</Code><Message>${message}</Message><EC>0000-00000000</EC></Error>`,
 });
 
-/** A `File` with bytes that differ everywhere. Node 18 has none, so it is a Blob with its members. */
+/** A `File` with bytes that differ everywhere: a Blob with its members, because Node 18 has none. */
 export function fileOf(size, { name = "film.mp4", seed = 1, type = "video/mp4" } = {}) {
   const bytes = new Uint8Array(size);
   let state = seed * 2654435761;

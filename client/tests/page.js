@@ -33,7 +33,9 @@ class FileStorage extends MemoryStorage {
 
 const { endpoint, path, size, options } = workerData;
 const upload = new Upload(fileOf(size, options).file, {
-  endpoint, storage: new FileStorage(path), backoff: { first: 1, longest: 4 },
+  endpoint,
+  storage: new FileStorage(path),
+  backoff: { first: 1, longest: 4 },
 });
 try {
   parentPort.postMessage({ outcome: await upload.start(), progress: upload.progress });

@@ -24,9 +24,10 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-const open = (size, options) => new Worker(new URL("page.js", import.meta.url), {
-  workerData: { endpoint: fake.endpoint, path, size, options },
-});
+const open = (size, options) =>
+  new Worker(new URL("page.js", import.meta.url), {
+    workerData: { endpoint: fake.endpoint, path, size, options },
+  });
 
 /** Opens a page and closes it at the request that `when` returns true for. */
 async function closedAt(when, size, options) {
@@ -53,7 +54,10 @@ async function finished(size, options) {
 test("an upload continues after two reloads, and stored parts are not sent again", async () => {
   const size = 50 * PART + 1;
   fake.listPage = 8;
-  const atPart = (count) => ({ kind }) => kind === "part" && fake.of("part").length === count;
+  const atPart =
+    (count) =>
+    ({ kind }) =>
+      kind === "part" && fake.of("part").length === count;
   await closedAt(atPart(15), size);
   const [upload] = fake.uploads.values();
   const first = upload.parts.size;
@@ -97,7 +101,10 @@ test("if OSS lists no checksums, the remembered ETags decide", async () => {
   assert.deepEqual(fake.objects.get(outcome.key), fileOf(size).bytes);
   // The page was closed before it heard of the others.
   const twice = [...upload.puts.keys()].filter((part) => upload.puts.get(part) > 1);
-  assert.deepEqual(twice.filter((part) => remembered.includes(part)), [number]);
+  assert.deepEqual(
+    twice.filter((part) => remembered.includes(part)),
+    [number],
+  );
 });
 
 test("a page that is closed while OSS completes the upload does not send the file again", async () => {
@@ -122,10 +129,22 @@ test("a page that is closed while OSS completes the upload does not send the fil
 test("records of other versions and of other services are ignored", async () => {
   const size = 5 * PART;
   const name = `oss-upload::film.mp4|${size}|video/mp4|1700000000000`;
-  for (const record of ["no JSON", "null", '{"version":2}', '{"version":1,"handle":"h"}', JSON.stringify({
-    version: 1, endpoint: "https://other.example/", handle: "h", uploadId: "u", size, partSize: PART,
-    partCount: 5, etags: {},
-  })]) {
+  for (const record of [
+    "no JSON",
+    "null",
+    '{"version":2}',
+    '{"version":1,"handle":"h"}',
+    JSON.stringify({
+      version: 1,
+      endpoint: "https://other.example/",
+      handle: "h",
+      uploadId: "u",
+      size,
+      partSize: PART,
+      partCount: 5,
+      etags: {},
+    }),
+  ]) {
     writeFileSync(path, JSON.stringify([[name, record]]));
     const { outcome } = await finished(size);
     assert.deepEqual(fake.objects.get(outcome.key), fileOf(size).bytes);

@@ -9,10 +9,15 @@ import { promisify } from "node:util";
 import * as module from "../upload.js";
 
 const folder = new URL("..", import.meta.url);
-const types = readFileSync(new URL("upload.d.ts", folder), "utf8").replaceAll(/\/\*\*.*?\*\//gs, "");
+const types = readFileSync(new URL("upload.d.ts", folder), "utf8").replaceAll(
+  /\/\*\*.*?\*\//gs,
+  "",
+);
 
 test("the declarations name what the module exports", () => {
-  const declared = [...types.matchAll(/^export (?:class|function|const) (\w+)/gm)].map(([, name]) => name);
+  const declared = [...types.matchAll(/^export (?:class|function|const) (\w+)/gm)].map(
+    ([, name]) => name,
+  );
   assert.deepEqual(declared.sort(), Object.keys(module).sort());
 });
 
@@ -26,8 +31,12 @@ test("the declarations name every member of an upload", () => {
 test("the declarations name every error code", () => {
   const [, union] = types.match(/type UploadErrorCode =(.*?);/s);
   const declared = [...union.matchAll(/\| "(\w+)"/g)].map(([, code]) => code);
-  const sources = ["attempts.js", "errors.js", "upload.js"].map((name) => readFileSync(new URL(name, folder), "utf8"));
-  const used = [...sources.join("\n").matchAll(/new UploadError\(\s*(?:gone \? error : )?"(\w+)"/g)].map(([, code]) => code);
+  const sources = ["attempts.js", "errors.js", "source.js", "upload.js", "urls.js"].map((name) =>
+    readFileSync(new URL(name, folder), "utf8"),
+  );
+  const used = [
+    ...sources.join("\n").matchAll(/new UploadError\(\s*(?:gone \? error : )?"(\w+)"/g),
+  ].map(([, code]) => code);
   assert.deepEqual([...new Set(declared)].sort(), [...new Set(used)].sort());
 });
 
@@ -35,11 +44,26 @@ test("the declarations name every error code", () => {
 const installed = process.env.TYPESCRIPT_FOLDER ?? fileURLToPath(folder);
 const tsc = join(installed, "node_modules/.bin/tsc");
 
-test("TypeScript accepts the declarations and their use", {
-  skip: existsSync(tsc) ? false : "TypeScript is not installed; name its folder in TYPESCRIPT_FOLDER",
-}, async () => {
-  const use = fileURLToPath(new URL("types.ts", import.meta.url));
-  const options = ["--noEmit", "--strict", "--target", "es2022", "--module", "nodenext", "--types", ""];
-  const run = promisify(execFile)(tsc, [...options, "--lib", "es2022,dom", use]);
-  await run.catch(({ stdout }) => assert.fail(stdout));
-});
+test(
+  "TypeScript accepts the declarations and their use",
+  {
+    skip: existsSync(tsc)
+      ? false
+      : "TypeScript is not installed; name its folder in TYPESCRIPT_FOLDER",
+  },
+  async () => {
+    const use = fileURLToPath(new URL("types.ts", import.meta.url));
+    const options = [
+      "--noEmit",
+      "--strict",
+      "--target",
+      "es2022",
+      "--module",
+      "nodenext",
+      "--types",
+      "",
+    ];
+    const run = promisify(execFile)(tsc, [...options, "--lib", "es2022,dom", use]);
+    await run.catch(({ stdout }) => assert.fail(stdout));
+  },
+);

@@ -28,7 +28,8 @@ export async function typical(file: File, signal: AbortSignal): Promise<UploadOu
   upload.pause();
   upload.resume();
   const session = upload.session;
-  if (session) new Upload(new Blob(), { endpoint: new URL("https://a.example/"), session, storage: null });
+  if (session)
+    new Upload(new Blob(), { endpoint: new URL("https://a.example/"), session, storage: null });
   try {
     const outcome = await upload.start();
     const text: string = outcome.key;

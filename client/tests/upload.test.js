@@ -14,11 +14,15 @@ beforeEach(async () => {
 
 afterEach(() => fake.stop());
 
-const create = (file, options = {}) => new Upload(file, {
-  endpoint: fake.endpoint, storage, backoff: { first: 1, longest: 4 }, ...options,
-});
+const create = (file, options = {}) =>
+  new Upload(file, {
+    endpoint: fake.endpoint,
+    storage,
+    backoff: { first: 1, longest: 4 },
+    ...options,
+  });
 
-/** Asserts that the only object is these bytes, that its parts were stored once, and one callback. */
+/** Asserts that the only object is these bytes, of parts that were stored once, and one callback. */
 function assertStored(bytes, { puts = 1 } = {}) {
   assert.equal(fake.objects.size, 1);
   assert.deepEqual([...fake.objects.values()][0], bytes);
@@ -28,12 +32,14 @@ function assertStored(bytes, { puts = 1 } = {}) {
   }
 }
 
-const failsWith = (code, more = {}) => (error) => {
-  assert.ok(error instanceof UploadError, String(error?.stack ?? error));
-  assert.equal(error.code, code, error.message);
-  for (const [name, value] of Object.entries(more)) assert.equal(error[name], value, name);
-  return true;
-};
+const failsWith =
+  (code, more = {}) =>
+  (error) => {
+    assert.ok(error instanceof UploadError, String(error?.stack ?? error));
+    assert.equal(error.code, code, error.message);
+    for (const [name, value] of Object.entries(more)) assert.equal(error[name], value, name);
+    return true;
+  };
 
 test("a small file is one signed PUT, and the answer of the callback is returned", async () => {
   const { file, bytes } = fileOf(PART);
@@ -45,7 +51,10 @@ test("a small file is one signed PUT, and the answer of the callback is returned
     [outcome.key, outcome.size, outcome.crc64Verified, outcome.requestId],
     ["up/1.bin", PART, true, "REQ"],
   );
-  assert.deepEqual(fake.requests.map(({ kind }) => kind), ["create", "put", "whole"]);
+  assert.deepEqual(
+    fake.requests.map(({ kind }) => kind),
+    ["create", "put", "whole"],
+  );
 });
 
 test("a large file goes in parts, several at once, and never more than set", async () => {
@@ -78,8 +87,20 @@ test("a large file goes in parts, several at once, and never more than set", asy
       [file.size, file.size, 41, 41],
     );
     assert.ok(last.speed > 0);
-    for (const [at, { loaded }] of seen.entries()) assert.ok(at === 0 || loaded >= seen[at - 1].loaded);
+    for (const [at, { loaded }] of seen.entries())
+      assert.ok(at === 0 || loaded >= seen[at - 1].loaded);
   }
+});
+
+test("one ask signs the parts of all connections, and an incomplete answer is an error", async () => {
+  const { file } = fileOf(8 * PART);
+  await create(file).start();
+  assert.deepEqual(
+    fake.of("parts").map(({ ask }) => ask.parts.length),
+    [8],
+  );
+  fake.fault = ({ kind }) => (kind === "parts" ? { status: 200, body: '{"parts":[]}' } : undefined);
+  await assert.rejects(create(file).start(), failsWith("Refused"));
 });
 
 test("no ask is for more than 100 parts", async () => {
@@ -89,7 +110,10 @@ test("no ask is for more than 100 parts", async () => {
   const asked = fake.of("parts").map(({ ask }) => ask.parts.length);
   assert.ok(Math.max(...asked) <= 100, String(asked));
   assert.ok(asked.length <= 10, String(asked));
-  assert.equal(asked.reduce((sum, count) => sum + count, 0), 450);
+  assert.equal(
+    asked.reduce((sum, count) => sum + count, 0),
+    450,
+  );
 });
 
 test("connections that break in any request are repeated, and no stored part is sent twice", async () => {
@@ -110,7 +134,8 @@ test("connections that break in any request are repeated, and no stored part is 
 test("a part whose response is lost is the only one that is stored twice", async () => {
   const { file, bytes } = fileOf(10 * PART);
   let lost = 0;
-  fake.fault = ({ kind, number }) => (kind === "part" && number === 4 && (lost += 1) === 1 ? "lose" : undefined);
+  fake.fault = ({ kind, number }) =>
+    kind === "part" && number === 4 && (lost += 1) === 1 ? "lose" : undefined;
   await create(file).start();
   assertStored(bytes, { puts: 2 });
   assert.equal(fake.of("part").length, 11);
@@ -147,9 +172,10 @@ test("delays grow, are spread, and end after the set number", async () => {
 test("Retry-After is obeyed", async () => {
   const { file } = fileOf(3 * PART);
   const waits = [];
-  fake.fault = ({ kind }) => (kind === "parts"
-    ? { status: 503, headers: { "retry-after": "60" }, body: '{"code":"Busy","message":"later"}' }
-    : undefined);
+  fake.fault = ({ kind }) =>
+    kind === "parts"
+      ? { status: 503, headers: { "retry-after": "60" }, body: '{"code":"Busy","message":"later"}' }
+      : undefined;
   const upload = create(file, {
     onState: (state, { reason, until }) => {
       if (state !== "waiting") return;
@@ -193,7 +219,9 @@ test("URLs whose time is over are not sent", async () => {
 
 test("URLs that are always expired fail as such, without an endless loop", async () => {
   const { file } = fileOf(3 * PART);
-  fake.fault = ({ kind }) => { if (kind === "parts") fake.urlLifetime = -10; };
+  fake.fault = ({ kind }) => {
+    if (kind === "parts") fake.urlLifetime = -10;
+  };
   await assert.rejects(create(file).start(), failsWith("Expired", { retriable: true }));
   assert.ok(fake.of("part").length <= 4 * 4);
 });
@@ -261,7 +289,9 @@ test("cancel deletes the parts at OSS and the record", async () => {
 test("an AbortSignal cancels, also before the start", async () => {
   const { file } = fileOf(30 * PART);
   const aborter = new AbortController();
-  fake.fault = ({ kind }) => { if (kind === "part") aborter.abort(); };
+  fake.fault = ({ kind }) => {
+    if (kind === "part") aborter.abort();
+  };
   await assert.rejects(create(file, { signal: aborter.signal }).start(), failsWith("Cancelled"));
   const before = fake.of("create").length;
   await assert.rejects(create(file, { signal: aborter.signal }).start(), failsWith("Cancelled"));
@@ -272,11 +302,15 @@ test("a handle that expires is authorised again, and the upload goes on under th
   const { file, bytes } = fileOf(200 * PART);
   fake.nameKey = () => "up/same.bin";
   fake.fault = ({ kind }) => {
-    if (kind === "parts" && fake.of("parts").length === 3) for (const handle of fake.handles.values()) handle.expired = true;
+    if (kind === "parts" && fake.of("parts").length === 3)
+      for (const handle of fake.handles.values()) handle.expired = true;
   };
   await create(file).start();
   assertStored(bytes);
-  assert.deepEqual([fake.of("create").length, fake.of("initiate").length, fake.of("part").length], [2, 1, 200]);
+  assert.deepEqual(
+    [fake.of("create").length, fake.of("initiate").length, fake.of("part").length],
+    [2, 1, 200],
+  );
 });
 
 test("an expired handle whose successor has another key starts anew", async () => {
@@ -296,7 +330,8 @@ test("an expired handle whose successor has another key starts anew", async () =
 test("a small file whose handle expires is authorised again", async () => {
   const { file, bytes } = fileOf(PART);
   fake.fault = ({ kind }) => {
-    if (kind === "put" && fake.of("put").length === 1) for (const handle of fake.handles.values()) handle.expired = true;
+    if (kind === "put" && fake.of("put").length === 1)
+      for (const handle of fake.handles.values()) handle.expired = true;
   };
   const outcome = await create(file).start();
   assertStored(bytes);
@@ -305,7 +340,10 @@ test("a small file whose handle expires is authorised again", async () => {
 
 test("a service that calls every handle expired ends in an error", async () => {
   const { file } = fileOf(3 * PART);
-  fake.fault = ({ kind }) => (kind === "parts" ? { status: 410, body: '{"code":"HandleExpired","message":"old"}' } : undefined);
+  fake.fault = ({ kind }) =>
+    kind === "parts"
+      ? { status: 410, body: '{"code":"HandleExpired","message":"old"}' }
+      : undefined;
   await assert.rejects(create(file).start(), failsWith("Expired", { retriable: false }));
   assert.ok(fake.of("create").length <= 4, String(fake.of("create").length));
 });
@@ -325,7 +363,9 @@ test("an upload that OSS dropped begins anew", async () => {
 
 test("an upload that OSS always drops fails", async () => {
   const { file } = fileOf(20 * PART);
-  fake.fault = ({ kind }) => { if (kind === "part") fake.uploads.clear(); };
+  fake.fault = ({ kind }) => {
+    if (kind === "part") fake.uploads.clear();
+  };
   await assert.rejects(create(file).start(), failsWith("NoSuchUpload"));
   assert.equal(fake.of("initiate").length, 3);
 });
@@ -348,7 +388,8 @@ test("203 is a failure, with the object stored", async () => {
 
 test("if the response to complete is lost, the application is asked", async () => {
   const { file, bytes } = fileOf(5 * PART);
-  fake.fault = ({ kind }) => (kind === "completion" && fake.of("completion").length === 1 ? "lose" : undefined);
+  fake.fault = ({ kind }) =>
+    kind === "completion" && fake.of("completion").length === 1 ? "lose" : undefined;
   await assert.rejects(create(file).start(), failsWith("Unconfirmed"));
   assertStored(bytes);
   fake.objects.clear();
@@ -356,15 +397,22 @@ test("if the response to complete is lost, the application is asked", async () =
   fake.requests.length = 0;
   const asked = [];
   const outcome = await create(file, {
-    lookup: async ({ key }) => { asked.push(key); return { ok: "found" }; },
+    lookup: async ({ key }) => {
+      asked.push(key);
+      return { ok: "found" };
+    },
   }).start();
   assertStored(bytes);
-  assert.deepEqual([outcome.reply, outcome.recovered, asked], [{ ok: "found" }, true, [outcome.key]]);
+  assert.deepEqual(
+    [outcome.reply, outcome.recovered, asked],
+    [{ ok: "found" }, true, [outcome.key]],
+  );
 });
 
 test("if the response to a PUT is lost, the application is asked", async () => {
   const { file, bytes } = fileOf(PART);
-  fake.fault = ({ kind }) => (kind === "whole" && fake.of("whole").length === 1 ? "lose" : undefined);
+  fake.fault = ({ kind }) =>
+    kind === "whole" && fake.of("whole").length === 1 ? "lose" : undefined;
   const outcome = await create(file, { lookup: () => ({ ok: "found" }) }).start();
   assertStored(bytes);
   assert.equal(outcome.recovered, true);
@@ -379,7 +427,11 @@ test("an object that existed before is an error of its own", async () => {
 test("a part that arrives damaged is sent again", async () => {
   const { file, bytes } = fileOf(10 * PART);
   fake.fault = (seen) => {
-    if (seen.kind === "part" && seen.number === 3 && fake.of("part").filter(({ number }) => number === 3).length === 1) {
+    if (
+      seen.kind === "part" &&
+      seen.number === 3 &&
+      fake.of("part").filter(({ number }) => number === 3).length === 1
+    ) {
       seen.damaged = true;
     }
   };
@@ -390,8 +442,13 @@ test("a part that arrives damaged is sent again", async () => {
 
 test("parts that always arrive damaged fail", async () => {
   const { file } = fileOf(3 * PART);
-  fake.fault = (seen) => { if (seen.kind === "part") seen.damaged = true; };
-  await assert.rejects(create(file, { retries: 2 }).start(), failsWith("ChecksumMismatch", { stored: false }));
+  fake.fault = (seen) => {
+    if (seen.kind === "part") seen.damaged = true;
+  };
+  await assert.rejects(
+    create(file, { retries: 2 }).start(),
+    failsWith("ChecksumMismatch", { stored: false }),
+  );
   assert.equal(fake.callbacks, 0);
 });
 
@@ -423,12 +480,18 @@ test("what the service refuses is returned with its code", async () => {
     fake.fault = () => ({ status, body });
     await assert.rejects(create(file).start(), (error) => {
       failsWith(code, { retriable })(error);
-      assert.deepEqual([error.detail.from, error.detail.status, error.detail.code], ["service", status, serviceCode]);
+      assert.deepEqual(
+        [error.detail.from, error.detail.status, error.detail.code],
+        ["service", status, serviceCode],
+      );
       return true;
     });
   }
   fake.fault = () => ({ status: 500, body: "" });
-  await assert.rejects(create(file, { retries: 2 }).start(), failsWith("Unavailable", { retriable: true }));
+  await assert.rejects(
+    create(file, { retries: 2 }).start(),
+    failsWith("Unavailable", { retriable: true }),
+  );
 });
 
 test("what OSS rejects is returned with its code, and not repeated", async () => {
@@ -437,7 +500,10 @@ test("what OSS rejects is returned with its code, and not repeated", async () =>
   fake.fault = ({ kind }) => (kind === "initiate" ? { status: 400, body } : undefined);
   await assert.rejects(create(file).start(), (error) => {
     failsWith("Rejected", { retriable: false })(error);
-    assert.deepEqual([error.detail.code, error.detail.message, error.detail.ec], ["InvalidArgument", "a < b", "1"]);
+    assert.deepEqual(
+      [error.detail.code, error.detail.message, error.detail.ec],
+      ["InvalidArgument", "a < b", "1"],
+    );
     return true;
   });
   assert.equal(fake.of("initiate").length, 1);
@@ -446,16 +512,21 @@ test("what OSS rejects is returned with its code, and not repeated", async () =>
 test("headers and credentials go to the service alone", async () => {
   const { file } = fileOf(PART);
   let asked = 0;
-  await create(file, { headers: async () => ({ "x-csrf": String(asked += 1) }) }).start();
+  await create(file, { headers: async () => ({ "x-csrf": String((asked += 1)) }) }).start();
   assert.deepEqual(fake.of("create")[0].headers["x-csrf"], "1");
   assert.deepEqual(fake.of("put")[0].headers["x-csrf"], "2");
 });
 
 test("a file that can no longer be read is an error of its own", async () => {
   const { file } = fileOf(5 * PART);
-  const gone = () => { throw new DOMException("gone", "NotReadableError"); };
+  const gone = () => {
+    throw new DOMException("gone", "NotReadableError");
+  };
   const slice = file.slice.bind(file);
-  file.slice = (from, to) => Object.assign(slice(from, to), { stream: () => ({ getReader: () => ({ read: gone, cancel: async () => {} }) }) });
+  file.slice = (from, to) =>
+    Object.assign(slice(from, to), {
+      stream: () => ({ getReader: () => ({ read: gone, cancel: async () => {} }) }),
+    });
   await assert.rejects(create(file).start(), failsWith("FileUnreadable"));
 });
 
@@ -512,7 +583,12 @@ test("the `offline` event is shown at once, and ends when something moves", asyn
     await upload.start();
     assertStored(bytes);
     assert.deepEqual(states, [
-      "preparing", "uploading", ["waiting", "offline", undefined], "uploading", "completing", "done",
+      "preparing",
+      "uploading",
+      ["waiting", "offline", undefined],
+      "uploading",
+      "completing",
+      "done",
     ]);
   } finally {
     delete globalThis.addEventListener;
@@ -546,8 +622,12 @@ test("two uploads of one file at once do not share a record", async () => {
 
 test("a full or broken storage costs only the continuation", async () => {
   const { file, bytes } = fileOf(20 * PART);
-  storage.setItem = () => { throw new DOMException("full", "QuotaExceededError"); };
-  storage.getItem = () => { throw new Error("denied"); };
+  storage.setItem = () => {
+    throw new DOMException("full", "QuotaExceededError");
+  };
+  storage.getItem = () => {
+    throw new Error("denied");
+  };
   await create(file).start();
   assertStored(bytes);
   fake.objects.clear();
@@ -559,12 +639,18 @@ test("a full or broken storage costs only the continuation", async () => {
 test("another device continues with the session", async () => {
   const { file, bytes } = fileOf(20 * PART);
   let first;
-  fake.fault = ({ kind }) => { if (kind === "part" && fake.of("part").length === 10) first.pause(); };
+  fake.fault = ({ kind }) => {
+    if (kind === "part" && fake.of("part").length === 10) first.pause();
+  };
   first = create(file);
   first.start().catch(() => {});
   while (first.state !== "paused") await new Promise(setImmediate);
   const { session } = first;
-  const outcome = await create(file, { storage: new MemoryStorage(), scope: "other", session }).start();
+  const outcome = await create(file, {
+    storage: new MemoryStorage(),
+    scope: "other",
+    session,
+  }).start();
   assertStored(bytes, { puts: 2 });
   assert.equal(outcome.key, session.key);
   assert.equal(fake.of("create").length, 1);
@@ -579,7 +665,10 @@ test("records are listed and forgotten by scope", async () => {
   await assert.rejects(create(file, options).start(), failsWith("Network"));
   const [record, ...none] = unfinishedUploads({ storage, scope: "user 7" });
   assert.deepEqual(none, []);
-  assert.deepEqual([record.name, record.size, record.key, record.partCount], ["film.mp4", file.size, "up/1.bin", 20]);
+  assert.deepEqual(
+    [record.name, record.size, record.key, record.partCount],
+    ["film.mp4", file.size, "up/1.bin", 20],
+  );
   assert.ok(record.partsStored > 0);
   assert.deepEqual(unfinishedUploads({ storage, scope: "user 8" }), []);
   storage.setItem("oss-upload:a%3Ab:x", storage.getItem(storage.key(0)));

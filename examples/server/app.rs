@@ -123,9 +123,9 @@ macro_rules! module {
     };
 }
 
-const MODULE: [(&str, &str, &str); 9] = module! {
+const MODULE: [(&str, &str, &str); 11] = module! {
     "attempts.js" "crc64.js" "errors.js" "http.js" "progress.js" "records.js" "service.js"
-    "upload.js" "xml.js"
+    "source.js" "upload.js" "urls.js" "xml.js"
 };
 
 const FILES: [(&str, &str, &str); 17] = files! {

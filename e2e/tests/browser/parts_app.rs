@@ -47,9 +47,9 @@ macro_rules! module {
 }
 
 /// The module, as an application serves it.
-const MODULE: [(&str, &str); 9] = module! {
+const MODULE: [(&str, &str); 11] = module! {
     "attempts.js" "crc64.js" "errors.js" "http.js" "progress.js" "records.js" "service.js"
-    "upload.js" "xml.js"
+    "source.js" "upload.js" "urls.js" "xml.js"
 };
 
 /// How often each part arrived at the emulator.
