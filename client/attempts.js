@@ -5,6 +5,9 @@ import { Transient, UploadError } from "./errors.js";
 /** How often one request may be repeated at once, with a new URL. */
 const MAX_RENEWALS = 3;
 
+/** Progress that is reported this soon after `offline`, in milliseconds, was made before it. */
+const AFTERGLOW = 1000;
+
 /** The longest time of `setTimeout`. */
 const FOREVER = 2 ** 31 - 1;
 
@@ -20,6 +23,7 @@ export class Attempts {
   waiting = null;
   #wakers = new Set();
   #inFlight = 0;
+  #offlineAt = 0;
 
   /** `changed` is called when `waiting` changes. */
   constructor({ retries = 10, backoff = {} }, changed) {
@@ -70,14 +74,25 @@ export class Attempts {
   }
 
   /** The browser lost its network. Requests that are on their way may still succeed. */
-  stall() {
+  offline() {
+    this.#offlineAt = Date.now();
     this.waiting = { reason: "offline" };
     this.changed();
   }
 
+  /** The browser has a network again. */
+  online() {
+    this.#offlineAt = 0;
+    if (this.waiting && this.waiting.until === undefined) {
+      this.waiting = null;
+      this.changed();
+    }
+    this.wake();
+  }
+
   /** Something moved: the wait is over. */
   moved() {
-    if (!this.waiting) return;
+    if (!this.waiting || Date.now() - this.#offlineAt < AFTERGLOW) return;
     this.waiting = null;
     this.changed();
   }
@@ -99,7 +114,8 @@ export class Attempts {
     const wait = Math.max(offline ? this.longest : delay * (0.5 + Math.random() / 2), retryAfter);
     // Before listeners hear of it: one may cancel or pause.
     const slept = this.#sleep(wait);
-    if (this.#inFlight === 0) {
+    // Without a network, requests that are on their way hang for a while.
+    if (this.#inFlight === 0 || offline) {
       this.waiting = { reason: offline ? "offline" : reason, until: Date.now() + wait };
       this.changed();
     }

@@ -21,6 +21,9 @@ import { completion, element, listedParts } from "./xml.js";
 
 export { UploadError, forgetUploads, unfinishedUploads };
 
+/** How long connections may take to move again when the network is back, in milliseconds. */
+const REVIVAL = 5000;
+
 /** How often one upload may begin anew, because OSS no longer has it or its handle expired. */
 const MAX_STARTS = 3;
 
@@ -152,8 +155,13 @@ export class Upload {
   }
 
   async #run() {
-    const online = () => this.#attempts.wake();
-    const offline = () => this.#attempts.stall();
+    let revival;
+    const online = () => {
+      this.#attempts.online();
+      clearTimeout(revival);
+      revival = this.#reviveLater();
+    };
+    const offline = () => this.#attempts.offline();
     globalThis.addEventListener?.("online", online);
     globalThis.addEventListener?.("offline", offline);
     try {
@@ -177,11 +185,23 @@ export class Upload {
       this.#setPhase(this.#attempts.cancelled ? "cancelled" : "failed");
       throw failure;
     } finally {
+      clearTimeout(revival);
       globalThis.removeEventListener?.("online", online);
       globalThis.removeEventListener?.("offline", offline);
       this.#release?.();
       this.#release = null;
     }
+  }
+
+  /** Connections of an earlier network are dead, but not every browser closes them. */
+  #reviveLater() {
+    const { sent } = this.#progress;
+    const revive = () => {
+      if (this.#progress.sent !== sent || this.#phase !== "uploading") return;
+      this.#burst.abort(PAUSED);
+      this.#burst = new AbortController();
+    };
+    return setTimeout(revive, Math.min(REVIVAL, this.#options.stallTimeout));
   }
 
   // The session: a handle of the service, and an upload id of OSS.

@@ -568,13 +568,20 @@ test("without a network, no attempt is used up, and `online` ends the wait", asy
 
 test("the `offline` event is shown at once, and ends when something moves", async () => {
   const { file, bytes } = fileOf(8 * PART);
+  const real = Date.now;
+  let late = 0;
+  Date.now = () => real() + late;
   const target = new EventTarget();
   globalThis.addEventListener = target.addEventListener.bind(target);
   globalThis.removeEventListener = target.removeEventListener.bind(target);
   try {
     const states = [];
     fake.fault = ({ kind, number }) => {
-      if (kind === "part" && number === 3) target.dispatchEvent(new Event("offline"));
+      if (kind !== "part") return;
+      if (number === 3 || number === 5) target.dispatchEvent(new Event("offline"));
+      // Two seconds pass until OSS answers.
+      if (number === 3) late += 2000;
+      if (number === 5) target.dispatchEvent(new Event("online"));
     };
     const upload = create(file, {
       concurrency: 1,
@@ -587,9 +594,36 @@ test("the `offline` event is shown at once, and ends when something moves", asyn
       "uploading",
       ["waiting", "offline", undefined],
       "uploading",
+      ["waiting", "offline", undefined],
+      "uploading",
       "completing",
       "done",
     ]);
+  } finally {
+    Date.now = real;
+    delete globalThis.addEventListener;
+    delete globalThis.removeEventListener;
+  }
+});
+
+test("connections that hang when the network is back are replaced", async () => {
+  const { file, bytes } = fileOf(8 * PART);
+  const target = new EventTarget();
+  globalThis.addEventListener = target.addEventListener.bind(target);
+  globalThis.removeEventListener = target.removeEventListener.bind(target);
+  try {
+    let hanging = 0;
+    fake.fault = ({ kind, number }) => {
+      if (kind !== "part" || number !== 3) return undefined;
+      hanging += 1;
+      if (hanging > 1) return undefined;
+      target.dispatchEvent(new Event("offline"));
+      target.dispatchEvent(new Event("online"));
+      return new Promise(() => {});
+    };
+    await create(file, { concurrency: 1, stallTimeout: 300 }).start();
+    assertStored(bytes);
+    assert.equal(hanging, 2);
   } finally {
     delete globalThis.addEventListener;
     delete globalThis.removeEventListener;
