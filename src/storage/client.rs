@@ -1,6 +1,7 @@
 //! The client of OSS.
 
 mod connections;
+mod multipart;
 mod response;
 mod xml;
 
@@ -15,7 +16,7 @@ use http::{
     HeaderMap, HeaderValue, Method, Request, Uri,
     header::{InvalidHeaderValue, USER_AGENT},
 };
-use http_body_util::Empty;
+use http_body_util::Full;
 use tokio::{sync::OnceCell, time::timeout};
 
 use self::{
@@ -39,12 +40,12 @@ use crate::{
 };
 
 /// Reads and deletes objects of OSS: `HeadObject`, `ListObjectsV2` and `DeleteObject`, signed with
-/// version 4.
+/// version 4. It also implements [`MultipartStorage`](super::MultipartStorage).
 ///
 /// By default a call connects within 1 s and ends within 2 s, including the time for credentials.
 /// Connections are kept for 15 s, and shared by clones. If a connection breaks, which the server can
-/// do at any time while it is idle, the request is sent once more: all three operations can be
-/// repeated. Redirects are not followed, nothing is decompressed, and proxy variables in the
+/// do at any time while it is idle, the request is sent once more if it can be repeated. Creating and
+/// completing an upload in parts cannot. Redirects are not followed, nothing is decompressed, and proxy variables in the
 /// environment are ignored. A response has at most 64 KiB of headers, and a page 4 MiB.
 ///
 /// The AccessKey needs `oss:GetObject` for `head`, `oss:ListObjects` for `list` and
@@ -224,6 +225,12 @@ struct Call {
     /// Empty for the bucket itself.
     key: String,
     query: Vec<(&'static str, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+    /// Whether the operation can run twice.
+    repeatable: bool,
+    /// Replaces the time limit, if it is longer.
+    least_timeout: Duration,
 }
 
 impl Call {
@@ -240,6 +247,10 @@ impl Call {
             bucket: bucket.clone(),
             key: key.to_owned(),
             query,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            repeatable: true,
+            least_timeout: Duration::ZERO,
         }
     }
 
@@ -252,7 +263,8 @@ impl Call {
                 "the object key is empty",
             ));
         }
-        match timeout(self.shared.settings.timeout, self.exchange(limit)).await {
+        let time = self.shared.settings.timeout.max(self.least_timeout);
+        match timeout(time, self.exchange(limit)).await {
             Ok(reply) => reply,
             Err(_) => Err(Kind::TimedOut.into()),
         }
@@ -274,7 +286,11 @@ impl Call {
         let first = match connections.send(self.signed(&credentials)?).await {
             // The server may have closed the connection while it was idle. The request can have
             // arrived, and it can be repeated.
-            Err(why) if why.kind() == Kind::Unavailable && connections::is_broken(&why) => {
+            Err(why)
+                if self.repeatable
+                    && why.kind() == Kind::Unavailable
+                    && connections::is_broken(&why) =>
+            {
                 connections.send(self.signed(&credentials)?).await
             }
             first => first,
@@ -282,7 +298,7 @@ impl Call {
         Reply::read(first?, &self.method, limit).await
     }
 
-    fn signed(&self, credentials: &Credentials) -> Result<Request<Empty<Bytes>>, StorageError> {
+    fn signed(&self, credentials: &Credentials) -> Result<Request<Full<Bytes>>, StorageError> {
         let settings = &self.shared.settings;
         let now = (settings.clock)();
         if credentials.expires_at().is_some_and(|end| end <= now) {
@@ -307,14 +323,14 @@ impl Call {
                 "the clock is not between the years 1 and 9999",
             )
         })?;
-        let mut headers = HeaderMap::new();
+        let mut headers = self.headers.clone();
         headers.insert(USER_AGENT, HeaderValue::from_static(https::USER_AGENT));
         signer
             .sign_headers(line, &[], &mut headers)
             .map_err(|why: InvalidHeaderValue| StorageError::with_source(Kind::Credentials, why))?;
         let url = self.url(&query);
         let url = url.map_err(|why| StorageError::with_source(Kind::Rejected, why))?;
-        let mut request = Request::new(Empty::new());
+        let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = url;
         *request.headers_mut() = headers;

@@ -18,7 +18,8 @@ pub struct StorageError {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum StorageErrorKind {
-    /// The object does not exist. OSS: 404 with the code `NoSuchKey`.
+    /// The object, or the upload in parts, does not exist. OSS: 404 with the code `NoSuchKey` or
+    /// `NoSuchUpload`.
     NotFound,
     /// No credentials are available, or they have expired.
     Credentials,
@@ -108,7 +109,7 @@ impl From<StorageErrorKind> for StorageError {
 impl fmt::Display for StorageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
-            StorageErrorKind::NotFound => "the object does not exist",
+            StorageErrorKind::NotFound => "the object or upload does not exist",
             StorageErrorKind::Credentials => {
                 "there are no valid credentials for the request; check their provider"
             }

@@ -5,7 +5,7 @@ use std::{error::Error, time::Duration};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper_rustls::HttpsConnector;
 use hyper_util::{
     client::legacy::{Builder, Client, Error as ClientError},
@@ -28,9 +28,9 @@ const MAX_IDLE: usize = 64;
 
 /// The connections of one client.
 pub(super) enum Connections {
-    Https(Client<HttpsConnector<Connector>, Empty<Bytes>>),
+    Https(Client<HttpsConnector<Connector>, Full<Bytes>>),
     /// Only for an endpoint that starts with `http://`.
-    Http(Client<Connector, Empty<Bytes>>),
+    Http(Client<Connector, Full<Bytes>>),
 }
 
 impl Connections {
@@ -55,7 +55,7 @@ impl Connections {
 
     pub(super) async fn send(
         &self,
-        request: Request<Empty<Bytes>>,
+        request: Request<Full<Bytes>>,
     ) -> Result<
         Response<impl Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>>,
         StorageError,

@@ -38,6 +38,7 @@ const X_OSS_VERSION_ID: HeaderName = HeaderName::from_static("x-oss-version-id")
 /// A success.
 #[derive(Debug)]
 pub(super) struct Reply {
+    pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
 }
@@ -70,8 +71,12 @@ impl Reply {
             }
         };
         if is_success {
-            let headers = head.headers;
-            return Ok(Self { headers, body });
+            let (status, headers) = (head.status, head.headers);
+            return Ok(Self {
+                status,
+                headers,
+                body,
+            });
         }
         Err(failure(head.status, &head.headers, &body))
     }
@@ -85,7 +90,7 @@ fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> StorageError
     let code = ErrorDocument::parse(document).and_then(|document| plain(&document.code));
     let kind = match (status.as_u16(), code.as_deref()) {
         // A proxy, or a bucket that does not exist, also responds with 404.
-        (404, Some("NoSuchKey")) => Kind::NotFound,
+        (404, Some("NoSuchKey" | "NoSuchUpload")) => Kind::NotFound,
         (401 | 403, _) => Kind::Denied,
         (429 | 503, _) => Kind::Throttled,
         (408, _) => Kind::TimedOut,

@@ -16,6 +16,32 @@ impl ErrorDocument {
     }
 }
 
+/// The document of an `InitiateMultipartUpload`.
+#[derive(Debug, Deserialize)]
+#[serde(rename = "InitiateMultipartUploadResult", rename_all = "PascalCase")]
+pub(super) struct Initiated {
+    pub(super) upload_id: String,
+}
+
+/// The document of a `ListParts`.
+#[derive(Debug, Deserialize)]
+#[serde(rename = "ListPartsResult", rename_all = "PascalCase")]
+pub(super) struct PartListing {
+    pub(super) is_truncated: bool,
+    pub(super) next_part_number_marker: Option<u16>,
+    #[serde(default, rename = "Part")]
+    pub(super) parts: Vec<ListedPart>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ListedPart {
+    pub(super) part_number: u16,
+    #[serde(rename = "ETag")]
+    pub(super) etag: String,
+    pub(super) size: u64,
+}
+
 /// The document of a `ListObjectsV2`. Elements that are not needed are skipped.
 #[derive(Debug, Deserialize)]
 #[serde(rename = "ListBucketResult", rename_all = "PascalCase")]
