@@ -255,6 +255,32 @@ mod tests {
     }
 
     #[test]
+    fn the_result_of_a_completion_is_that_of_s3() {
+        let event = |body: &'static str| {
+            crate::callback::event::read_event(
+                crate::protocol::CallbackBodyType::Json,
+                body.as_bytes(),
+            )
+        };
+        let whole = event(r#"{"bucket":"b","object":"a<&>\"'\u0001.mp4","etag":"5D41"}"#).unwrap();
+        let reply = CallbackReply::complete_result("https://b.example/a?x=1&y=2", &whole);
+        let response: Response<Bytes> = reply.into();
+        assert_eq!(response.headers()["content-type"], "application/xml");
+        let document = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<CompleteMultipartUploadResult>\
+            <Location>https://b.example/a?x=1&amp;y=2</Location><Bucket>b</Bucket>\
+            <Key>a&lt;&amp;&gt;&quot;'\u{fffd}.mp4</Key><ETag>&quot;5D41&quot;</ETag>\
+            </CompleteMultipartUploadResult>";
+        assert_eq!(response.body(), document);
+        // OSS accepts it.
+        assert!(CallbackReply::xml(document).is_ok());
+        let bare: Response<Bytes> =
+            CallbackReply::complete_result("l", &event("{}").unwrap()).into();
+        assert!(bare.body().ends_with(
+            b"<CompleteMultipartUploadResult><Location>l</Location></CompleteMultipartUploadResult>"
+        ));
+    }
+
+    #[test]
     fn answers_that_oss_would_refuse() {
         assert!(matches!(
             CallbackReply::json_text("OK"),

@@ -64,7 +64,7 @@ mod tests {
     const A: Domain = Domain("a-v1");
 
     #[test]
-    fn a_text_is_opened_by_its_keys_and_in_its_domain_only() {
+    fn ps_02_a_text_is_opened_by_its_keys_and_in_its_domain_only() {
         let (old, new) = (
             TicketKey::generate().unwrap(),
             TicketKey::generate().unwrap(),
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn every_changed_character_is_rejected() {
+    fn ps_01_every_changed_character_is_rejected() {
         let keys = TicketKeys::new(1, TicketKey::generate().unwrap());
         let text = keys.seal(A, b"content");
         for at in 0..text.len() {

@@ -130,7 +130,11 @@ fn listed(
         clauses.push(is(name, value));
     }
     let size = conditions.size;
-    clauses.push(json!(["content-length-range", size.min(), size.max()]));
+    clauses.push(json!([
+        "content-length-range",
+        size.min(),
+        size.max().min(SizeRange::FORM_LIMIT)
+    ]));
     let overwrite = if conditions.overwrite {
         "false"
     } else {

@@ -147,7 +147,8 @@ impl<'a> Signing<'a> {
     ) -> Result<String, TokenError> {
         Ask::check_parts(numbers)?;
         let plan = upload.plan();
-        let (seconds, expires) = self.validity(Some(upload.expires))?;
+        let longest = self.presigner.url_lifetime.as_secs();
+        let (seconds, expires) = self.validity(upload.expires, longest)?;
         let signer = self.signer(&upload.key)?;
         let sized = plan.length(1).is_some();
         let mut urls = signer.parts(id.as_str(), sized, seconds);
@@ -209,7 +210,7 @@ impl<'a> Signing<'a> {
         query.extend(process.map(|process| ("x-oss-process", process)));
         let lifetime = grant.get_lifetime().as_secs();
         let end = unix_seconds(self.at).saturating_add(lifetime);
-        self.request(key, Method::GET, &query, Vec::new(), Some(end), lifetime)
+        self.request(key, Method::GET, &query, Vec::new(), (end, lifetime))
     }
 
     fn of_upload(
@@ -220,20 +221,26 @@ impl<'a> Signing<'a> {
         headers: Vec<(&str, &str)>,
     ) -> Result<SignedRequest, TokenError> {
         let longest = self.presigner.url_lifetime.as_secs();
-        let end = Some(upload.expires);
-        self.request(&upload.key, method, query, headers, end, longest)
+        self.request(
+            &upload.key,
+            method,
+            query,
+            headers,
+            (upload.expires, longest),
+        )
     }
 
+    /// Signs a request. All headers are signed. The last argument is that of
+    /// [`validity`](Self::validity).
     fn request(
         &self,
         key: &ObjectKey,
         method: Method,
         query: &[(&str, &str)],
         headers: Vec<(&str, &str)>,
-        end: Option<u64>,
-        longest: u64,
+        (end, longest): (u64, u64),
     ) -> Result<SignedRequest, TokenError> {
-        let (seconds, expires) = self.validity_within(end, longest)?;
+        let (seconds, expires) = self.validity(end, longest)?;
         let url = self.signer(key)?.url(&UrlRequest {
             method: &method,
             query,
@@ -262,31 +269,23 @@ impl<'a> Signing<'a> {
         Ok(UrlSigner::new(&signer, bucket, key.as_str(), base.as_str()))
     }
 
-    fn validity(&self, end: Option<u64>) -> Result<(u32, u64), TokenError> {
-        self.validity_within(end, self.presigner.url_lifetime.as_secs())
-    }
-
     /// Returns for how many seconds a URL is valid, and when it ends: after `longest` seconds, at
     /// `end` or with the credentials, whatever is first.
-    fn validity_within(&self, end: Option<u64>, longest: u64) -> Result<(u32, u64), TokenError> {
+    fn validity(&self, end: u64, longest: u64) -> Result<(u32, u64), TokenError> {
         let now = unix_seconds(self.at);
-        let credentials = self.credentials.expires_at().map(unix_seconds);
+        if end <= now {
+            return Err(TokenErrorKind::HandleExpired.into());
+        }
+        let credentials = self.credentials.expires_at();
+        let credentials = credentials.map_or(u64::MAX, unix_seconds);
+        if credentials <= now {
+            return Err(PolicyError::CredentialsExpired.into());
+        }
         let wanted = self
             .wanted
-            .map_or(u64::MAX, |seconds| u64::from(seconds.max(1)));
-        let mut last = now.saturating_add(longest.min(wanted));
-        if let Some(end) = end {
-            if end <= now {
-                return Err(TokenErrorKind::HandleExpired.into());
-            }
-            last = last.min(end);
-        }
-        if let Some(end) = credentials {
-            if end <= now {
-                return Err(PolicyError::CredentialsExpired.into());
-            }
-            last = last.min(end);
-        }
+            .map_or(longest, |wanted| u64::from(wanted.max(1)));
+        let last = now.saturating_add(longest.min(wanted));
+        let last = last.min(end).min(credentials);
         let seconds = u32::try_from(last - now).map_err(|_| PolicyError::Lifetime)?;
         Ok((seconds, last))
     }
@@ -343,7 +342,7 @@ mod tests {
             ),
             (
                 "\"照片\\%.jpg",
-                "attachment; filename=\"______.jpg\"; \
+                "attachment; filename=\"_____.jpg\"; \
                  filename*=UTF-8''%22%E7%85%A7%E7%89%87%5C%25.jpg",
             ),
         ] {
