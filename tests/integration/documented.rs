@@ -4,8 +4,8 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-const FAMILIES: [&str; 11] = [
-    "ku", "kf", "kp", "sg", "cn", "rp", "co", "lg", "rv", "df", "pl",
+const FAMILIES: [&str; 12] = [
+    "ku", "kf", "kp", "sg", "cn", "rp", "co", "lg", "rv", "df", "pl", "ps",
 ];
 
 #[test]

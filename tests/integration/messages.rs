@@ -123,7 +123,7 @@ fn errors_of_the_protocol() {
         (Object::Dollar, "\"$\""),
         (Object::NoTrailingSlash, "end in a slash"),
         (Object::SizeReversed, "above the largest"),
-        (Object::SizeTooLarge, "5 GiB"),
+        (Object::SizeTooLarge, "48.8 TiB"),
         (Object::ContentTypeForm, "type/subtype"),
         (Object::ContentTypeWildcard, "wildcard"),
     ]);

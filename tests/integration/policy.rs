@@ -8,6 +8,7 @@ mod directive;
 #[cfg(feature = "axum")]
 mod hosts;
 mod post_policy;
+mod presign;
 mod sample;
 mod secrecy;
 mod service;

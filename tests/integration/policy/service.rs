@@ -70,6 +70,33 @@ fn service<A: Authorize>(authorize: A) -> OssPolicyService<A> {
     .clock(clock)
 }
 
+/// A grant for files in parts serves forms, too, as far as OSS accepts them.
+#[tokio::test]
+async fn pl_14_a_form_has_at_most_5_gib() {
+    let parts = |min| SizeRange::new(min, 80 << 30).unwrap();
+    let grant = |min| Grant::under("user/7/".parse().unwrap(), parts(min));
+    let (_, conditions) = granted(grant(1), "").await;
+    assert!(has(
+        &conditions,
+        &json!(["content-length-range", 1, 5_u64 << 30])
+    ));
+    let query = format!("size={}", (5_u64 << 30) + 1);
+    assert_eq!(
+        refused(grant(1), &query).await,
+        (403, json!("SizeNotGranted"))
+    );
+    let larger = grant((5 << 30) + 1);
+    assert_eq!(refused(larger, "").await, (500, json!("PolicyUnavailable")));
+}
+
+/// A grant to read is no grant to upload.
+#[tokio::test]
+async fn a_grant_to_read_issues_no_token() {
+    let read = Grant::read("user/7/a.png".parse::<ObjectKey>().unwrap());
+    assert!(read.get_read() && read.get_processes().next().is_none());
+    assert_eq!(refused(read, "").await, (403, json!("NotGranted")));
+}
+
 /// Returns the same grant for every request.
 struct Always(Grant);
 

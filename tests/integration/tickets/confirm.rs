@@ -185,7 +185,10 @@ async fn co_02_a_plus_in_a_form_is_no_difference() {
 #[tokio::test]
 async fn co_03_a_false_callback_is_refused_and_its_ticket_is_free() {
     for (found, why) in [
-        (Err(StorageErrorKind::NotFound), "the object does not exist"),
+        (
+            Err(StorageErrorKind::NotFound),
+            "the object or upload does not exist",
+        ),
         (Ok(ObjectMetadata::new(6).with_etag("D41D")), "another size"),
         (Ok(stored().with_etag("D41E")), "another ETag"),
         (
