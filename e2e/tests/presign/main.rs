@@ -8,5 +8,7 @@
 )]
 
 mod abuse;
+mod companion;
 mod flow;
+mod sdk;
 mod support;

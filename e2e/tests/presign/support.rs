@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::SystemTime,
 };
@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 use tower_aliyun_oss::{
     OssUploads, TicketKey,
-    callback::{CallbackReply, VerifiedCallback},
+    callback::{CallbackReply, UploadEvent, VerifiedCallback},
     policy::{Authorize, Credentials, Grant, OssPresignService, Refusal},
     protocol::Endpoint,
 };
@@ -52,7 +52,7 @@ pub struct App {
     pub runs: Arc<AtomicUsize>,
     pub seen: Arc<Mutex<Vec<Seen>>>,
     /// Seconds by which the clock of the emulator and of the service is ahead.
-    pub ahead: Arc<std::sync::atomic::AtomicU64>,
+    pub ahead: Arc<AtomicU64>,
 }
 
 /// A response of OSS.
@@ -107,13 +107,17 @@ impl Reply {
 
 impl App {
     pub async fn start(grant: Grant) -> Self {
-        Self::replying(grant, CallbackReply::ok).await
+        Self::replying_with(grant, |_, _| CallbackReply::ok()).await
     }
 
-    pub async fn replying(grant: Grant, reply: fn() -> CallbackReply) -> Self {
+    /// `reply` gets the URL of the object, and the event.
+    pub async fn replying_with(
+        grant: Grant,
+        reply: fn(&str, &UploadEvent) -> CallbackReply,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let ahead: Arc<std::sync::atomic::AtomicU64> = Arc::default();
+        let ahead: Arc<AtomicU64> = Arc::default();
         let clock = {
             let ahead = Arc::clone(&ahead);
             move || SystemTime::now() + std::time::Duration::from_secs(ahead.load(Ordering::SeqCst))
@@ -148,6 +152,7 @@ impl App {
         let (runs, seen): (Arc<AtomicUsize>, Arc<Mutex<Vec<Seen>>>) = Default::default();
         let on_upload = {
             let (runs, seen) = (Arc::clone(&runs), Arc::clone(&seen));
+            let uploads = uploads.clone();
             async move |callback: VerifiedCallback| {
                 runs.fetch_add(1, Ordering::SeqCst);
                 let event = callback.event().unwrap();
@@ -157,9 +162,10 @@ impl App {
                     event.size().unwrap(),
                     callback.requested_filename().unwrap_or_default().to_owned(),
                 ));
-                reply()
+                reply(&uploads.object_url(event.object().unwrap()), &event)
             }
         };
+        // The clock of the layer is that of this machine: a test that moves the other one sends no callback.
         let layer = uploads.callback_layer();
         let router: Router = Router::new().route("/oss/callback", post(on_upload).layer(layer));
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
