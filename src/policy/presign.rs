@@ -103,18 +103,15 @@ pub use future::PresignFuture;
 /// * The object has exactly one type. If the grant permits any and the client requests none, it is
 ///   `application/octet-stream`.
 /// * For [`Grant::any_name_under`], the name is the requested `filename`.
-/// * [Fields](Grant::field) become headers: `x-oss-*`, `Cache-Control`, `Content-Disposition`,
+/// * [Fields](super::Grant::field) become headers: `x-oss-*`, `Cache-Control`, `Content-Disposition`,
 ///   `Content-Encoding`, `Content-Language` and `Expires`. Others, and
-///   [conditions](Grant::condition), are an error. The
-///   [status of a success](Grant::success_action_status) has no effect.
+///   [conditions](super::Grant::condition), are an error. The
+///   [status of a success](super::Grant::success_action_status) has no effect.
 ///
 /// [`Grant`]: super::Grant
 /// [`Grant::lifetime`]: super::Grant::lifetime
 /// [`Grant::max_lifetime`]: super::Grant::max_lifetime
 /// [`Grant::any_name_under`]: super::Grant::any_name_under
-/// [`Grant::field`]: super::Grant::field
-/// [`Grant::condition`]: super::Grant::condition
-/// [`Grant::success_action_status`]: super::Grant::success_action_status
 ///
 /// Errors are those of [`OssPolicyService`](super::OssPolicyService), and:
 ///
