@@ -138,8 +138,8 @@ pub(crate) struct PartsApp {
 }
 
 impl PartsApp {
-    /// Serves the presign service at `/oss/presign` and the module at `/client`, besides these
-    /// pages. Objects are stored in `folder`.
+    /// Serves the presign service at `/oss/presign`, or for uppy at `/oss/uppy`, and the module at
+    /// `/client`, besides these pages. Objects are stored in `folder`.
     pub(crate) async fn start(
         folder: &Path,
         cuts: Vec<u64>,
@@ -199,8 +199,12 @@ impl PartsApp {
             .and_then(|service| service.url_lifetime(Duration::from_secs(8)))
             .unwrap()
             .format(format);
+        let path = match format {
+            PresignFormat::SignRequest => "/oss/uppy",
+            _ => "/oss/presign",
+        };
         let app = Router::new()
-            .route_service("/oss/presign", presigned)
+            .route_service(path, presigned)
             .route("/oss/callback", post(on_upload).route_layer(layer))
             .with_state(called)
             .route("/favicon.ico", get(|| async { StatusCode::NO_CONTENT }))

@@ -1,5 +1,5 @@
-//! Tests `@uppy/aws-s3` in parts with Golden Retriever, both unchanged from npm, and the snippet of
-//! `docs/clients.md`.
+//! Tests `@uppy/aws-s3` in parts with Golden Retriever, both unchanged from npm, and the snippets of
+//! the guides.
 
 use axum::{Router, response::Html, routing::get};
 use http::header::CONTENT_TYPE;
@@ -21,6 +21,8 @@ const PACKAGES: [&str; 4] = [
     "@uppy/golden-retriever@6.0.0",
 ];
 
+const PRESIGN: &str = include_str!("../../../docs/presign.md");
+
 /// Five parts: uppy's are of 5 MiB at least.
 const SIZE: u64 = 24 << 20;
 
@@ -32,8 +34,12 @@ const PAGE: &str = "<!doctype html><meta charset=utf-8><title>uppy</title>
 async fn issue_22_shown_2_uppy_resumes_after_a_reload() {
     let folder = tempfile::tempdir().unwrap();
     install(folder.path(), &PACKAGES);
-    let snippet = block(CLIENTS, "uppy.use(GoldenRetriever,");
-    let script = include_str!("libraries/uppy-parts.js").replace("/* snippet */", snippet);
+    let snippets = [
+        block(CLIENTS, "uppy.use(GoldenRetriever,"),
+        block(PRESIGN, "uppy.use(AwsS3,"),
+    ];
+    let script =
+        include_str!("libraries/uppy-parts.js").replace("/* snippets */", &snippets.join("\n"));
     let script = bundle(folder.path(), "uppy", &script);
     let pages = Router::new()
         .route("/", get(|| async { Html(PAGE) }))

@@ -4,7 +4,7 @@ import GoldenRetriever from "@uppy/golden-retriever";
 
 const uppy = new Uppy();
 window.uppy = uppy;
-/* snippet */
+/* snippets */
 uppy.on("restored", () => { window.restored = true; });
 uppy.on("upload-success", (file, { body }) => { window.body = body; });
 uppy.on("complete", ({ failed }) => {
