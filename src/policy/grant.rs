@@ -566,7 +566,7 @@ impl Grant {
     }
 
     /// Returns the nonce of a ticket, which has the shard of the object if the ledger records it.
-    fn nonce(
+    pub(super) fn nonce(
         &self,
         context: &IssueContext<'_>,
         key: &UploadKey,

@@ -76,7 +76,8 @@ pub use future::PresignFuture;
 /// ```
 ///
 /// The service accepts `POST` with a JSON body of at most 64 KiB. It keeps nothing, and connects to
-/// nothing: the client sends the signed requests to OSS itself.
+/// nothing but the [ledger](crate::OssUploadsBuilder::ledger), if there is one: the client sends the
+/// signed requests to OSS itself.
 ///
 /// | `action` | members | signed request |
 /// |---|---|---|
@@ -93,6 +94,9 @@ pub use future::PresignFuture;
 /// the upload, from the same page after a reload or from another device. The guide
 /// [presigned uploads](crate::guide::presign) has the JSON, a browser client, the limits, and what a
 /// client can do with a handle.
+///
+/// With a [ledger](crate::OssUploadsBuilder::ledger), `create` records the upload before it answers.
+/// Each handle has one row, and one ticket.
 ///
 /// The rules of a [`Grant`] apply as in [`OssPolicyService`](super::OssPolicyService), with these
 /// differences:
@@ -121,6 +125,7 @@ pub use future::PresignFuture;
 /// | 400 | `TooLargeForPut` | `put` of more than 5 GiB |
 /// | 403 | `NotGranted` | the grant is for the other direction, or does not cover the object or the processing |
 /// | 410 | `HandleExpired` | the handle has expired; the client creates the upload again |
+/// | 503 | `LedgerUnavailable` | the ledger is full or out of reach; the response has `Retry-After` |
 ///
 /// All responses have `Cache-Control: no-store`: a handle and a URL are bearer credentials.
 pub struct OssPresignService<A> {
@@ -192,7 +197,7 @@ impl<A: Authorize> OssPresignService<A> {
 
     /// Adds the endpoints of uppy's Companion, `/s3/multipart…` and `/s3/params`, wherever the
     /// service is mounted. They create, list, complete and abort uploads themselves, so they need a
-    /// storage, such as `OssClient`. Nothing else of the service connects.
+    /// storage, such as `OssClient`.
     ///
     /// The `companionEndpoint` of `@uppy/aws-s3` is the path in front of `/s3`. As for
     /// [`PresignFormat::SignRequest`], uppy sends no size, and the key that it gets is the handle.

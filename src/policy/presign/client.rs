@@ -5,7 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Response, request::Parts};
 
-use super::{answer::SignedRequest, handle::Upload, presigner::Presigner, signing::Signing};
+use super::{
+    answer::SignedRequest,
+    presigner::{NewUpload, Presigner},
+    signing::Signing,
+};
 use crate::policy::{
     authorize::{Authorize, Grants},
     grant::Grant,
@@ -33,17 +37,17 @@ impl<A: Authorize> Client<A> {
         self.parts.uri.query()
     }
 
-    /// Asks for a grant, and narrows it to the file.
+    /// Asks for a grant, narrows it to the file, and records it in the ledger, if there is one.
     pub(super) async fn create(
         &mut self,
         file: RequestedFile,
-    ) -> Result<(Upload, String, Signing<'_>), TokenError> {
+    ) -> Result<(NewUpload, Signing<'_>), TokenError> {
         let grants = self.grants(RequestedFiles::one(file.clone())).await?;
         let grant = one(&grants)?;
         let signing = Signing::new(&self.presigner).await?;
-        let (upload, handle) = self.presigner.create(grant, &file, signing.at)?;
-        self.presigner.granted(&upload).await?;
-        Ok((upload, handle, signing))
+        let upload = self.presigner.create(grant, &file, signing.at)?;
+        self.presigner.record(&upload).await?;
+        Ok((upload, signing))
     }
 
     /// Asks for a grant to read, and signs the download.

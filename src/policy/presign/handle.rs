@@ -19,7 +19,10 @@
 //!
 //! Integers are big-endian. Nothing is encrypted: the client can read a handle.
 
-use std::str::FromStr;
+use std::{
+    str::FromStr,
+    time::{Duration, SystemTime},
+};
 
 use super::plan::Plan;
 use crate::{
@@ -77,6 +80,12 @@ impl Upload {
     /// Returns the size, if there is only one.
     pub(super) fn size(&self) -> Option<u64> {
         (self.sizes.min() == self.sizes.max()).then_some(self.sizes.max())
+    }
+
+    /// Returns when the handle expires.
+    pub(super) fn expires_at(&self) -> Result<SystemTime, PolicyError> {
+        let expires = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.expires));
+        expires.ok_or(PolicyError::Clock)
     }
 
     pub(super) fn plan(&self) -> Plan {

@@ -28,7 +28,7 @@ use crate::{
     },
     protocol::{Bucket, ContentType, ObjectKey, SizeRange},
     storage::MultipartStorage,
-    ticket::{TicketKeys, store::Nonce},
+    ticket::{TicketKeys, ledger::GrantedUpload},
 };
 
 /// How long a handle is valid unless the grant has a lifetime: time to sleep over a pause.
@@ -61,6 +61,14 @@ pub(super) struct Presigner {
     pub(super) part_size: u64,
     pub(super) format: PresignFormat,
     pub(super) storage: Option<Arc<dyn MultipartStorage>>,
+}
+
+/// A granted upload, before the client knows of it.
+pub(super) struct NewUpload {
+    pub(super) upload: Upload,
+    pub(super) handle: String,
+    /// The row of the ledger, if the upload is recorded.
+    row: Option<GrantedUpload>,
 }
 
 impl Presigner {
@@ -103,13 +111,13 @@ impl Presigner {
         })
     }
 
-    /// Narrows a grant to one file. Returns the upload and its handle.
+    /// Narrows a grant to one file.
     pub(super) fn create(
         &self,
         grant: &Grant,
         file: &RequestedFile,
         at: SystemTime,
-    ) -> Result<(Upload, String), Denied> {
+    ) -> Result<NewUpload, Denied> {
         if grant.get_read() {
             return Err(Denied::Access);
         }
@@ -128,6 +136,10 @@ impl Presigner {
             _ => None,
         };
         let mut random = RandomBytes::for_tokens(1);
+        let context = self.issuer.context(at);
+        let key = object_key(grant, file, at, &mut random)?;
+        let exact = UploadKey::Exact(key.clone());
+        let nonce = grant.nonce(&context, &exact, random.take()?)?;
         let claims = grant.claims_json()?.map(|claims| claims.to_string().into());
         let upload = Upload {
             expires: unix_seconds(at)
@@ -138,63 +150,98 @@ impl Presigner {
             acl: grant.get_object_acl(),
             sizes,
             part_size,
-            key: object_key(grant, file, at, &mut random)?,
+            key,
             content_type: one_type(&*grant.content_types_for(file)?),
             claims,
             filename: file.filename().map(Into::into),
             variables: grant.variables().to_vec(),
             headers: object_headers(grant)?,
-            nonce: Nonce::from_bytes(random.take()?),
+            nonce,
         };
         let pairs = upload.variables.iter();
         let pairs = pairs.map(|(name, value)| (&**name, &**value));
         self.issuer.config.check_variables(pairs)?;
         // Fails now rather than when the upload is complete.
-        match self.callback(&upload, at) {
+        let ticket = match self.callback_with_ticket(&upload, at) {
             Err(error) if error.is_of_length() && upload.filename.is_some() => {
                 let unnamed = Upload {
                     filename: None,
                     ..upload
                 };
                 // The client can only send a shorter name if the rest fits.
-                self.callback(&unnamed, at)?;
+                self.callback_with_ticket(&unnamed, at)?;
                 return Err(Denied::Filename);
             }
-            callback => callback?,
+            callback => callback?.map(|(_, ticket)| ticket),
         };
         let handle = upload.seal(&self.keys, &self.audience)?;
-        Ok((upload, handle))
+        let row = match grant.is_recorded(&context) {
+            true => Some(self.row(&upload, ticket.as_deref(), at)?),
+            false => None,
+        };
+        Ok(NewUpload {
+            upload,
+            handle,
+            row,
+        })
     }
 
-    /// Called once for every upload, before the client gets its handle.
-    ///
-    /// An upload ledger records the upload here: the nonce, the key, when the ticket expires (the
-    /// expiry of the upload and the upload time), and the callback. An error keeps the handle from
-    /// the client.
-    pub(super) async fn granted(&self, upload: &Upload) -> Result<(), TokenError> {
-        tracing::debug!(
-            key = upload.key.as_str(),
-            expires = upload.expires,
-            "upload granted"
-        );
-        Ok(())
+    /// Records the upload in the ledger, if there is one. Must complete before the client gets the
+    /// handle.
+    pub(super) async fn record(&self, upload: &NewUpload) -> Result<(), TokenError> {
+        let recorded = self.issuer.record(upload.row.as_slice()).await;
+        recorded.map_err(TokenError::ledger)
     }
 
-    /// Returns the query parameters of the callback: always the same for one upload, so that its
-    /// ticket is redeemed once however often the upload is completed.
+    /// Returns the row of the ledger. It is due a minute after its ticket expires, which is at the end
+    /// of the handle plus the upload time. No URL outlives the handle, so OSS can store the object
+    /// until then.
+    fn row(
+        &self,
+        upload: &Upload,
+        ticket: Option<&str>,
+        at: SystemTime,
+    ) -> Result<GrantedUpload, PolicyError> {
+        Ok(GrantedUpload::new(
+            upload.nonce,
+            self.bucket.clone(),
+            upload.key.clone(),
+            at,
+            self.tickets()?.expires(upload.expires_at()?)?,
+            self.issuer.callback.call_for(&upload.variables, ticket),
+        ))
+    }
+
+    /// Returns the query parameters of the callback: always with the same nonce for one upload, so
+    /// that its ticket is redeemed once however often the upload is completed.
     pub(super) fn callback(
         &self,
         upload: &Upload,
         at: SystemTime,
     ) -> Result<Vec<(&'static str, String)>, PolicyError> {
-        if upload.without_callback {
+        let Some((encoded, _)) = self.callback_with_ticket(upload, at)? else {
             return Ok(Vec::new());
+        };
+        let mut query = vec![("callback", encoded)];
+        let callback = &self.issuer.callback;
+        let variables = callback.encoded_variables_with(&upload.variables);
+        query.extend(variables.map(|variables| ("callback-var", variables)));
+        Ok(query)
+    }
+
+    /// Returns the encoded callback and its ticket, or `None` for an upload without a callback.
+    fn callback_with_ticket(
+        &self,
+        upload: &Upload,
+        at: SystemTime,
+    ) -> Result<Option<(String, String)>, PolicyError> {
+        if upload.without_callback {
+            return Ok(None);
         }
         let claims: Option<Value> = match &upload.claims {
             None => None,
             Some(claims) => Some(serde_json::from_str(claims).map_err(|_| PolicyError::Claims)?),
         };
-        let expires = Duration::from_secs(upload.expires);
         let request = TicketRequest {
             bucket: &self.bucket,
             key: &UploadKey::Exact(upload.key.clone()),
@@ -203,22 +250,17 @@ impl Presigner {
             claims: claims.as_ref(),
             filename: upload.filename.as_deref(),
             max_uses: NonZeroU16::MIN,
-            policy_expires: SystemTime::UNIX_EPOCH
-                .checked_add(expires)
-                .ok_or(PolicyError::Clock)?,
-        };
-        let issuer = TicketIssuer {
-            keys: &self.keys,
-            upload_time: self.issuer.upload_time(),
-            recorded: false,
+            policy_expires: upload.expires_at()?,
         };
         let (callback, variables) = (&self.issuer.callback, &upload.variables);
-        let ticket = issuer.issue(&request, callback, variables, at, upload.nonce)?;
+        let tickets = self.tickets()?;
+        let ticket = tickets.issue(&request, callback, variables, at, upload.nonce)?;
         let encoded = callback.encode_for(variables, Some(&ticket));
-        let mut query = vec![("callback", encoded.map_err(PolicyError::Callback)?)];
-        let variables = callback.encoded_variables_with(variables);
-        query.extend(variables.map(|variables| ("callback-var", variables)));
-        Ok(query)
+        Ok(Some((encoded.map_err(PolicyError::Callback)?, ticket)))
+    }
+
+    fn tickets(&self) -> Result<TicketIssuer<'_>, PolicyError> {
+        self.issuer.ticket_issuer().ok_or(PolicyError::Tickets)
     }
 }
 

@@ -115,7 +115,7 @@ impl TokenError {
     }
 
     /// The error was logged when it occurred.
-    pub(super) fn ledger(error: StoreError) -> Self {
+    pub(in crate::policy) fn ledger(error: StoreError) -> Self {
         Self::with_source(TokenErrorKind::LedgerUnavailable, error)
     }
 

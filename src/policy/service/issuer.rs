@@ -154,7 +154,7 @@ impl Issuer {
         }
     }
 
-    pub(in crate::policy) fn upload_time(&self) -> Duration {
+    fn upload_time(&self) -> Duration {
         self.upload_time.unwrap_or(DEFAULT_UPLOAD_TIME)
     }
 
@@ -225,7 +225,7 @@ impl Issuer {
 
     /// Records granted uploads in the ledger, if there is one. Must complete before what was issued
     /// for them is sent.
-    pub(super) async fn record(&self, rows: &[GrantedUpload]) -> Result<(), StoreError> {
+    pub(in crate::policy) async fn record(&self, rows: &[GrantedUpload]) -> Result<(), StoreError> {
         let ledger = self.tickets.as_ref().and_then(Tickets::ledger);
         let (Some(ledger), [_, ..]) = (ledger, rows) else {
             return Ok(());
@@ -313,18 +313,22 @@ impl Issuer {
         })
     }
 
-    fn context(&self, at: SystemTime) -> IssueContext<'_> {
-        let tickets = self.tickets.as_ref().map(|tickets| TicketIssuer {
-            keys: tickets.keys(),
-            upload_time: self.upload_time(),
-            recorded: tickets.ledger().is_some(),
-        });
+    pub(in crate::policy) fn context(&self, at: SystemTime) -> IssueContext<'_> {
         IssueContext {
             config: &self.config,
             callback: &self.callback,
-            tickets,
+            tickets: self.ticket_issuer(),
             at,
         }
+    }
+
+    /// Returns `None` without tickets.
+    pub(in crate::policy) fn ticket_issuer(&self) -> Option<TicketIssuer<'_>> {
+        self.tickets.as_ref().map(|tickets| TicketIssuer {
+            keys: tickets.keys(),
+            upload_time: self.upload_time(),
+            recorded: tickets.ledger().is_some(),
+        })
     }
 }
 

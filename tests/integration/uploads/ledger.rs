@@ -1,5 +1,7 @@
 //! What is granted is recorded before the token is sent, and settled with the reply of the handler.
 
+mod presign;
+
 use std::{
     error::Error as _,
     sync::{Mutex, atomic::AtomicBool},
@@ -8,8 +10,8 @@ use std::{
 use axum::{Router, body::Body, response::IntoResponse as _, routing::post};
 use tower_aliyun_oss::{
     Lookup,
-    policy::{Authorize, Grants, TokenError, TokenErrorKind},
-    protocol::{Bucket, ObjectKey},
+    policy::{Authorize, Grants, PolicyBody, TokenError, TokenErrorKind},
+    protocol::{Bucket, ObjectKey, ObjectPrefix},
     ticket::{
         MemoryStore, OnFailure,
         ledger::{
@@ -173,6 +175,18 @@ struct Answer {
 }
 
 impl Answer {
+    async fn of(response: http::Response<PolicyBody>) -> Self {
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let header = parts.headers.get("retry-after");
+        Self {
+            status: parts.status,
+            retry_after: header.map(|value| value.to_str().unwrap().to_owned()),
+            error: parts.extensions.get().cloned(),
+            json: serde_json::from_slice(&body).unwrap(),
+        }
+    }
+
     fn kind(&self) -> Option<TokenErrorKind> {
         self.error.as_ref().map(TokenError::kind)
     }
@@ -184,16 +198,7 @@ async fn ask(uploads: &OssUploads, grants: impl Into<Grants>, ask: &Value) -> An
         .body(Body::from(ask.to_string()))
         .unwrap();
     let service = uploads.policy_service(always(grants));
-    let response = service.oneshot(request).await.unwrap();
-    let (parts, body) = response.into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
-    let header = parts.headers.get("retry-after");
-    Answer {
-        status: parts.status,
-        retry_after: header.map(|value| value.to_str().unwrap().to_owned()),
-        error: parts.extensions.get().cloned(),
-        json: serde_json::from_slice(&body).unwrap(),
-    }
+    Answer::of(service.oneshot(request).await.unwrap()).await
 }
 
 /// The row contains the callback that OSS makes, in every body type.
