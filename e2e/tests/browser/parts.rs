@@ -34,7 +34,7 @@ async fn patient(url: &str) -> Browser {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs chromium and chromedriver"]
-async fn issue_22_shown_1_ten_cuts_and_two_reloads() {
+async fn a_large_file_survives_ten_cuts_and_two_reloads() {
     let mebibytes = std::env::var("CLIENT_UPLOAD_MIB").map_or(64, |size| size.parse().unwrap());
     let size: u64 = mebibytes << 20;
     let folder = tempfile::tempdir().unwrap();

@@ -31,7 +31,7 @@ const PAGE: &str = "<!doctype html><meta charset=utf-8><title>uppy</title>
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs npm, chromium and chromedriver"]
-async fn issue_22_shown_2_uppy_resumes_after_a_reload() {
+async fn uppy_resumes_in_parts_after_a_reload() {
     let folder = tempfile::tempdir().unwrap();
     install(folder.path(), &PACKAGES);
     let snippets = [
