@@ -6,14 +6,12 @@ use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use tower_aliyun_oss::{
-    Credentials,
     callback::CallbackReply,
     policy::{Grant, OssPresignService, PresignFormat},
-    protocol::{ContentType, Endpoint, SizeRange},
-    storage::OssClient,
+    protocol::{ContentType, SizeRange},
 };
 
-use super::support::{App, BUCKET, Everybody, ID, REGION, SECRET, ask};
+use super::support::{App, BUCKET, Everybody, ask};
 
 fn grant() -> Grant {
     let size = SizeRange::new(1, 1 << 30).unwrap();
@@ -64,16 +62,7 @@ async fn uppy_signs_every_request() {
     assert_eq!(seen, [(Some(7), stored, 1000, "1-a.mp4".to_owned())]);
 }
 
-fn client(app: &App) -> OssClient {
-    let url = format!("http://127.0.0.1:{}/{BUCKET}/", app.port);
-    OssClient::new(
-        REGION.parse().unwrap(),
-        Credentials::new(ID, SECRET).unwrap(),
-    )
-    .endpoint(Endpoint::custom(url.parse().unwrap()))
-}
-
-async fn fetch(
+pub async fn fetch(
     service: &OssPresignService<Everybody>,
     method: &str,
     path: &str,
@@ -97,7 +86,7 @@ async fn fetch(
 #[tokio::test]
 async fn companion_creates_lists_and_completes_by_itself() {
     let app = App::start(grant()).await;
-    let service = app.service.clone().storage(client(&app));
+    let service = app.service.clone().storage(app.client());
     let get = async |method: &str, path: &str, body: Option<Value>| {
         let (status, answer) = fetch(&service, method, path, body).await;
         assert_eq!(status, 200, "{method} {path}: {answer}");
@@ -149,7 +138,7 @@ async fn companion_creates_lists_and_completes_by_itself() {
 #[tokio::test]
 async fn companion_aborts_and_grants_forms() {
     let app = App::start(grant()).await;
-    let service = app.service.clone().storage(client(&app));
+    let service = app.service.clone().storage(app.client());
     let create = json!({"filename": "a.mp4", "type": "video/mp4"});
     let (_, created) = fetch(&service, "POST", "/multipart", Some(create)).await;
     let (handle, id) = (
@@ -217,7 +206,7 @@ async fn companion_aborts_and_grants_forms() {
 async fn companion_reports_a_refused_callback() {
     let size = SizeRange::new(1, 100_000).unwrap();
     let app = App::start(Grant::under("u/7/".parse().unwrap(), size)).await;
-    let service = app.service.clone().storage(client(&app));
+    let service = app.service.clone().storage(app.client());
     let create = json!({"filename": "a", "size": 5});
     let (_, created) = fetch(&service, "POST", "/multipart", Some(create)).await;
     let (handle, id) = (

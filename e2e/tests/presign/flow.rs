@@ -1,4 +1,4 @@
-//! Uploads and downloads, step by step.
+//! Uploads, step by step.
 
 use serde_json::json;
 use tower_aliyun_oss::{

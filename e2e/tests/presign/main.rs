@@ -9,6 +9,8 @@
 
 mod abuse;
 mod companion;
+mod downloads;
 mod flow;
+mod ledger;
 mod sdk;
 mod support;

@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use aliyun_oss_emulator::{AccessKey, Emulator, HostedBucket};
@@ -22,6 +22,8 @@ use tower_aliyun_oss::{
     callback::{CallbackReply, UploadEvent, VerifiedCallback},
     policy::{Authorize, Credentials, Grant, OssPresignService, Refusal},
     protocol::Endpoint,
+    storage::OssClient,
+    ticket::{MemoryStore, TicketKeys, Tickets},
 };
 
 pub const ID: &str = "test-id";
@@ -49,9 +51,14 @@ pub struct App {
     pub port: u16,
     pub uploads: OssUploads,
     pub service: OssPresignService<Everybody>,
+    /// The application that OSS calls.
+    pub router: Router,
     pub runs: Arc<AtomicUsize>,
     pub seen: Arc<Mutex<Vec<Seen>>>,
-    /// Seconds by which the clock of the emulator and of the service is ahead.
+    /// How many more callbacks the handler fails.
+    pub failures: Arc<AtomicUsize>,
+    /// Seconds by which the clock of the emulator and of the service is ahead; with a ledger, also that
+    /// of the callback layer.
     pub ahead: Arc<AtomicU64>,
 }
 
@@ -105,9 +112,17 @@ impl Reply {
     }
 }
 
+fn now(ahead: &AtomicU64) -> SystemTime {
+    SystemTime::now() + Duration::from_secs(ahead.load(Ordering::SeqCst))
+}
+
 impl App {
     pub async fn start(grant: Grant) -> Self {
         Self::replying_with(grant, |_, _| CallbackReply::ok()).await
+    }
+
+    pub async fn with_ledger(grant: Grant, ledger: Arc<MemoryStore>) -> Self {
+        Self::build(grant, |_, _| CallbackReply::ok(), Some(ledger)).await
     }
 
     /// `reply` gets the URL of the object, and the event.
@@ -115,12 +130,20 @@ impl App {
         grant: Grant,
         reply: fn(&str, &UploadEvent) -> CallbackReply,
     ) -> Self {
+        Self::build(grant, reply, None).await
+    }
+
+    async fn build(
+        grant: Grant,
+        reply: fn(&str, &UploadEvent) -> CallbackReply,
+        ledger: Option<Arc<MemoryStore>>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let ahead: Arc<AtomicU64> = Arc::default();
         let clock = {
             let ahead = Arc::clone(&ahead);
-            move || SystemTime::now() + std::time::Duration::from_secs(ahead.load(Ordering::SeqCst))
+            move || now(&ahead)
         };
         let emulator = Emulator::builder()
             .bucket(HostedBucket::new(BUCKET.parse().unwrap()))
@@ -134,26 +157,39 @@ impl App {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let url = format!("http://127.0.0.1:{port}/{BUCKET}/");
-        let uploads = OssUploads::builder(
+        let builder = OssUploads::builder(
             BUCKET.parse().unwrap(),
             Credentials::new(ID, SECRET).unwrap(),
         )
         .region(REGION.parse().unwrap())
         .endpoint(Endpoint::custom(url.parse().unwrap()))
         .callback_url(&format!("http://{address}/oss/callback"))
-        .ticket_key(TicketKey::generate().unwrap())
-        .key_source(emulator.key_source())
-        .build()
-        .unwrap();
+        .key_source(emulator.key_source());
+        let key = TicketKey::generate().unwrap();
+        let builder = match ledger {
+            Some(ledger) => {
+                let tickets = Tickets::with_ledger(TicketKeys::new(1, key), ledger);
+                builder.tickets(tickets.clock(clock.clone()))
+            }
+            None => builder.ticket_key(key),
+        };
+        let uploads = builder.build().unwrap();
         let service = uploads
             .presign_service(Everybody(grant))
             .unwrap()
             .clock(clock);
         let (runs, seen): (Arc<AtomicUsize>, Arc<Mutex<Vec<Seen>>>) = Default::default();
+        let failures: Arc<AtomicUsize> = Arc::default();
         let on_upload = {
             let (runs, seen) = (Arc::clone(&runs), Arc::clone(&seen));
+            let failures = Arc::clone(&failures);
             let uploads = uploads.clone();
             async move |callback: VerifiedCallback| {
+                let one_less = |left: usize| left.checked_sub(1);
+                let fails = failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
+                if fails.is_ok() {
+                    return Err(StatusCode::INTERNAL_SERVER_ERROR);
+                }
                 runs.fetch_add(1, Ordering::SeqCst);
                 let event = callback.event().unwrap();
                 seen.lock().unwrap().push((
@@ -162,22 +198,46 @@ impl App {
                     event.size().unwrap(),
                     callback.requested_filename().unwrap_or_default().to_owned(),
                 ));
-                reply(&uploads.object_url(event.object().unwrap()), &event)
+                Ok(reply(&uploads.object_url(event.object().unwrap()), &event))
             }
         };
-        // The clock of the layer is that of this machine: a test that moves the other one sends no callback.
+        // Without a ledger, the clock of the layer is that of this machine: a test that moves the other
+        // one sends no callback.
         let layer = uploads.callback_layer();
         let router: Router = Router::new().route("/oss/callback", post(on_upload).layer(layer));
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let served = router.clone();
+        tokio::spawn(async move { axum::serve(listener, served).await.unwrap() });
         Self {
             emulator,
             port,
             uploads,
             service,
+            router,
             runs,
             seen,
+            failures,
             ahead,
         }
+    }
+
+    /// Moves the clocks.
+    pub fn pass(&self, time: Duration) {
+        self.ahead.fetch_add(time.as_secs(), Ordering::SeqCst);
+    }
+
+    /// Returns the time of the clocks.
+    pub fn now(&self) -> SystemTime {
+        now(&self.ahead)
+    }
+
+    /// Returns a client of the emulator.
+    pub fn client(&self) -> OssClient {
+        let url = format!("http://127.0.0.1:{}/{BUCKET}/", self.port);
+        let credentials = Credentials::new(ID, SECRET).unwrap();
+        let ahead = Arc::clone(&self.ahead);
+        OssClient::new(REGION.parse().unwrap(), credentials)
+            .endpoint(Endpoint::custom(url.parse().unwrap()))
+            .clock(move || now(&ahead))
     }
 
     pub fn runs(&self) -> usize {
