@@ -6,5 +6,6 @@ mod floods;
 mod https;
 mod layers;
 mod limits;
+mod promises;
 mod rotation;
 mod site;
