@@ -13,7 +13,7 @@ use tokio::time::error::Elapsed;
 
 pub(crate) use self::{
     connect::{Connector, NoAddress, Resolver},
-    tls::{Roots, TlsError, config as tls_config},
+    tls::{Roots, connector},
 };
 
 /// The user agent of every request.

@@ -37,7 +37,7 @@ mod url;
 #[cfg(feature = "fetch")]
 pub use fetched::{FetchedKeys, FetchedKeysBuilder, KeyStats};
 #[cfg(feature = "fetch")]
-pub use https::{FetchError, FetchErrorKind, FetchKey, HttpsFetcher, service_fetcher};
+pub use https::{FetchError, FetchErrorKind, FetchKey, HttpsFetcher};
 pub use public_key::{PublicKey, PublicKeyError};
 pub use source::{KeyError, KeySource, PinnedKeys};
 pub use url::{KeyTable, KeyUrl, KeyUrlError};

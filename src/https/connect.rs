@@ -1,11 +1,11 @@
-//! TCP connections: name resolution, address filter and time limit.
+//! TCP connections: name resolution, proxy and time limit.
 
 use std::{
     error::Error,
     fmt,
     future::Future,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -14,6 +14,8 @@ use std::{
 };
 
 use http::Uri;
+#[cfg(feature = "fetch")]
+use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::{
     client::legacy::connect::{
         HttpConnector,
@@ -33,6 +35,8 @@ type BoxFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 pub(crate) struct Connector {
     tcp: HttpConnector<Resolver>,
     limit: Duration,
+    #[cfg(feature = "fetch")]
+    proxy: Option<Uri>,
 }
 
 impl Connector {
@@ -43,7 +47,18 @@ impl Connector {
         // Divided among the addresses, so that one which does not respond leaves time for the next.
         tcp.set_connect_timeout(Some(limit));
         tcp.set_nodelay(true);
-        Self { tcp, limit }
+        Self {
+            tcp,
+            limit,
+            #[cfg(feature = "fetch")]
+            proxy: None,
+        }
+    }
+
+    /// Connects through an HTTP proxy, with `CONNECT`.
+    #[cfg(feature = "fetch")]
+    pub(crate) fn through(self, proxy: Option<Uri>) -> Self {
+        Self { proxy, ..self }
     }
 }
 
@@ -57,6 +72,11 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, to: Uri) -> Self::Future {
+        #[cfg(feature = "fetch")]
+        if let Some(proxy) = self.proxy.clone() {
+            let mut tunnel = Tunnel::new(proxy, self.clone().through(None));
+            return Box::pin(async move { Ok(tunnel.call(to).await?) });
+        }
         let connecting = timeout(self.limit, self.tcp.call(to));
         Box::pin(async move { Ok(connecting.await??) })
     }
@@ -64,25 +84,18 @@ impl Service<Uri> for Connector {
 
 type Resolve = dyn Fn(&str) -> BoxFuture<Vec<SocketAddr>, io::Error> + Send + Sync;
 
-/// The resolver of the system or a custom one, and a filter on its results.
+/// The resolver of the system or a custom one.
 #[derive(Clone, Default)]
-pub(crate) struct Resolver {
-    custom: Option<Arc<Resolve>>,
-    public_only: bool,
-}
+pub(crate) struct Resolver(Option<Arc<Resolve>>);
 
 #[cfg(feature = "fetch")]
 impl Resolver {
-    pub(crate) fn set_custom<F, Fut>(&mut self, resolve: F)
+    pub(crate) fn custom<F, Fut>(resolve: F) -> Self
     where
         F: Fn(&str) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
     {
-        self.custom = Some(Arc::new(move |host| Box::pin(resolve(host))));
-    }
-
-    pub(crate) fn set_public_only(&mut self) {
-        self.public_only = true;
+        Self(Some(Arc::new(move |host| Box::pin(resolve(host)))))
     }
 }
 
@@ -96,20 +109,16 @@ impl Service<Name> for Resolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let Self {
-            custom,
-            public_only,
-        } = self.clone();
+        let custom = self.0.clone();
         Box::pin(async move {
             let found = match custom {
                 Some(resolve) => resolve(name.as_str()).await,
                 None => GaiResolver::new().call(name).await.map(Iterator::collect),
             };
-            let mut addresses: Vec<_> = found.map_err(NoAddress::Unresolved)?;
-            addresses.retain(|address| !public_only || is_public(address.ip()));
+            let mut addresses = found.map_err(|why| NoAddress(Some(why)))?;
             keep_few(&mut addresses);
             match addresses.is_empty() {
-                true => Err(NoAddress::NoneAllowed),
+                true => Err(NoAddress(None)),
                 false => Ok(addresses.into_iter()),
             }
         })
@@ -118,21 +127,14 @@ impl Service<Name> for Resolver {
 
 impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resolver")
-            .field("custom", &self.custom.is_some())
-            .field("public_only", &self.public_only)
-            .finish()
+        f.write_str(if self.0.is_some() { "Custom" } else { "System" })
     }
 }
 
-/// The host has no usable address.
+/// The host has no address.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NoAddress {
-    #[error("the host name could not be resolved")]
-    Unresolved(#[source] io::Error),
-    #[error("the host has no address that may be connected to")]
-    NoneAllowed,
-}
+#[error("the host name could not be resolved to an address")]
+pub(crate) struct NoAddress(#[source] Option<io::Error>);
 
 /// Keeps at most four addresses, two of each family if there are both.
 ///
@@ -150,47 +152,6 @@ fn keep_few(addresses: &mut Vec<SocketAddr>) {
     });
 }
 
-/// Whether an address is globally reachable, by the IANA special-purpose registries (RFC 6890).
-fn is_public(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => is_public_v4(v4),
-        IpAddr::V6(v6) => is_public_v6(v6),
-    }
-}
-
-fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
-    let special = match (a, b) {
-        // "This network"; carrier-grade NAT, which contains the metadata service of Alibaba Cloud;
-        // benchmarking.
-        (0, _) | (100, 64..=127) | (198, 18 | 19) => true,
-        // IETF protocol assignments; 6to4 relays.
-        (192, 0) => c == 0,
-        (192, 88) => c == 99,
-        _ => a >= 224,
-    };
-    !(special
-        || address.is_private()
-        || address.is_loopback()
-        || address.is_link_local()
-        || address.is_documentation())
-}
-
-fn is_public_v6(address: Ipv6Addr) -> bool {
-    match address.segments() {
-        // An IPv4 address translated by NAT64 (RFC 6052).
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
-            let [a, b] = high.to_be_bytes();
-            let [c, d] = low.to_be_bytes();
-            is_public_v4(Ipv4Addr::new(a, b, c, d))
-        }
-        // Teredo and other protocols, documentation, 6to4: parts of 2000::/3, which is the only
-        // range that is globally routed.
-        [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x2002 | 0x3fff, ..] => false,
-        [first, ..] => first & 0xe000 == 0x2000,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,16 +159,13 @@ mod tests {
     #[cfg(feature = "fetch")]
     #[test]
     fn says_what_it_is() {
-        let mut resolver = Resolver::default();
-        resolver.set_custom(|_| std::future::ready(Ok(Vec::new())));
-        let shown = format!("{resolver:?}");
-        assert_eq!(shown, "Resolver { custom: true, public_only: false }");
-        let unknown = NoAddress::Unresolved(io::ErrorKind::NotFound.into());
-        assert_eq!(unknown.to_string(), "the host name could not be resolved");
+        let custom = Resolver::custom(|_| std::future::ready(Ok(Vec::new())));
+        assert_eq!(format!("{custom:?}"), "Custom");
+        assert_eq!(format!("{:?}", Resolver::default()), "System");
+        let unknown = NoAddress(Some(io::ErrorKind::NotFound.into()));
+        assert!(unknown.to_string().contains("could not be resolved"));
         assert!(unknown.source().is_some());
-        let private = NoAddress::NoneAllowed;
-        assert!(private.to_string().contains("may be connected to"));
-        assert!(private.source().is_none());
+        assert!(NoAddress(None).source().is_none());
     }
 
     #[tokio::test]
@@ -241,59 +199,5 @@ mod tests {
             "::1 1.0.0.1 ::2 1.0.0.2"
         );
         assert_eq!(few(&["1.0.0.1", "::1"]), "1.0.0.1 ::1");
-    }
-
-    #[test]
-    fn what_is_public() {
-        let public = |address: &str| is_public(address.parse().unwrap());
-        for address in [
-            "127.0.0.1",
-            "10.0.0.1",
-            "172.16.0.1",
-            "192.168.1.1",
-            "169.254.169.254",
-            "100.100.100.200",
-            "0.0.0.0",
-            "0.1.2.3",
-            "192.0.0.1",
-            "192.0.2.1",
-            "192.88.99.1",
-            "198.18.0.1",
-            "203.0.113.1",
-            "224.0.0.1",
-            "240.0.0.1",
-            "255.255.255.255",
-            "::",
-            "::1",
-            "::ffff:127.0.0.1",
-            "::ffff:10.0.0.1",
-            "64:ff9b::7f00:1",
-            "64:ff9b:1::1",
-            "fc00::1",
-            "fd12::1",
-            "fe80::1",
-            "ff02::1",
-            "2001:db8::1",
-            "2001::1",
-            "2002:7f00:1::",
-            "::127.0.0.1",
-        ] {
-            assert!(!public(address), "{address}");
-        }
-        for address in [
-            "1.1.1.1",
-            "100.63.0.1",
-            "100.128.0.1",
-            "172.32.0.1",
-            "192.0.1.1",
-            "223.255.255.255",
-            "2400:3200::1",
-            "2606:4700::1",
-            "::ffff:8.8.8.8",
-            "64:ff9b::808:808",
-            "2001:4860:4860::8888",
-        ] {
-            assert!(public(address), "{address}");
-        }
     }
 }

@@ -2,12 +2,15 @@
 
 use std::{error::Error, sync::Arc};
 
+use hyper_rustls::HttpsConnector;
 use rustls::{
     ClientConfig, RootCertStore,
     client::Resumption,
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 use tokio::task::spawn_blocking;
+
+use super::connect::Connector;
 
 /// The certificates that a host is verified with.
 #[derive(Clone, Debug, Default)]
@@ -30,47 +33,48 @@ impl Roots {
         (!roots.is_empty()).then(|| Self::Given(Arc::new(roots)))
     }
 
-    async fn load(&self) -> Result<Arc<RootCertStore>, TlsError> {
+    async fn load(&self) -> Result<Arc<RootCertStore>, TlsUnavailable> {
         match self {
             Self::Given(roots) => Ok(Arc::clone(roots)),
             Self::System => spawn_blocking(system_roots)
                 .await
-                .map_err(|why| TlsError::Aborted(why.into()))?,
+                .map_err(|why| TlsUnavailable(Some(why.into())))?,
         }
     }
 }
 
-/// Why no host can be verified.
-#[derive(Debug)]
-pub(crate) enum TlsError {
-    /// No root certificates or no cryptography are available; with the cause, if there is one.
-    Unavailable(Option<Box<dyn Error + Send + Sync>>),
-    /// The runtime was shut down while the roots were read.
-    Aborted(Box<dyn Error + Send + Sync>),
-}
+/// No host can be verified; with the cause, if there is one.
+#[derive(Debug, Default, thiserror::Error)]
+#[error("no root certificates or no cryptography are available")]
+pub(crate) struct TlsUnavailable(#[source] Option<Box<dyn Error + Send + Sync>>);
 
-fn system_roots() -> Result<Arc<RootCertStore>, TlsError> {
+fn system_roots() -> Result<Arc<RootCertStore>, TlsUnavailable> {
     let mut found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(found.certs);
     if !roots.is_empty() {
         return Ok(Arc::new(roots));
     }
-    Err(TlsError::Unavailable(found.errors.pop().map(Into::into)))
+    Err(TlsUnavailable(found.errors.pop().map(Into::into)))
 }
 
-/// Returns the settings of a client that speaks HTTP/1.1.
+/// Returns a connector that verifies the host over TLS, and offers HTTP/1.1.
 ///
 /// Sessions are not resumed: a key is fetched once a day, and a client that is used more often
 /// keeps its connections.
-pub(crate) async fn config(roots: &Roots) -> Result<ClientConfig, TlsError> {
-    let provider = crate::tls::provider().ok_or(TlsError::Unavailable(None))?;
+pub(crate) async fn connector(
+    tcp: Connector,
+    roots: &Roots,
+) -> Result<HttpsConnector<Connector>, TlsUnavailable> {
+    let provider = crate::tls::provider().ok_or_else(TlsUnavailable::default)?;
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|why| TlsError::Unavailable(Some(why.into())))?
+        .map_err(|why| TlsUnavailable(Some(why.into())))?
         .with_root_certificates(roots.load().await?)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.resumption = Resumption::disabled();
-    Ok(config)
+    let mut connector = HttpsConnector::from((tcp, config));
+    connector.enforce_https();
+    Ok(connector)
 }

@@ -3,15 +3,13 @@
 //! [`state`] decides, without a clock and without I/O; [`cache`] runs what it decides.
 
 mod cache;
-mod limits;
 mod state;
-mod stats;
 #[cfg(test)]
 mod tests;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use self::{cache::Cache, limits::Limits};
+use self::{cache::Cache, state::Limits};
 use super::{
     https::{FetchKey, HttpsFetcher},
     public_key::PublicKey,
@@ -20,7 +18,7 @@ use super::{
 };
 use crate::Lookup;
 
-pub use stats::KeyStats;
+pub use state::KeyStats;
 
 /// A [`KeySource`] that fetches keys over the network when a callback first names them.
 ///
@@ -61,12 +59,9 @@ pub use stats::KeyStats;
 ///
 /// A fetch runs in a task on the tokio runtime of the first request that needs it, and continues if
 /// that request is cancelled. If a request waits for a fetch that fails early, the fetch is tried a
-/// second time. Before a callback names a key that is not pinned, nothing runs and nothing
-/// connects.
-///
-/// The runtime must keep running until the fetch ends. If nothing drives it any more, the fetch
-/// counts as lost after 32 s (ten times its time limit plus the longest possible queue), and the
-/// next request that needs the key starts another one.
+/// second time. Before a callback names a key that is not pinned, nothing runs. If nothing drives
+/// the runtime any more, the fetch counts as lost after 32 s (ten times its time limit plus the
+/// longest possible queue), and the next request that needs the key starts another one.
 ///
 /// # Logging
 ///
@@ -84,7 +79,6 @@ pub use stats::KeyStats;
 /// ```
 #[derive(Clone)]
 pub struct FetchedKeys {
-    table: KeyTable,
     pinned: PinnedKeys,
     cache: Arc<Cache>,
 }
@@ -99,7 +93,11 @@ impl FetchedKeys {
 
     /// Returns a builder with the settings of [`new`](Self::new).
     pub fn builder() -> FetchedKeysBuilder {
-        FetchedKeysBuilder::new()
+        FetchedKeysBuilder {
+            pinned: PinnedKeys::official(),
+            fetcher: None,
+            limits: Limits::default(),
+        }
     }
 
     /// Fetches these paths now, one after the other, so that no callback waits for them. Call it at
@@ -112,9 +110,7 @@ impl FetchedKeys {
     ///
     /// ```no_run
     /// # async fn f() -> Result<(), tower_aliyun_oss::key::KeyError> {
-    /// use tower_aliyun_oss::key::FetchedKeys;
-    ///
-    /// let keys = FetchedKeys::new();
+    /// # let keys = tower_aliyun_oss::key::FetchedKeys::new();
     /// keys.warm_up(["/callback_pub_key_v2.pem"]).await?;
     /// # Ok(())
     /// # }
@@ -128,22 +124,18 @@ impl FetchedKeys {
         &self,
         paths: impl IntoIterator<Item = P>,
     ) -> Result<(), KeyError> {
-        let urls: Vec<_> = paths
-            .into_iter()
-            .map(|path| KeyUrl::of_path(&self.table, path.as_ref()).ok_or(KeyError::Unknown))
-            .collect();
+        let url = |path: P| KeyUrl::of_path(self.table(), path.as_ref()).ok_or(KeyError::Unknown);
+        let urls: Vec<_> = paths.into_iter().map(url).collect();
         for url in urls.iter().flatten() {
-            self.cache.expect(url.entry());
+            self.cache.lock().expected.insert(url.entry());
         }
         let mut result = Ok(());
         for url in urls {
             let found = match url {
-                Ok(url) => self.key(&url).await,
+                Ok(url) => self.key(&url).await.map(drop),
                 Err(unknown) => Err(unknown),
             };
-            if result.is_ok() {
-                result = found.map(drop);
-            }
+            result = result.and(found);
         }
         result
     }
@@ -157,11 +149,11 @@ impl FetchedKeys {
 
 impl KeySource for FetchedKeys {
     fn table(&self) -> &KeyTable {
-        &self.table
+        self.pinned.table()
     }
 
     fn key(&self, url: &KeyUrl) -> Lookup<PublicKey, KeyError> {
-        if *url.table() != self.table {
+        if url.table() != self.table() {
             return Lookup::Ready(Err(KeyError::Unknown));
         }
         match self.pinned.get(url.entry()) {
@@ -171,7 +163,7 @@ impl KeySource for FetchedKeys {
     }
 
     fn signature_failed(&self, url: &KeyUrl) {
-        if *url.table() == self.table && self.pinned.get(url.entry()).is_none() {
+        if url.table() == self.table() && self.pinned.get(url.entry()).is_none() {
             self.cache.signature_failed(url);
         }
     }
@@ -186,7 +178,6 @@ impl Default for FetchedKeys {
 impl fmt::Debug for FetchedKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FetchedKeys")
-            .field("table", &self.table)
             .field("pinned", &self.pinned)
             .field("stats", &self.stats())
             .finish_non_exhaustive()
@@ -201,44 +192,34 @@ impl fmt::Debug for FetchedKeys {
 ///
 /// let keys = FetchedKeys::builder().fresh_for(Duration::from_secs(3600)).build();
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it builds"]
 pub struct FetchedKeysBuilder {
-    table: KeyTable,
     pinned: PinnedKeys,
     fetcher: Option<Arc<dyn FetchKey>>,
     limits: Limits,
-    max_keys: Option<usize>,
 }
 
 impl FetchedKeysBuilder {
-    fn new() -> Self {
-        Self {
-            table: KeyTable::official(),
-            pinned: PinnedKeys::official(),
-            fetcher: None,
-            limits: Limits::new(),
-            max_keys: None,
-        }
-    }
-
     /// Sets a custom host and its paths, none of them pinned. Fetched keys then need at least
     /// [1,024 bits](PinnedKeys::MIN_OWN_BITS).
     pub fn table(mut self, table: KeyTable) -> Self {
-        self.table = table;
+        // Entries of another table mean other keys.
+        if table != *self.pinned.table() {
+            self.pinned = PinnedKeys::none(table);
+        }
         self
     }
 
     /// Sets the keys that are never fetched, and the [table](Self::table) to theirs. Defaults to
     /// [`PinnedKeys::official`].
     pub fn pinned(mut self, keys: PinnedKeys) -> Self {
-        self.table = keys.table().clone();
         self.pinned = keys;
         self
     }
 
-    /// Sets the fetcher. Defaults to [`HttpsFetcher::new`];
-    /// [`service_fetcher`](crate::key::service_fetcher) fetches through a client of your own.
+    /// Sets the fetcher. Defaults to [`HttpsFetcher::new`]. With a [`FetchKey`] of your own, keys are
+    /// fetched through your client.
     pub fn fetcher(mut self, fetcher: impl FetchKey + 'static) -> Self {
         self.fetcher = Some(Arc::new(fetcher));
         self
@@ -270,7 +251,6 @@ impl FetchedKeysBuilder {
     /// with twice this value.
     pub fn cool_down(mut self, time: Duration) -> Self {
         self.limits.cool_down = time;
-        self.limits.longest_cool_down = time.saturating_mul(20);
         self
     }
 
@@ -282,47 +262,20 @@ impl FetchedKeysBuilder {
         self
     }
 
-    /// Sets the number of keys in the cache. Defaults to 8, or to the number of paths of a custom
-    /// table. While all cached keys are usable, a further key is fetched but not stored.
-    pub fn max_keys(mut self, keys: usize) -> Self {
-        self.max_keys = Some(keys);
-        self
-    }
-
     /// Builds the source. It connects to nothing until a key is looked up.
     #[must_use]
-    pub fn build(self) -> FetchedKeys {
-        let mut limits = self.limits;
-        limits.keys = self
-            .max_keys
-            .or_else(|| self.table.own_paths())
-            .unwrap_or(limits.keys);
-        let min_bits = match self.table.is_official() {
-            true => PublicKey::MIN_BITS,
-            false => PinnedKeys::MIN_OWN_BITS,
-        };
+    pub fn build(mut self) -> FetchedKeys {
+        let mut min_bits = PublicKey::MIN_BITS;
+        if let Some(paths) = self.pinned.table().own_paths() {
+            self.limits.keys = paths;
+            min_bits = PinnedKeys::MIN_OWN_BITS;
+        }
         let fetcher = self
             .fetcher
             .unwrap_or_else(|| Arc::new(HttpsFetcher::new()));
-        // `table` may have been called after `pinned`, and entries of other tables mean other keys.
-        let pinned = match self.table == *self.pinned.table() {
-            true => self.pinned,
-            false => PinnedKeys::none(self.table.clone()),
-        };
         FetchedKeys {
-            cache: Arc::new(Cache::new(limits, fetcher, min_bits)),
-            table: self.table,
-            pinned,
+            pinned: self.pinned,
+            cache: Arc::new(Cache::new(self.limits, fetcher, min_bits)),
         }
-    }
-}
-
-impl fmt::Debug for FetchedKeysBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FetchedKeysBuilder")
-            .field("table", &self.table)
-            .field("pinned", &self.pinned)
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
     }
 }

@@ -1,31 +1,66 @@
 //! Fetching keys over HTTPS.
 //!
-//! [`HttpsFetcher`] brings its own client. [`service_fetcher`] uses the application's client.
+//! [`HttpsFetcher`] brings its own client. An application can bring another one, as a [`FetchKey`].
 
 mod error;
-mod fetch;
+#[cfg(test)]
+mod tests;
 
-use std::{future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    error::Error, fmt, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration,
+};
 
 use bytes::Bytes;
-use http::{Uri, uri::Scheme};
-use http_body_util::Empty;
-use hyper_rustls::HttpsConnector;
-use hyper_util::{
-    client::legacy::{
-        Client, Error as ClientError,
-        connect::{Connect, proxy::Tunnel},
-    },
-    rt::TokioExecutor,
+use http::{
+    Request, Response, StatusCode, Uri,
+    header::{ACCEPT_ENCODING, CONTENT_ENCODING, RETRY_AFTER, USER_AGENT},
+    uri::Scheme,
 };
+use http_body::Body;
+use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tokio::time::timeout;
 
 use self::error::FetchErrorKind as Kind;
 use super::url::KeyUrl;
-use crate::https::{Connector, Failure, Resolver, Roots, tls_config};
+use crate::https::{self, Connector, Failure, Resolver, Roots};
 
 pub use error::{FetchError, FetchErrorKind};
-pub use fetch::{FetchKey, service_fetcher};
+
+type FetchFuture = Pin<Box<dyn Future<Output = Result<Bytes, FetchError>> + Send>>;
+
+/// The maximum length of a key file, in bytes. The published one has 182 bytes, one with a key of
+/// 4,096 bits has 800.
+const MAX_FILE_LEN: usize = 16 * 1024;
+const MAX_HEADERS: usize = 64;
+
+/// Fetches the file at a [`KeyUrl`], which contains one PEM block.
+///
+/// [`FetchedKeys`](crate::key::FetchedKeys) fetches one path at a time, in a task that it cancels
+/// after its time limit. It decodes the file and decides when to fetch again.
+///
+/// A fetcher must verify the certificate of the host, and must accept only status 200 and a small
+/// body. It must not follow redirects or decompress bodies, and should not store cookies.
+/// [`HttpsFetcher`] does all of that.
+pub trait FetchKey: Send + Sync {
+    /// Fetches the content of the file at `url`.
+    fn fetch(
+        &self,
+        url: &KeyUrl,
+    ) -> Pin<Box<dyn Future<Output = Result<Bytes, FetchError>> + Send>>;
+}
+
+impl<F: FetchKey + ?Sized> FetchKey for Arc<F> {
+    fn fetch(&self, url: &KeyUrl) -> FetchFuture {
+        (**self).fetch(url)
+    }
+}
+
+impl fmt::Debug for dyn FetchKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FetchKey")
+    }
+}
 
 /// Fetches keys over HTTPS, only from the host in the table of the key source.
 ///
@@ -40,32 +75,22 @@ pub use fetch::{FetchKey, service_fetcher};
 /// others.
 ///
 /// ```no_run
-/// use std::time::Duration;
 /// use tower_aliyun_oss::key::{FetchedKeys, HttpsFetcher, KeyTable};
 ///
 /// // A private store with a certificate from a private CA.
 /// let roots = std::fs::read("/etc/store/ca.pem")?;
-/// let fetcher = HttpsFetcher::new()
-///     .root_certificates(&roots)?
-///     .timeout(Duration::from_millis(500));
 /// let keys = FetchedKeys::builder()
 ///     .table(KeyTable::own("store.internal:8443", ["/keys/callback.pem"])?)
-///     .fetcher(fetcher)
+///     .fetcher(HttpsFetcher::new().root_certificates(&roots)?)
 ///     .build();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "a fetcher does nothing until a key source uses it"]
 pub struct HttpsFetcher {
-    settings: Arc<Settings>,
-}
-
-#[derive(Clone, Debug)]
-struct Settings {
     roots: Roots,
     resolver: Resolver,
     proxy: Option<Uri>,
-    connect_timeout: Duration,
     timeout: Duration,
 }
 
@@ -75,13 +100,10 @@ impl HttpsFetcher {
     /// Reads no files and does not connect until the first fetch.
     pub fn new() -> Self {
         Self {
-            settings: Arc::new(Settings {
-                roots: Roots::default(),
-                resolver: Resolver::default(),
-                proxy: None,
-                connect_timeout: Duration::from_secs(1),
-                timeout: Duration::from_secs(2),
-            }),
+            roots: Roots::default(),
+            resolver: Resolver::default(),
+            proxy: None,
+            timeout: Duration::from_secs(2),
         }
     }
 
@@ -91,9 +113,9 @@ impl HttpsFetcher {
     ///
     /// Fails with [`FetchErrorKind::RootsPem`] if `pem` contains no certificate, or one that cannot
     /// be a root.
-    pub fn root_certificates(mut self, pem: &[u8]) -> Result<Self, FetchError> {
-        self.settings_mut().roots = Roots::from_pem(pem).ok_or(FetchError::new(Kind::RootsPem))?;
-        Ok(self)
+    pub fn root_certificates(self, pem: &[u8]) -> Result<Self, FetchError> {
+        let roots = Roots::from_pem(pem).ok_or(FetchError::new(Kind::RootsPem))?;
+        Ok(Self { roots, ..self })
     }
 
     /// Sets a function that resolves the host name, or that of the proxy. Defaults to the resolver
@@ -106,18 +128,7 @@ impl HttpsFetcher {
         F: Fn(&str) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
     {
-        self.settings_mut().resolver.set_custom(resolve);
-        self
-    }
-
-    /// Rejects addresses that are not on the public internet, such as private and loopback
-    /// addresses.
-    ///
-    /// Off by default: inside networks of Alibaba Cloud, its hosts may resolve to private
-    /// addresses. Does not apply to a host that a custom table writes as an IP address. With a
-    /// [`proxy`](Self::proxy), it checks the address of the proxy and not that of the host.
-    pub fn public_addresses_only(mut self) -> Self {
-        self.settings_mut().resolver.set_public_only();
+        self.resolver = Resolver::custom(resolve);
         self
     }
 
@@ -129,37 +140,57 @@ impl HttpsFetcher {
     ///
     /// Fails with [`FetchErrorKind::ProxyUrl`] if `proxy` is a different kind of URL or contains a
     /// user name.
-    pub fn proxy(mut self, proxy: &str) -> Result<Self, FetchError> {
-        let uri: Uri = proxy.parse().map_err(|_| FetchError::new(Kind::ProxyUrl))?;
-        let plain = uri.scheme() == Some(&Scheme::HTTP)
-            && uri.authority().is_some_and(|a| !a.as_str().contains('@'))
-            && matches!(
-                uri.path_and_query().map(|path| path.as_str()),
-                None | Some("/")
-            );
-        if !plain {
-            return Err(FetchError::new(Kind::ProxyUrl));
-        }
-        self.settings_mut().proxy = Some(uri);
-        Ok(self)
+    pub fn proxy(self, proxy: &str) -> Result<Self, FetchError> {
+        let plain = |uri: &Uri| {
+            uri.scheme() == Some(&Scheme::HTTP)
+                && uri.authority().is_some_and(|it| !it.as_str().contains('@'))
+                && uri.path_and_query().is_none_or(|path| path == "/")
+        };
+        let proxy = Some(
+            proxy
+                .parse()
+                .ok()
+                .filter(plain)
+                .ok_or(FetchError::new(Kind::ProxyUrl))?,
+        );
+        Ok(Self { proxy, ..self })
     }
 
-    /// Sets the time limit for resolving the host (or the proxy) and connecting to it over TCP.
-    /// Defaults to 1 s. The addresses share it: at most four are tried, two of IPv4 and two of IPv6
-    /// if the host has both.
-    pub fn connect_timeout(mut self, time: Duration) -> Self {
-        self.settings_mut().connect_timeout = time;
-        self
+    /// Sets the time limit of a fetch. Defaults to 2 s. Half of it is for resolving the host (or the
+    /// proxy) and connecting to it over TCP. The addresses share that half: at most four are tried,
+    /// two of IPv4 and two of IPv6 if the host has both.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
-    /// Sets the time limit of a whole fetch. Defaults to 2 s.
-    pub fn timeout(mut self, time: Duration) -> Self {
-        self.settings_mut().timeout = time;
-        self
-    }
-
-    fn settings_mut(&mut self) -> &mut Settings {
-        Arc::make_mut(&mut self.settings)
+    async fn exchange(self, url: KeyUrl) -> Result<Bytes, FetchError> {
+        let request = Request::get(url.to_string())
+            .header(USER_AGENT, https::USER_AGENT)
+            .header(ACCEPT_ENCODING, "identity")
+            .body(Empty::<Bytes>::new());
+        let request = request.map_err(|why| FetchError::with_source(Kind::Connect, why))?;
+        let tcp = Connector::new(self.resolver, self.timeout / 2).through(self.proxy);
+        let connector = https::connector(tcp, &self.roots).await;
+        let connector = connector.map_err(|why| FetchError::with_source(Kind::NoTls, why))?;
+        // A new client for each fetch, once a day: no pool, so a stale connection cannot fail it.
+        // hyper buffers up to this much of a response, which bounds what a host can have us store.
+        let client = Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
+            .retry_canceled_requests(false)
+            .http1_max_buf_size(MAX_FILE_LEN)
+            .http1_max_headers(MAX_HEADERS)
+            .build(connector);
+        let response = client.request(request).await.map_err(|error| {
+            let kind = match Failure::of(&error) {
+                Failure::Resolve => Kind::Resolve,
+                Failure::Connect => Kind::Connect,
+                Failure::Tls => Kind::Tls,
+                Failure::Timeout => Kind::Timeout,
+                Failure::Interrupted => Kind::Interrupted,
+            };
+            FetchError::with_source(kind, error)
+        });
+        read(response?).await
     }
 }
 
@@ -170,66 +201,46 @@ impl Default for HttpsFetcher {
 }
 
 impl FetchKey for HttpsFetcher {
-    fn fetch(
-        &self,
-        url: &KeyUrl,
-    ) -> Pin<Box<dyn Future<Output = Result<Bytes, FetchError>> + Send>> {
-        let settings = Arc::clone(&self.settings);
-        let url = url.clone();
+    fn fetch(&self, url: &KeyUrl) -> FetchFuture {
+        let (limit, exchange) = (self.timeout, self.clone().exchange(url.clone()));
         Box::pin(async move {
-            match timeout(settings.timeout, settings.fetch(&url)).await {
-                Ok(result) => result,
-                Err(_) => Err(FetchError::new(Kind::Timeout)),
-            }
+            let result = timeout(limit, exchange).await;
+            result.unwrap_or_else(|_| Err(FetchError::new(Kind::Timeout)))
         })
     }
 }
 
-impl Settings {
-    /// hyper buffers up to this much of a response. The smallest limit that holds any accepted file
-    /// bounds what a host can make us store.
-    const READ_AHEAD: usize = fetch::MAX_FILE_LEN;
-    const MAX_HEADERS: usize = 64;
-
-    async fn fetch(&self, url: &KeyUrl) -> Result<Bytes, FetchError> {
-        let tls = tls_config(&self.roots).await?;
-        let tcp = Connector::new(self.resolver.clone(), self.connect_timeout);
-        match &self.proxy {
-            None => Self::exchange((tcp, tls).into(), url).await,
-            Some(proxy) => {
-                let tunnel = Tunnel::new(proxy.clone(), tcp);
-                Self::exchange((tunnel, tls).into(), url).await
+/// Reads the body of a response. Accepts only status 200 and a small body without content coding.
+async fn read<B>(response: Response<B>) -> Result<Bytes, FetchError>
+where
+    B: Body<Error: Into<Box<dyn Error + Send + Sync>>>,
+{
+    let (head, body) = response.into_parts();
+    if head.status != StatusCode::OK {
+        let error = FetchError::from_status(head.status);
+        // In seconds (RFC 9110 section 10.2.3). A date would depend on the clocks of both hosts.
+        let after = head
+            .headers
+            .get(RETRY_AFTER)
+            .and_then(|it| it.to_str().ok()?.parse().ok());
+        return Err(match after {
+            Some(seconds) => error.with_retry_after(Duration::from_secs(seconds)),
+            None => error,
+        });
+    }
+    let mut codings = head.headers.get_all(CONTENT_ENCODING).iter();
+    if codings.any(|coding| coding != "identity") {
+        return Err(FetchError::new(Kind::Encoding));
+    }
+    // `Limited` fails only after reading that much; a declared length is rejected before.
+    if usize::try_from(body.size_hint().lower()).is_ok_and(|it| it <= MAX_FILE_LEN) {
+        let body = Limited::new(body, MAX_FILE_LEN).collect().await;
+        return body.map(|body| body.to_bytes()).map_err(|error| {
+            match error.is::<LengthLimitError>() {
+                true => FetchError::new(Kind::TooLarge),
+                false => FetchError::with_source(Kind::Interrupted, error),
             }
-        }
+        });
     }
-
-    async fn exchange<C>(
-        mut connector: HttpsConnector<C>,
-        url: &KeyUrl,
-    ) -> Result<Bytes, FetchError>
-    where
-        HttpsConnector<C>: Connect + Clone + Send + Sync + 'static,
-    {
-        connector.enforce_https();
-        // A new client for each fetch, once a day: no pool, so a stale connection cannot fail it.
-        let client = Client::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(0)
-            .retry_canceled_requests(false)
-            .http1_max_buf_size(Self::READ_AHEAD)
-            .http1_max_headers(Self::MAX_HEADERS)
-            .build::<_, Empty<Bytes>>(connector);
-        let response = client.request(fetch::request(url)?).await;
-        fetch::read(response.map_err(classify)?).await
-    }
-}
-
-fn classify(error: ClientError) -> FetchError {
-    let kind = match Failure::of(&error) {
-        Failure::Resolve => Kind::Resolve,
-        Failure::Connect => Kind::Connect,
-        Failure::Tls => Kind::Tls,
-        Failure::Timeout => Kind::Timeout,
-        Failure::Interrupted => Kind::Interrupted,
-    };
-    FetchError::with_source(kind, error)
+    Err(FetchError::new(Kind::TooLarge))
 }

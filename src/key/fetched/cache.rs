@@ -2,6 +2,7 @@
 //! reports their results to it and to the requests that wait.
 
 use std::{
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -13,15 +14,11 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::{
     runtime::Handle,
-    sync::{Notify, watch},
+    sync::watch,
     time::{Instant, sleep, timeout},
 };
 
-use super::{
-    limits::Limits,
-    state::{Decision, Outcome, Progress, Reason, Slot, Snapshot, State},
-    stats::{Counters, KeyStats},
-};
+use super::state::{Decision, KeyStats, Limits, Outcome, Path, Progress, Reason, State};
 use crate::{
     Lookup,
     key::{
@@ -32,238 +29,154 @@ use crate::{
     },
 };
 
+/// The target of the log.
+const TARGET: &str = "tower_aliyun_oss::key";
 /// The pause before the second attempt.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 pub(super) struct Cache {
-    limits: Limits,
+    fetch_timeout: Duration,
     fetcher: Arc<dyn FetchKey>,
     /// The minimum length of a fetched key, in bits.
     min_bits: usize,
-    /// Notified when a fetch ends and frees its slot.
-    slot_freed: Notify,
-    counters: Counters,
     created: Instant,
     /// What requests read: a cached key costs no lock, whatever the state machine is doing.
-    snapshot: ArcSwap<Snapshot>,
-    state: Mutex<State>,
+    paths: ArcSwap<BTreeMap<u16, Path>>,
+    hits: AtomicU64,
+    stale: AtomicU64,
     /// The last minute with a warning about refused fetches, counted from 1.
     last_warning: AtomicU64,
+    state: Mutex<State>,
 }
 
 impl Cache {
     pub(super) fn new(limits: Limits, fetcher: Arc<dyn FetchKey>, min_bits: usize) -> Self {
         Self {
+            fetch_timeout: limits.fetch_timeout,
             fetcher,
             min_bits,
-            slot_freed: Notify::new(),
-            counters: Counters::default(),
             created: Instant::now(),
-            snapshot: ArcSwap::default(),
-            state: Mutex::new(State::new(limits.clone())),
+            paths: ArcSwap::default(),
+            hits: AtomicU64::new(0),
+            stale: AtomicU64::new(0),
             last_warning: AtomicU64::new(0),
-            limits,
+            state: Mutex::new(State::new(limits)),
         }
     }
 
     pub(super) fn stats(&self) -> KeyStats {
-        self.counters.snapshot()
+        KeyStats {
+            hits: self.hits.load(Relaxed),
+            stale: self.stale.load(Relaxed),
+            ..self.lock().stats
+        }
     }
 
     /// Returns the cached key, or a lookup that waits for a fetch.
     pub(super) fn key(self: &Arc<Self>, url: &KeyUrl) -> Lookup<PublicKey, KeyError> {
-        let now = self.now();
-        let snapshot = self.snapshot.load();
-        let usable = snapshot
-            .get(url.entry())
-            .filter(|cached| now < cached.stale_until);
-        let Some(cached) = usable else {
+        let now = self.created.elapsed();
+        let snapshot = self.paths.load();
+        let path = snapshot.get(&url.entry());
+        let usable = path.filter(|path| now < path.stale_until);
+        let Some((path, key)) = usable.and_then(|path| Some((path, path.key.clone()?))) else {
             drop(snapshot);
-            return self.look_up(url, now);
+            return self.fetch(url, Reason::Missing);
         };
-        self.counters.hit(now >= cached.fresh_until);
-        let key = cached.key.clone();
-        if cached.needs_refresh(now) {
+        self.hits.fetch_add(1, Relaxed);
+        if now >= path.fresh_until {
+            self.stale.fetch_add(1, Relaxed);
+        }
+        if path.needs(Reason::Refresh, now) {
             drop(snapshot);
-            self.fetch_in_background(url, Reason::Refresh, now);
+            drop(self.fetch(url, Reason::Refresh));
         }
         Lookup::Ready(Ok(key))
     }
 
     pub(super) fn signature_failed(self: &Arc<Self>, url: &KeyUrl) {
-        let now = self.now();
-        let snapshot = self.snapshot.load();
-        let due = snapshot
-            .get(url.entry())
-            .is_some_and(|cached| cached.needs_recheck(now));
-        drop(snapshot);
-        if due {
-            self.fetch_in_background(url, Reason::SignatureFailed, now);
+        let now = self.created.elapsed();
+        let snapshot = self.paths.load();
+        let path = snapshot.get(&url.entry()).filter(|path| path.key.is_some());
+        if path.is_some_and(|path| path.needs(Reason::SignatureFailed, now)) {
+            drop(snapshot);
+            drop(self.fetch(url, Reason::SignatureFailed));
         }
     }
 
-    pub(super) fn expect(&self, entry: u16) {
-        self.lock().expect(entry);
-    }
-
-    fn look_up(self: &Arc<Self>, url: &KeyUrl, now: Duration) -> Lookup<PublicKey, KeyError> {
+    /// Starts or joins a fetch, if the state machine allows it.
+    fn fetch(self: &Arc<Self>, url: &KeyUrl, reason: Reason) -> Lookup<PublicKey, KeyError> {
+        let unavailable = |error| Lookup::Ready(Err(KeyError::Unavailable(error)));
         let Ok(runtime) = Handle::try_current() else {
-            return refused(Arc::new(FetchError::new(Kind::NoRuntime)));
+            return unavailable(Arc::new(FetchError::new(Kind::NoRuntime)));
         };
-        let error = match self.ask(url, Reason::Missing, now) {
+        let awaited = reason == Reason::Missing;
+        match self.update(|state, now| state.ask(url.entry(), reason, now)) {
             Decision::Cached(key) => {
-                self.counters.hit(false);
-                return Lookup::Ready(Ok(key));
+                self.hits.fetch_add(u64::from(awaited), Relaxed);
+                Lookup::Ready(Ok(key))
             }
-            Decision::Start(id, sender) => {
-                let progress = sender.subscribe();
-                let task = FetchTask::new(Arc::clone(self), url.clone(), id, sender);
-                runtime.spawn(task.run(true));
-                return wait(progress);
+            Decision::InFlight(started, progress) => {
+                if let Some(id) = started {
+                    // Before the log, which may panic: the guard must exist to end the fetch.
+                    let task = FetchTask {
+                        cache: Arc::clone(self),
+                        url: url.clone(),
+                        id: Some(id),
+                    };
+                    if !awaited {
+                        let key_url = tracing::field::display(url);
+                        tracing::debug!(target: TARGET, key_url, ?reason, "fetching the key again");
+                    }
+                    runtime.spawn(task.run(id, awaited));
+                }
+                Lookup::pending(wait(progress))
             }
-            Decision::InFlight(progress) => return wait(progress),
-            Decision::BackingOff(error) => error,
-            Decision::OverBudget | Decision::NotDue => {
-                self.warn_over_budget(now);
-                Arc::new(FetchError::new(Kind::OverBudget))
+            Decision::Refused(error) => {
+                let minute = self.created.elapsed().as_secs() / 60 + 1;
+                if error.kind() == Kind::OverBudget
+                    && self.last_warning.swap(minute, Relaxed) != minute
+                {
+                    tracing::warn!(
+                        target: TARGET,
+                        "callbacks name more keys than may be fetched; somebody may be probing key \
+                         URLs"
+                    );
+                }
+                unavailable(error)
             }
-        };
-        self.counters.refusal();
-        refused(error)
-    }
-
-    fn fetch_in_background(self: &Arc<Self>, url: &KeyUrl, reason: Reason, now: Duration) {
-        // Without a runtime the cached key remains usable.
-        let Ok(runtime) = Handle::try_current() else {
-            return;
-        };
-        if let Decision::Start(id, sender) = self.ask(url, reason, now) {
-            // Before the log, which may panic: the guard must exist to end the fetch.
-            let task = FetchTask::new(Arc::clone(self), url.clone(), id, sender);
-            tracing::debug!(
-                target: "tower_aliyun_oss::key", key_url = %url, ?reason, "fetching the key again"
-            );
-            runtime.spawn(task.run(false));
         }
     }
 
-    /// Spawn the requested fetch after this returns: a runtime that is shutting down drops the task
-    /// at once, and its guard takes the lock again.
-    fn ask(&self, url: &KeyUrl, reason: Reason, now: Duration) -> Decision {
-        self.update(|state| state.ask(url.entry(), reason, now))
-    }
-
-    fn take_slot(&self, id: u64) -> Slot {
-        let now = self.now();
-        self.update(|state| state.take_slot(id, now))
-    }
-
-    fn retry(&self, id: u64) -> bool {
-        let now = self.now();
-        self.update(|state| state.retry(id, now))
-    }
-
-    /// Records the result of a fetch, unless the fetch was abandoned.
-    fn finish(&self, id: u64, result: &Result<PublicKey, Arc<FetchError>>) -> Option<Outcome> {
-        let (now, random) = (self.now(), random());
-        let outcome = self.update(|state| state.finish(id, result, now, random));
-        self.slot_freed.notify_waiters();
-        if let Some(Outcome::Changed(_)) = outcome {
-            self.counters.change();
-        }
-        outcome
-    }
-
-    /// Changes the state and publishes a new snapshot before releasing the lock, so that snapshots
-    /// never go back in time.
-    fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    /// Changes the state and publishes the keys before releasing the lock, so that snapshots never
+    /// go back in time.
+    fn update<T>(&self, change: impl FnOnce(&mut State, Duration) -> T) -> T {
+        let now = self.created.elapsed();
         let mut state = self.lock();
-        let result = change(&mut state);
-        let abandoned = state.take_abandoned();
-        if let Some(snapshot) = state.new_snapshot() {
-            self.snapshot.store(Arc::new(snapshot));
+        let result = change(&mut state, now);
+        let ended = std::mem::take(&mut state.ended);
+        if !Arc::ptr_eq(&state.paths, &self.paths.load()) {
+            self.paths.store(Arc::clone(&state.paths));
         }
         // Wakers run below, and may take the lock.
         drop(state);
-        for sender in &abandoned {
-            let error = FetchError::new(Kind::Timeout);
-            sender.send_replace(Some(Err(Arc::new(error))));
-        }
-        if !abandoned.is_empty() {
-            self.slot_freed.notify_waiters();
+        for (progress, result) in &ended {
+            progress.send_replace(result.clone());
         }
         result
     }
 
-    fn log(&self, url: &KeyUrl, outcome: &Outcome) {
-        match outcome {
-            Outcome::New(bits) => tracing::info!(
-                target: "tower_aliyun_oss::key", key_url = %url, bits, "fetched a new key"
-            ),
-            Outcome::Unchanged => tracing::debug!(
-                target: "tower_aliyun_oss::key", key_url = %url, "the key is unchanged"
-            ),
-            Outcome::Changed(bits) => tracing::warn!(
-                target: "tower_aliyun_oss::key",
-                key_url = %url, bits, "the key of this URL has changed"
-            ),
-            Outcome::Failed(error, backoff) => tracing::warn!(
-                target: "tower_aliyun_oss::key",
-                key_url = %url,
-                backoff = backoff.as_secs(),
-                cause = error.cause().map(tracing::field::display),
-                "{error}"
-            ),
-        }
-    }
-
-    fn warn_over_budget(&self, now: Duration) {
-        let minute = now.as_secs() / 60 + 1;
-        if self.last_warning.load(Relaxed) != minute
-            && self.last_warning.swap(minute, Relaxed) != minute
-        {
-            tracing::warn!(
-                target: "tower_aliyun_oss::key",
-                "callbacks name more keys than may be fetched; somebody may be probing key URLs"
-            );
-        }
-    }
-
-    fn now(&self) -> Duration {
-        self.created.elapsed()
-    }
-
     /// The state machine does not panic halfway through a change, so a poisoned lock is harmless.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    #[cfg(test)]
-    pub(super) fn sizes(&self) -> [usize; 3] {
-        self.lock().sizes()
-    }
 }
 
-fn refused(error: Arc<FetchError>) -> Lookup<PublicKey, KeyError> {
-    Lookup::Ready(Err(KeyError::Unavailable(error)))
-}
-
-fn wait(mut progress: watch::Receiver<Progress>) -> Lookup<PublicKey, KeyError> {
-    Lookup::pending(async move {
-        let result = match progress.wait_for(Option::is_some).await {
-            Ok(result) => (*result).clone(),
-            // The task was dropped without a result.
-            Err(_) => None,
-        };
-        let aborted = || Err(Arc::new(FetchError::new(Kind::Aborted)));
-        let result = result.unwrap_or_else(aborted);
-        result.map_err(|error| KeyError::Unavailable(error))
-    })
-}
-
-fn random() -> u32 {
-    // Without a random number a backoff has its average length.
-    getrandom::u32().unwrap_or(u32::MAX / 2)
+async fn wait(mut progress: watch::Receiver<Progress>) -> Result<PublicKey, KeyError> {
+    let result = progress.wait_for(Option::is_some).await;
+    let result = result.ok().and_then(|result| result.clone());
+    let aborted = || Err(Arc::new(FetchError::new(Kind::Aborted)));
+    let result = result.unwrap_or_else(aborted);
+    result.map_err(|error| KeyError::Unavailable(error))
 }
 
 /// A fetch in a task of its own, and the guard that reports its result.
@@ -273,110 +186,82 @@ fn random() -> u32 {
 struct FetchTask {
     cache: Arc<Cache>,
     url: KeyUrl,
-    id: u64,
-    sender: Arc<watch::Sender<Progress>>,
-    finished: bool,
+    /// `None` after the result has been reported.
+    id: Option<u64>,
 }
 
 impl FetchTask {
-    fn new(cache: Arc<Cache>, url: KeyUrl, id: u64, sender: Arc<watch::Sender<Progress>>) -> Self {
-        Self {
-            cache,
-            url,
-            id,
-            sender,
-            finished: false,
-        }
-    }
-
     /// Fetches the key. If a request waits for it and the first attempt fails early, tries again.
-    async fn run(mut self, awaited: bool) {
-        if !self.wait_for_slot().await {
+    async fn run(mut self, id: u64, awaited: bool) {
+        let slots = self.cache.lock().slots();
+        let _slot = slots.acquire().await;
+        if !self.cache.update(|state, now| state.start(id, now)) {
+            // The requests that wait for an abandoned fetch have been told.
+            self.id = None;
             return;
         }
-        let limit = self.cache.limits.fetch_timeout;
+        let limit = self.cache.fetch_timeout;
         let attempts = async {
             let started = Instant::now();
             let first = self.attempt().await;
-            match &first {
-                Err(error) if awaited && is_transient(error) && started.elapsed() < limit / 2 => {}
-                _ => return first,
+            let kind = first.as_ref().map_err(FetchError::kind);
+            let transient = matches!(kind, Err(Kind::Resolve | Kind::Connect | Kind::Interrupted));
+            if awaited && transient && started.elapsed() < limit / 2 {
+                sleep(RETRY_DELAY).await;
+                if self.cache.update(|state, now| state.start(id, now)) {
+                    return self.attempt().await;
+                }
             }
-            sleep(RETRY_DELAY).await;
-            if self.cache.retry(self.id) {
-                self.attempt().await
-            } else {
-                first
-            }
+            first
         };
         let result = timeout(limit, attempts).await;
         self.finish(result.unwrap_or_else(|_| Err(FetchError::new(Kind::Timeout))));
     }
 
-    /// Returns false if the fetch was abandoned.
-    async fn wait_for_slot(&self) -> bool {
-        loop {
-            // Before asking for the slot, so that a notification in between is not missed.
-            let freed = self.cache.slot_freed.notified();
-            match self.cache.take_slot(self.id) {
-                Slot::Granted => return true,
-                Slot::Abandoned => return false,
-                // A lost fetch sends no notification, so ask again after a while.
-                Slot::Busy => drop(timeout(self.cache.limits.fetch_timeout, freed).await),
-            }
-        }
-    }
-
     async fn attempt(&self) -> Result<PublicKey, FetchError> {
-        let count = self.cache.counters.fetch();
         let pem = self.cache.fetcher.fetch(&self.url).await?;
-        let key =
-            PublicKey::from_pem(&pem).map_err(|error| FetchError::with_source(Kind::Key, error))?;
-        if key.bits() < self.cache.min_bits {
-            return Err(FetchError::new(Kind::Key));
+        match PublicKey::from_pem(&pem) {
+            Ok(key) if key.bits() >= self.cache.min_bits => Ok(key),
+            Ok(_) => Err(FetchError::new(Kind::Key)),
+            Err(error) => Err(FetchError::with_source(Kind::Key, error)),
         }
-        count.succeeded();
-        Ok(key)
     }
 
     fn finish(&mut self, result: Result<PublicKey, FetchError>) {
-        self.finished = true;
+        let Some(id) = self.id.take() else { return };
+        let bits = result.as_ref().map_or(0, PublicKey::bits);
+        // Without a random number a backoff has its average length.
+        let random = getrandom::u32().unwrap_or(u32::MAX / 2);
         let result = result.map_err(Arc::new);
-        // The cache first: a request that learns of a key must find it there. The log last, because
-        // a subscriber may panic.
-        if let Some(outcome) = self.cache.finish(self.id, &result) {
-            self.sender.send_replace(Some(result));
-            self.cache.log(&self.url, &outcome);
+        let outcome = self
+            .cache
+            .update(|state, now| state.finish(id, result, now, random));
+        let key_url = tracing::field::display(&self.url);
+        // The log last, because a subscriber may panic.
+        match outcome {
+            None => {}
+            Some(Outcome::New) => {
+                tracing::info!(target: TARGET, key_url, bits, "fetched a new key");
+            }
+            Some(Outcome::Unchanged) => {
+                tracing::debug!(target: TARGET, key_url, "the key is unchanged");
+            }
+            Some(Outcome::Changed) => {
+                tracing::warn!(target: TARGET, key_url, bits, "the key of this URL has changed");
+            }
+            Some(Outcome::Failed(error, backoff)) => {
+                let backoff = backoff.as_secs();
+                let cause = error.cause().map(tracing::field::display);
+                tracing::warn!(target: TARGET, key_url, backoff, cause, "{error}");
+            }
         }
     }
 }
 
 impl Drop for FetchTask {
     fn drop(&mut self) {
-        if !self.finished {
-            let abort = || self.finish(Err(FetchError::new(Kind::Aborted)));
-            // The log may be what panicked, and panic again: during unwinding that aborts the
-            // process.
-            drop(catch_unwind(AssertUnwindSafe(abort)));
-        }
-    }
-}
-
-/// Whether the next attempt may succeed right away.
-fn is_transient(error: &FetchError) -> bool {
-    matches!(
-        error.kind(),
-        Kind::Resolve | Kind::Connect | Kind::Interrupted
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_are_not_all_the_same() {
-        let first = random();
-        assert!((0..64).any(|_| random() != first));
+        let abort = || self.finish(Err(FetchError::new(Kind::Aborted)));
+        // The log may be what panicked, and panic again: during unwinding that aborts the process.
+        drop(catch_unwind(AssertUnwindSafe(abort)));
     }
 }

@@ -19,7 +19,10 @@ use tokio::{
     time::Instant,
 };
 
-use super::*;
+use super::{
+    state::{CONCURRENT, FAILED_PATHS, RECHECK},
+    *,
+};
 use crate::key::{FetchError, FetchErrorKind};
 
 /// Four paths that the host often serves, and many others.
@@ -200,7 +203,7 @@ struct Model {
     waiting: Vec<JoinHandle<Result<PublicKey, KeyError>>>,
 }
 
-const LIMITS: Limits = Limits::new();
+static LIMITS: LazyLock<Limits> = LazyLock::new(Limits::default);
 
 impl Model {
     fn new() -> Self {
@@ -238,7 +241,7 @@ impl Model {
                 }
             }
             Op::Expect(entry) => {
-                self.keys.cache.expect(entry);
+                self.keys.cache.lock().expected.insert(entry);
                 self.favoured.entry(entry).or_insert_with(Instant::now);
             }
             Op::Suspect(entry) => self.keys.signature_failed(&self.url(entry)),
@@ -311,13 +314,11 @@ impl Model {
                 "two fetches of one path at once"
             );
         }
-        prop_assert!(self.host.all_under_way() <= LIMITS.concurrent);
-        let [good, failing, running] = self.keys.cache.sizes();
+        prop_assert!(self.host.all_under_way() <= CONCURRENT);
+        let [good, failing, running] = self.keys.cache.lock().sizes();
         let most = LIMITS.per_minute + LIMITS.reserved_per_minute;
         prop_assert!(
-            good <= LIMITS.keys
-                && failing <= LIMITS.failed_paths
-                && running <= most + LIMITS.concurrent
+            good <= LIMITS.keys && failing <= FAILED_PATHS && running <= most + CONCURRENT
         );
         let fetches = self.host.0.lock().unwrap().fetches.clone();
         prop_assert!(
@@ -341,14 +342,14 @@ impl Model {
             return Err(TestCaseError::fail("the path is in the table"));
         };
         let fetches = self.host.0.lock().unwrap().fetches.clone();
-        let [_, _, running] = self.keys.cache.sizes();
+        let [_, _, running] = self.keys.cache.lock().sizes();
         let waiting = running - self.host.all_under_way();
         let used = |minutes| begun_within(minutes, &fetches).count() + waiting;
         if error.downcast_ref::<FetchError>().unwrap().kind() == FetchErrorKind::OverBudget {
             prop_assert!(used(1) >= LIMITS.per_minute, "refused with a budget");
             return Ok(());
         }
-        let longest = LIMITS.longest_cool_down * 6 / 5;
+        let longest = (LIMITS.cool_down * 20) * 6 / 5;
         let mut of = fetches.iter().rev().filter(|fetch| fetch.entry == entry);
         let last = of.next().and_then(|fetch| fetch.ended);
         // A path that has had a key returns its last error while it waits for the budget.
@@ -368,7 +369,7 @@ impl Model {
                 .count()
         };
         // Beyond these numbers, paths and their backoffs are forgotten.
-        if count(&|f| !f.is_good()) > LIMITS.failed_paths || count(&|f| f.is_good()) > LIMITS.keys {
+        if count(&|f| !f.is_good()) > FAILED_PATHS || count(&|f| f.is_good()) > LIMITS.keys {
             return Ok(());
         }
         for entry in 0..PATHS {
@@ -378,12 +379,12 @@ impl Model {
                 let (one, next) = (pair[0], pair[1]);
                 let gap = next.begun - one.ended.unwrap();
                 if one.is_good() {
-                    let fresh = gap < LIMITS.refresh_after();
-                    prop_assert!(!fresh || gap >= LIMITS.recheck, "{entry}: {gap:?}");
+                    let fresh = gap < LIMITS.fresh / 5 * 4;
+                    prop_assert!(!fresh || gap >= RECHECK, "{entry}: {gap:?}");
                     (failures, retried) = (0, false);
                 } else {
                     let pause =
-                        (LIMITS.cool_down * (1 << failures.min(16))).min(LIMITS.longest_cool_down);
+                        (LIMITS.cool_down * (1 << failures.min(16))).min(LIMITS.cool_down * 20);
                     // A second attempt is cancelled at once if time jumped before it started.
                     let cut_off = next.end.is_none() && next.ended == Some(next.begun);
                     let broke = matches!(one.end, Some(End::Break));
@@ -412,7 +413,7 @@ impl Model {
         }
         prop_assert_eq!(self.host.all_under_way(), 0);
         prop_assert_eq!(
-            self.keys.cache.sizes()[2],
+            self.keys.cache.lock().sizes()[2],
             0,
             "a path is taken for being fetched"
         );
@@ -460,11 +461,76 @@ async fn settle() {
 fn shows_what_is_set() {
     let builder = FetchedKeys::builder();
     let shown = format!("{builder:?}");
-    assert!(shown.starts_with("FetchedKeysBuilder { table: KeyTable"));
+    assert!(shown.starts_with("FetchedKeysBuilder { pinned: PinnedKeys"));
     assert!(shown.contains("limits: Limits"));
     let shown = format!("{:?}", builder.build());
-    assert!(shown.starts_with("FetchedKeys { table: KeyTable"));
+    assert!(shown.starts_with("FetchedKeys { pinned: PinnedKeys"));
     assert!(shown.contains("stats: KeyStats"));
+}
+
+/// A cached key needs no lock while a fetch is in flight, while the path backs off, and while the
+/// budget is used up: the lock is held here, so a lookup that takes it would never return.
+#[tokio::test(start_paused = true)]
+async fn a_cached_key_costs_no_lock_whatever_the_machine_is_doing() {
+    let host = Host::default();
+    let mut builder = FetchedKeys::builder().fetcher(host.clone());
+    builder = builder.fetches_per_minute(0, 3);
+    let keys = builder.build();
+    let url = KeyUrl::of_path(keys.table(), "/callback_pub_key_v2.pem").unwrap();
+    keys.cache.lock().expected.insert(2);
+    let free = || {
+        let (keys, url) = (keys.clone(), url.clone());
+        let state = Arc::clone(&keys.cache);
+        let held = state.lock();
+        let (done, told) = std::sync::mpsc::channel();
+        let reader = std::thread::spawn(move || {
+            let found = matches!(keys.key(&url), Lookup::Ready(Ok(_)));
+            keys.signature_failed(&url);
+            done.send(found).unwrap();
+        });
+        let found = told.recv_timeout(Duration::from_secs(30));
+        drop(held);
+        reader.join().unwrap();
+        found == Ok(true)
+    };
+    let look = || drop(keys.key(&url));
+    look();
+    settle().await;
+    assert!(host.land(2, End::Key(0)));
+    settle().await;
+    assert!(free(), "a fresh key");
+    tokio::time::advance(LIMITS.fresh).await;
+    look();
+    assert!(free(), "a refresh is requested");
+    settle().await;
+    assert!(free(), "a refresh is running");
+    assert!(host.land(2, End::Status(404)));
+    settle().await;
+    assert!(free(), "the path backs off");
+    tokio::time::advance(LIMITS.cool_down * 10).await;
+    for other in [3, 4, 5] {
+        keys.cache.lock().expected.insert(other);
+        let path = format!("/callback_pub_key_v{other}.pem");
+        drop(keys.key(&KeyUrl::of_path(keys.table(), &path).unwrap()));
+    }
+    settle().await;
+    look();
+    assert!(free(), "the budget is used up");
+}
+
+/// Limits that follow from others, and backoffs to the second.
+#[test]
+fn backoffs_grow_up_to_a_limit_and_are_spread() {
+    let error = FetchError::new(FetchErrorKind::Connect);
+    let backoff = |nth, random| LIMITS.backoff(nth, &error, random).as_secs();
+    assert_eq!(
+        [1, 2, 3, 5, 6, u32::MAX].map(|nth| backoff(nth, u32::MAX / 2)),
+        [30, 60, 120, 480, 600, 600]
+    );
+    assert_eq!([backoff(1, 0), backoff(1, u32::MAX)], [24, 36]);
+    assert_eq!([backoff(9, 0), backoff(9, u32::MAX)], [480, 720]);
+    // Twelve in a minute, two at once, and ten times two seconds.
+    assert_eq!(LIMITS.lost_after().as_secs(), 12 / 2 * 2 + 10 * 2);
 }
 
 proptest! {
@@ -504,7 +570,7 @@ impl FetchKey for Arc<Quick> {
             let before = host.under_way[entry].fetch_add(1, SeqCst);
             assert_eq!(before, 0, "two fetches of one path at once");
             let all: usize = host.under_way.iter().map(|path| path.load(SeqCst)).sum();
-            assert!(all <= LIMITS.concurrent, "{all} fetches at once");
+            assert!(all <= CONCURRENT, "{all} fetches at once");
             yield_now().await;
             host.under_way[entry].fetch_sub(1, SeqCst);
             match host.fetches.fetch_add(1, SeqCst) % 3 {
@@ -560,7 +626,7 @@ fn df_21_four_threads_at_once_lose_and_double_nothing() {
                 done.unwrap();
             }
             // Background fetches end by themselves.
-            while keys.cache.sizes()[2] > 0 {
+            while keys.cache.lock().sizes()[2] > 0 {
                 yield_now().await;
             }
         });

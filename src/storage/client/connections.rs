@@ -13,7 +13,7 @@ use hyper_util::{
 };
 
 use crate::{
-    https::{Connector, Failure, Resolver, Roots, TlsError, tls_config},
+    https::{self, Connector, Failure, Resolver, Roots},
     protocol::Endpoint,
     storage::error::{StorageError, StorageErrorKind as Kind},
 };
@@ -43,13 +43,8 @@ impl Connections {
         if endpoint.is_plain_http() {
             return Ok(Self::Http(builder().build(tcp)));
         }
-        let tls = tls_config(roots).await.map_err(|why| match why {
-            TlsError::Unavailable(None) => Kind::Tls.into(),
-            TlsError::Unavailable(Some(why)) => StorageError::with_source(Kind::Tls, why),
-            TlsError::Aborted(why) => StorageError::with_source(Kind::Unavailable, why),
-        })?;
-        let mut connector = HttpsConnector::from((tcp, tls));
-        connector.enforce_https();
+        let connector = https::connector(tcp, roots).await;
+        let connector = connector.map_err(|why| StorageError::with_source(Kind::Tls, why))?;
         Ok(Self::Https(builder().build(connector)))
     }
 

@@ -1,29 +1,15 @@
 //! The callback layer with `FetchedKeys` as its key source.
 
-use std::{
-    convert::Infallible,
-    error::Error as _,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
-    task::{Context, Poll},
-    time::SystemTime,
-};
+use std::{error::Error as _, sync::Arc, time::SystemTime};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::Request;
-use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use tower_aliyun_oss::{
     Lookup, OssCallbackLayer,
     callback::CallbackErrorKind,
-    key::{
-        FetchErrorKind as Kind, FetchKey as _, FetchedKeys, KeySource as _, KeyTable,
-        service_fetcher,
-    },
+    key::{FetchedKeys, KeySource as _},
     protocol::{SizeRange, SystemVariable, TICKET_FIELD},
     ticket::{
         MemoryStore, TicketError, TicketKey, TicketKeys, Tickets,
@@ -211,120 +197,4 @@ async fn df_20b_without_a_ticket_nothing_is_looked_up() {
         .await
         .assert_accepted();
     assert_eq!((host.fetches(), host.fetches_of(7).len()), (1, 1));
-}
-
-#[tokio::test]
-async fn a_service_of_your_own_fetches() {
-    use tower::service_fn;
-
-    let signer = Signer::with_512_bits();
-    let key = pem(&signer);
-    // The HTTP client can have any body type.
-    let client = service_fn(move |request: Request<axum::body::Body>| {
-        assert_eq!(
-            request.uri(),
-            "https://gosspublic.alicdn.com/callback_pub_key_v2.pem"
-        );
-        let status = if request.headers().contains_key("cookie") {
-            400
-        } else {
-            200
-        };
-        let response = http::Response::builder()
-            .status(status)
-            .body(full(key.clone()));
-        async move { response }
-    });
-    let keys = FetchedKeys::builder()
-        .fetcher(service_fetcher(client))
-        .build();
-    assert_eq!(*keys.table(), KeyTable::official());
-    let layer = OssCallbackLayer::new().key_source(keys);
-    let signature = signer.sign(TARGET, BODY);
-    send(&layer, callback(2, &signature))
-        .await
-        .assert_accepted();
-}
-
-#[tokio::test]
-async fn a_service_of_your_own_is_held_to_the_same_rules() {
-    use http::{Response, StatusCode};
-    use tower::service_fn;
-
-    let cases = [
-        (StatusCode::FOUND, "", 0, Kind::Redirect),
-        (StatusCode::CREATED, "", 0, Kind::Status),
-        (StatusCode::OK, "gzip", 0, Kind::Encoding),
-        (StatusCode::OK, "", 16 * 1024 + 1, Kind::TooLarge),
-    ];
-    for (status, coding, length, kind) in cases {
-        let client = service_fn(move |_: Request<Full<Bytes>>| {
-            let mut response = Response::builder().status(status);
-            if !coding.is_empty() {
-                response = response.header("content-encoding", coding);
-            }
-            let response = response.body(full(vec![b'A'; length]));
-            async move { response }
-        });
-        let error = service_fetcher(client)
-            .fetch(&official(2))
-            .await
-            .unwrap_err();
-        assert_eq!(error.kind(), kind);
-    }
-    let fails = service_fn(|_: Request<Full<Bytes>>| async {
-        Err::<Response<Full<Bytes>>, _>(std::io::Error::other("no"))
-    });
-    let error = service_fetcher(fails)
-        .fetch(&official(2))
-        .await
-        .unwrap_err();
-    assert_eq!(error.kind(), Kind::Connect);
-}
-
-/// An endless body of 1 KiB frames that counts how many were read.
-#[derive(Clone)]
-struct Endless(Arc<AtomicUsize>, SizeHint);
-
-impl Body for Endless {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.fetch_add(1, SeqCst);
-        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'A'; 1024])))))
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.1
-    }
-}
-
-#[tokio::test]
-async fn kf_06_no_more_is_read_than_the_limit_and_a_frame() {
-    let announced = SizeHint::with_exact(16 * 1024 + 1);
-    let cases = [
-        (200, "identity", SizeHint::default(), Kind::TooLarge, 17),
-        (200, "identity", announced, Kind::TooLarge, 0),
-        (200, "gzip", SizeHint::default(), Kind::Encoding, 0),
-        (404, "identity", SizeHint::default(), Kind::Status, 0),
-        (302, "identity", SizeHint::default(), Kind::Redirect, 0),
-    ];
-    for (status, coding, hint, kind, frames) in cases {
-        let body = Endless(Arc::default(), hint);
-        let polled = Arc::clone(&body.0);
-        let client = tower::service_fn(move |_: Request<Full<Bytes>>| {
-            let response = http::Response::builder()
-                .status(status)
-                .header("content-encoding", coding)
-                .body(body.clone());
-            async move { response }
-        });
-        let fetched = service_fetcher(client).fetch(&official(2)).await;
-        assert_eq!(fetched.unwrap_err().kind(), kind);
-        assert_eq!(polled.load(SeqCst), frames, "{status} {coding}");
-    }
 }

@@ -1,6 +1,7 @@
 //! DF-22 and KF-07: time limits of a fetch, and the addresses that it tries within them.
 
 use std::{
+    error::Error as _,
     future::{pending, ready},
     time::{Duration, Instant},
 };
@@ -9,7 +10,7 @@ use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
 };
-use tower_aliyun_oss::key::{FetchErrorKind as Kind, FetchKey as _};
+use tower_aliyun_oss::key::{FetchError, FetchErrorKind as Kind, FetchKey as _};
 
 use super::{
     fake::pem,
@@ -18,6 +19,13 @@ use super::{
 use crate::support::Signer;
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// Checks that connecting took too long. If the whole fetch did, the error has no source.
+#[track_caller]
+fn assert_limit_of_connecting(error: &FetchError) {
+    assert_eq!(error.kind(), Kind::Timeout);
+    assert!(error.source().is_some(), "{error:?}");
+}
 
 #[tokio::test]
 async fn kf_07_a_silent_host_meets_the_default_deadline() {
@@ -44,35 +52,27 @@ async fn kf_07_a_host_that_accepts_nothing_meets_the_default_limit_of_connecting
     let started = Instant::now();
     let fetcher = site
         .fetcher_by_default()
-        .resolver(move |_| ready(Ok(vec![address])))
-        .timeout(20 * SECOND);
+        .resolver(move |_| ready(Ok(vec![address])));
     let error = fetcher.fetch(&official(2)).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Timeout);
+    assert_limit_of_connecting(&error);
     let took = started.elapsed();
-    // The connect timeout ended it, not the timeout of the whole fetch.
-    assert!((SECOND * 9 / 10..20 * SECOND).contains(&took), "{took:?}");
+    assert!(took >= SECOND * 9 / 10, "{took:?}");
     let fetcher = site
         .fetcher()
         .resolver(move |_| ready(Ok(vec![address; 20])))
-        .connect_timeout(SECOND / 5)
-        .timeout(20 * SECOND);
-    let started = Instant::now();
+        .timeout(2 * SECOND);
+    // All twenty addresses share one limit.
     let error = fetcher.fetch(&official(2)).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Timeout);
-    // All twenty addresses share one connect timeout.
-    assert!(started.elapsed() < 20 * SECOND, "{:?}", started.elapsed());
+    assert_limit_of_connecting(&error);
     assert_eq!(site.connections(), 0);
 }
 
 #[tokio::test]
 async fn df_22_a_slow_resolver_meets_the_limit_of_connecting() {
     let site = Site::tcp(|_| async {}).await;
-    let fetcher = site
-        .fetcher()
-        .resolver(|_| pending())
-        .connect_timeout(SECOND / 10);
+    let fetcher = site.fetcher().resolver(|_| pending()).timeout(SECOND / 2);
     let error = fetcher.fetch(&official(2)).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Timeout);
+    assert_limit_of_connecting(&error);
     assert_eq!(site.connections(), 0);
 }
 
@@ -86,7 +86,7 @@ async fn df_22_the_first_of_four_addresses_accepts_nothing() {
     let fetcher = site
         .fetcher()
         .resolver(move |_| ready(Ok(vec![dead, good, good, good])))
-        .connect_timeout(2 * SECOND);
+        .timeout(4 * SECOND);
     let started = Instant::now();
     assert_eq!(fetcher.fetch(&official(2)).await.unwrap(), key);
     assert!(

@@ -262,7 +262,6 @@ impl Site {
     pub(crate) fn fetcher(&self) -> HttpsFetcher {
         self.fetcher_by_default()
             // Generous limits, so that only tests of slowness run into them.
-            .connect_timeout(Duration::from_secs(10))
             .timeout(Duration::from_secs(20))
     }
 
