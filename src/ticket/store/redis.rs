@@ -27,8 +27,9 @@ use tokio::{
 
 use self::{
     error::store_error,
-    link::{Link, Sending},
+    link::Link,
     script::{Call, LedgerScripts, LuaScript},
+    step::Sending,
 };
 use super::{
     Attempt, Begin, Lease, ReplayStore, StoreError, StoreErrorKind, StoredReply, UseLimit,

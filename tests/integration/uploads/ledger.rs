@@ -33,7 +33,7 @@ struct Ledger {
     memory: Arc<MemoryStore>,
     fails: Arc<Mutex<Option<StoreErrorKind>>>,
     grants: Arc<AtomicUsize>,
-    untils: Arc<Mutex<Vec<SystemTime>>>,
+    ends: Arc<Mutex<Vec<SystemTime>>>,
     /// Whether `granted` has completed. It takes a moment.
     recorded: Arc<AtomicBool>,
 }
@@ -63,7 +63,7 @@ impl Ledger {
 
 impl ReplayStore for Ledger {
     fn begin(&self, attempt: &Attempt) -> Lookup<Begin, StoreError> {
-        self.untils.lock().unwrap().push(attempt.until());
+        self.ends.lock().unwrap().push(attempt.until());
         self.memory.begin(attempt)
     }
 
@@ -613,10 +613,10 @@ async fn lg_17_a_failure_is_due_in_a_minute_and_a_success_settles() {
     assert_eq!((found.settled.len(), found.owner, found.open), (1, None, 0));
 
     // A record that is not settled lives as long as the row.
-    let untils = ledger.untils.lock().unwrap().clone();
+    let ends = ledger.ends.lock().unwrap().clone();
     let expires = token["expires"].as_u64().unwrap();
     let expires = SystemTime::UNIX_EPOCH + Duration::from_secs(expires) + 60 * MINUTE;
-    assert_eq!(untils, [expires + MINUTE + GrantedUpload::LIFE; 3]);
+    assert_eq!(ends, [expires + MINUTE + GrantedUpload::LIFE; 3]);
 }
 
 #[tokio::test]

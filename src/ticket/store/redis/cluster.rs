@@ -10,9 +10,9 @@ use redis::{
 };
 
 use super::{
-    link::{Execute, connection_info, tcp_settings},
+    link::{connection_info, tcp_settings},
     opened::{Open, Opened},
-    step::{LinkError, Step},
+    step::{Execute, LinkError, Step},
 };
 use crate::ticket::store::{StoreError, StoreErrorKind};
 

@@ -1,8 +1,6 @@
 //! The connection to Redis.
 
 use std::{
-    num::NonZeroU8,
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -17,7 +15,7 @@ use redis::{
 use super::opened::Opened;
 use super::{
     script::Call,
-    step::{LinkError, Step},
+    step::{Execute, LinkError, Sending, Step, execute_over},
 };
 use crate::ticket::store::{StoreError, StoreErrorKind};
 
@@ -31,19 +29,6 @@ pub(super) enum Link {
     #[cfg(any(feature = "redis-cluster", feature = "redis-sentinel"))]
     Opened(Arc<Opened>),
     Given(Execute),
-}
-
-/// Sends a step over a connection of any type.
-pub(super) type Execute = Arc<dyn Fn(Step) -> Pending + Send + Sync>;
-
-pub(super) type Pending = Pin<Box<dyn Future<Output = Result<Value, LinkError>> + Send>>;
-
-/// What a link does with every step.
-#[derive(Clone, Copy)]
-pub(super) struct Sending {
-    pub(super) timeout: Duration,
-    /// How many replicas must have the effect of a step.
-    pub(super) replicas: Option<NonZeroU8>,
 }
 
 impl Link {
@@ -140,16 +125,6 @@ pub(super) fn tcp_settings(settings: TcpSettings) -> TcpSettings {
     #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
     let settings = settings.set_user_timeout(KEEPALIVE);
     settings
-}
-
-pub(super) fn execute_over<C>(connection: C) -> Execute
-where
-    C: ConnectionLike + Clone + Send + Sync + 'static,
-{
-    Arc::new(move |step| {
-        let mut connection = connection.clone();
-        Box::pin(async move { step.send(&mut connection).await })
-    })
 }
 
 /// A connection that this store opens on first use. The manager replaces it when it breaks.

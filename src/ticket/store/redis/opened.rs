@@ -9,10 +9,7 @@ use std::{
 use redis::{RedisResult, Value};
 use tokio::sync::OnceCell;
 
-use super::{
-    link::Execute,
-    step::{LinkError, Step},
-};
+use super::step::{Execute, LinkError, Step};
 
 /// A connection to a master that sentinels name, or to a cluster.
 pub(super) struct Opened {

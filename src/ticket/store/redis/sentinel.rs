@@ -6,8 +6,9 @@ use redis::{
 };
 
 use super::{
-    link::{connection_info, execute_over, tcp_settings},
+    link::{connection_info, tcp_settings},
     opened::{Open, Opened},
+    step::execute_over,
 };
 use crate::ticket::store::{StoreError, StoreErrorKind};
 

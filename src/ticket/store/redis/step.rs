@@ -1,10 +1,23 @@
 //! A script on its way to Redis, alone or with the wait for replicas.
 
-use std::num::NonZeroU8;
+use std::{num::NonZeroU8, pin::Pin, sync::Arc, time::Duration};
 
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value, aio::ConnectionLike};
 
-use super::{link::Sending, milliseconds, script::Call};
+use super::{milliseconds, script::Call};
+
+/// Sends a step over a connection of any type.
+pub(super) type Execute = Arc<dyn Fn(Step) -> Pending + Send + Sync>;
+
+pub(super) type Pending = Pin<Box<dyn Future<Output = Result<Value, LinkError>> + Send>>;
+
+/// What a link does with every step.
+#[derive(Clone, Copy)]
+pub(super) struct Sending {
+    pub(super) timeout: Duration,
+    /// How many replicas must have the effect of a step.
+    pub(super) replicas: Option<NonZeroU8>,
+}
 
 /// A script, and how many replicas must have its effect.
 pub(super) struct Step {
@@ -121,4 +134,14 @@ impl LinkError {
     pub(super) fn is_denied(&self) -> bool {
         self.is(ErrorKind::AuthenticationFailed)
     }
+}
+
+pub(super) fn execute_over<C>(connection: C) -> Execute
+where
+    C: ConnectionLike + Clone + Send + Sync + 'static,
+{
+    Arc::new(move |step| {
+        let mut connection = connection.clone();
+        Box::pin(async move { step.send(&mut connection).await })
+    })
 }
