@@ -30,12 +30,14 @@ LARGE_KEYS = 4
 PAGE = 1000
 # Requests that are signed for one round at most.
 MOST_REQUESTS = 20_000
-# Part of both processors that other processes may use before the output calls the machine busy.
+# How much longer than planned the rounds of a workload may take before the last ones are left out.
+SLACK = 1.2
+# Part of all processors that other processes may use before the output calls the machine busy.
 BUSY = 0.1
 
 Settings = collections.namedtuple("Settings", "rounds seconds objects")
 SHORT = Settings(rounds=2, seconds=0.5, objects=10_000)
-FULL = Settings(rounds=5, seconds=1.6, objects=100_000)
+FULL = Settings(rounds=5, seconds=1.5, objects=100_000)
 
 
 class Workload:
@@ -222,7 +224,7 @@ def compare(workload, running):
         per_second = warm.rate / workload.per_request
         estimates[server] = min(MOST_REQUESTS, int(per_second * settings.seconds * 1.5) + 50)
     rounds = {server: [] for server in running}
-    limit = 1.5 * settings.rounds * settings.seconds * len(running)
+    limit = SLACK * settings.rounds * settings.seconds * len(running)
     started = time.monotonic()
     for number in range(settings.rounds):
         turn = number % len(running)
