@@ -207,7 +207,7 @@ fn errors_of_tickets() {
         (Store::Denied, "password"),
         (Store::Loading, "starting"),
         (Store::ReadOnly, "primary"),
-        (Store::Moved, "cluster client"),
+        (Store::Moved, "RedisStore::cluster"),
         (Store::Refused, "refused a command"),
     ];
     say(kinds.map(|(kind, part)| (StoreError::from(kind), part)));
