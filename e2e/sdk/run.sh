@@ -69,6 +69,9 @@ if [ "$which" = all ] || [ "$which" = python ]; then
     "$folder/venv/bin/python" "$here/v2_buckets.py"
     "$folder/venv/bin/python" "$here/v2_objects.py"
     "$folder/venv/bin/python" "$here/program.py"
+    # Compares URLs of this workspace with those that both SDKs sign.
+    PYTHON=$folder/venv/bin/python cargo test --locked --quiet --workspace --all-features --test presign -- \
+        --ignored sdk::
 fi
 
 if [ "$which" != python ]; then
