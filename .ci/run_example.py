@@ -5,6 +5,7 @@ By default, posts the callbacks of tests/cases to every address that the server 
 --token    also requests an upload token with GET
 --uploads  tests the demo with its emulator instead: uploads a file, and checks that the server
            rejects genuine callbacks that OSS signed for other applications
+--metrics  after --uploads, also scrapes /metrics, and parses it with the parser of Prometheus
 --recipe   tests a recipe of examples/frameworks instead: requests a token, and checks that the
            server rejects the same callbacks
 --drop-in  runs the two commands of docs/sample-drop-in.md instead, and uploads a file
@@ -213,9 +214,29 @@ def run(command, check):
         print(f"stopped on {number.name}: ok")
 
 
+def check_metrics(address):
+    from prometheus_client.parser import text_string_to_metric_families
+
+    families = {family.name: family for family in text_string_to_metric_families(get(address + "/metrics").decode())}
+    callbacks = {sample.labels["outcome"]: sample.value for sample in families["aliyun_oss_callbacks"].samples}
+    assert callbacks["Accepted"] == 1, callbacks
+    assert callbacks["SignatureMismatch"] >= 1, callbacks
+    assert families["aliyun_oss_callbacks"].type == "counter"
+    stages = families["aliyun_oss_callback_stage_duration_seconds"]
+    assert stages.type == "histogram", stages.type
+    counted = {sample.labels["stage"]: sample.value for sample in stages.samples if sample.name.endswith("_count")}
+    assert counted["handler"] == 1, counted
+    (tickets,) = families["aliyun_oss_tickets_issued"].samples
+    assert tickets.value >= 1
+    tokens = {sample.labels["outcome"]: sample.value for sample in families["aliyun_oss_tokens"].samples}
+    assert tokens["Issued"] >= 1, tokens
+    print(f"metrics: {len(families)} families")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--uploads", action="store_true")
+    parser.add_argument("--metrics", action="store_true")
     parser.add_argument("--recipe", action="store_true")
     parser.add_argument("--drop-in", action="store_true")
     parser.add_argument("--token", action="store_true")
@@ -235,6 +256,8 @@ def main():
     def check(address):
         if options.uploads:
             check_uploads(address)
+            if options.metrics:
+                check_metrics(address)
         elif options.recipe:
             check_recipe(address)
         else:

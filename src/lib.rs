@@ -69,6 +69,7 @@
 //! |---|---|
 //! | `axum` | [`VerifiedCallback`] as an extractor, [`CallbackReply`] as a response, and axum's `OriginalUri` honoured as the signed path |
 //! | `fetch` | `key::FetchedKeys`: keys that are not pinned, over HTTPS from the one host that has them |
+//! | `metrics` | metrics for the recorder of the `metrics` crate, and a span for each callback and token, see [metrics](guide::metrics) |
 //! | `redis` | `ticket::RedisStore`: single use of tickets across machines |
 //! | `redis-tls` | `rediss://` URLs for `ticket::RedisStore`: TLS, without a C library |
 //! | `storage` | `storage::OssClient`: asks OSS about an upload before the handler runs, see [`OssCallbackLayer::confirm`] |
@@ -85,6 +86,7 @@ mod causes;
 mod https;
 pub mod key;
 mod lookup;
+mod metrics;
 pub mod policy;
 pub mod protocol;
 pub mod recovery;
@@ -122,6 +124,8 @@ pub mod guide {
     pub mod presign {}
     #[doc = include_str!("../docs/sample-drop-in.md")]
     pub mod sample_drop_in {}
+    #[doc = include_str!("../docs/metrics.md")]
+    pub mod metrics {}
     #[doc = include_str!("../docs/security.md")]
     pub mod security {}
     #[doc = include_str!("../docs/testing.md")]

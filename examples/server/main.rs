@@ -24,6 +24,7 @@
 //! | `callback.rs` | the callback route: its handler, and a record of what the layer checked |
 //! | `feed.rs` | uploads and traces, kept for the page and streamed to it |
 //! | `attacks.rs` | forged and replayed callbacks, sent to the callback route on request |
+//! | `metrics.rs` | `/metrics` for Prometheus, with `--features server/metrics` |
 //! | `outage.rs` | the switch that stops the callback server, and the recovery when it is back |
 //! | `recipes.rs` | the code that the page shows, from files that cargo compiles |
 //! | `../common` | address to listen on, HTTP server and stop signal, as in the other examples |
@@ -37,6 +38,8 @@ mod exit;
 mod feed;
 #[path = "../common/listen.rs"]
 mod listen;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod outage;
 mod recipes;
 #[path = "../common/serve.rs"]
@@ -95,6 +98,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
     println!("uploads go to {}", backend.upload_url());
 
     let app = app::router(&backend, &feed, &options.allow_origins)?;
+    #[cfg(feature = "metrics")]
+    let app = app.merge(metrics::router()?);
     let (stop, stopping) = watch::channel(false);
     let mut application_stops = stopping.clone();
     let application = serve::serve(listener, app, async move {

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     key::{KeySource, KeyTable, KeyUrl, PinnedKeys},
+    metrics,
     protocol::{CallbackBodyType, CallbackTarget, Spelling, TargetError, paths_coincide},
     ticket::Tickets,
 };
@@ -400,6 +401,7 @@ pub(super) struct Config {
     pub(super) confirmation: Option<Confirmation>,
     pub(super) rejection: Option<Rejection>,
     pub(super) log: Log,
+    pub(super) metrics: metrics::Callbacks,
 }
 
 impl Config {
@@ -416,6 +418,7 @@ impl Config {
             confirmation: None,
             rejection: None,
             log: Log::default(),
+            metrics: metrics::Callbacks::default(),
         }
     }
 

@@ -119,6 +119,15 @@ macro_rules! kinds {
                 }
             }
 
+            /// The names of all kinds, which are outcomes of the metrics.
+            pub(crate) const NAMES: &'static [&'static str] = &[$(stringify!($kind)),*];
+
+            pub(crate) const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => stringify!($kind),)*
+                }
+            }
+
             const fn text(self) -> &'static str {
                 match self {
                     $(Self::$kind => $text,)*

@@ -23,7 +23,7 @@ use std::{
 
 use bytes::{Buf as _, Bytes};
 use http::{
-    HeaderValue, Request, Response,
+    HeaderValue, Request, Response, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_TYPE},
     request, response,
 };
@@ -48,6 +48,7 @@ use super::{
 use crate::{
     Lookup,
     key::{KeyError, KeyUrl, PublicKey},
+    metrics::{ACCEPTED, Callback as Meter, FAILED, REPLAYED, Span, Stage},
     storage::{ObjectMetadata, StorageError},
     ticket::store::{Attempt, StoredReply},
 };
@@ -58,6 +59,8 @@ pin_project! {
     /// `F` is the future of the inner service `S`, and `ResBody` the body of its response.
     pub struct ResponseFuture<S, ReqBody, F, ResBody> {
         config: Arc<Config>,
+        meter: Meter,
+        span: Span,
         #[pin]
         state: State<S, ReqBody, F, ResBody>,
     }
@@ -163,13 +166,29 @@ macro_rules! take {
 
 impl<S, B, F, R> ResponseFuture<S, B, F, R> {
     pub(super) fn rejected(config: Arc<Config>, error: CallbackError) -> Self {
-        let state = State::rejected(error);
-        Self { config, state }
+        Self::new(config, State::rejected(error))
+    }
+
+    fn new(config: Arc<Config>, state: State<S, B, F, R>) -> Self {
+        Self {
+            config,
+            meter: Meter::default(),
+            span: Span::default(),
+            state,
+        }
+    }
+
+    /// Measures the callback from now on.
+    pub(super) fn measured(self, meter: Meter, span: Span) -> Self {
+        Self {
+            meter,
+            span,
+            ..self
+        }
     }
 
     pub(super) fn untouched(config: Arc<Config>, response: F) -> Self {
-        let state = State::Untouched { response };
-        Self { config, state }
+        Self::new(config, State::Untouched { response })
     }
 
     pub(super) fn reading(
@@ -190,7 +209,7 @@ impl<S, B, F, R> ResponseFuture<S, B, F, R> {
                 proof,
             },
         };
-        Self { config, state }
+        Self::new(config, state)
     }
 }
 
@@ -206,6 +225,8 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let config = &**this.config;
+        let (meter, span) = (this.meter, &*this.span);
+        let _entered = span.enter();
         let mut state = this.state;
         loop {
             let next = match state.as_mut().project() {
@@ -216,6 +237,7 @@ where
                 }
                 StateProj::Rejected { .. } => {
                     let (error, missing_key) = take!(state, Rejected { error, missing_key });
+                    meter.end(error.kind().name(), span);
                     return Poll::Ready(Ok(config.reject(error, missing_key.as_ref())));
                 }
                 StateProj::Reading {
@@ -231,12 +253,16 @@ where
                             Err(kind.into())
                         }
                     };
+                    meter.stage(Stage::Body);
                     // The ticket comes first: a request without a valid one costs no key lookup.
                     let checked = read.and_then(|()| call.content.check_ticket_now());
+                    if config.verifier.required_tickets().is_some() {
+                        meter.stage(Stage::Ticket);
+                    }
                     let started = timer.started();
                     let mut call = take!(state, Reading { call });
                     match checked {
-                        Ok(()) => State::prove(call, started, config),
+                        Ok(()) => State::prove(call, started, config, meter),
                         Err(error) => {
                             warn_of_other_target(&error, config, &call.parts, &mut call.content);
                             State::rejected(error)
@@ -253,10 +279,11 @@ where
                             None
                         }
                     };
+                    meter.stage(Stage::Key);
                     let started = timer.started();
                     let call = take!(state, AwaitingKey { call });
                     match key {
-                        Some(key) => State::verify(call, key, started, config),
+                        Some(key) => State::verify(call, key, started, config, meter),
                         None => State::rejected(Kind::DeadlineExceeded.into()),
                     }
                 }
@@ -273,6 +300,7 @@ where
                             Err(Kind::DeadlineExceeded.into())
                         }
                     };
+                    meter.stage(Stage::Store);
                     let started = timer.started();
                     let (inner, request, redemption) = take!(
                         state,
@@ -288,8 +316,11 @@ where
                         redemption,
                     };
                     match decision {
-                        Ok(Decision::Run) => State::confirm(held, started, config),
-                        Ok(Decision::Replay(reply)) => return Poll::Ready(Ok(replay(&reply))),
+                        Ok(Decision::Run) => State::confirm(held, started, config, meter),
+                        Ok(Decision::Replay(reply)) => {
+                            meter.end(REPLAYED, span);
+                            return Poll::Ready(Ok(replay(&reply)));
+                        }
                         Err(error) => State::rejected(error),
                     }
                 }
@@ -306,6 +337,7 @@ where
                             None
                         }
                     };
+                    meter.stage(Stage::Confirm);
                     let started = timer.started();
                     let held = take!(state, Confirming { held });
                     State::confirmed(held, found, started)
@@ -318,6 +350,7 @@ where
                             Err(Kind::DeadlineExceeded.into())
                         }
                     };
+                    meter.stage(Stage::Store);
                     let held = take!(state, Starting { held });
                     match started {
                         Ok(()) => State::handle(held.inner, held.request, Some(held.redemption)),
@@ -328,6 +361,8 @@ where
                     let response = match ready!(response.poll(cx)) {
                         Ok(response) => response,
                         Err(error) => {
+                            meter.stage(Stage::Handler);
+                            meter.end(FAILED, span);
                             state.set(State::Done);
                             return Poll::Ready(Err(error));
                         }
@@ -344,6 +379,8 @@ where
                         }
                         redemption => {
                             drop(redemption);
+                            meter.stage(Stage::Handler);
+                            meter.end(outcome(response.status()), span);
                             config.log.response(&response, None);
                             return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                         }
@@ -360,6 +397,7 @@ where
                         redemption.body_is_pending();
                         return Poll::Pending;
                     };
+                    meter.stage(Stage::Handler);
                     let (parts, redemption) = take!(state, Collecting { parts, redemption });
                     let reply = body.and_then(|body| {
                         let content_type = parts.headers.get(CONTENT_TYPE).cloned();
@@ -389,6 +427,7 @@ where
                             Err(Kind::DeadlineExceeded.into())
                         }
                     };
+                    meter.stage(Stage::Store);
                     let (reply, parts, redemption) = take!(
                         state,
                         Finishing {
@@ -405,6 +444,7 @@ where
                         Ok(()) | Err(_) => {
                             let body = Full::new(reply.body().clone());
                             let response = Response::from_parts(parts, body);
+                            meter.end(outcome(response.status()), span);
                             config.log.response(&response, Some(reply.body()));
                             return Poll::Ready(Ok(response.map(ResponseBody::whole)));
                         }
@@ -435,7 +475,7 @@ where
     S: Service<Request<RequestBody<B>>>,
 {
     /// Checks what proves the callback. `started` is the time from which the deadline runs.
-    fn prove(call: Call<S>, started: Option<Instant>, config: &Config) -> Self {
+    fn prove(call: Call<S>, started: Option<Instant>, config: &Config, meter: &mut Meter) -> Self {
         let Call {
             inner,
             parts,
@@ -460,7 +500,7 @@ where
             key_url,
         };
         match lookup {
-            Lookup::Ready(key) => Self::verify(call, key, started, config),
+            Lookup::Ready(key) => Self::verify(call, key, started, config, meter),
             Lookup::Pending(lookup) => Self::AwaitingKey {
                 lookup,
                 timer: Timer::resume(started),
@@ -475,6 +515,7 @@ where
         key: Result<PublicKey, KeyError>,
         started: Option<Instant>,
         config: &Config,
+        meter: &mut Meter,
     ) -> Self {
         let SignedCall {
             inner,
@@ -494,7 +535,9 @@ where
         };
         // `verify` consumes the body, so a diagnosis needs a second handle.
         let body = log::diagnosis_enabled().then(|| content.body());
-        match content.verify(&signature, key_url, key) {
+        let verified = content.verify(&signature, key_url, key);
+        meter.stage(Stage::Signature);
+        match verified {
             Ok(verified) => Self::redeem(inner, parts, verified, started),
             Err(Unverified {
                 error,
@@ -557,7 +600,12 @@ where
     }
 
     /// Asks the storage about the object, if there is one to ask.
-    fn confirm(mut held: Held<S, B>, started: Option<Instant>, config: &Config) -> Self {
+    fn confirm(
+        mut held: Held<S, B>,
+        started: Option<Instant>,
+        config: &Config,
+        meter: &mut Meter,
+    ) -> Self {
         let callback = held.request.extensions().get::<VerifiedCallback>();
         // A recovery asked just before it made this request. A second answer would be as old when the
         // handler runs.
@@ -571,7 +619,10 @@ where
         };
         held.redemption.confirmation_begins();
         match confirmation.ask(granted) {
-            Lookup::Ready(found) => Self::confirmed(held, Some(found), started),
+            Lookup::Ready(found) => {
+                meter.stage(Stage::Confirm);
+                Self::confirmed(held, Some(found), started)
+            }
             Lookup::Pending(head) => {
                 let spent = started.map_or(Duration::ZERO, |started| started.elapsed());
                 let limit = spent.saturating_add(confirmation.deadline);
@@ -730,6 +781,15 @@ fn poll_collect<R: Body<Data = Bytes>>(
     }
     cx.waker().wake_by_ref();
     Poll::Pending
+}
+
+/// What the metrics call a response of the handler. OSS takes only 200 for success.
+fn outcome(status: StatusCode) -> &'static str {
+    if status == StatusCode::OK {
+        ACCEPTED
+    } else {
+        FAILED
+    }
 }
 
 /// The stored response to the first delivery of the same callback.

@@ -15,11 +15,13 @@ use tower_service::Service;
 use super::{
     body::{RequestBody, ResponseBody},
     config::Config,
+    error::CallbackErrorKind,
     future::ResponseFuture,
     recovered::RecoveredUpload,
     verified::VerifiedCallback,
     verifier::{CallbackVerifier, Content, Proof},
 };
+use crate::metrics::Span;
 
 /// Service created by [`OssCallbackLayer`](super::OssCallbackLayer).
 ///
@@ -78,6 +80,8 @@ where
             let request = Request::from_parts(parts, RequestBody::untouched(body));
             return ResponseFuture::untouched(config, self.inner.call(request));
         }
+        let span = Span::of_callback(&parts.headers);
+        let meter = config.metrics.begin(CallbackErrorKind::NAMES);
         // Taken, so that a handler cannot pass it on.
         let checked = match parts.extensions.remove::<RecoveredUpload>() {
             Some(upload) => Content::check_recovered(&mut parts, &config.verifier)
@@ -92,8 +96,9 @@ where
                 let clone = self.inner.clone();
                 let inner = mem::replace(&mut self.inner, clone);
                 ResponseFuture::reading(config, inner, parts, body, content, proof)
+                    .measured(meter, span)
             }
-            Err(error) => ResponseFuture::rejected(config, error),
+            Err(error) => ResponseFuture::rejected(config, error).measured(meter, span),
         }
     }
 }

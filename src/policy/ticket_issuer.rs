@@ -12,6 +12,7 @@ use super::{
     object_name::UploadKey,
 };
 use crate::{
+    metrics,
     protocol::{Bucket, SizeRange, SystemVariable},
     ticket::{TicketKeys, internal::Terms, store::Nonce},
 };
@@ -111,6 +112,8 @@ impl TicketIssuer<'_> {
             terms = terms.filename(filename);
         }
         let fields = callback.sealed_fields(variables);
-        Ok(self.keys.issue(&terms, fields, at, nonce)?)
+        let ticket = self.keys.issue(&terms, fields, at, nonce)?;
+        metrics::ticket_issued();
+        Ok(ticket)
     }
 }

@@ -716,6 +716,29 @@ pub enum StoreErrorKind {
 }
 
 impl StoreErrorKind {
+    /// Returns the name of the kind in the metrics.
+    #[cfg(feature = "redis")]
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Unavailable => "Unavailable",
+            Self::TimedOut => "TimedOut",
+            Self::Full => "Full",
+            Self::LeaseLost => "LeaseLost",
+            Self::ReplyNotKept => "ReplyNotKept",
+            Self::ReplyTooLong => "ReplyTooLong",
+            Self::RowTooLong => "RowTooLong",
+            Self::Unreadable => "Unreadable",
+            Self::Url => "Url",
+            Self::Tls => "Tls",
+            Self::Denied => "Denied",
+            Self::Loading => "Loading",
+            Self::ReadOnly => "ReadOnly",
+            Self::NotReplicated => "NotReplicated",
+            Self::Moved => "Moved",
+            Self::Refused => "Refused",
+        }
+    }
+
     /// Returns whether the store may have executed the call nevertheless.
     pub(crate) const fn is_outcome_unknown(self) -> bool {
         matches!(

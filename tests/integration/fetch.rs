@@ -1,6 +1,6 @@
 //! Feature `fetch`: keys over HTTPS, and the cache in front of them.
 
-mod fake;
+pub(crate) mod fake;
 mod faults;
 mod floods;
 mod https;

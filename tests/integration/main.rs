@@ -18,6 +18,8 @@ mod documented;
 #[cfg(feature = "fetch")]
 mod fetch;
 mod messages;
+#[cfg(all(feature = "metrics", feature = "testing"))]
+mod metrics;
 mod policy;
 #[cfg(feature = "testing")]
 mod recovery;

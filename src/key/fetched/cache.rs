@@ -27,6 +27,7 @@ use crate::{
         source::KeyError,
         url::KeyUrl,
     },
+    metrics,
 };
 
 /// The target of the log.
@@ -232,6 +233,8 @@ impl FetchTask {
         let bits = result.as_ref().map_or(0, PublicKey::bits);
         // Without a random number a backoff has its average length.
         let random = getrandom::u32().unwrap_or(u32::MAX / 2);
+        let outcome = result.as_ref().map_err(|error| error.kind().name());
+        metrics::key_fetched(outcome.err().unwrap_or(metrics::FETCHED));
         let result = result.map_err(Arc::new);
         let outcome = self
             .cache

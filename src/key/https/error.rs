@@ -24,6 +24,12 @@ macro_rules! kinds {
             $(#[doc = concat!("\"", $text, "\"")] $kind,)*
         }
 
+        impl FetchErrorKind {
+            pub(in crate::key) const fn name(self) -> &'static str {
+                match self { $(Self::$kind => stringify!($kind),)* }
+            }
+        }
+
         impl fmt::Display for FetchErrorKind {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(match self { $(Self::$kind => $text,)* })

@@ -21,9 +21,12 @@ use super::{
     issuer::Issuer,
     response::{PolicyBody, token_response},
 };
-use crate::policy::{
-    authorize::Authorize,
-    requested::{RequestError, RequestedFiles, names_file},
+use crate::{
+    metrics::{self, Span},
+    policy::{
+        authorize::Authorize,
+        requested::{RequestError, RequestedFiles, names_file},
+    },
 };
 
 /// Maximum length of a request body in bytes.
@@ -41,6 +44,7 @@ pin_project! {
     {
         #[pin]
         state: State<A, B>,
+        span: Span,
     }
 }
 
@@ -76,6 +80,7 @@ where
 {
     pub(super) fn new(authorize: Arc<A>, issuer: Arc<Issuer>, request: Request<B>) -> Self {
         let (parts, body) = request.into_parts();
+        let span = Span::of_token();
         let state = match check(&issuer, &parts) {
             Err(error) => State::failed(error, &issuer, &parts),
             Ok(()) => {
@@ -91,7 +96,7 @@ where
                 }
             }
         };
-        Self { state }
+        Self { state, span }
     }
 }
 
@@ -152,7 +157,10 @@ where
     type Output = Result<Response<PolicyBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
+        let this = self.project();
+        let span = &*this.span;
+        let _entered = span.enter();
+        let mut state = this.state;
         loop {
             let next = match state.as_mut().project() {
                 StateProject::Reading { body, exchange } => {
@@ -165,11 +173,14 @@ where
                     }
                 }
                 StateProject::Issuing { future } => {
-                    return future.as_mut().poll(cx).map(Ok);
+                    let response = ready!(future.as_mut().poll(cx));
+                    metrics::token(outcome(&response), span);
+                    return Poll::Ready(Ok(response));
                 }
                 StateProject::Ready { response } => {
                     #[expect(clippy::expect_used, reason = "the contract of `Future::poll`")]
                     let response = response.take().expect("polled after completion");
+                    metrics::token(outcome(&response), span);
                     return Poll::Ready(Ok(response));
                 }
             };
@@ -186,6 +197,12 @@ where
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PolicyFuture").finish_non_exhaustive()
     }
+}
+
+/// What the metrics call a response.
+fn outcome(response: &Response<PolicyBody>) -> &'static str {
+    let error = response.extensions().get::<TokenError>();
+    error.map_or(metrics::ISSUED, |error| error.kind().name())
 }
 
 /// Checks the head of a request, before a byte of the body is read.

@@ -34,7 +34,7 @@ use self::{
 use super::{
     Attempt, Begin, Lease, ReplayStore, StoreError, StoreErrorKind, StoredReply, UseLimit,
 };
-use crate::Lookup;
+use crate::{Lookup, metrics::RedisCall};
 
 /// The first pause before a running text is polled again. Doubles with each attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
@@ -263,11 +263,11 @@ impl RedisStore {
         Self {
             link,
             scripts: Arc::new(Scripts {
-                begin: LuaScript::new(include_str!("redis/begin.lua")),
-                start: LuaScript::new(include_str!("redis/start.lua")),
-                renew: LuaScript::new(include_str!("redis/renew.lua")),
-                finish: LuaScript::new(include_str!("redis/finish.lua")),
-                release: LuaScript::new(include_str!("redis/release.lua")),
+                begin: LuaScript::new("begin", include_str!("redis/begin.lua")),
+                start: LuaScript::new("start", include_str!("redis/start.lua")),
+                renew: LuaScript::new("renew", include_str!("redis/renew.lua")),
+                finish: LuaScript::new("finish", include_str!("redis/finish.lua")),
+                release: LuaScript::new("release", include_str!("redis/release.lua")),
                 ledger: LedgerScripts::new(),
             }),
             ledger_capacity: Self::DEFAULT_LEDGER_CAPACITY,
@@ -374,14 +374,18 @@ impl RedisStore {
     }
 
     async fn run(&self, call: &Call<'_>) -> Result<Value, StoreError> {
+        let measured = RedisCall::begin(call.operation());
         let sending = Sending {
             timeout: self.timeout,
             replicas: self.replicas,
         };
-        match timeout(self.timeout, self.link.run(call, sending)).await {
+        let result = match timeout(self.timeout, self.link.run(call, sending)).await {
             Ok(result) => result.map_err(store_error),
             Err(_) => Err(StoreErrorKind::TimedOut.into()),
-        }
+        };
+        let error = result.as_ref().err().map(StoreError::kind);
+        measured.end(error.map(StoreErrorKind::name));
+        result
     }
 }
 

@@ -6,14 +6,16 @@ use super::super::{Lease, Nonce};
 use crate::ticket::ledger::shard_of;
 
 pub(super) struct LuaScript {
+    /// The name of the operation in the metrics.
+    name: &'static str,
     code: &'static str,
     hash: String,
 }
 
 impl LuaScript {
-    pub(super) fn new(code: &'static str) -> Self {
+    pub(super) fn new(name: &'static str, code: &'static str) -> Self {
         let hash = Script::new(code).get_hash().to_owned();
-        Self { code, hash }
+        Self { name, code, hash }
     }
 }
 
@@ -32,24 +34,24 @@ pub(super) struct LedgerScripts {
 }
 
 macro_rules! script {
-    ($($file:literal),+) => {
-        LuaScript::new(concat!($(include_str!(concat!("ledger/", $file))),+))
+    ($name:literal: $($file:literal),+) => {
+        LuaScript::new($name, concat!($(include_str!(concat!("ledger/", $file))),+))
     };
 }
 
 impl LedgerScripts {
     pub(super) fn new() -> Self {
         Self {
-            granted: script!("rows.lua", "granted.lua"),
-            withdraw: script!("rows.lua", "withdraw.lua"),
-            settled: script!("rows.lua", "remember.lua", "settled.lua"),
-            remembered: script!("rows.lua", "remember.lua", "remembered.lua"),
-            hasten: script!("hasten.lua"),
-            due: script!("rows.lua", "due.lua"),
-            defer: script!("defer.lua"),
-            close: script!("rows.lua", "close.lua"),
-            object: script!("object.lua"),
-            open: script!("open.lua"),
+            granted: script!("ledger_granted": "rows.lua", "granted.lua"),
+            withdraw: script!("ledger_withdraw": "rows.lua", "withdraw.lua"),
+            settled: script!("ledger_settled": "rows.lua", "remember.lua", "settled.lua"),
+            remembered: script!("ledger_remembered": "rows.lua", "remember.lua", "remembered.lua"),
+            hasten: script!("ledger_hasten": "hasten.lua"),
+            due: script!("ledger_due": "rows.lua", "due.lua"),
+            defer: script!("ledger_defer": "defer.lua"),
+            close: script!("ledger_close": "rows.lua", "close.lua"),
+            object: script!("ledger_object": "object.lua"),
+            open: script!("ledger_open": "open.lua"),
         }
     }
 }
@@ -136,6 +138,11 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// Returns the name of the operation in the metrics.
+    pub(super) fn operation(&self) -> &'static str {
+        self.script.name
+    }
+
     /// Returns a key. All are in the same slot of a cluster.
     #[cfg(feature = "redis-cluster")]
     pub(super) fn routing_key(&self) -> &str {
@@ -168,7 +175,7 @@ mod tests {
 
     #[test]
     fn all_keys_of_a_script_have_one_hash_tag() {
-        let script = LuaScript::new("");
+        let script = LuaScript::new("", "");
         let nonce = Nonce::from_bytes([0xab; 16]);
         let tables = [Table::Rows, Table::Forget];
         let shard = shard_of(nonce.as_bytes());

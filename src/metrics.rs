@@ -1,0 +1,302 @@
+//! Metrics and spans, with the feature `metrics`. `docs/metrics.md` describes each of them.
+//!
+//! All names are constants of this module. Label values are constants too, or come from closed
+//! enums: nothing that a request contains becomes a label. Without the feature, every type is empty
+//! and every function does nothing.
+
+#![cfg_attr(
+    not(feature = "metrics"),
+    allow(
+        unused_variables,
+        dead_code,
+        clippy::unused_self,
+        clippy::needless_pass_by_ref_mut
+    )
+)]
+
+#[cfg(feature = "metrics")]
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
+
+use http::HeaderMap;
+
+/// Callbacks by `outcome`.
+pub(crate) const CALLBACKS: &str = "aliyun_oss_callbacks_total";
+/// The time of the stages of a callback, by `stage`.
+pub(crate) const CALLBACK_STAGE: &str = "aliyun_oss_callback_stage_duration_seconds";
+/// Requests for upload tokens by `outcome`.
+pub(crate) const TOKENS: &str = "aliyun_oss_tokens_total";
+/// Tickets issued.
+pub(crate) const TICKETS: &str = "aliyun_oss_tickets_issued_total";
+/// Fetches of public keys by `outcome`.
+pub(crate) const KEY_FETCHES: &str = "aliyun_oss_key_fetches_total";
+/// The time of the calls of Redis, by `operation`.
+pub(crate) const REDIS_CALL: &str = "aliyun_oss_redis_call_duration_seconds";
+/// Failed calls of Redis by `operation` and `error`.
+pub(crate) const REDIS_ERRORS: &str = "aliyun_oss_redis_errors_total";
+
+/// Label values of outcomes that are not errors of this crate.
+pub(crate) const ACCEPTED: &str = "Accepted";
+pub(crate) const REPLAYED: &str = "Replayed";
+pub(crate) const FAILED: &str = "HandlerFailed";
+pub(crate) const CANCELED: &str = "Canceled";
+pub(crate) const ISSUED: &str = "Issued";
+pub(crate) const FETCHED: &str = "Fetched";
+
+/// A part of the work on a callback.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Stage {
+    Body,
+    Ticket,
+    Key,
+    Signature,
+    Store,
+    Confirm,
+    Handler,
+}
+
+#[cfg(feature = "metrics")]
+impl Stage {
+    const ALL: [(Self, &str); 7] = [
+        (Self::Body, "body"),
+        (Self::Ticket, "ticket"),
+        (Self::Key, "key"),
+        (Self::Signature, "signature"),
+        (Self::Store, "store"),
+        (Self::Confirm, "confirm"),
+        (Self::Handler, "handler"),
+    ];
+}
+
+/// The metrics of one layer. Registered with the recorder at the first callback, because a layer is
+/// often created before the recorder is installed.
+#[derive(Clone, Default)]
+pub(crate) struct Callbacks {
+    #[cfg(feature = "metrics")]
+    handles: OnceLock<Arc<Handles>>,
+}
+
+#[cfg(feature = "metrics")]
+struct Handles {
+    outcomes: Vec<(&'static str, metrics::Counter)>,
+    stages: [metrics::Histogram; Stage::ALL.len()],
+}
+
+impl Callbacks {
+    /// Begins to measure a callback. `errors` are the outcomes that are errors.
+    pub(crate) fn begin(&self, errors: &'static [&'static str]) -> Callback {
+        #[cfg(feature = "metrics")]
+        {
+            let register = || Arc::new(Handles::register(errors));
+            Callback(Some(Measured {
+                handles: Arc::clone(self.handles.get_or_init(register)),
+                since: Instant::now(),
+            }))
+        }
+        #[cfg(not(feature = "metrics"))]
+        Callback()
+    }
+}
+
+#[cfg(feature = "metrics")]
+impl Handles {
+    fn register(errors: &'static [&'static str]) -> Self {
+        metrics::describe_counter!(CALLBACKS, "Callbacks by outcome");
+        metrics::describe_histogram!(
+            CALLBACK_STAGE,
+            metrics::Unit::Seconds,
+            "Time of the stages of a callback"
+        );
+        let outcomes = [ACCEPTED, REPLAYED, FAILED, CANCELED].iter().chain(errors);
+        Self {
+            outcomes: outcomes
+                .map(|&outcome| (outcome, metrics::counter!(CALLBACKS, "outcome" => outcome)))
+                .collect(),
+            stages: Stage::ALL
+                .map(|(_, stage)| metrics::histogram!(CALLBACK_STAGE, "stage" => stage)),
+        }
+    }
+}
+
+/// The measurement of one callback. If it is dropped before [`end`](Self::end), the outcome is
+/// [`CANCELED`]: the client left.
+#[cfg(feature = "metrics")]
+#[derive(Default)]
+pub(crate) struct Callback(Option<Measured>);
+
+#[cfg(not(feature = "metrics"))]
+#[derive(Default)]
+pub(crate) struct Callback();
+
+#[cfg(feature = "metrics")]
+struct Measured {
+    handles: Arc<Handles>,
+    since: Instant,
+}
+
+impl Callback {
+    /// Ends a stage: the time since the previous call belongs to it.
+    pub(crate) fn stage(&mut self, stage: Stage) {
+        #[cfg(feature = "metrics")]
+        if let Some(measured) = &mut self.0 {
+            let now = Instant::now();
+            if let Some(histogram) = measured.handles.stages.get(stage as usize) {
+                histogram.record(now - measured.since);
+            }
+            measured.since = now;
+        }
+    }
+
+    /// Counts the outcome.
+    pub(crate) fn end(&mut self, outcome: &'static str, span: &Span) {
+        #[cfg(feature = "metrics")]
+        if let Some(measured) = self.0.take() {
+            measured.count(outcome);
+            span.outcome(outcome, outcome == ACCEPTED || outcome == REPLAYED);
+        }
+    }
+}
+
+#[cfg(feature = "metrics")]
+impl Measured {
+    fn count(&self, outcome: &str) {
+        let mut outcomes = self.handles.outcomes.iter();
+        if let Some((_, counter)) = outcomes.find(|(known, _)| *known == outcome) {
+            counter.increment(1);
+        }
+    }
+}
+
+#[cfg(feature = "metrics")]
+impl Drop for Callback {
+    fn drop(&mut self) {
+        if let Some(measured) = self.0.take() {
+            measured.count(CANCELED);
+        }
+    }
+}
+
+/// The span of a callback or a token.
+#[cfg(feature = "metrics")]
+#[derive(Default)]
+pub(crate) struct Span(Option<tracing::Span>);
+
+#[cfg(not(feature = "metrics"))]
+#[derive(Default)]
+pub(crate) struct Span();
+
+impl Span {
+    /// Creates the span of a callback. The ID of the upload request is not authenticated, so it is a
+    /// field only if it looks like one.
+    pub(crate) fn of_callback(headers: &HeaderMap) -> Self {
+        #[cfg(feature = "metrics")]
+        {
+            let span = tracing::info_span!(
+                target: "tower_aliyun_oss::callback",
+                "oss.callback",
+                "oss.request_id" = request_id(headers),
+                outcome = tracing::field::Empty,
+                otel.status_code = tracing::field::Empty,
+            );
+            Self(Some(span))
+        }
+        #[cfg(not(feature = "metrics"))]
+        Self()
+    }
+
+    /// Creates the span of a request for a token.
+    pub(crate) fn of_token() -> Self {
+        #[cfg(feature = "metrics")]
+        {
+            let span = tracing::info_span!(
+                target: "tower_aliyun_oss::token",
+                "oss.token",
+                outcome = tracing::field::Empty,
+                otel.status_code = tracing::field::Empty,
+            );
+            Self(Some(span))
+        }
+        #[cfg(not(feature = "metrics"))]
+        Self()
+    }
+
+    /// Enters the span until the guard is dropped.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn enter(&self) -> Option<tracing::span::Entered<'_>> {
+        self.0.as_ref().map(tracing::Span::enter)
+    }
+
+    #[cfg(not(feature = "metrics"))]
+    pub(crate) fn enter(&self) {}
+
+    fn outcome(&self, outcome: &'static str, is_success: bool) {
+        #[cfg(feature = "metrics")]
+        if let Some(span) = &self.0 {
+            span.record("outcome", outcome);
+            span.record("otel.status_code", if is_success { "OK" } else { "ERROR" });
+        }
+    }
+}
+
+/// The ID of the upload request, if it is visible ASCII of at most 64 bytes.
+#[cfg(feature = "metrics")]
+fn request_id(headers: &HeaderMap) -> Option<&str> {
+    let id = headers.get(crate::protocol::header::X_OSS_REQUEST_ID)?;
+    let id = id.to_str().ok()?;
+    let visible = id.bytes().all(|byte| byte.is_ascii_graphic());
+    (visible && (1..=64).contains(&id.len())).then_some(id)
+}
+
+/// Counts a request for a token.
+pub(crate) fn token(outcome: &'static str, span: &Span) {
+    #[cfg(feature = "metrics")]
+    {
+        metrics::counter!(TOKENS, "outcome" => outcome).increment(1);
+        span.outcome(outcome, outcome == ISSUED);
+    }
+}
+
+/// Counts an issued ticket.
+pub(crate) fn ticket_issued() {
+    #[cfg(feature = "metrics")]
+    metrics::counter!(TICKETS).increment(1);
+}
+
+/// Counts a fetch of a public key.
+pub(crate) fn key_fetched(outcome: &'static str) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!(KEY_FETCHES, "outcome" => outcome).increment(1);
+}
+
+/// A call of Redis that is under way.
+pub(crate) struct RedisCall {
+    operation: &'static str,
+    #[cfg(feature = "metrics")]
+    since: Instant,
+}
+
+impl RedisCall {
+    pub(crate) fn begin(operation: &'static str) -> Self {
+        Self {
+            operation,
+            #[cfg(feature = "metrics")]
+            since: Instant::now(),
+        }
+    }
+
+    /// Records the time of the call, and its error if it failed.
+    pub(crate) fn end(self, error: Option<&'static str>) {
+        #[cfg(feature = "metrics")]
+        {
+            let operation = self.operation;
+            let time = self.since.elapsed();
+            metrics::histogram!(REDIS_CALL, "operation" => operation).record(time);
+            if let Some(error) = error {
+                metrics::counter!(REDIS_ERRORS, "operation" => operation, "error" => error)
+                    .increment(1);
+            }
+        }
+    }
+}
