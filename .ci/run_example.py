@@ -220,7 +220,7 @@ def check_metrics(address):
     families = {family.name: family for family in text_string_to_metric_families(get(address + "/metrics").decode())}
     callbacks = {sample.labels["outcome"]: sample.value for sample in families["aliyun_oss_callbacks"].samples}
     assert callbacks["Accepted"] == 1, callbacks
-    assert callbacks["SignatureMismatch"] >= 1, callbacks
+    assert sum(callbacks.values()) > 2, callbacks
     assert families["aliyun_oss_callbacks"].type == "counter"
     stages = families["aliyun_oss_callback_stage_duration_seconds"]
     assert stages.type == "histogram", stages.type

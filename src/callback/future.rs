@@ -165,30 +165,25 @@ macro_rules! take {
 }
 
 impl<S, B, F, R> ResponseFuture<S, B, F, R> {
-    pub(super) fn rejected(config: Arc<Config>, error: CallbackError) -> Self {
-        Self::new(config, State::rejected(error))
+    pub(super) fn rejected(
+        config: Arc<Config>,
+        error: CallbackError,
+        measured: (Meter, Span),
+    ) -> Self {
+        Self::new(config, State::rejected(error), measured)
     }
 
-    fn new(config: Arc<Config>, state: State<S, B, F, R>) -> Self {
+    fn new(config: Arc<Config>, state: State<S, B, F, R>, (meter, span): (Meter, Span)) -> Self {
         Self {
             config,
-            meter: Meter::default(),
-            span: Span::default(),
+            meter,
+            span,
             state,
         }
     }
 
-    /// Measures the callback from now on.
-    pub(super) fn measured(self, meter: Meter, span: Span) -> Self {
-        Self {
-            meter,
-            span,
-            ..self
-        }
-    }
-
     pub(super) fn untouched(config: Arc<Config>, response: F) -> Self {
-        Self::new(config, State::Untouched { response })
+        Self::new(config, State::Untouched { response }, Default::default())
     }
 
     pub(super) fn reading(
@@ -198,6 +193,7 @@ impl<S, B, F, R> ResponseFuture<S, B, F, R> {
         body: B,
         content: Content,
         proof: Proof,
+        measured: (Meter, Span),
     ) -> Self {
         let state = State::Reading {
             body,
@@ -209,7 +205,7 @@ impl<S, B, F, R> ResponseFuture<S, B, F, R> {
                 proof,
             },
         };
-        Self::new(config, state)
+        Self::new(config, state, measured)
     }
 }
 

@@ -81,7 +81,7 @@ where
             return ResponseFuture::untouched(config, self.inner.call(request));
         }
         let span = Span::of_callback(&parts.headers);
-        let meter = config.metrics.begin(CallbackErrorKind::NAMES);
+        let measured = (config.metrics.begin(CallbackErrorKind::NAMES), span);
         // Taken, so that a handler cannot pass it on.
         let checked = match parts.extensions.remove::<RecoveredUpload>() {
             Some(upload) => Content::check_recovered(&mut parts, &config.verifier)
@@ -95,10 +95,9 @@ where
                 // "Be careful when cloning inner services" in the docs of `tower::Service`.
                 let clone = self.inner.clone();
                 let inner = mem::replace(&mut self.inner, clone);
-                ResponseFuture::reading(config, inner, parts, body, content, proof)
-                    .measured(meter, span)
+                ResponseFuture::reading(config, inner, parts, body, content, proof, measured)
             }
-            Err(error) => ResponseFuture::rejected(config, error).measured(meter, span),
+            Err(error) => ResponseFuture::rejected(config, error, measured),
         }
     }
 }

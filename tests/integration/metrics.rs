@@ -98,14 +98,12 @@ fn callbacks_are_counted_by_outcome_and_timed_by_stage() {
     // What has not happened yet is there too, so that a rate of it exists from the start.
     assert_eq!(callbacks(&scraped, "Canceled"), 0.0);
     assert_eq!(callbacks(&scraped, "NotConfirmed"), 0.0);
-    assert_eq!(stage(&scraped, "body"), 6.0);
-    assert_eq!(stage(&scraped, "signature"), 6.0);
-    assert_eq!(stage(&scraped, "handler"), 5.0);
-    for stages in ["ticket", "key", "store", "confirm"] {
-        assert!(
-            !scraped.contains(&format!("stage=\"{stages}\",quantile")),
-            "{stages}"
-        );
+    // At least the first one is timed, and perhaps others that come a millisecond later.
+    for name in ["body", "signature", "handler"] {
+        assert!((1.0..=6.0).contains(&stage(&scraped, name)), "{name}");
+    }
+    for name in ["ticket", "key", "store", "confirm"] {
+        assert_eq!(stage(&scraped, name), 0.0, "{name}");
     }
 }
 
@@ -158,9 +156,9 @@ fn replays_and_their_stages_are_counted() {
     assert_eq!(callbacks(&scraped, "Accepted"), 1.0);
     assert_eq!(callbacks(&scraped, "Replayed"), 2.0);
     assert_eq!(callbacks(&scraped, "OutsideGrant"), 1.0);
-    assert_eq!(stage(&scraped, "ticket"), 4.0);
-    // Each use asks the store, and the first one also has the response saved.
-    assert_eq!(stage(&scraped, "store"), 4.0);
+    assert!((1.0..=4.0).contains(&stage(&scraped, "ticket")));
+    // The first one asks the store, and has its response saved.
+    assert!((2.0..=4.0).contains(&stage(&scraped, "store")));
     assert_eq!(stage(&scraped, "handler"), 1.0);
 }
 
@@ -189,7 +187,7 @@ fn tokens_and_tickets_are_counted() {
     };
     assert_eq!(outcome("Issued"), 2.0);
     assert_eq!(outcome("MethodNotAllowed"), 1.0);
-    assert_eq!(outcome("Forbidden"), 1.0);
+    assert_eq!(outcome("Refused"), 1.0);
     assert_eq!(value(&scraped, "aliyun_oss_tickets_issued_total"), 2.0);
 }
 
