@@ -59,7 +59,7 @@ const cases = {
     }
   },
 
-  // bucket.test.js: getBucketInfo, getBucketLoaction
+  // bucket.test.js: getBucketInfo, getBucketLocation
   async bucketsDescribeThemselves(client, prefix) {
     const result = await client.getBucketInfo(prefix + 'shared');
     assert.equal(result.res.status, 200);
