@@ -42,6 +42,7 @@ pub(crate) struct Bench {
     private: PrivateKey,
     public: PublicKey,
     pub(crate) keys: TicketKeys,
+    #[allow(dead_code, reason = "some benches forge no tickets")]
     pub(crate) others: TicketKeys,
 }
 
