@@ -110,7 +110,7 @@ use tower_service::Service;
 use self::{
     hooks::boxed,
     row::{Done, Row, TARGET},
-    settings::{Settings, jitter},
+    settings::{MAX_ATTEMPT, MAX_BATCH, Settings, jitter},
 };
 pub use self::{
     hooks::{DeadLetter, DeadLetterReason, Orphan, OrphanAction, delete, keep},
@@ -194,9 +194,9 @@ impl<S> Recovery<S> {
         self.with(|settings| settings.interval = interval)
     }
 
-    /// Sets how many rows are claimed at a time; defaults to 64. 0 counts as 1.
+    /// Sets how many rows are claimed at a time, at most 1,000; defaults to 64. 0 counts as 1.
     pub fn batch(self, rows: usize) -> Self {
-        self.with(|settings| settings.batch = rows.max(1))
+        self.with(|settings| settings.batch = rows.clamp(1, MAX_BATCH))
     }
 
     /// Sets how many rows are recovered at the same time; defaults to 8. 0 counts as 1. Each takes a
@@ -225,9 +225,10 @@ impl<S> Recovery<S> {
     }
 
     /// Sets how long one attempt may take: the requests to the storage and the ledger, the handler,
-    /// and the hooks. Defaults to 30 s. Then its future is dropped, and the attempt has failed.
+    /// and the hooks. Defaults to 30 s, and is at most a day. Then its future is dropped, and the
+    /// attempt has failed.
     pub fn attempt_timeout(self, time: Duration) -> Self {
-        self.with(|settings| settings.attempt_timeout = time)
+        self.with(|settings| settings.attempt_timeout = time.min(MAX_ATTEMPT))
     }
 
     /// Sets how long one request to the storage may take; defaults to 5 s. Afterwards it is unknown
@@ -408,9 +409,7 @@ where
         loop {
             while tasks.len() < settings.concurrency {
                 let Some(row) = rows.next() else { break };
-                if claimed.elapsed() > latest {
-                    batch.count(&Done::Lost);
-                } else if stop.load(Relaxed) {
+                if stop.load(Relaxed) || claimed.elapsed() > latest {
                     batch.count(&row.release().await);
                 } else {
                     tasks.spawn(row.recover(self.service()));

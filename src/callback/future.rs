@@ -42,7 +42,7 @@ use super::{
     log,
     prefix::warn_of_other_target,
     redemption::{Decision, Redemption},
-    verified::{Origin, VerifiedCallback},
+    verified::{Origin, Proven, VerifiedCallback},
     verifier::{Content, Proof, Signature, Unverified, Verified, signature as read_signature},
 };
 use crate::{
@@ -683,6 +683,10 @@ where
     ) -> Self {
         if let Some(redemption) = &mut redemption {
             redemption.handler_is_called();
+        }
+        let callback = request.extensions().get::<VerifiedCallback>();
+        if let Some(Proven::Recovery(upload)) = callback.map(|callback| &callback.proven) {
+            upload.set_called();
         }
         Self::Handling {
             response: inner.call(request),

@@ -24,6 +24,7 @@ struct Inner {
     digest: [u8; 32],
     found: Arc<ObjectMetadata>,
     arrived: AtomicBool,
+    called: AtomicBool,
 }
 
 impl RecoveredUpload {
@@ -33,6 +34,7 @@ impl RecoveredUpload {
             digest: text_digest(target, body),
             found,
             arrived: AtomicBool::new(false),
+            called: AtomicBool::new(false),
         }))
     }
 
@@ -55,6 +57,16 @@ impl RecoveredUpload {
     /// else, such as a router without this route.
     pub(crate) fn has_arrived(&self) -> bool {
         self.0.arrived.load(Relaxed)
+    }
+
+    /// Notes that the layer calls the handler.
+    pub(super) fn set_called(&self) {
+        self.0.called.store(true, Relaxed);
+    }
+
+    /// Returns whether the layer has called the handler.
+    pub(crate) fn was_called(&self) -> bool {
+        self.0.called.load(Relaxed)
     }
 }
 

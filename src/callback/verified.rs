@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     event::{self, EventError, Plus, SealedUpload, UploadEvent},
+    recovered::RecoveredUpload,
     text::text_digest,
 };
 use crate::{
@@ -95,7 +96,7 @@ pub(crate) fn upload_id(nonce: Nonce) -> String {
 #[derive(Clone)]
 pub(super) enum Proven {
     Signature { key_url: KeyUrl, key: PublicKey },
-    Recovery,
+    Recovery(RecoveredUpload),
 }
 
 /// Where a callback comes from, see [`VerifiedCallback::origin`].
@@ -338,7 +339,7 @@ impl VerifiedCallback {
     pub fn origin(&self) -> Origin {
         match self.proven {
             Proven::Signature { .. } => Origin::Oss,
-            Proven::Recovery => Origin::Recovered,
+            Proven::Recovery(_) => Origin::Recovered,
         }
     }
 
@@ -381,7 +382,7 @@ impl VerifiedCallback {
     pub fn key_url(&self) -> Option<&KeyUrl> {
         match &self.proven {
             Proven::Signature { key_url, .. } => Some(key_url),
-            Proven::Recovery => None,
+            Proven::Recovery(_) => None,
         }
     }
 
@@ -391,7 +392,7 @@ impl VerifiedCallback {
     pub fn key(&self) -> Option<&PublicKey> {
         match &self.proven {
             Proven::Signature { key, .. } => Some(key),
-            Proven::Recovery => None,
+            Proven::Recovery(_) => None,
         }
     }
 

@@ -450,7 +450,7 @@ impl Content {
             }
         })?;
         upload.set_arrived();
-        let mut verified = proven.verified(Proven::Recovery);
+        let mut verified = proven.verified(Proven::Recovery(upload.clone()));
         verified.callback.confirmed = Some(Arc::clone(upload.found()));
         Ok(verified)
     }

@@ -6,7 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     task::Poll,
@@ -25,7 +25,7 @@ use super::{
     summary::RecoverySummary,
 };
 use crate::{
-    callback::{CallbackError, CallbackErrorKind, find_ticket, upload_id},
+    callback::{CallbackError, CallbackErrorKind, RecoveredUpload, find_ticket, upload_id},
     protocol::CallbackTarget,
     storage::{ObjectMetadata, StorageError, StorageErrorKind},
     ticket::{
@@ -107,13 +107,14 @@ impl Row {
         S: Service<Request<RecoveryBody>, Response = Response<B>>,
     {
         let asked = AtomicU64::new(0);
+        let call = OnceLock::new();
         // The processes that claimed it before have died, perhaps because of this upload.
         if self.due.claim.attempts() > self.settings.max_attempts {
             let verdict = Verdict::Failed(DeadLetterReason::Failed);
-            return (self.conclude(verdict).await, 0);
+            return (self.conclude(verdict, false).await, 0);
         }
         let verdict = {
-            let attempt = self.attempt(service, &asked);
+            let attempt = self.attempt(service, &asked, &call);
             let mut attempt = pin!(timeout(self.settings.attempt_timeout, attempt));
             // A handler or a hook that panics must not end the recovery. After a panic, the future
             // is not polled again.
@@ -126,7 +127,8 @@ impl Row {
                 Some(Err(_)) | None => Verdict::Failed(DeadLetterReason::Failed),
             }
         };
-        (self.conclude(verdict).await, asked.into_inner())
+        let called = call.get().is_some_and(RecoveredUpload::was_called);
+        (self.conclude(verdict, called).await, asked.into_inner())
     }
 
     fn now(&self) -> SystemTime {
@@ -139,7 +141,12 @@ impl Row {
     }
 
     /// Returns early with what is decided before the last step: `?` on a verdict.
-    async fn attempt<S, B>(&self, service: S, asked: &AtomicU64) -> Result<Verdict, Verdict>
+    async fn attempt<S, B>(
+        &self,
+        service: S,
+        asked: &AtomicU64,
+        made: &OnceLock<RecoveredUpload>,
+    ) -> Result<Verdict, Verdict>
     where
         S: Service<Request<RecoveryBody>, Response = Response<B>>,
     {
@@ -164,10 +171,10 @@ impl Row {
             Some(owner) => Some(owner),
             // The clock of the application can run ahead of that of OSS.
             None => {
-                let stored = stored.checked_add(self.settings.clock_difference);
-                self.object(stored.unwrap_or(SystemTime::UNIX_EPOCH))
-                    .await?
-                    .owner
+                let latest = stored.checked_add(self.settings.clock_difference);
+                // Without a limit, every grant is older.
+                let latest = latest.unwrap_or_else(|| self.now().max(stored));
+                self.object(latest).await?.owner
             }
         };
         if owner != Some(upload.nonce()) {
@@ -187,6 +194,7 @@ impl Row {
         }
         let prefix = self.settings.proxy_prefix.as_deref();
         let call = request::call(upload, found, body, prefix, self.now()).map_err(unusable)?;
+        made.get_or_init(|| call.upload.clone());
         Ok(deliver(service, call).await)
     }
 
@@ -281,8 +289,8 @@ impl Row {
         }
     }
 
-    /// Tells the ledger what became of the row.
-    async fn conclude(&self, verdict: Verdict) -> Done {
+    /// Tells the ledger what became of the row. `called` is whether the handler was called.
+    async fn conclude(&self, verdict: Verdict, called: bool) -> Done {
         let upload = &self.due.upload;
         let (nonce, attempts) = (upload.nonce(), self.due.claim.attempts());
         match verdict {
@@ -330,9 +338,8 @@ impl Row {
             }
             Verdict::Failed(reason) => {
                 let pause = self.settings.back_off(attempts);
-                // An at-most-once handler has used up its ticket.
-                let used_up = matches!(reason, DeadLetterReason::Status(_))
-                    && !self.settings.tickets.frees_on_failure();
+                // An at-most-once handler has used up its ticket, also if it panicked or hangs.
+                let used_up = called && !self.settings.tickets.frees_on_failure();
                 let last = attempts >= self.settings.max_attempts || used_up;
                 if last || self.expires_within(pause) {
                     return self.give_up(reason, attempts).await;

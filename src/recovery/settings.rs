@@ -8,6 +8,16 @@ use crate::{storage::ObjectStorage, ticket::Tickets};
 /// How long an upload waits that the storage cannot tell of.
 const UNKNOWN_PAUSE: Duration = Duration::from_secs(5 * 60);
 
+/// The largest batch. Redis sends it in one response.
+pub(super) const MAX_BATCH: usize = 1000;
+
+/// The longest attempt. Much less than the life of a row, so that one whose process dies is due again.
+pub(super) const MAX_ATTEMPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a claim lasts at most if each row takes its whole time, unless one row takes longer. Rows
+/// that are not begun by then are given back.
+const LONGEST_CLAIM: Duration = Duration::from_secs(60 * 60);
+
 #[derive(Clone)]
 pub(super) struct Settings {
     pub(super) tickets: Tickets,
@@ -39,12 +49,12 @@ impl Settings {
         jitter(UNKNOWN_PAUSE)
     }
 
-    /// Returns how long a batch can take, and a claim therefore lasts.
+    /// Returns how long a batch can take, and a claim therefore lasts, up to [`LONGEST_CLAIM`].
     pub(super) fn visibility(&self) -> Duration {
         let rounds = u32::try_from(self.batch.div_ceil(self.concurrency)).unwrap_or(u32::MAX);
-        self.attempt_timeout
-            .saturating_mul(rounds)
-            .saturating_add(Duration::from_secs(60))
+        let rounds = self.attempt_timeout.saturating_mul(rounds);
+        let longest = LONGEST_CLAIM.max(self.attempt_timeout);
+        rounds.min(longest).saturating_add(Duration::from_secs(60))
     }
 }
 
@@ -57,7 +67,8 @@ pub(super) fn jitter(pause: Duration) -> Duration {
         return pause;
     }
     let random = u32::from(u16::from_be_bytes(random));
-    pause - pause / 4 + (pause / 2).mul_f64(f64::from(random) / 65_536.0)
+    let more = (pause / 2).mul_f64(f64::from(random) / 65_536.0);
+    (pause - pause / 4).saturating_add(more)
 }
 
 #[cfg(test)]
@@ -72,5 +83,8 @@ mod tests {
             assert!((75..=125).contains(&changed), "{changed}");
         }
         assert_eq!(jitter(Duration::ZERO), Duration::ZERO);
+        for _ in 0..100 {
+            assert!(jitter(Duration::MAX) >= Duration::MAX / 4 * 3);
+        }
     }
 }

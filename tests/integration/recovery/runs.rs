@@ -346,6 +346,54 @@ async fn rv_23_a_ledger_that_fails_in_a_pass_loses_nothing() {
     assert_eq!((objects, world.open().await), (keys, 0));
 }
 
+/// The largest value of a setting means "without a limit".
+#[tokio::test(start_paused = true)]
+async fn rv_25_no_setting_is_too_large() {
+    let world = Arc::new(World::new());
+    world.many(30).await;
+    world.app.fails(1);
+    let recovery = world
+        .recovery()
+        .interval(Duration::MAX)
+        .attempt_timeout(Duration::MAX)
+        .storage_timeout(Duration::MAX)
+        .clock_difference(Duration::MAX)
+        .back_off(Duration::from_secs(1), Duration::MAX)
+        .concurrency(usize::MAX)
+        .batch(usize::MAX)
+        .max_attempts(u32::MAX);
+    let summary = recovery.tick().await.unwrap();
+    assert_eq!((summary.recovered, summary.failed), (29, 1));
+    world.clock.pass(MINUTE);
+    // One at a time, because the pause is random.
+    for _ in 0..20 {
+        recovery.run(std::future::ready(())).await;
+        let stop = sleep(Duration::from_secs(1));
+        recovery.run(stop).await;
+    }
+    assert_eq!(world.open().await, 0);
+}
+
+/// A process that claims more than it can recover in time must not keep the rows of others, nor use
+/// up their attempts.
+#[tokio::test(start_paused = true)]
+async fn rv_25_a_large_batch_does_not_hold_its_rows_for_days() {
+    let world = World::new();
+    world.many(1000).await;
+    let (_end, until) = tokio::sync::oneshot::channel();
+    world.app.does(Act::Wait(until));
+    let recovery = world.recovery().batch(usize::MAX).concurrency(1);
+    let pass = tokio::spawn(async move { recovery.tick().await });
+    while world.app.runs().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    // The process dies.
+    pass.abort();
+    assert!(pass.await.unwrap_err().is_cancelled());
+    world.clock.pass(2 * HOUR);
+    world.passes(|summary| summary.recovered = 1000).await;
+}
+
 #[test]
 fn a_recovery_needs_a_ledger() {
     let world = World::new();

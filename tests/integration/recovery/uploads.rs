@@ -359,6 +359,51 @@ async fn rv_07_an_at_most_once_handler_has_one_attempt() {
     assert_eq!((world.app.runs().len(), world.open().await), (2, 0));
 }
 
+/// Its ticket is used up however it fails, and the layer has removed the row.
+#[tokio::test(start_paused = true)]
+async fn rv_24_an_at_most_once_handler_that_panics_or_hangs_is_a_dead_letter() {
+    for hangs in [false, true] {
+        let world = World::new();
+        let tickets = world.tickets.clone();
+        let world = World {
+            tickets: tickets.on_failure(tower_aliyun_oss::ticket::OnFailure::AtMostOnce),
+            ..world
+        };
+        let grant = world.stored("a.png").await;
+        let (_end, until) = tokio::sync::oneshot::channel();
+        world.app.does(match hangs {
+            true => Act::Wait(until),
+            false => Act::Panic,
+        });
+        world.pass_until_due();
+        world.passes(|summary| summary.dead_letters = 1).await;
+        let letters = world.letters.lock().unwrap().clone();
+        let ids: Vec<_> = letters.iter().map(DeadLetter::upload_id).collect();
+        assert_eq!(ids, [grant.upload_id()]);
+        world.clock.pass(HOUR);
+        world.passes(|_| {}).await;
+        assert_eq!((world.app.runs().len(), world.open().await), (1, 0));
+    }
+}
+
+/// It was not called, so its ticket is not used up.
+#[tokio::test]
+async fn rv_24_an_at_most_once_handler_that_is_not_ready_is_tried_again() {
+    let world = World::new();
+    let tickets = world.tickets.clone();
+    let world = World {
+        tickets: tickets.on_failure(tower_aliyun_oss::ticket::OnFailure::AtMostOnce),
+        ..world
+    };
+    world.stored("a.png").await;
+    world.pass_until_due();
+    let broken = tower::service_fn(async |_| Err::<Response<Full<Bytes>>, _>("not reached"));
+    let summary = world.recovery_with(broken).tick().await.unwrap();
+    assert_eq!((summary.failed, world.open().await), (1, 1));
+    world.clock.pass(HOUR);
+    world.passes(|summary| summary.recovered = 1).await;
+}
+
 #[tokio::test]
 async fn rv_07_a_hook_that_panics_leaves_the_row() {
     let world = World::new();
