@@ -496,6 +496,73 @@ async fn rp_06_a_master_killed_and_replaced() {
     assert_eq!(promoted.count(), 1, "port {old} is still the master");
 }
 
+/// A sentinel whose machine is gone, or that hangs, must not keep a process from the master. It takes
+/// connections and never responds, like one behind a firewall that drops everything.
+#[ignore = "needs redis-server"]
+#[tokio::test]
+async fn rp_06_a_sentinel_that_hangs() {
+    let group = Sentinels::start();
+    group.settle().await;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let hanging = listener.local_addr().unwrap().port();
+    let mut ports = group.ports.clone();
+    ports.insert(0, hanging);
+    let urls: Vec<_> = ports
+        .iter()
+        .map(|port| format!("redis://127.0.0.1:{port}/"))
+        .collect();
+    let store = RedisStore::sentinel(urls.iter().map(|url| &**url), "redis://uploads/0")
+        .unwrap()
+        .timeout(Duration::from_millis(400));
+    let mut errors = Vec::new();
+    for ticket in 1..=4 {
+        match redeem(&store, ticket, "{}").await {
+            Ok(done) => assert!(done),
+            Err(error) => errors.push(error),
+        }
+    }
+    assert!(errors.len() <= 1, "{errors:?}");
+}
+
+/// It accepts connections and acknowledges what it receives, so nothing but time tells.
+#[ignore = "needs redis-server"]
+#[tokio::test]
+async fn rp_06_a_master_that_hangs_is_replaced() {
+    let group = Sentinels::start();
+    group.settle().await;
+    let (store, give_up) = (group.store(), Instant::now() + PATIENCE);
+    let mut tickets = 1..;
+    let mut works = async |why| {
+        while redeem(&store, tickets.next().unwrap(), "{}").await.is_err() {
+            assert!(Instant::now() < give_up, "{why}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    works("the replicas do not follow").await;
+    group.master.stop();
+    works("the old master is still asked").await;
+}
+
+/// The same for a node of a cluster.
+#[ignore = "needs redis-server"]
+#[tokio::test]
+async fn rp_06_a_node_that_hangs_when_a_cluster_is_opened() {
+    let group = Cluster::start().await;
+    group.settle().await;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let hanging = format!("redis://{}/", listener.local_addr().unwrap());
+    let known = format!("redis://127.0.0.1:{}/", group.0[0].port());
+    let store = RedisStore::cluster([&*hanging, &*known]).unwrap();
+    let mut errors = Vec::new();
+    for ticket in 1..=4 {
+        match redeem(&store, ticket, "{}").await {
+            Ok(done) => assert!(done),
+            Err(error) => errors.push(error),
+        }
+    }
+    assert_eq!(errors, []);
+}
+
 fn first(value: redis::Value) -> redis::Value {
     match value {
         redis::Value::Array(mut values) => redis::Value::Array(vec![values.remove(0)]),

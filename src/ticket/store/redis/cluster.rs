@@ -37,8 +37,10 @@ pub(super) fn open<'a>(nodes: impl IntoIterator<Item = &'a str>) -> Result<Opene
     let open: Open = Box::new(move |timeout| {
         let client = client.clone();
         Box::pin(async move {
+            // The client waits for all of the nodes that are named here. A step must have time left
+            // after one whose machine is gone.
             let config = ClusterConfig::new()
-                .set_connection_timeout(timeout)
+                .set_connection_timeout(timeout / 3)
                 .set_response_timeout(timeout);
             let connection = client.get_async_connection_with_config(config).await?;
             Ok(execute_over(connection))

@@ -1,13 +1,14 @@
 //! Connections that are opened when they are used, and again after the node has changed.
 
 use std::{
+    io,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use redis::{RedisResult, Value};
-use tokio::sync::OnceCell;
+use redis::{RedisError, RedisResult, Value};
+use tokio::{sync::OnceCell, time};
 
 use super::step::{Execute, LinkError, Step};
 
@@ -34,7 +35,13 @@ impl Opened {
     pub(super) async fn execute(&self, step: Step, timeout: Duration) -> Result<Value, LinkError> {
         let cell = Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner));
         let execute = cell.get_or_try_init(|| (self.open)(timeout)).await?;
-        let result = execute(step).await;
+        // A master that hangs keeps its connection, and another one may have taken its place. Shorter than
+        // the timeout of the step, which drops this future.
+        let limit = timeout.mul_f32(0.9);
+        let result = match time::timeout(limit, execute(step)).await {
+            Ok(result) => result,
+            Err(_) => Err(RedisError::from(io::Error::from(io::ErrorKind::TimedOut)).into()),
+        };
         if let Err(error) = &result
             && (error.is_io() || error.is_denied() || error.is_of_another_node())
         {

@@ -1,5 +1,7 @@
 //! The master that sentinels name.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use redis::{
     AsyncConnectionConfig, ConnectionAddr, TlsMode,
     sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType},
@@ -36,8 +38,13 @@ pub(super) fn open<'a>(
     if sentinels.is_empty() {
         return Err(StoreErrorKind::Url.into());
     }
+    // The client asks one sentinel after the other, and waits longer for one whose machine is gone
+    // than a step may take. So each attempt asks another one first.
+    let first = AtomicUsize::new(0);
     let open: Open = Box::new(move |timeout| {
-        let (sentinels, name, node) = (sentinels.clone(), name.clone(), node.clone());
+        let (mut sentinels, name, node) = (sentinels.clone(), name.clone(), node.clone());
+        let first = first.fetch_add(1, Ordering::Relaxed) % sentinels.len();
+        sentinels.rotate_left(first);
         Box::pin(async move {
             let mut client =
                 SentinelClient::build(sentinels, name, Some(node), SentinelServerType::Master)?;
