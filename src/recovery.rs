@@ -110,7 +110,7 @@ use tower_service::Service;
 use self::{
     hooks::boxed,
     row::{Done, Row, TARGET},
-    settings::{MAX_ATTEMPT, MAX_BATCH, Settings, jitter},
+    settings::{MAX_ATTEMPT, MAX_BATCH, Settings, jitter, random_below},
 };
 pub use self::{
     hooks::{DeadLetter, DeadLetterReason, Orphan, OrphanAction, delete, keep},
@@ -392,7 +392,7 @@ where
     }
 
     /// Recovers claimed rows.
-    async fn batch_of(&self, rows: Vec<DueUpload>, stop: &AtomicBool) -> Batch {
+    async fn batch_of(&self, mut rows: Vec<DueUpload>, stop: &AtomicBool) -> Batch {
         let claimed = Instant::now();
         let settings = &self.settings;
         // A row that waited for so long can be claimed by another process while it is recovered.
@@ -400,6 +400,12 @@ where
             .visibility()
             .saturating_sub(settings.attempt_timeout);
         let mut batch = Batch::new(rows.len());
+        // A row that kills its process takes those behind it along, which must not be the same ones
+        // each time.
+        if rows.iter().any(|row| row.claim.attempts() > 1) {
+            let first = random_below(rows.len());
+            rows.rotate_left(first);
+        }
         let mut rows = rows.into_iter().map(|due| Row {
             due,
             settings: Arc::clone(settings),

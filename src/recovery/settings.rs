@@ -71,6 +71,16 @@ pub(super) fn jitter(pause: Duration) -> Duration {
     (pause - pause / 4).saturating_add(more)
 }
 
+/// Returns a random number that is less than `end`, or 0.
+pub(super) fn random_below(end: usize) -> usize {
+    let mut random = [0; size_of::<usize>()];
+    // Without random numbers, the order is as it was.
+    if getrandom::fill(&mut random).is_err() {
+        return 0;
+    }
+    usize::from_be_bytes(random).checked_rem(end).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

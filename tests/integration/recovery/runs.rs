@@ -205,6 +205,37 @@ async fn rv_20_the_rows_of_a_dead_process_are_recovered_by_another() {
     world.passes(|summary| summary.recovered = 3).await;
 }
 
+/// Each time, the process dies with everything that it has claimed.
+#[tokio::test]
+async fn rv_26_an_upload_that_kills_its_processes_does_not_take_others_along() {
+    let world = World::new();
+    world.many(40).await;
+    let reached = Arc::new(tokio::sync::Notify::new());
+    for _ in 0..20 {
+        let (app, deadly) = (world.app.clone(), Arc::clone(&reached));
+        let handler = tower::service_fn(move |request: Request<RequestBody<_>>| {
+            let callback = request.extensions().get::<VerifiedCallback>().unwrap();
+            let kills = callback.event().unwrap().object() == Some("000.png");
+            let (mut app, deadly) = (app.clone(), Arc::clone(&deadly));
+            async move {
+                if kills {
+                    deadly.notify_one();
+                    std::future::pending::<()>().await;
+                }
+                app.call(request).await
+            }
+        });
+        let recovery = world.recovery_with(world.layer().layer(handler));
+        let pass = tokio::spawn(async move { recovery.concurrency(1).tick().await });
+        reached.notified().await;
+        pass.abort();
+        assert!(pass.await.unwrap_err().is_cancelled());
+        world.clock.pass(HOUR);
+    }
+    world.passes(|summary| summary.dead_letters = 1).await;
+    assert_eq!(world.app.runs().len(), 39);
+}
+
 /// A ledger that is out of reach while a test says so.
 #[derive(Clone)]
 struct Flaky(Arc<MemoryStore>, Arc<AtomicBool>);
