@@ -158,7 +158,7 @@ def check_drop_in(address):
 def drop_in_commands():
     """Returns the commands of the guide that start the emulator and the server, as printed."""
     guide = pathlib.Path("docs/sample-drop-in.md").read_text()
-    section = guide.partition("## Try it on one machine")[2]
+    section = guide.partition("## Try it on one machine")[2].partition("\n## ")[0]
     commands = re.findall(r"^```sh\n(.*?)^```", section, re.M | re.S)
     assert len(commands) == 2, commands
     return [["bash", "-c", command] for command in commands]

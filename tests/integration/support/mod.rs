@@ -40,6 +40,10 @@ use tower_aliyun_oss::{
     callback::{CallbackError, CallbackErrorKind, CallbackReply, RequestBody, VerifiedCallback},
     key::{PinnedKeys, PublicKey},
 };
+use tracing_subscriber::{
+    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
+    registry::LookupSpan,
+};
 
 pub const FORM: &str = "application/x-www-form-urlencoded";
 pub const JSON: &str = "application/json";
@@ -399,6 +403,7 @@ impl Log {
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)
             .with_ansi(false)
+            .event_format(WithoutSpans)
             .with_writer(move || log.clone())
             .finish();
         tracing::subscriber::set_default(subscriber)
@@ -410,6 +415,27 @@ impl Log {
         log.lines()
             .filter(|line| line.contains(level) && line.contains(text))
             .count()
+    }
+}
+
+/// Level, target and fields of an event. The span around it repeats what the event says.
+struct WithoutSpans;
+
+impl<S, N> FormatEvent<S, N> for WithoutSpans
+where
+    S: tracing::Subscriber + for<'span> LookupSpan<'span>,
+    N: for<'writer> FormatFields<'writer> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &tracing::Event<'_>,
+    ) -> std::fmt::Result {
+        let metadata = event.metadata();
+        write!(writer, "{} {}: ", metadata.level(), metadata.target())?;
+        context.format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
     }
 }
 
