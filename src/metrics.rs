@@ -25,14 +25,24 @@ use std::{
 
 use http::HeaderMap;
 
-/// Callbacks by `outcome`.
+/// Callbacks by `origin` and `outcome`.
 pub(crate) const CALLBACKS: &str = "aliyun_oss_callbacks_total";
 /// The time of the stages of a callback, by `stage`.
 pub(crate) const CALLBACK_STAGE: &str = "aliyun_oss_callback_stage_duration_seconds";
 /// Requests for upload tokens by `outcome`.
 pub(crate) const TOKENS: &str = "aliyun_oss_tokens_total";
+/// Requests for signed URLs by `action` and `outcome`.
+pub(crate) const PRESIGNS: &str = "aliyun_oss_presign_requests_total";
 /// Tickets issued.
 pub(crate) const TICKETS: &str = "aliyun_oss_tickets_issued_total";
+/// Passes of a recovery by `outcome`.
+pub(crate) const RECOVERY_PASSES: &str = "aliyun_oss_recovery_passes_total";
+/// Rows that a recovery has claimed because they were due.
+pub(crate) const RECOVERY_DUE: &str = "aliyun_oss_recovery_due_total";
+/// What became of these rows, by `outcome`.
+pub(crate) const RECOVERY_ROWS: &str = "aliyun_oss_recovery_rows_total";
+/// Open rows of the ledger.
+pub(crate) const LEDGER_OPEN: &str = "aliyun_oss_ledger_open_rows";
 /// Fetches of public keys by `outcome`.
 pub(crate) const KEY_FETCHES: &str = "aliyun_oss_key_fetches_total";
 /// The time of the calls of Redis, by `operation`.
@@ -47,6 +57,11 @@ pub(crate) const FAILED: &str = "HandlerFailed";
 pub(crate) const CANCELED: &str = "Canceled";
 pub(crate) const ISSUED: &str = "Issued";
 pub(crate) const FETCHED: &str = "Fetched";
+pub(crate) const ANSWERED: &str = "Answered";
+pub(crate) const COMPLETED: &str = "Completed";
+
+/// The label value of a request for a signed URL that is rejected before its action is known.
+pub(crate) const UNKNOWN_ACTION: &str = "unknown";
 
 /// A part of the work on a callback.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -77,8 +92,9 @@ impl Stage {
 /// often created before the recorder is installed.
 #[derive(Clone, Default)]
 pub(crate) struct Callbacks {
+    /// Of the callbacks of OSS, and of those of a recovery.
     #[cfg(feature = "metrics")]
-    handles: OnceLock<Arc<Handles>>,
+    handles: [OnceLock<Arc<Handles>>; 2],
 }
 
 #[cfg(feature = "metrics")]
@@ -97,11 +113,13 @@ const SAMPLE_EVERY: u64 = 1_000_000;
 
 impl Callbacks {
     /// Begins to measure a callback. `errors` are the outcomes that are errors.
-    pub(crate) fn begin(&self, errors: &'static [&'static str]) -> Callback {
+    pub(crate) fn begin(&self, errors: &'static [&'static str], recovered: bool) -> Callback {
         #[cfg(feature = "metrics")]
         {
-            let register = || Arc::new(Handles::register(errors));
-            let handles = Arc::clone(self.handles.get_or_init(register));
+            let [of_oss, of_recovery] = &self.handles;
+            let handles = if recovered { of_recovery } else { of_oss };
+            let register = || Arc::new(Handles::register(errors, origin(recovered)));
+            let handles = Arc::clone(handles.get_or_init(register));
             let since = handles.sample();
             Callback(Some(Measured { handles, since }))
         }
@@ -112,8 +130,8 @@ impl Callbacks {
 
 #[cfg(feature = "metrics")]
 impl Handles {
-    fn register(errors: &'static [&'static str]) -> Self {
-        metrics::describe_counter!(CALLBACKS, "Callbacks by outcome");
+    fn register(errors: &'static [&'static str], origin: &'static str) -> Self {
+        metrics::describe_counter!(CALLBACKS, "Callbacks by origin and outcome");
         metrics::describe_histogram!(
             CALLBACK_STAGE,
             metrics::Unit::Seconds,
@@ -122,7 +140,10 @@ impl Handles {
         let outcomes = [ACCEPTED, REPLAYED, FAILED, CANCELED].iter().chain(errors);
         Self {
             outcomes: outcomes
-                .map(|&outcome| (outcome, metrics::counter!(CALLBACKS, "outcome" => outcome)))
+                .map(|&outcome| {
+                    let labels = [("origin", origin), ("outcome", outcome)];
+                    (outcome, metrics::counter!(CALLBACKS, &labels))
+                })
                 .collect(),
             stages: Stage::ALL
                 .map(|(_, stage)| metrics::histogram!(CALLBACK_STAGE, "stage" => stage)),
@@ -205,7 +226,12 @@ impl Drop for Callback {
     }
 }
 
-/// The span of a callback or a token.
+/// The label value of an [`Origin`](crate::callback::Origin).
+const fn origin(recovered: bool) -> &'static str {
+    if recovered { "Recovered" } else { "Oss" }
+}
+
+/// The span of a callback, a token or a signed URL.
 #[cfg(feature = "metrics")]
 #[derive(Default)]
 pub(crate) struct Span(Option<tracing::Span>);
@@ -217,13 +243,14 @@ pub(crate) struct Span();
 impl Span {
     /// Creates the span of a callback. The ID of the upload request is not authenticated, so it is a
     /// field only if it looks like one.
-    pub(crate) fn of_callback(headers: &HeaderMap) -> Self {
+    pub(crate) fn of_callback(headers: &HeaderMap, recovered: bool) -> Self {
         #[cfg(feature = "metrics")]
         {
             let span = tracing::info_span!(
                 target: "tower_aliyun_oss::callback",
                 "oss.callback",
                 "oss.request_id" = request_id(headers),
+                origin = origin(recovered),
                 outcome = tracing::field::Empty,
                 otel.status_code = tracing::field::Empty,
             );
@@ -240,6 +267,23 @@ impl Span {
             let span = tracing::info_span!(
                 target: "tower_aliyun_oss::token",
                 "oss.token",
+                outcome = tracing::field::Empty,
+                otel.status_code = tracing::field::Empty,
+            );
+            Self(Some(span))
+        }
+        #[cfg(not(feature = "metrics"))]
+        Self()
+    }
+
+    /// Creates the span of a request for a signed URL.
+    pub(crate) fn of_presign() -> Self {
+        #[cfg(feature = "metrics")]
+        {
+            let span = tracing::info_span!(
+                target: "tower_aliyun_oss::presign",
+                "oss.presign",
+                action = tracing::field::Empty,
                 outcome = tracing::field::Empty,
                 otel.status_code = tracing::field::Empty,
             );
@@ -283,6 +327,55 @@ pub(crate) fn token(outcome: &'static str, span: &Span) {
         metrics::counter!(TOKENS, "outcome" => outcome).increment(1);
         span.outcome(outcome, outcome == ISSUED);
     }
+}
+
+/// Counts a request for a signed URL.
+pub(crate) fn presign(action: &'static str, outcome: &'static str, span: &Span) {
+    #[cfg(feature = "metrics")]
+    {
+        metrics::counter!(PRESIGNS, "action" => action, "outcome" => outcome).increment(1);
+        if let Some(span) = &span.0 {
+            span.record("action", action);
+        }
+        span.outcome(outcome, outcome == ANSWERED);
+    }
+}
+
+/// Registers what a recovery counts. An alert for an increase needs the 0 before the first one.
+pub(crate) fn recovery_begins(outcomes: &[&'static str]) {
+    #[cfg(feature = "metrics")]
+    {
+        metrics::counter!(RECOVERY_PASSES, "outcome" => COMPLETED).increment(0);
+        metrics::counter!(RECOVERY_DUE).increment(0);
+        for &outcome in outcomes {
+            metrics::counter!(RECOVERY_ROWS, "outcome" => outcome).increment(0);
+        }
+    }
+}
+
+/// Counts a pass of a recovery.
+pub(crate) fn recovery_pass(outcome: &'static str) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!(RECOVERY_PASSES, "outcome" => outcome).increment(1);
+}
+
+/// Counts rows that were due.
+pub(crate) fn rows_due(rows: u64) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!(RECOVERY_DUE).increment(rows);
+}
+
+/// Counts what became of a row that was due.
+pub(crate) fn row_done(outcome: &'static str) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!(RECOVERY_ROWS, "outcome" => outcome).increment(1);
+}
+
+/// Records the number of open rows.
+#[cfg(feature = "metrics")]
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 rows")]
+pub(crate) fn rows_open(rows: u64) {
+    metrics::gauge!(LEDGER_OPEN).set(rows as f64);
 }
 
 /// Counts an issued ticket.

@@ -82,7 +82,9 @@
 //! The request has no `x-oss-owner` and no `x-oss-requester`, and none of the extensions that a
 //! server adds to requests from its network.
 
+mod batch;
 mod hooks;
+mod open_rows;
 mod request;
 mod row;
 mod settings;
@@ -108,7 +110,9 @@ use tokio::{
 use tower_service::Service;
 
 use self::{
+    batch::Batch,
     hooks::boxed,
+    open_rows::OpenRows,
     row::{Done, Row, TARGET},
     settings::{MAX_ATTEMPT, MAX_BATCH, Settings, jitter, random_below},
 };
@@ -118,10 +122,11 @@ pub use self::{
     summary::RecoverySummary,
 };
 use crate::{
-    storage::{ObjectStorage, StorageError},
+    metrics,
+    storage::ObjectStorage,
     ticket::{
         ledger::{DueUpload, UploadLedger},
-        store::StoreError,
+        store::{StoreError, StoreErrorKind},
     },
     uploads::OssUploads,
 };
@@ -310,9 +315,18 @@ where
         let stop = AtomicBool::new(false);
         let mut shutdown = pin!(shutdown);
         let mut failing = false;
+        let mut open_rows = OpenRows::default();
         loop {
             let passed = {
-                let mut pass = pin!(self.pass(&stop));
+                let pass = async {
+                    let passed = self.pass(&stop).await;
+                    if passed.is_ok() && !stop.load(Relaxed) {
+                        let limit = self.settings.attempt_timeout;
+                        open_rows.count(&*self.ledger, limit).await;
+                    }
+                    passed
+                };
+                let mut pass = pin!(pass);
                 poll_fn(|cx| {
                     if !stop.load(Relaxed) && shutdown.as_mut().poll(cx).is_ready() {
                         stop.store(true, Relaxed);
@@ -355,10 +369,16 @@ where
     ///
     /// Fails if the ledger returns no rows. Those that were recovered before stay recovered.
     pub async fn tick(&self) -> Result<RecoverySummary, StoreError> {
-        self.pass(&AtomicBool::new(false)).await
+        let passed = self.pass(&AtomicBool::new(false)).await;
+        if passed.is_ok() {
+            let limit = self.settings.attempt_timeout;
+            OpenRows::default().count(&*self.ledger, limit).await;
+        }
+        passed
     }
 
     async fn pass(&self, stop: &AtomicBool) -> Result<RecoverySummary, StoreError> {
+        metrics::recovery_begins(Done::NAMES);
         let mut summary = RecoverySummary::default();
         let claimed = loop {
             if stop.load(Relaxed) {
@@ -388,6 +408,8 @@ where
         if summary.claimed > 0 {
             tracing::info!(target: TARGET, "recovery: {summary}");
         }
+        let failure = claimed.as_ref().err().map(StoreError::kind);
+        metrics::recovery_pass(failure.map_or(metrics::COMPLETED, StoreErrorKind::name));
         claimed.map(|()| summary)
     }
 
@@ -438,32 +460,6 @@ where
     fn service(&self) -> S {
         let service = self.service.lock();
         service.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// What became of the rows of one claim.
-struct Batch {
-    summary: RecoverySummary,
-    unknown: Option<StorageError>,
-    all_unknown: bool,
-}
-
-impl Batch {
-    fn new(claimed: usize) -> Self {
-        let claimed = u64::try_from(claimed).unwrap_or(u64::MAX);
-        Self {
-            summary: RecoverySummary {
-                claimed,
-                ..RecoverySummary::default()
-            },
-            unknown: None,
-            all_unknown: true,
-        }
-    }
-
-    fn count(&mut self, done: &Done) {
-        self.all_unknown &= matches!(done, Done::Unknown(_));
-        done.count(&mut self.summary);
     }
 }
 

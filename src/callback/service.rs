@@ -80,10 +80,14 @@ where
             let request = Request::from_parts(parts, RequestBody::untouched(body));
             return ResponseFuture::untouched(config, self.inner.call(request));
         }
-        let span = Span::of_callback(&parts.headers);
-        let measured = (config.metrics.begin(CallbackErrorKind::NAMES), span);
         // Taken, so that a handler cannot pass it on.
-        let checked = match parts.extensions.remove::<RecoveredUpload>() {
+        let recovered = parts.extensions.remove::<RecoveredUpload>();
+        let span = Span::of_callback(&parts.headers, recovered.is_some());
+        let meter = config
+            .metrics
+            .begin(CallbackErrorKind::NAMES, recovered.is_some());
+        let measured = (meter, span);
+        let checked = match recovered {
             Some(upload) => Content::check_recovered(&mut parts, &config.verifier)
                 .map(|content| (content, Proof::Recovery(upload))),
             None => CallbackVerifier::check_rewriting(&mut parts, &config.verifier)

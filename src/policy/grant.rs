@@ -24,6 +24,7 @@ use super::{
     validity::{Validity, system_time},
 };
 use crate::{
+    metrics,
     protocol::{Bucket, ContentType, ObjectAcl, ObjectKey, ObjectPrefix, SizeRange},
     ticket::{internal::Scope, ledger::GrantedUpload, store::Nonce},
 };
@@ -695,7 +696,9 @@ impl Grant {
             policy_expires: system_time(validity.expires()),
         };
         let (callback, variables) = (context.callback, &self.variables);
-        tickets.issue(&request, callback, variables, context.at, nonce)
+        let ticket = tickets.issue(&request, callback, variables, context.at, nonce)?;
+        metrics::ticket_issued();
+        Ok(ticket)
     }
 
     /// Returns the lifetime of a token for a file of this size.

@@ -45,6 +45,7 @@ pub use future::PolicyFuture;
 pub use response::PolicyBody;
 
 pub(super) use body::{ReadBody, check_json};
+pub(super) use error::outcome;
 pub(super) use issuer::Issuer;
 pub(super) use response::token_response;
 

@@ -12,7 +12,6 @@ use super::{
     object_name::UploadKey,
 };
 use crate::{
-    metrics,
     protocol::{Bucket, SizeRange, SystemVariable},
     ticket::{TicketKeys, internal::Terms, store::Nonce},
 };
@@ -112,8 +111,6 @@ impl TicketIssuer<'_> {
             terms = terms.filename(filename);
         }
         let fields = callback.sealed_fields(variables);
-        let ticket = self.keys.issue(&terms, fields, at, nonce)?;
-        metrics::ticket_issued();
-        Ok(ticket)
+        Ok(self.keys.issue(&terms, fields, at, nonce)?)
     }
 }

@@ -55,6 +55,34 @@ pub(super) enum Done {
 }
 
 impl Done {
+    /// The names in the metrics.
+    pub(super) const NAMES: &'static [&'static str] = &[
+        "Recovered",
+        "Dropped",
+        "OrphanKept",
+        "OrphanDeleted",
+        "Deferred",
+        "Unknown",
+        "Failed",
+        "DeadLetter",
+        "Lost",
+    ];
+
+    /// Returns the name in the metrics.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Recovered => "Recovered",
+            Self::Dropped => "Dropped",
+            Self::OrphanKept => "OrphanKept",
+            Self::OrphanDeleted => "OrphanDeleted",
+            Self::Deferred => "Deferred",
+            Self::Unknown(_) => "Unknown",
+            Self::Failed => "Failed",
+            Self::DeadLetter => "DeadLetter",
+            Self::Lost => "Lost",
+        }
+    }
+
     pub(super) fn count(&self, summary: &mut RecoverySummary) {
         *match self {
             Self::Recovered => &mut summary.recovered,

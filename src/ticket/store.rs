@@ -717,7 +717,6 @@ pub enum StoreErrorKind {
 
 impl StoreErrorKind {
     /// Returns the name of the kind in the metrics.
-    #[cfg(feature = "redis")]
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Unavailable => "Unavailable",

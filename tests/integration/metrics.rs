@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Runs a future with a recorder, and returns the text that Prometheus would scrape.
-fn recorded(future: impl Future<Output = ()>) -> String {
+pub(crate) fn recorded(future: impl Future<Output = ()>) -> String {
     let recorder: PrometheusRecorder = PrometheusBuilder::new().build_recorder();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -42,7 +42,7 @@ fn recorded(future: impl Future<Output = ()>) -> String {
 
 /// Returns the value of the line that starts with this name and these labels.
 #[track_caller]
-fn value(scraped: &str, name: &str) -> f64 {
+pub(crate) fn value(scraped: &str, name: &str) -> f64 {
     let line = scraped
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -53,7 +53,7 @@ fn value(scraped: &str, name: &str) -> f64 {
 fn callbacks(scraped: &str, outcome: &str) -> f64 {
     value(
         scraped,
-        &format!("aliyun_oss_callbacks_total{{outcome=\"{outcome}\"}}"),
+        &format!("aliyun_oss_callbacks_total{{origin=\"Oss\",outcome=\"{outcome}\"}}"),
     )
 }
 
@@ -213,7 +213,7 @@ fn key_fetches_are_counted_by_outcome() {
 }
 
 /// Runs a future, and returns a line for each span that was closed.
-fn spans(future: impl Future<Output = ()>) -> Log {
+pub(crate) fn spans(future: impl Future<Output = ()>) -> Log {
     let log = Log::default();
     let writer = log.clone();
     // Installs the subscriber that keeps callsites enabled for all threads.
@@ -259,7 +259,7 @@ fn a_callback_is_one_span_with_its_request_id() {
         *forged.uri_mut() = "/elsewhere".parse().unwrap();
         inside(&layer).oneshot(forged).await.unwrap();
     });
-    let with_id = "oss.callback{oss.request_id=\"5CF3E7820000000000000001\"}: ";
+    let with_id = "oss.callback{oss.request_id=\"5CF3E7820000000000000001\" origin=\"Oss\"}: ";
     assert_eq!(log.count("in the handler", with_id), 1);
     assert_eq!(
         log.count("in the handler", "oss.callback"),
@@ -308,7 +308,7 @@ fn the_names_are_those_of_the_documentation() {
     };
     let documented = quoted(include_str!("../../docs/metrics.md"), '`');
     assert_eq!(quoted(source, '"'), documented);
-    assert_eq!(documented.len(), 7);
+    assert_eq!(documented.len(), 12);
     for file in [
         include_str!("../../docs/grafana-dashboard.json"),
         include_str!("../../docs/alerts.yml"),

@@ -1,6 +1,8 @@
 //! The recovery of uploads whose callback did not reach the handler.
 
 mod imitations;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod orphans;
 mod owners;
 mod runs;

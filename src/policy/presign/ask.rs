@@ -98,6 +98,21 @@ const JSON: &str = "the body must be a JSON object with action, and the members 
                     each once";
 
 impl<'a> Ask<'a> {
+    /// Returns the name of the action in the metrics.
+    pub(super) const fn action(&self) -> &'static str {
+        match self {
+            Self::Create(_) | Self::CreateAndPut(_) => "create",
+            Self::Download(_) => "get",
+            Self::Continue { step, .. } => match step {
+                Step::Parts(..) => "parts",
+                Step::List(..) => "list",
+                Step::Complete(_) => "complete",
+                Step::Abort(_) => "abort",
+                Step::Put => "put",
+            },
+        }
+    }
+
     /// Reads the JSON of this crate.
     pub(super) fn from_json(body: &'a [u8]) -> Result<Self, TokenError> {
         let invalid = TokenError::invalid;

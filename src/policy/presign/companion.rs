@@ -89,6 +89,18 @@ impl Endpoint {
         })
     }
 
+    /// Returns the name of the action in the metrics.
+    pub(super) const fn action(&self) -> &'static str {
+        match self {
+            Self::Params => "params",
+            Self::Create => "create",
+            Self::List(_) => "list",
+            Self::Batch(_) | Self::Part(..) => "parts",
+            Self::Complete(_) => "complete",
+            Self::Abort(_) => "abort",
+        }
+    }
+
     pub(super) fn body_limit(&self) -> Option<usize> {
         match self {
             Self::Create => Some(MAX_CREATE_LEN),

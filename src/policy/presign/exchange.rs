@@ -15,9 +15,12 @@ use super::{
     presigner::{NewUpload, Presigner},
     signing::Signing,
 };
-use crate::policy::{
-    authorize::Authorize,
-    service::{PolicyBody, TokenError, TokenErrorKind, check_json, token_response},
+use crate::{
+    metrics::UNKNOWN_ACTION,
+    policy::{
+        authorize::Authorize,
+        service::{PolicyBody, TokenError, TokenErrorKind, check_json, token_response},
+    },
 };
 
 /// Maximum length of a request body in bytes.
@@ -47,6 +50,14 @@ impl Route {
             check_json(&parts.headers)?;
         }
         Ok(route)
+    }
+
+    /// Returns the name of the action in the metrics, if the head names it.
+    pub(super) fn action(&self) -> &'static str {
+        match self {
+            Self::Ask => UNKNOWN_ACTION,
+            Self::Companion(endpoint) => endpoint.action(),
+        }
     }
 
     /// Returns the longest body, or `None` if the body is not read.
@@ -79,29 +90,42 @@ impl<A: Authorize> Exchange<A> {
         Self { client, route }
     }
 
+    /// Returns the name of the action in the metrics, as far as it is known without the body.
+    pub(super) fn action(&self) -> &'static str {
+        self.route.action()
+    }
+
     pub(super) fn reject(&self, error: TokenError) -> Response<PolicyBody> {
         self.client.reject(error)
     }
 
-    pub(super) async fn answer(mut self, body: Bytes) -> Response<PolicyBody> {
+    /// Returns the answer, and the name of the action in the metrics.
+    pub(super) async fn answer(mut self, body: Bytes) -> (Response<PolicyBody>, &'static str) {
+        let mut action = self.action();
         let answer = match &self.route {
-            Route::Ask => self.ask(&body).await.map(Bytes::from),
+            Route::Ask => self.ask(&body, &mut action).await.map(Bytes::from),
             Route::Companion(endpoint) => {
                 let endpoint = endpoint.clone();
                 companion::answer(&mut self.client, &endpoint, &body).await
             }
         };
-        match answer {
+        let response = match answer {
             Ok(json) => token_response(json, &self.client.parts.method),
             Err(error) => self.reject(error),
-        }
+        };
+        (response, action)
     }
 
-    async fn ask(&mut self, body: &[u8]) -> Result<String, TokenError> {
+    async fn ask(&mut self, body: &[u8], action: &mut &'static str) -> Result<String, TokenError> {
         match self.client.presigner.format {
-            PresignFormat::Json => self.json(Ask::from_json(body)?).await,
+            PresignFormat::Json => {
+                let ask = Ask::from_json(body)?;
+                *action = ask.action();
+                self.json(ask).await
+            }
             PresignFormat::SignRequest => {
                 let (ask, wanted) = Ask::from_sign_request(body)?;
+                *action = ask.action();
                 self.sign_request(ask, wanted).await
             }
         }

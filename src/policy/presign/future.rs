@@ -19,12 +19,18 @@ use super::{
     exchange::{Exchange, Route},
     presigner::Presigner,
 };
-use crate::policy::{
-    authorize::Authorize,
-    service::{PolicyBody, ReadBody, TokenError},
+use crate::{
+    metrics::{self, Span, UNKNOWN_ACTION},
+    policy::{
+        authorize::Authorize,
+        service::{PolicyBody, ReadBody, TokenError, outcome},
+    },
 };
 
-type AnswerFuture = Pin<Box<dyn Future<Output = Response<PolicyBody>> + Send>>;
+/// The response, and the name of the action in the metrics.
+type Answer = (Response<PolicyBody>, &'static str);
+
+type AnswerFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 pin_project! {
     /// Response future of [`OssPresignService`](super::OssPresignService).
@@ -36,6 +42,7 @@ pin_project! {
     {
         #[pin]
         state: State<A, B>,
+        span: Span,
     }
 }
 
@@ -52,7 +59,7 @@ pin_project! {
             exchange: Option<Exchange<A>>,
         },
         Answering { future: AnswerFuture },
-        Ready { response: Option<Response<PolicyBody>> },
+        Ready { answer: Option<Answer> },
     }
 }
 
@@ -64,11 +71,10 @@ where
 {
     pub(super) fn new(authorize: Arc<A>, presigner: &Arc<Presigner>, request: Request<B>) -> Self {
         let (parts, body) = request.into_parts();
-        let state = match State::start(authorize, presigner, parts, body) {
-            Ok(state) => state,
-            Err((error, method)) => State::failed(error, presigner, &method),
-        };
-        Self { state }
+        Self {
+            state: State::start(authorize, presigner, parts, body),
+            span: Span::of_presign(),
+        }
     }
 }
 
@@ -78,23 +84,21 @@ where
     B: Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    fn start(
-        authorize: Arc<A>,
-        presigner: &Arc<Presigner>,
-        parts: Parts,
-        body: B,
-    ) -> Result<Self, (TokenError, Method)> {
-        let route = Route::of(presigner, &parts).map_err(|error| (error, parts.method.clone()))?;
+    fn start(authorize: Arc<A>, presigner: &Arc<Presigner>, parts: Parts, body: B) -> Self {
+        let route = match Route::of(presigner, &parts) {
+            Ok(route) => route,
+            Err(error) => return Self::failed(error, presigner, &parts.method, UNKNOWN_ACTION),
+        };
         let Some(limit) = route.body_limit() else {
             let exchange = Exchange::new(authorize, presigner, parts, route);
-            return Ok(Self::answering(exchange, Bytes::new()));
+            return Self::answering(exchange, Bytes::new());
         };
         match ReadBody::new(&parts.headers, body, limit) {
-            Ok(body) => Ok(Self::Reading {
+            Ok(body) => Self::Reading {
                 body,
                 exchange: Some(Exchange::new(authorize, presigner, parts, route)),
-            }),
-            Err(error) => Err((error, parts.method)),
+            },
+            Err(error) => Self::failed(error, presigner, &parts.method, route.action()),
         }
     }
 
@@ -104,9 +108,14 @@ where
         }
     }
 
-    fn failed(error: TokenError, presigner: &Presigner, method: &Method) -> Self {
+    fn failed(
+        error: TokenError,
+        presigner: &Presigner,
+        method: &Method,
+        action: &'static str,
+    ) -> Self {
         Self::Ready {
-            response: Some(presigner.issuer.reject(error, method)),
+            answer: Some((presigner.issuer.reject(error, method), action)),
         }
     }
 }
@@ -120,7 +129,10 @@ where
     type Output = Result<Response<PolicyBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
+        let this = self.project();
+        let span = &*this.span;
+        let _entered = span.enter();
+        let mut state = this.state;
         loop {
             let next = match state.as_mut().project() {
                 StateProject::Reading { body, exchange } => {
@@ -130,20 +142,29 @@ where
                     match body {
                         Ok(body) => State::answering(exchange, body),
                         Err(error) => State::Ready {
-                            response: Some(exchange.reject(error)),
+                            answer: Some((exchange.reject(error), exchange.action())),
                         },
                     }
                 }
-                StateProject::Answering { future } => return future.as_mut().poll(cx).map(Ok),
-                StateProject::Ready { response } => {
+                StateProject::Answering { future } => {
+                    let answer = ready!(future.as_mut().poll(cx));
+                    return Poll::Ready(Ok(answered(answer, span)));
+                }
+                StateProject::Ready { answer } => {
                     #[expect(clippy::expect_used, reason = "the contract of `Future::poll`")]
-                    let response = response.take().expect("polled after completion");
-                    return Poll::Ready(Ok(response));
+                    let answer = answer.take().expect("polled after completion");
+                    return Poll::Ready(Ok(answered(answer, span)));
                 }
             };
             state.set(next);
         }
     }
+}
+
+/// Counts an answer.
+fn answered((response, action): Answer, span: &Span) -> Response<PolicyBody> {
+    metrics::presign(action, outcome(&response, metrics::ANSWERED), span);
+    response
 }
 
 impl<A, B> fmt::Debug for PresignFuture<A, B>

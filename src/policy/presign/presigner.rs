@@ -16,6 +16,7 @@ use super::{
     plan::{DEFAULT_PART, Plan},
 };
 use crate::{
+    metrics,
     policy::{
         conditions::{ContentTypes, FieldSet},
         error::{FieldProblem, PolicyError},
@@ -174,6 +175,10 @@ impl Presigner {
             }
             callback => callback?.map(|(_, ticket)| ticket),
         };
+        // Here only: the later steps of this upload issue the same ticket again.
+        if ticket.is_some() {
+            metrics::ticket_issued();
+        }
         let handle = upload.seal(&self.keys, &self.audience)?;
         let row = match grant.is_recorded(&context) {
             true => Some(self.row(&upload, ticket.as_deref(), at)?),

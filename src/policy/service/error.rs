@@ -29,6 +29,12 @@ pub struct TokenError {
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
+/// Returns what the metrics call a response: its error, or else `success`.
+pub(in crate::policy) fn outcome<B>(response: &Response<B>, success: &'static str) -> &'static str {
+    let error = response.extensions().get::<TokenError>();
+    error.map_or(success, |error| error.kind().name())
+}
+
 impl TokenError {
     /// Returns the kind of the error.
     #[must_use]
@@ -281,7 +287,7 @@ macro_rules! kinds {
                 }
             }
 
-            pub(super) const fn name(self) -> &'static str {
+            const fn name(self) -> &'static str {
                 match self {
                     $(Self::$kind => stringify!($kind),)*
                 }

@@ -17,7 +17,7 @@ use pin_project_lite::pin_project;
 
 use super::{
     body::{ReadBody, check_json},
-    error::TokenError,
+    error::{TokenError, outcome},
     issuer::Issuer,
     response::{PolicyBody, token_response},
 };
@@ -174,13 +174,13 @@ where
                 }
                 StateProject::Issuing { future } => {
                     let response = ready!(future.as_mut().poll(cx));
-                    metrics::token(outcome(&response), span);
+                    metrics::token(outcome(&response, metrics::ISSUED), span);
                     return Poll::Ready(Ok(response));
                 }
                 StateProject::Ready { response } => {
                     #[expect(clippy::expect_used, reason = "the contract of `Future::poll`")]
                     let response = response.take().expect("polled after completion");
-                    metrics::token(outcome(&response), span);
+                    metrics::token(outcome(&response, metrics::ISSUED), span);
                     return Poll::Ready(Ok(response));
                 }
             };
@@ -197,12 +197,6 @@ where
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PolicyFuture").finish_non_exhaustive()
     }
-}
-
-/// What the metrics call a response.
-fn outcome(response: &Response<PolicyBody>) -> &'static str {
-    let error = response.extensions().get::<TokenError>();
-    error.map_or(metrics::ISSUED, |error| error.kind().name())
 }
 
 /// Checks the head of a request, before a byte of the body is read.

@@ -1,6 +1,8 @@
 //! `OssPresignService`: what it signs, and what it does not.
 
 mod hostile;
+#[cfg(all(feature = "metrics", feature = "testing"))]
+mod metrics;
 mod support;
 mod uppy;
 

@@ -238,7 +238,7 @@ async fn rv_26_an_upload_that_kills_its_processes_does_not_take_others_along() {
 
 /// A ledger that is out of reach while a test says so.
 #[derive(Clone)]
-struct Flaky(Arc<MemoryStore>, Arc<AtomicBool>);
+pub(super) struct Flaky(pub(super) Arc<MemoryStore>, pub(super) Arc<AtomicBool>);
 
 impl Flaky {
     fn or<T>(&self, works: impl FnOnce() -> Lookup<T, StoreError>) -> Lookup<T, StoreError> {
