@@ -23,6 +23,9 @@ use callbacks::{Bench, Callback, Error, answer, call};
 const CALLBACKS: usize = 100;
 const ROUNDS: usize = 2_001;
 
+/// Signs this many callbacks.
+type Signed<'a> = &'a dyn Fn(usize) -> Result<Vec<Callback>, Error>;
+
 /// Sends these callbacks through the layer, and returns the time of one of them.
 fn run(layer: &OssCallbackLayer, requests: Vec<Callback>) -> f64 {
     let mut service = layer.layer(service_fn(answer));
@@ -52,11 +55,7 @@ fn main() -> Result<(), Error> {
         (0..count).map(one).collect()
     };
     let repeat = |count| Ok(vec![signed.clone(); count]);
-    let cases: [(
-        &str,
-        OssCallbackLayer,
-        &dyn Fn(usize) -> Result<Vec<Callback>, Error>,
-    ); 2] = [
+    let cases: [(&str, OssCallbackLayer, Signed<'_>); 2] = [
         ("the signature alone", bench.layer(), &repeat),
         ("with a ticket", bench.with_tickets(), &tickets),
     ];

@@ -44,10 +44,13 @@ pub(crate) const RECOVERY_ROWS: &str = "aliyun_oss_recovery_rows_total";
 /// Open rows of the ledger.
 pub(crate) const LEDGER_OPEN: &str = "aliyun_oss_ledger_open_rows";
 /// Fetches of public keys by `outcome`.
+#[cfg(feature = "fetch")]
 pub(crate) const KEY_FETCHES: &str = "aliyun_oss_key_fetches_total";
 /// The time of the calls of Redis, by `operation`.
+#[cfg(feature = "redis")]
 pub(crate) const REDIS_CALL: &str = "aliyun_oss_redis_call_duration_seconds";
 /// Failed calls of Redis by `operation` and `error`.
+#[cfg(feature = "redis")]
 pub(crate) const REDIS_ERRORS: &str = "aliyun_oss_redis_errors_total";
 
 /// Label values of outcomes that are not errors of this crate.
@@ -56,6 +59,7 @@ pub(crate) const REPLAYED: &str = "Replayed";
 pub(crate) const FAILED: &str = "HandlerFailed";
 pub(crate) const CANCELED: &str = "Canceled";
 pub(crate) const ISSUED: &str = "Issued";
+#[cfg(feature = "fetch")]
 pub(crate) const FETCHED: &str = "Fetched";
 pub(crate) const ANSWERED: &str = "Answered";
 pub(crate) const COMPLETED: &str = "Completed";
@@ -240,6 +244,10 @@ pub(crate) struct Span(Option<tracing::Span>);
 #[derive(Default)]
 pub(crate) struct Span();
 
+/// The guard of a span that does not exist.
+#[cfg(not(feature = "metrics"))]
+pub(crate) struct Entered;
+
 impl Span {
     /// Creates the span of a callback. The ID of the upload request is not authenticated, so it is a
     /// field only if it looks like one.
@@ -300,7 +308,9 @@ impl Span {
     }
 
     #[cfg(not(feature = "metrics"))]
-    pub(crate) fn enter(&self) {}
+    pub(crate) fn enter(&self) -> Entered {
+        Entered
+    }
 
     fn outcome(&self, outcome: &'static str, is_success: bool) {
         #[cfg(feature = "metrics")]
@@ -385,18 +395,21 @@ pub(crate) fn ticket_issued() {
 }
 
 /// Counts a fetch of a public key.
+#[cfg(feature = "fetch")]
 pub(crate) fn key_fetched(outcome: &'static str) {
     #[cfg(feature = "metrics")]
     metrics::counter!(KEY_FETCHES, "outcome" => outcome).increment(1);
 }
 
 /// A call of Redis that is under way.
+#[cfg(feature = "redis")]
 pub(crate) struct RedisCall {
     operation: &'static str,
     #[cfg(feature = "metrics")]
     since: Instant,
 }
 
+#[cfg(feature = "redis")]
 impl RedisCall {
     pub(crate) fn begin(operation: &'static str) -> Self {
         Self {

@@ -3,11 +3,9 @@
 //! The signature covers none of them. Verification uses only `Authorization` and
 //! `x-oss-pub-key-url`; the sender can choose every other header freely.
 
-#[cfg(feature = "testing")]
 use std::time::SystemTime;
 
 use http::HeaderName;
-#[cfg(feature = "testing")]
 use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
 
 /// `x-oss-pub-key-url`: the Base64-encoded URL of the public key that verifies the callback.
@@ -39,7 +37,6 @@ pub const X_OSS_ADDITIONAL_HEADERS: HeaderName =
 /// Formats a time for `Date` and `Last-Modified` (RFC 9110 section 5.6.7).
 ///
 /// Returns `None` for a time outside the years 0 to 9999.
-#[cfg(feature = "testing")]
 pub(crate) fn http_date(time: SystemTime) -> Option<String> {
     let time = Timestamp::try_from(time).ok()?;
     DateTimePrinter::new()
