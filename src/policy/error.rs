@@ -96,10 +96,13 @@ pub enum PolicyError {
     #[error("an exact key is for one file; grant a prefix, or one key for each file")]
     MaxFiles,
     /// A grant [without a callback](super::Grant::without_callback) has claims or variables, is
-    /// used by a service without tickets, or is passed where a callback is requested.
+    /// used by a service without tickets, or is passed where a callback is requested. Or a client
+    /// of [`OssPresignService`](super::OssPresignService) chooses the parts of the file or sends no
+    /// size, so that only a ticket could bound the size of the object.
     #[error(
-        "a grant without a callback needs tickets, and has neither claims nor variables; set the \
-        ticket key, or remove without_callback"
+        "a grant without a callback needs tickets, has neither claims nor variables, and is not for \
+        signed URLs of any length, as uppy uploads parts; set the ticket key, or remove \
+        without_callback"
     )]
     WithoutCallback,
     /// The host of a [`public_demo`](super::OssPolicyService::public_demo) is part of its URL.

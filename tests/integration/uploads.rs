@@ -701,8 +701,9 @@ fn errors_at_start_name_the_remedy_where_main_prints_them() {
         ),
         (
             main_prints(open.callback_for(&grant().without_callback())),
-            "a grant without a callback needs tickets, and has neither claims nor variables; set \
-             the ticket key, or remove without_callback",
+            "a grant without a callback needs tickets, has neither claims nor variables, and is not \
+             for signed URLs of any length, as uppy uploads parts; set the ticket key, or remove \
+             without_callback",
         ),
     ] {
         assert!(printed.starts_with(text), "{printed}");

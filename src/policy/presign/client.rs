@@ -7,6 +7,7 @@ use http::{Response, request::Parts};
 
 use super::{
     answer::SignedRequest,
+    plan::Divider,
     presigner::{NewUpload, Presigner},
     signing::Signing,
 };
@@ -41,11 +42,12 @@ impl<A: Authorize> Client<A> {
     pub(super) async fn create(
         &mut self,
         file: RequestedFile,
+        divider: Divider,
     ) -> Result<(NewUpload, Signing<'_>), TokenError> {
         let grants = self.grants(RequestedFiles::one(file.clone())).await?;
         let grant = one(&grants)?;
         let signing = Signing::new(&self.presigner).await?;
-        let upload = self.presigner.create(grant, &file, signing.at)?;
+        let upload = self.presigner.create(grant, &file, divider, signing.at)?;
         self.presigner.record(&upload).await?;
         Ok((upload, signing))
     }

@@ -24,6 +24,7 @@ use super::{
     ask::{Ask, UploadId},
     client::Client,
     handle::Upload,
+    plan::Divider,
     presigner::{NewUpload, Presigner, unix_seconds},
     signing::Signing,
 };
@@ -244,7 +245,7 @@ async fn create<A: Authorize>(
     // uppy sends this type for a file without one.
     let content_type = content_type.filter(|one| *one != "application/octet-stream");
     let file = RequestedFile::new(body.filename.as_deref(), body.size, content_type)?;
-    let (NewUpload { upload, handle, .. }, _) = client.create(file).await?;
+    let (NewUpload { upload, handle, .. }, _) = client.create(file, Divider::Client).await?;
     let bucket = client.presigner().bucket();
     let headers = headers(&upload.stored());
     let initiated = storage.initiate(bucket, upload.key.as_str(), headers).await;

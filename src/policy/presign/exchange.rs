@@ -12,6 +12,7 @@ use super::{
     client::Client,
     companion::{self, Endpoint},
     handle::Upload,
+    plan::Divider,
     presigner::{NewUpload, Presigner},
     signing::Signing,
 };
@@ -134,7 +135,8 @@ impl<A: Authorize> Exchange<A> {
     async fn json(&mut self, ask: Ask<'_>) -> Result<String, TokenError> {
         match ask {
             Ask::Create(file) | Ask::CreateAndPut(file) => {
-                let (NewUpload { upload, handle, .. }, signing) = self.client.create(file).await?;
+                let (NewUpload { upload, handle, .. }, signing) =
+                    self.client.create(file, Divider::Service).await?;
                 Ok(signing.initiate(&upload)?.created_json(&upload, &handle))
             }
             Ask::Download(requested) => Ok(self.client.download(requested).await?.json()),
@@ -157,13 +159,14 @@ impl<A: Authorize> Exchange<A> {
         match ask {
             Ask::Create(file) => {
                 let (NewUpload { upload, handle, .. }, mut signing) =
-                    self.client.create(file).await?;
+                    self.client.create(file, Divider::Client).await?;
                 signing.wanted = wanted;
                 // uppy sends the handle as the key from now on, and keeps it for a resumption.
                 Ok(signing.initiate(&upload)?.uppy_json(Some(&handle)))
             }
             Ask::CreateAndPut(file) => {
-                let (NewUpload { upload, .. }, mut signing) = self.client.create(file).await?;
+                let (NewUpload { upload, .. }, mut signing) =
+                    self.client.create(file, Divider::Service).await?;
                 signing.wanted = wanted;
                 let key = upload.key.as_str();
                 Ok(signing.put(&upload)?.uppy_json(Some(key)))

@@ -30,6 +30,14 @@ pub(super) enum Plan {
     AnyParts { max: u64 },
 }
 
+/// Who divides a file into parts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Divider {
+    Service,
+    /// Then no URL is for one length, and only the ticket bounds the size of the object.
+    Client,
+}
+
 impl Plan {
     /// Divides an object into parts of the preferred size, or of larger ones if there would be more
     /// than 10,000.

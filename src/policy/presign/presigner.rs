@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     PresignFormat,
     handle::{Audience, HandleError, Pairs, Upload},
-    plan::{DEFAULT_PART, Plan},
+    plan::{DEFAULT_PART, Divider, Plan},
 };
 use crate::{
     metrics,
@@ -117,6 +117,7 @@ impl Presigner {
         &self,
         grant: &Grant,
         file: &RequestedFile,
+        divider: Divider,
         at: SystemTime,
     ) -> Result<NewUpload, Denied> {
         if grant.get_read() {
@@ -132,10 +133,15 @@ impl Presigner {
             Some(size) => SizeRange::new(size, size).map_err(|_| Denied::Size(granted))?,
             None => granted,
         };
-        let part_size = match file.size().map(|size| Plan::new(size, self.part_size)) {
+        let planned = file.size().filter(|_| divider == Divider::Service);
+        let part_size = match planned.map(|size| Plan::new(size, self.part_size)) {
             Some(Plan::Parts { part, .. }) => Some(part),
             _ => None,
         };
+        // Neither the URLs nor a ticket would bound the size.
+        if part_size.is_none() && grant.get_without_callback() {
+            return Err(PolicyError::WithoutCallback.into());
+        }
         let mut random = RandomBytes::for_tokens(1);
         let context = self.issuer.context(at);
         let key = object_key(grant, file, at, &mut random)?;

@@ -116,3 +116,48 @@ async fn uppy_gets_no_more_than_is_granted() {
         assert_eq!(status == 200, good, "{number}");
     }
 }
+
+/// Otherwise OSS refuses each part whose length uppy chooses.
+#[tokio::test]
+async fn uppy_chooses_the_parts_of_a_file_whose_size_it_sends() {
+    let service = service(Always(grant())).format(PresignFormat::SignRequest);
+    let created = json!({"method": "POST", "key": "a.mp4", "size": 20 << 20});
+    let handle = answer(&service, &created).await["key"].clone();
+    // Four parts of 5 MiB. Parts of 8 MiB would be three.
+    for number in 1..=4 {
+        let part = json!({"method": "PUT", "key": handle, "uploadId": "U", "partNumber": number});
+        let signed = answer(&service, &part).await;
+        let request = Signed::new("PUT", signed["url"].as_str().unwrap());
+        assert_eq!(request.get("x-oss-additional-headers"), None);
+    }
+}
+
+/// There is no ticket that bounds the size, so the URLs must.
+#[tokio::test]
+async fn ps_08_no_upload_without_a_callback_is_of_any_size() {
+    let size = SizeRange::new(1, 1 << 20).unwrap();
+    let grant = Grant::under("u/7/".parse().unwrap(), size)
+        .content_type(ContentType::MP4)
+        .without_callback();
+    let service = service(Always(grant)).format(PresignFormat::SignRequest);
+    for body in [
+        json!({"method": "POST", "key": "a.mp4"}),
+        json!({"method": "POST", "key": "a.mp4", "size": 5}),
+        json!({"method": "PUT", "key": "a.mp4"}),
+    ] {
+        let (status, error) = ask(&service, &body).await;
+        assert_eq!(
+            (status, &error["code"]),
+            (500, &json!("PolicyUnavailable")),
+            "{body}"
+        );
+    }
+    let put = json!({"method": "PUT", "key": "a.mp4", "size": 5});
+    let signed = answer(&service, &put).await;
+    let request = Signed::new("PUT", signed["url"].as_str().unwrap());
+    assert_eq!(
+        request.get("x-oss-additional-headers"),
+        Some("content-length")
+    );
+    assert_eq!(request.get("callback"), None);
+}
