@@ -6,6 +6,7 @@ mod error;
 mod format;
 mod future;
 mod issuer;
+mod responding;
 mod response;
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,7 @@ pub use response::PolicyBody;
 pub(super) use body::{ReadBody, check_json};
 pub(super) use error::outcome;
 pub(super) use issuer::Issuer;
+pub(super) use responding::{Answer, Respond, Responding};
 pub(super) use response::token_response;
 
 /// Issues tokens, with which clients upload to OSS by themselves, if [`authorize`](Authorize)

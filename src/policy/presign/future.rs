@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, request::Parts};
+use http::{Request, Response, request::Parts};
 use http_body::Body;
 use pin_project_lite::pin_project;
 
@@ -23,14 +23,12 @@ use crate::{
     metrics::{self, Span, UNKNOWN_ACTION},
     policy::{
         authorize::Authorize,
-        service::{PolicyBody, ReadBody, TokenError, outcome},
+        service::{Answer, PolicyBody, ReadBody, Respond, Responding, TokenError, outcome},
     },
 };
 
 /// The response, and the name of the action in the metrics.
-type Answer = (Response<PolicyBody>, &'static str);
-
-type AnswerFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
+type Answered = (Response<PolicyBody>, &'static str);
 
 pin_project! {
     /// Response future of [`OssPresignService`](super::OssPresignService).
@@ -41,25 +39,8 @@ pin_project! {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         #[pin]
-        state: State<A, B>,
+        responding: Responding<Exchange<A>, Answered, B>,
         span: Span,
-    }
-}
-
-pin_project! {
-    #[project = StateProject]
-    enum State<A, B>
-    where
-        B: Body,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
-    {
-        Reading {
-            #[pin]
-            body: ReadBody<B>,
-            exchange: Option<Exchange<A>>,
-        },
-        Answering { future: AnswerFuture },
-        Ready { answer: Option<Answer> },
     }
 }
 
@@ -72,50 +53,45 @@ where
     pub(super) fn new(authorize: Arc<A>, presigner: &Arc<Presigner>, request: Request<B>) -> Self {
         let (parts, body) = request.into_parts();
         Self {
-            state: State::start(authorize, presigner, parts, body),
+            responding: start(authorize, presigner, parts, body),
             span: Span::of_presign(),
         }
     }
 }
 
-impl<A, B> State<A, B>
+fn start<A, B>(
+    authorize: Arc<A>,
+    presigner: &Arc<Presigner>,
+    parts: Parts,
+    body: B,
+) -> Responding<Exchange<A>, Answered, B>
 where
     A: Authorize,
     B: Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    fn start(authorize: Arc<A>, presigner: &Arc<Presigner>, parts: Parts, body: B) -> Self {
-        let route = match Route::of(presigner, &parts) {
-            Ok(route) => route,
-            Err(error) => return Self::failed(error, presigner, &parts.method, UNKNOWN_ACTION),
-        };
-        let Some(limit) = route.body_limit() else {
-            let exchange = Exchange::new(authorize, presigner, parts, route);
-            return Self::answering(exchange, Bytes::new());
-        };
-        match ReadBody::new(&parts.headers, body, limit) {
-            Ok(body) => Self::Reading {
-                body,
-                exchange: Some(Exchange::new(authorize, presigner, parts, route)),
-            },
-            Err(error) => Self::failed(error, presigner, &parts.method, route.action()),
+    let route = match Route::of(presigner, &parts) {
+        Ok(route) => route,
+        Err(error) => {
+            let response = presigner.issuer.reject(error, &parts.method);
+            return Responding::answering(Answer::Now((response, UNKNOWN_ACTION)));
         }
+    };
+    let body = route
+        .body_limit()
+        .map(|limit| ReadBody::new(&parts.headers, body, limit));
+    let exchange = Exchange::new(authorize, presigner, parts, route);
+    match body {
+        Some(body) => Responding::reading(body, exchange),
+        None => Responding::answering(exchange.respond(Ok(Bytes::new()))),
     }
+}
 
-    fn answering(exchange: Exchange<A>, body: Bytes) -> Self {
-        Self::Answering {
-            future: Box::pin(exchange.answer(body)),
-        }
-    }
-
-    fn failed(
-        error: TokenError,
-        presigner: &Presigner,
-        method: &Method,
-        action: &'static str,
-    ) -> Self {
-        Self::Ready {
-            answer: Some((presigner.issuer.reject(error, method), action)),
+impl<A: Authorize> Respond<Answered> for Exchange<A> {
+    fn respond(self, body: Result<Bytes, TokenError>) -> Answer<Answered> {
+        match body {
+            Ok(body) => Answer::Later(Box::pin(self.answer(body))),
+            Err(error) => Answer::Now((self.reject(error), self.action())),
         }
     }
 }
@@ -132,39 +108,10 @@ where
         let this = self.project();
         let span = &*this.span;
         let _entered = span.enter();
-        let mut state = this.state;
-        loop {
-            let next = match state.as_mut().project() {
-                StateProject::Reading { body, exchange } => {
-                    let body = ready!(body.poll(cx));
-                    #[expect(clippy::expect_used, reason = "taking it leaves this state")]
-                    let exchange = exchange.take().expect("polled after completion");
-                    match body {
-                        Ok(body) => State::answering(exchange, body),
-                        Err(error) => State::Ready {
-                            answer: Some((exchange.reject(error), exchange.action())),
-                        },
-                    }
-                }
-                StateProject::Answering { future } => {
-                    let answer = ready!(future.as_mut().poll(cx));
-                    return Poll::Ready(Ok(answered(answer, span)));
-                }
-                StateProject::Ready { answer } => {
-                    #[expect(clippy::expect_used, reason = "the contract of `Future::poll`")]
-                    let answer = answer.take().expect("polled after completion");
-                    return Poll::Ready(Ok(answered(answer, span)));
-                }
-            };
-            state.set(next);
-        }
+        let (response, action) = ready!(this.responding.poll(cx));
+        metrics::presign(action, outcome(&response, metrics::ANSWERED), span);
+        Poll::Ready(Ok(response))
     }
-}
-
-/// Counts an answer.
-fn answered((response, action): Answer, span: &Span) -> Response<PolicyBody> {
-    metrics::presign(action, outcome(&response, metrics::ANSWERED), span);
-    response
 }
 
 impl<A, B> fmt::Debug for PresignFuture<A, B>

@@ -19,6 +19,7 @@ use super::{
     body::{ReadBody, check_json},
     error::{TokenError, outcome},
     issuer::Issuer,
+    responding::{Answer, Respond, Responding},
     response::{PolicyBody, token_response},
 };
 use crate::{
@@ -32,8 +33,6 @@ use crate::{
 /// Maximum length of a request body in bytes.
 const MAX_BODY_LEN: usize = 64 * 1024;
 
-type IssueFuture = Pin<Box<dyn Future<Output = Response<PolicyBody>> + Send>>;
-
 pin_project! {
     /// Response future of [`OssPolicyService`](super::OssPolicyService).
     #[must_use = "futures do nothing unless polled"]
@@ -43,25 +42,8 @@ pin_project! {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         #[pin]
-        state: State<A, B>,
+        responding: Responding<Exchange<A>, Response<PolicyBody>, B>,
         span: Span,
-    }
-}
-
-pin_project! {
-    #[project = StateProject]
-    enum State<A, B>
-    where
-        B: Body,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
-    {
-        Reading {
-            #[pin]
-            body: ReadBody<B>,
-            exchange: Option<Exchange<A>>,
-        },
-        Issuing { future: IssueFuture },
-        Ready { response: Option<Response<PolicyBody>> },
     }
 }
 
@@ -81,53 +63,29 @@ where
     pub(super) fn new(authorize: Arc<A>, issuer: Arc<Issuer>, request: Request<B>) -> Self {
         let (parts, body) = request.into_parts();
         let span = Span::of_token();
-        let state = match check(&issuer, &parts) {
-            Err(error) => State::failed(error, &issuer, &parts),
-            Ok(()) => {
-                let exchange = Exchange {
-                    authorize,
-                    issuer,
-                    parts,
-                };
-                match exchange.parts.method {
-                    Method::POST => State::reading(exchange, body),
-                    // The body of a GET has no meaning (RFC 9110 section 9.3.1).
-                    _ => State::issuing(exchange, &Bytes::new()),
-                }
-            }
+        let checked = check(&issuer, &parts);
+        let exchange = Exchange {
+            authorize,
+            issuer,
+            parts,
         };
-        Self { state, span }
+        let responding = match checked {
+            Ok(()) if exchange.parts.method == Method::POST => {
+                let body = ReadBody::new(&exchange.parts.headers, body, MAX_BODY_LEN);
+                Responding::reading(body, exchange)
+            }
+            // The body of a GET has no meaning (RFC 9110 section 9.3.1).
+            checked => Responding::answering(exchange.respond(checked.map(|()| Bytes::new()))),
+        };
+        Self { responding, span }
     }
 }
 
-impl<A, B> State<A, B>
-where
-    A: Authorize,
-    B: Body,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    fn reading(exchange: Exchange<A>, body: B) -> Self {
-        match ReadBody::new(&exchange.parts.headers, body, MAX_BODY_LEN) {
-            Ok(body) => Self::Reading {
-                body,
-                exchange: Some(exchange),
-            },
-            Err(error) => Self::failed(error, &exchange.issuer, &exchange.parts),
-        }
-    }
-
-    fn issuing(exchange: Exchange<A>, body: &Bytes) -> Self {
-        match parse_request(&exchange.parts, body) {
-            Ok(requested) => Self::Issuing {
-                future: Box::pin(exchange.issue(requested)),
-            },
-            Err(error) => Self::failed(error, &exchange.issuer, &exchange.parts),
-        }
-    }
-
-    fn failed(error: TokenError, issuer: &Issuer, parts: &Parts) -> Self {
-        Self::Ready {
-            response: Some(issuer.reject(error, &parts.method)),
+impl<A: Authorize> Respond<Response<PolicyBody>> for Exchange<A> {
+    fn respond(self, body: Result<Bytes, TokenError>) -> Answer<Response<PolicyBody>> {
+        match body.and_then(|body| parse_request(&self.parts, &body)) {
+            Ok(requested) => Answer::Later(Box::pin(self.issue(requested))),
+            Err(error) => Answer::Now(self.issuer.reject(error, &self.parts.method)),
         }
     }
 }
@@ -160,32 +118,9 @@ where
         let this = self.project();
         let span = &*this.span;
         let _entered = span.enter();
-        let mut state = this.state;
-        loop {
-            let next = match state.as_mut().project() {
-                StateProject::Reading { body, exchange } => {
-                    let body = ready!(body.poll(cx));
-                    #[expect(clippy::expect_used, reason = "taking it leaves this state")]
-                    let exchange = exchange.take().expect("polled after completion");
-                    match body {
-                        Ok(body) => State::issuing(exchange, &body),
-                        Err(error) => State::failed(error, &exchange.issuer, &exchange.parts),
-                    }
-                }
-                StateProject::Issuing { future } => {
-                    let response = ready!(future.as_mut().poll(cx));
-                    metrics::token(outcome(&response, metrics::ISSUED), span);
-                    return Poll::Ready(Ok(response));
-                }
-                StateProject::Ready { response } => {
-                    #[expect(clippy::expect_used, reason = "the contract of `Future::poll`")]
-                    let response = response.take().expect("polled after completion");
-                    metrics::token(outcome(&response, metrics::ISSUED), span);
-                    return Poll::Ready(Ok(response));
-                }
-            };
-            state.set(next);
-        }
+        let response = ready!(this.responding.poll(cx));
+        metrics::token(outcome(&response, metrics::ISSUED), span);
+        Poll::Ready(Ok(response))
     }
 }
 
