@@ -33,9 +33,10 @@ pub async fn examine(variable: impl Fn(&str) -> Option<String>, options: Options
         Ok(http) => run(&Oss::new(http, &settings), &mut findings, &mut observed).await,
         Err(error) => findings.push(Finding::failed(
             endpoint::CHECK,
-            "loaded the certificates of this machine",
-            error.to_string(),
-            "install the package ca-certificates",
+            "set up TLS with the certificates of this machine",
+            error.0,
+            "install the package ca-certificates, or run the doctor on a machine whose processor has \
+             AES and, on x86-64, AVX2",
         )),
     }
     Report::new(findings, observed, secrets)

@@ -13,6 +13,7 @@
 //! | `checks` | the checks, in their order |
 //! | `observations` | what OSS does where its documentation does not say |
 //! | `report` | the output |
+//! | `../../src/tls.rs` | the cryptography of TLS, as the library chooses it |
 
 mod callback_server;
 mod checks;
@@ -21,6 +22,9 @@ mod observations;
 mod oss;
 mod report;
 mod settings;
+// Checks that the processor has what the built-in cryptography needs, which panics otherwise.
+#[path = "../../src/tls.rs"]
+mod tls;
 
 pub use self::{
     checks::examine,

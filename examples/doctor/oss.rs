@@ -13,7 +13,7 @@ use hyper_util::{
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqsign_aliyun_oss::{Credential, RequestSigner, SigningVersion};
 use reqsign_core::{Context, SignRequest as _};
-use rustls::{ClientConfig, RootCertStore, crypto::CryptoProvider};
+use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 
 use crate::settings::Settings;
@@ -72,34 +72,22 @@ impl Http {
     }
 }
 
-/// The TLS settings: the provider of the process if it has one, and the certificates of the machine.
+/// The TLS settings: the provider of the process or the built-in one, and the certificates of the
+/// machine.
 fn tls() -> Result<ClientConfig, Box<dyn Error>> {
-    let provider = match CryptoProvider::get_default() {
-        Some(provider) => CryptoProvider::clone(provider),
-        None => provider()?,
-    };
-    // A broken certificate beside usable ones is none of our business.
+    let provider =
+        crate::tls::provider().ok_or("the processor lacks what the built-in TLS needs")?;
+    // A broken certificate does not matter beside usable ones.
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
         return Err("this machine has no root certificates".into());
     }
-    Ok(ClientConfig::builder_with_provider(provider.into())
+    Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth())
-}
-
-#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
-#[allow(clippy::unnecessary_wraps, reason = "fails for other processors")]
-fn provider() -> Result<CryptoProvider, &'static str> {
-    Ok(rustls_graviola::default_provider())
-}
-
-#[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
-fn provider() -> Result<CryptoProvider, &'static str> {
-    Err("there is no TLS provider for this processor; run the doctor on x86-64 or AArch64")
 }
 
 /// The bucket.
