@@ -55,7 +55,7 @@ fn execute_over(connection: ClusterConnection) -> Execute {
 
 /// Sends a step to the node that has its key.
 async fn send(step: Step, mut connection: ClusterConnection) -> Result<Value, LinkError> {
-    let route = Route::with_key(&step.key, SlotAddr::Master);
+    let route = Route::with_key(step.key(), SlotAddr::Master);
     let node = SingleNodeRoutingInfo::SpecificNode(route);
     let replies = connection
         .route_pipeline(step.pipeline(), 0, step.len(), node)

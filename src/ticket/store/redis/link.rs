@@ -75,10 +75,10 @@ impl Link {
     }
 
     async fn run_once(&self, call: &Call<'_>, sending: Sending) -> Result<Value, LinkError> {
-        let by_hash = Step::new(call, call.by_hash(), sending);
+        let by_hash = Step::new(call.by_hash(), sending);
         match self.execute(by_hash, sending.timeout).await {
             Err(error) if error.is_unknown_script() => {
-                let by_code = Step::new(call, call.by_code(), sending);
+                let by_code = Step::new(call.by_code(), sending);
                 self.execute(by_code, sending.timeout).await
             }
             result => result,

@@ -143,12 +143,6 @@ impl<'a> Call<'a> {
         self.script.name
     }
 
-    /// Returns a key. All are in the same slot of a cluster.
-    #[cfg(feature = "redis-cluster")]
-    pub(super) fn routing_key(&self) -> &str {
-        self.keys.first().map_or("", |key| key)
-    }
-
     /// Returns the command that runs the script if Redis knows it.
     pub(super) fn by_hash(&self) -> Cmd {
         self.command("EVALSHA", &self.script.hash)

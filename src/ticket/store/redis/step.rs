@@ -4,7 +4,7 @@ use std::{num::NonZeroU8, pin::Pin, sync::Arc, time::Duration};
 
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value, aio::ConnectionLike};
 
-use super::{milliseconds, script::Call};
+use super::milliseconds;
 
 /// Sends a step over a connection of any type.
 pub(super) type Execute = Arc<dyn Fn(Step) -> Pending + Send + Sync>;
@@ -22,18 +22,11 @@ pub(super) struct Sending {
 /// A script, and how many replicas must have its effect.
 pub(super) struct Step {
     script: Cmd,
-    /// One of its keys, by which a cluster finds the node.
-    #[cfg(feature = "redis-cluster")]
-    pub(super) key: String,
     replicas: Option<(NonZeroU8, Cmd)>,
 }
 
 impl Step {
-    #[cfg_attr(
-        not(feature = "redis-cluster"),
-        expect(unused_variables, reason = "the key is for clusters")
-    )]
-    pub(super) fn new(call: &Call<'_>, script: Cmd, sending: Sending) -> Self {
+    pub(super) fn new(script: Cmd, sending: Sending) -> Self {
         let replicas = sending.replicas.map(|replicas| {
             // Ends before the timeout of the step, which would hide that replicas are missing, even if
             // the script must be sent twice.
@@ -42,11 +35,16 @@ impl Step {
             wait.arg(replicas.get()).arg(milliseconds(time).max(1));
             (replicas, wait)
         });
-        Self {
-            script,
-            #[cfg(feature = "redis-cluster")]
-            key: call.routing_key().to_owned(),
-            replicas,
+        Self { script, replicas }
+    }
+
+    /// Returns the first key, by which a cluster finds the node: all keys are in the same slot.
+    #[cfg(feature = "redis-cluster")]
+    pub(super) fn key(&self) -> &[u8] {
+        // EVALSHA hash number-of-keys key …
+        match self.script.args_iter().nth(3) {
+            Some(redis::Arg::Simple(key)) => key,
+            _ => &[],
         }
     }
 
