@@ -110,10 +110,10 @@ use tokio::{
 use tower_service::Service;
 
 use self::{
-    batch::Batch,
+    batch::{Batch, Done},
     hooks::boxed,
     open_rows::OpenRows,
-    row::{Done, Row, TARGET},
+    row::{Row, TARGET},
     settings::{MAX_ATTEMPT, MAX_BATCH, Settings, jitter, random_below},
 };
 pub use self::{

@@ -1,4 +1,4 @@
-//! The recovery of one row: what OSS reports decides what becomes of it.
+//! The recovery of one row, according to what OSS reports.
 
 use std::{
     fmt::Display,
@@ -19,10 +19,10 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use super::{
+    batch::Done,
     hooks::{DeadLetter, DeadLetterReason, Orphan, OrphanAction},
     request::{self, RecoveryBody},
     settings::Settings,
-    summary::RecoverySummary,
 };
 use crate::{
     callback::{CallbackError, CallbackErrorKind, RecoveredUpload, find_ticket, upload_id},
@@ -39,65 +39,7 @@ use crate::{
 /// How long a row waits whose upload another request handles, or whose store is out of reach.
 const BUSY_PAUSE: Duration = Duration::from_secs(60);
 
-/// What became of a row. The ledger knows it already.
-pub(super) enum Done {
-    Recovered,
-    Dropped,
-    OrphanKept,
-    OrphanDeleted,
-    Deferred,
-    /// Deferred, because the storage could not tell.
-    Unknown(StorageError),
-    Failed,
-    DeadLetter,
-    /// Another process has the row, or the ledger failed.
-    Lost,
-}
-
-impl Done {
-    /// The names in the metrics.
-    pub(super) const NAMES: &'static [&'static str] = &[
-        "Recovered",
-        "Dropped",
-        "OrphanKept",
-        "OrphanDeleted",
-        "Deferred",
-        "Unknown",
-        "Failed",
-        "DeadLetter",
-        "Lost",
-    ];
-
-    /// Returns the name in the metrics.
-    pub(super) const fn name(&self) -> &'static str {
-        match self {
-            Self::Recovered => "Recovered",
-            Self::Dropped => "Dropped",
-            Self::OrphanKept => "OrphanKept",
-            Self::OrphanDeleted => "OrphanDeleted",
-            Self::Deferred => "Deferred",
-            Self::Unknown(_) => "Unknown",
-            Self::Failed => "Failed",
-            Self::DeadLetter => "DeadLetter",
-            Self::Lost => "Lost",
-        }
-    }
-
-    pub(super) fn count(&self, summary: &mut RecoverySummary) {
-        *match self {
-            Self::Recovered => &mut summary.recovered,
-            Self::Dropped => &mut summary.dropped,
-            Self::OrphanKept => &mut summary.orphans_kept,
-            Self::OrphanDeleted => &mut summary.orphans_deleted,
-            Self::Deferred | Self::Unknown(_) => &mut summary.deferred,
-            Self::Failed => &mut summary.failed,
-            Self::DeadLetter => &mut summary.dead_letters,
-            Self::Lost => &mut summary.lost,
-        } += 1;
-    }
-}
-
-/// What has to become of a row.
+/// What to do with a row.
 enum Verdict {
     /// The layer has settled it.
     Recovered,
