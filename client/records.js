@@ -2,7 +2,7 @@
 
 const PREFIX = "oss-upload:";
 
-/** Returns `localStorage`, or null where there is none or the browser denies it. */
+/** Returns `localStorage`, or null if it does not exist or the browser denies it. */
 export function defaultStorage() {
   try {
     return globalThis.localStorage ?? null;

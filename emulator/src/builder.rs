@@ -80,7 +80,7 @@ pub struct EmulatorBuilder {
     /// `None` until a network is set.
     network: Option<Arc<dyn CallbackNetwork>>,
     allowed_private: AllowedPrivate,
-    /// The first URL of `allow_callbacks_to` that is none.
+    /// The first argument of `allow_callbacks_to` that is not a URL.
     bad_callback_url: Option<Box<str>>,
     create_buckets: bool,
     lenient_multipart: bool,

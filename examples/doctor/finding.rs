@@ -1,4 +1,4 @@
-//! What a check did, what came back, and what to change.
+//! The result of a check: its request, the answer, and the remedy.
 
 use serde::Serialize;
 

@@ -1,7 +1,7 @@
 //! Checks an account, a bucket and an application for direct uploads.
 //!
-//! [`examine`] makes small requests to OSS with the settings of `appserver`, and describes what it
-//! did, what came back and what to change. [`Report`] prints the findings, and writes them into a
+//! [`examine`] makes small requests to OSS with the settings of `appserver`, and describes each
+//! request, its answer and the remedy. [`Report`] prints the findings, and writes them into a
 //! file without secrets.
 //!
 //! | file | content |

@@ -62,7 +62,7 @@ type StoreStep<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 pub(super) struct Redemption {
     tickets: Tickets,
     lease: Lease,
-    /// What the ledger is told, if there is one.
+    /// The entry for the ledger, if there is one.
     settlement: Option<Settlement>,
     /// Whether the ticket has to be used up immediately before the handler is called.
     must_start: bool,

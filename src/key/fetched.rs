@@ -218,7 +218,7 @@ impl FetchedKeysBuilder {
         self
     }
 
-    /// Sets the fetcher. Defaults to [`HttpsFetcher::new`]. With a [`FetchKey`] of your own, keys are
+    /// Sets the fetcher. Defaults to [`HttpsFetcher::new`]. With another [`FetchKey`], keys are
     /// fetched through your client.
     pub fn fetcher(mut self, fetcher: impl FetchKey + 'static) -> Self {
         self.fetcher = Some(Arc::new(fetcher));

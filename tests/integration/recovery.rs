@@ -32,7 +32,7 @@ use tower_aliyun_oss::{
     recovery::{DeadLetter, Recovery, RecoverySummary},
     storage::{ObjectMetadata, ObjectPage, ObjectStorage, StorageError, StorageErrorKind},
     ticket::{
-        MemoryStore, Tickets,
+        MemoryStore, OnFailure, Tickets,
         internal::{Scope, Terms},
         ledger::{CallbackCall, GrantedUpload, UploadLedger},
         store::Nonce,
@@ -207,6 +207,13 @@ impl World {
             app: App::default(),
             letters: Arc::default(),
         }
+    }
+
+    /// Handlers that a failure does not repeat.
+    fn at_most_once() -> Self {
+        let world = Self::new();
+        let tickets = world.tickets.clone().on_failure(OnFailure::AtMostOnce);
+        Self { tickets, ..world }
     }
 
     fn uploads(&self) -> OssUploads {

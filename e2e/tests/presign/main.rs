@@ -12,5 +12,7 @@ mod companion;
 mod downloads;
 mod flow;
 mod ledger;
+#[path = "../support/random.rs"]
+mod random;
 mod sdk;
 mod support;

@@ -31,7 +31,7 @@ pub const REGION: &str = "cn-hangzhou";
 pub const ID: &str = "chaos-id";
 pub const SECRET: &str = "chaos-secret";
 
-/// What a replica is told.
+/// The settings of a replica.
 #[derive(Clone, Deserialize, Serialize)]
 pub struct Settings {
     pub ports: [u16; 2],

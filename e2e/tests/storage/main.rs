@@ -9,5 +9,7 @@
 
 mod client;
 mod confirm;
+#[path = "../support/random.rs"]
+mod random;
 mod signatures;
 mod support;

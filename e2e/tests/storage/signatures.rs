@@ -13,6 +13,8 @@ use tower_aliyun_oss::{
     protocol::{Bucket, Region},
 };
 
+use crate::random::Random;
+
 const REGIONS: [&str; 3] = ["cn-hangzhou", "ap-southeast-1", "us-west-1"];
 const METHODS: [Method; 5] = [
     Method::GET,
@@ -21,36 +23,6 @@ const METHODS: [Method; 5] = [
     Method::POST,
     Method::DELETE,
 ];
-
-/// Random numbers that a seed repeats (xorshift).
-struct Random(u64);
-
-impl Random {
-    fn seeded() -> Self {
-        let seed = getrandom::u64().unwrap() | 1;
-        println!("seed {seed}");
-        Self(seed)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 11).unwrap() % end
-    }
-
-    fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-
-    fn text(&mut self, alphabet: &str, from: usize, to: usize) -> String {
-        let alphabet: Vec<_> = alphabet.chars().collect();
-        let len = from + self.below(to - from + 1);
-        (0..len)
-            .map(|_| alphabet[self.below(alphabet.len())])
-            .collect()
-    }
-}
 
 const NAME: &str = "abcdefghijklmnopqrstuvwxyz0123456789";
 const ANY: &str = "abzAZ09-._~!*'();:@&=+$,?#[]%/ \"<>\\^`{|}äß中文🦀\u{1}\u{7f}\u{a0}";

@@ -92,7 +92,7 @@ const FLAGS: [Row; 4] = [
     (
         "create-buckets",
         "",
-        "Lets clients create buckets; without --bucket, there are none at the start",
+        "Lets clients create buckets; without --bucket, the program starts with no bucket",
     ),
     (
         "allow-private-callbacks",

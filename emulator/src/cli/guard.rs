@@ -28,7 +28,7 @@ const SANDBOX: HeaderValue = HeaderValue::from_static(
 pub(super) enum Denied {
     /// The option turns it off for this client.
     Off,
-    /// The host is none that a client of this emulator uses.
+    /// No client of this emulator uses this host.
     Host,
     /// The request comes from a page of another origin.
     CrossSite,
@@ -92,7 +92,7 @@ impl Guard {
         match host.parse::<IpAddr>() {
             // A page cannot be at an address by name resolution.
             Ok(address) => is_loopback(address) || self.access == ConsoleAccess::All,
-            // A name without dots, as of containers, is none that an attacker can register.
+            // An attacker cannot register a name without dots, such as that of a container.
             Err(_) => {
                 let is_short = !host.is_empty() && !host.contains('.');
                 public || host == "localhost" || (self.access == ConsoleAccess::All && is_short)

@@ -75,7 +75,7 @@ pub(super) enum Action {
 ///
 /// # Errors
 ///
-/// Fails with a message that names the option or the variable, and says what to change.
+/// Fails with a message that names the option or the variable, and the remedy.
 pub(super) fn parse(matches: &ArgMatches) -> Result<Action, String> {
     let given = Given(matches);
     let (mut buckets, mut names) = (Vec::new(), HashSet::new());

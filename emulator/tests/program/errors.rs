@@ -4,7 +4,7 @@ use std::{fs, net::TcpListener};
 
 use super::support::run;
 
-/// Asserts that the program ends with this error, whose text says what to change.
+/// Asserts that the program ends with this error, whose text contains the remedy.
 #[track_caller]
 fn assert_error(arguments: &[&str], variables: &[(&str, &str)], expected: &str) {
     let output = run(arguments, variables);

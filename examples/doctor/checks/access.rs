@@ -61,7 +61,7 @@ pub(super) async fn check(oss: &Oss<'_>) -> Vec<Finding> {
     }
 }
 
-/// Returns the check that a refusal fails, and what to change. `None` for a missing permission.
+/// Returns the check that a refusal fails, and the remedy. `None` for a missing permission.
 pub(super) fn refusal(answer: &Answer, settings: &Settings) -> Option<(&'static str, String)> {
     let OssError {
         code,

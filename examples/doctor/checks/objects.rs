@@ -66,7 +66,7 @@ async fn put(oss: &Oss<'_>, key: &ObjectKey) -> Finding {
 ///
 /// # Errors
 ///
-/// Fails with what to change if no form can be signed or sent.
+/// Fails with the remedy if no form can be signed or sent.
 pub(crate) async fn post_form(
     oss: &Oss<'_>,
     callback: CallbackDirective,

@@ -1,4 +1,4 @@
-//! An upload whose callback comes back to this process.
+//! An upload whose callback this process receives.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -347,7 +347,7 @@ kinds! {
     InvalidPart, BAD_REQUEST, "request 1 to 100 parts that the upload has";
     /// The file is too large for one request.
     TooLargeForPut, BAD_REQUEST, "OSS accepts at most 5 GiB in one request; upload the file in parts";
-    /// The path is none of Companion's.
+    /// The path is not an endpoint of Companion.
     UnknownPath, NOT_FOUND, "there is nothing at this path";
     /// OSS does not know the upload.
     UnknownUpload, NOT_FOUND, "there is no such upload";

@@ -342,12 +342,7 @@ async fn rv_07_an_upload_that_kills_its_processes_is_given_up() {
 
 #[tokio::test]
 async fn rv_07_an_at_most_once_handler_has_one_attempt() {
-    let world = World::new();
-    let tickets = world.tickets.clone();
-    let world = World {
-        tickets: tickets.on_failure(tower_aliyun_oss::ticket::OnFailure::AtMostOnce),
-        ..world
-    };
+    let world = World::at_most_once();
     world.stored("a.png").await;
     world.stored("b.png").await;
     world.app.fails(1);
@@ -363,12 +358,7 @@ async fn rv_07_an_at_most_once_handler_has_one_attempt() {
 #[tokio::test(start_paused = true)]
 async fn rv_24_an_at_most_once_handler_that_panics_or_hangs_is_a_dead_letter() {
     for hangs in [false, true] {
-        let world = World::new();
-        let tickets = world.tickets.clone();
-        let world = World {
-            tickets: tickets.on_failure(tower_aliyun_oss::ticket::OnFailure::AtMostOnce),
-            ..world
-        };
+        let world = World::at_most_once();
         let grant = world.stored("a.png").await;
         let (_end, until) = tokio::sync::oneshot::channel();
         world.app.does(match hangs {
@@ -389,12 +379,7 @@ async fn rv_24_an_at_most_once_handler_that_panics_or_hangs_is_a_dead_letter() {
 /// It was not called, so its ticket is not used up.
 #[tokio::test]
 async fn rv_24_an_at_most_once_handler_that_is_not_ready_is_tried_again() {
-    let world = World::new();
-    let tickets = world.tickets.clone();
-    let world = World {
-        tickets: tickets.on_failure(tower_aliyun_oss::ticket::OnFailure::AtMostOnce),
-        ..world
-    };
+    let world = World::at_most_once();
     world.stored("a.png").await;
     world.pass_until_due();
     let broken = tower::service_fn(async |_| Err::<Response<Full<Bytes>>, _>("not reached"));

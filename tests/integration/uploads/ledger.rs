@@ -551,7 +551,7 @@ fn on_upload_of(uploads: &OssUploads, grant: Grant) -> (Router, Runs) {
     (app, runs)
 }
 
-/// Mounts a handler that fails until it is told not to.
+/// Mounts a handler that fails until the test switches that off.
 fn failing(
     uploads: &OssUploads,
     fails: &Arc<AtomicBool>,
