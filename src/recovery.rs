@@ -359,8 +359,8 @@ where
         }
     }
 
-    /// Recovers the uploads that are due now, for a scheduler such as cron. [`run`](Self::run) calls
-    /// it too.
+    /// Recovers the uploads that are due now, for a scheduler such as cron. One pass of
+    /// [`run`](Self::run) does the same.
     ///
     /// It ends when no row is due any more. It ends early if the storage cannot tell of any of the
     /// objects in a batch.
