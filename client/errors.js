@@ -91,6 +91,14 @@ export function serviceError(answer, body) {
   return new UploadError("Refused", message, { detail, retriable: status === 401 });
 }
 
+/** A response that was lost, although OSS may have done what the request asked for. */
+export const unconfirmed = (detail) =>
+  new UploadError(
+    "Unconfirmed",
+    "a response of OSS was lost; ask the server whether it was called back",
+    { detail },
+  );
+
 /** A connection that failed, or that moved no byte for too long. */
 export function connectionError(reason, cause) {
   const failure = new UploadError("Network", cause.message, { retriable: true, cause });

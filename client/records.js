@@ -73,7 +73,7 @@ export class Records {
 }
 
 /** Whether a value is a record of this version. Pages of another version share the storage. */
-const isRecord = (value) =>
+export const isRecord = (value) =>
   value?.version === 1 &&
   typeof value.handle === "string" &&
   typeof value.uploadId === "string" &&

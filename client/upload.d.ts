@@ -81,7 +81,7 @@ export interface StateInfo {
   until?: number;
 }
 
-/** What continues an upload on another device. A secret: whoever has it can upload the file. */
+/** What continues an upload on another device. A secret: its holder can upload the file. */
 export interface UploadSession {
   readonly version: 1;
   readonly endpoint: string;
@@ -128,7 +128,7 @@ export interface UploadOptions {
   storage?: UploadStorage | null;
   /** Identifies the file. Defaults to its name, size, type and time of change. */
   fingerprint?: string;
-  /** Continues an upload of another device. */
+  /** Continues an upload of another device. Ignored if it is of another service, size or version. */
   session?: UploadSession;
   /** Cancels the upload. */
   signal?: AbortSignal;
@@ -136,8 +136,8 @@ export interface UploadOptions {
   onProgress?: (progress: UploadProgress) => void;
   onState?: (state: UploadState, info: StateInfo) => void;
   /**
-   * Asks the application whether it was called back for this object, if the response to the last
-   * request was lost. Returns what the callback answered, or `null`.
+   * Asks the application whether it was called back for this object, if a response of OSS was
+   * lost. Returns what the callback answered, or `null`.
    */
   lookup?: (upload: { key: string; handle: string }) => unknown;
 }
@@ -173,7 +173,10 @@ export class Upload {
   /** Stops sending. Has no effect while OSS completes the upload. */
   pause(): void;
   resume(): void;
-  /** Ends the upload and deletes its parts. Resolves with whether OSS has deleted them. */
+  /**
+   * Ends the upload and deletes its parts. Resolves with whether OSS has no part of it: `false` if
+   * the request to delete them failed, or if OSS may already have completed the upload.
+   */
   cancel(): Promise<boolean>;
 }
 

@@ -3,7 +3,14 @@
 
 import { Attempts, PAUSED, cancelled } from "./attempts.js";
 import { combined } from "./crc64.js";
-import { Transient, UploadError, connectionError, ossDetail, ossError } from "./errors.js";
+import {
+  Transient,
+  UploadError,
+  connectionError,
+  ossDetail,
+  ossError,
+  unconfirmed,
+} from "./errors.js";
 import { ConnectionError, send } from "./http.js";
 import { Progress } from "./progress.js";
 import {
@@ -12,6 +19,7 @@ import {
   defaultStorage,
   fingerprintOf,
   forgetUploads,
+  isRecord,
   unfinishedUploads,
 } from "./records.js";
 import { Service, isStale } from "./service.js";
@@ -67,7 +75,8 @@ export class Upload {
     this.#attempts = new Attempts(options, () => this.#show());
     this.#records = new Records(storage, scope);
     this.#fingerprint = options.fingerprint ?? fingerprintOf(file, filename);
-    this.#session = options.session ?? null;
+    // A copy, because the upload changes it. That of an application may be frozen.
+    this.#session = isRecord(options.session) ? structuredClone(options.session) : null;
     this.#progress = new Progress(file.size, options.onProgress);
     this.#source = new Source(file);
     this.#urls = new PartUrls(concurrency, async (parts) => {
@@ -127,8 +136,9 @@ export class Upload {
   }
 
   /**
-   * Ends the upload and deletes its parts at OSS. Resolves with whether OSS has deleted them; if it
-   * has not, the lifecycle rule of the bucket does.
+   * Ends the upload and deletes its parts at OSS. Resolves with whether OSS has no part of it. If
+   * `false`, the lifecycle rule of the bucket deletes the parts, or OSS had already completed the
+   * upload.
    */
   async cancel() {
     if (this.#attempts.cancelled || this.#shown === "done") return false;
@@ -148,7 +158,8 @@ export class Upload {
         signal,
         stallTimeout: this.#options.stallTimeout,
       });
-      return answer.status === 204 || answer.status === 404;
+      // After a request to complete it, an upload that OSS does not have may be an object.
+      return answer.status === 204 || (answer.status === 404 && !session.completing);
     } catch {
       return false;
     }
@@ -334,23 +345,27 @@ export class Upload {
 
   async #sendWhole() {
     this.#progress.restart(1);
+    this.#setPhase("uploading");
     let lost = false;
     const { answer, crc } = await this.#attempts.persist(async () => {
       const request = await this.#signedRequest("put");
       const signal = this.#burst.signal;
       try {
         const { answer, crc } = await this.#sendFile(1, request, signal);
-        // The response of an earlier request may have been lost, although OSS stored the object.
-        if (lost && answer.status === 409) return { answer, crc };
+        // OSS may have stored the object for an earlier request whose response did not arrive. If
+        // overwriting is allowed, it stores it again, and the application rejects the callback,
+        // because it accepts one per grant.
+        if (lost && (answer.status === 409 || answer.status === 203)) return { answer, crc };
         if (answer.status !== 200) throw ossError(answer);
         return { answer, crc };
       } catch (error) {
-        lost ||= error instanceof Transient && error.again === "later";
+        lost ||= error === PAUSED || (error instanceof Transient && error.again === "later");
         this.#progress.lost(1);
         throw error;
       }
     });
-    if (answer.status === 409) return this.#unconfirmed(ossDetail(answer));
+    if (answer.status === 409) return this.#lookUp(unconfirmed(ossDetail(answer)));
+    if (answer.status === 203) return this.#lookUp(ossError(answer));
     this.#progress.store(1, this.#file.size);
     return this.#outcome(answer, crc);
   }
@@ -367,7 +382,9 @@ export class Upload {
         return await this.#complete();
       } catch (error) {
         const gone = error.code === "NoSuchUpload";
-        if (gone && this.#session.completing) return this.#unconfirmed(error.detail);
+        if (gone && this.#session.completing) {
+          return await this.#lookUp(unconfirmed(error.detail));
+        }
         if (!gone && !(error instanceof StartOver)) throw error;
         if (starts >= MAX_STARTS) throw gone ? error : new UploadError("Expired", error.message);
         // OSS dropped the upload, or somebody aborted it: its parts are gone.
@@ -603,26 +620,22 @@ export class Upload {
     };
   }
 
-  /** The last response was lost. Only the application knows whether it was called back. */
-  async #unconfirmed(detail) {
+  /** A response was lost. Only the application knows whether it was called back. */
+  async #lookUp(failure) {
     const { key, handle } = this.#session;
     const reply = await this.#options.lookup?.({ key, handle });
-    if (reply !== undefined && reply !== null) {
-      return {
-        key,
-        handle,
-        reply,
-        size: this.#file.size,
-        crc64: null,
-        crc64Verified: false,
-        etag: null,
-        requestId: null,
-        recovered: true,
-      };
-    }
-    const message =
-      "the response to the last request was lost; ask the server whether it was called";
-    throw new UploadError("Unconfirmed", message, { detail });
+    if (reply === undefined || reply === null) throw failure;
+    return {
+      key,
+      handle,
+      reply,
+      size: this.#file.size,
+      crc64: null,
+      crc64Verified: false,
+      etag: null,
+      requestId: null,
+      recovered: true,
+    };
   }
 
   // What listeners hear.

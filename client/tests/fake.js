@@ -18,6 +18,7 @@ export class Fake {
   listPage = 1000;
   hideEtags = false;
   hideCrcs = false;
+  allowOverwrite = false;
   /** What the callback handler answers: a status and JSON. */
   callback = () => ({ status: 200, json: { ok: true } });
   requests = [];
@@ -182,7 +183,7 @@ export class Fake {
       );
     }
     if (seen.kind === "whole") {
-      if (this.objects.has(key)) return xmlError(409, "FileAlreadyExists", "exists");
+      if (this.objects.has(key) && !this.allowOverwrite) return xmlError(409, "FileAlreadyExists", "exists");
       return this.#store(key, body, crcOf(body));
     }
     if (!upload || upload.key !== key) return xmlError(404, "NoSuchUpload", "no such upload");

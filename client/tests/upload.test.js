@@ -418,6 +418,59 @@ test("if the response to a PUT is lost, the application is asked", async () => {
   assert.equal(outcome.recovered, true);
 });
 
+test("if a PUT is paused after OSS has stored it, the application is asked", async () => {
+  const { file, bytes } = fileOf(PART);
+  let upload;
+  fake.callback = () => {
+    upload.pause();
+    return { status: 200, json: { id: 7 } };
+  };
+  upload = create(file, {
+    lookup: () => ({ ok: "found" }),
+    onState: (state) => {
+      if (state === "paused") setImmediate(() => upload.resume());
+    },
+  });
+  const outcome = await upload.start();
+  assertStored(bytes);
+  assert.deepEqual([outcome.recovered, outcome.reply], [true, { ok: "found" }]);
+  assert.equal(fake.of("whole").length, 2);
+});
+
+test("if a PUT is repeated and the application has accepted the first, it is asked", async () => {
+  const { file } = fileOf(PART);
+  fake.allowOverwrite = true;
+  fake.fault = ({ kind }) =>
+    kind === "whole" && fake.of("whole").length % 2 === 1 ? "lose" : undefined;
+  // A ticket serves one callback.
+  fake.callback = () => ({ status: fake.callbacks % 2 === 1 ? 200 : 409, json: {} });
+  const outcome = await create(file, { lookup: () => ({ ok: "found" }) }).start();
+  assert.deepEqual([outcome.recovered, outcome.reply], [true, { ok: "found" }]);
+  const failure = failsWith("CallbackFailed", { stored: true });
+  await assert.rejects(create(file, { lookup: () => null }).start(), failure);
+});
+
+test("cancel does not claim to have deleted what OSS has completed", async () => {
+  const { file } = fileOf(5 * PART);
+  let upload;
+  let ended;
+  fake.callback = () => {
+    ended = upload.cancel();
+    return { status: 200, json: {} };
+  };
+  upload = create(file);
+  await assert.rejects(upload.start(), failsWith("Cancelled"));
+  assert.equal(await ended, false);
+  assert.equal(fake.objects.size, 1);
+  assert.equal(fake.of("deletion").length, 1);
+});
+
+test("a small file shows that it is uploaded", async () => {
+  const states = [];
+  await create(fileOf(PART).file, { onState: (state) => states.push(state) }).start();
+  assert.deepEqual(states, ["preparing", "uploading", "done"]);
+});
+
 test("an object that existed before is an error of its own", async () => {
   const { file } = fileOf(PART);
   fake.objects.set("up/1.bin", Buffer.from("older"));
@@ -683,13 +736,22 @@ test("another device continues with the session", async () => {
   const outcome = await create(file, {
     storage: new MemoryStorage(),
     scope: "other",
-    session,
+    // As a store of an application keeps it.
+    session: Object.freeze({ ...session, etags: Object.freeze(session.etags) }),
   }).start();
   assertStored(bytes, { puts: 2 });
   assert.equal(outcome.key, session.key);
   assert.equal(fake.of("create").length, 1);
   fake.fault = () => undefined;
   await first.cancel();
+});
+
+test("a session that is none is ignored", async () => {
+  for (const session of [{}, { version: 2 }, "text", null]) {
+    const { file } = fileOf(3 * PART);
+    await create(file, { storage: new MemoryStorage(), session }).start();
+  }
+  assert.equal(fake.of("create").length, 4);
 });
 
 test("records are listed and forgotten by scope", async () => {
