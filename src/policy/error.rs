@@ -65,6 +65,9 @@ pub enum PolicyError {
         the key, the claims, the variables or the fields"
     )]
     HandleTooLong(usize),
+    /// An upload has more than 255 variables, or more than 255 fields; contains how many.
+    #[error("an upload has {0} variables or fields, and a handle can contain 255 of each")]
+    HandleEntries(usize),
     /// Tickets need the name of the bucket, and it is not set.
     #[error("tickets are issued for one bucket; set its name")]
     Bucket,

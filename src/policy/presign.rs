@@ -89,9 +89,10 @@ pub use future::PresignFuture;
 /// | `put` | `handle` | `PutObject`, with the callback: the whole file at once |
 /// | `get` | `key`, `download`, `process` | `GetObject` |
 ///
-/// Only `create` and `get` ask `authorize`. The answer to `create` contains a *handle*: the object
-/// key, size, type, claims and expiry, sealed with the ticket keys. Whoever has the handle continues
-/// the upload, from the same page after a reload or from another device. The guide
+/// Only `create` and `get` ask `authorize`, and of the endpoints of [Companion](Self::storage) those
+/// that create an upload or return the token of a form. The answer to `create` contains a *handle*: the object key, size, type,
+/// claims and expiry, sealed with the ticket keys. The holder of the handle can continue the upload,
+/// from the same page after a reload or from another device. The guide
 /// [presigned uploads](crate::guide::presign) has the JSON, a browser client, the limits, and what a
 /// client can do with a handle.
 ///
@@ -124,6 +125,7 @@ pub use future::PresignFuture;
 /// | 400 | `InvalidHandle`, `InvalidUploadId`, `InvalidPart` | the handle was changed; the id or a number cannot be one |
 /// | 400 | `TooLargeForPut` | `put` of more than 5 GiB |
 /// | 403 | `NotGranted` | the grant is for the other direction, or does not cover the object or the processing |
+/// | 403 | `CrossSite` | see [`storage`](Self::storage) |
 /// | 410 | `HandleExpired` | the handle has expired; the client creates the upload again |
 /// | 503 | `LedgerUnavailable` | the ledger is full or out of reach; the response has `Retry-After` |
 ///
@@ -165,9 +167,10 @@ impl<A: Authorize> OssPresignService<A> {
         })
     }
 
-    /// Sets how long a URL is valid, one second to seven days; defaults to one hour. OSS compares
-    /// the time when a request arrives, so an upload may take longer. No URL outlives its handle or
-    /// the credentials.
+    /// Sets how long a URL of an upload is valid, one second to seven days; defaults to one hour. OSS
+    /// compares the time when a request arrives, so an upload may take longer. No URL outlives its
+    /// handle or the credentials. A URL to download is valid for the
+    /// [lifetime](super::Grant::lifetime) of its grant.
     ///
     /// # Errors
     ///
@@ -201,6 +204,10 @@ impl<A: Authorize> OssPresignService<A> {
     ///
     /// The `companionEndpoint` of `@uppy/aws-s3` is the path in front of `/s3`. As for
     /// [`PresignFormat::SignRequest`], uppy sends no size, and the key that it gets is the handle.
+    ///
+    /// `GET /s3/params` asks `authorize` too, and a browser sends it for any page without a CORS
+    /// preflight. With a `Cookie` or `Authorization` header and `Sec-Fetch-Site: cross-site`, it is
+    /// rejected with 403 (`CrossSite`). uppy sends neither to another site.
     #[must_use]
     pub fn storage(self, storage: impl MultipartStorage + 'static) -> Self {
         self.with(|presigner| presigner.storage = Some(Arc::new(storage)))

@@ -16,7 +16,10 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method,
+    header::{AUTHORIZATION, COOKIE},
+};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
@@ -109,6 +112,19 @@ impl Endpoint {
             _ => None,
         }
     }
+}
+
+/// Rejects a request of a browser that has cookies or a password and comes from a page of another
+/// site. Unlike a request with JSON, a `GET` needs no CORS preflight.
+pub(super) fn check_site(headers: &HeaderMap) -> Result<(), TokenError> {
+    let other_site = headers
+        .get("sec-fetch-site")
+        .is_some_and(|site| site == "cross-site");
+    let authenticated = headers.contains_key(COOKIE) || headers.contains_key(AUTHORIZATION);
+    if other_site && authenticated {
+        return Err(TokenErrorKind::CrossSite.into());
+    }
+    Ok(())
 }
 
 fn number_of(text: &str) -> Result<u64, TokenError> {

@@ -49,6 +49,8 @@ impl Route {
         };
         if route.body_limit().is_some() {
             check_json(&parts.headers)?;
+        } else if matches!(route, Self::Companion(Endpoint::Params)) {
+            companion::check_site(&parts.headers)?;
         }
         Ok(route)
     }

@@ -125,7 +125,7 @@ impl Upload {
         }
         for pairs in [&self.variables, &self.headers] {
             let count = u8::try_from(pairs.len());
-            out.push(count.map_err(|_| PolicyError::HandleTooLong(usize::MAX))?);
+            out.push(count.map_err(|_| PolicyError::HandleEntries(pairs.len()))?);
             for (name, value) in pairs {
                 write_text(&mut out, name)?;
                 write_text(&mut out, value)?;
@@ -328,6 +328,22 @@ mod tests {
         };
         let error = longer.seal(&keys(), &AUDIENCE).unwrap_err();
         assert!(matches!(error, PolicyError::HandleTooLong(_)), "{error}");
+    }
+
+    #[test]
+    fn more_variables_than_a_handle_contains_are_an_error() {
+        let variables = |count| (0..count).map(|n| (format!("x:{n}").into(), "".into()));
+        let many = Upload {
+            variables: variables(256).collect(),
+            ..upload()
+        };
+        let error = many.seal(&keys(), &AUDIENCE).unwrap_err();
+        assert!(matches!(error, PolicyError::HandleEntries(256)), "{error}");
+        let most = Upload {
+            variables: variables(255).collect(),
+            ..upload()
+        };
+        assert!(most.seal(&keys(), &AUDIENCE).is_ok());
     }
 
     #[test]

@@ -308,8 +308,8 @@ kinds! {
     MethodNotAllowed, METHOD_NOT_ALLOWED, "this method returns no token";
     /// A `POST` does not have the content type `application/json`.
     UnsupportedMediaType, UNSUPPORTED_MEDIA_TYPE, "a POST must have the content type application/json";
-    /// The body exceeds 64 KiB.
-    AskTooLarge, PAYLOAD_TOO_LARGE, "the body exceeds 64 KiB; request fewer files at once";
+    /// The body exceeds 64 KiB, or 1 MiB if it names the parts of a completed upload.
+    AskTooLarge, PAYLOAD_TOO_LARGE, "the body is too long; request fewer files at once";
     /// The body took longer than ten seconds.
     AskTimeout, REQUEST_TIMEOUT, "the body took longer than 10 seconds";
     /// The body ended early.
@@ -347,6 +347,8 @@ kinds! {
     InvalidPart, BAD_REQUEST, "request 1 to 100 parts that the upload has";
     /// The file is too large for one request.
     TooLargeForPut, BAD_REQUEST, "OSS accepts at most 5 GiB in one request; upload the file in parts";
+    /// A browser sent the request with cookies or a password for a page of another site.
+    CrossSite, FORBIDDEN, "pages of other sites get no token with the cookies of this one";
     /// The path is not an endpoint of Companion.
     UnknownPath, NOT_FOUND, "there is nothing at this path";
     /// OSS does not know the upload.

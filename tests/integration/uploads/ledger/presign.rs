@@ -202,6 +202,43 @@ async fn ps_13_companion_creates_no_upload_without_the_ledger() {
     assert_eq!(ledger.grants.load(Ordering::SeqCst), 2);
 }
 
+/// A `GET` needs no CORS preflight, so any page can have a browser send it.
+#[tokio::test]
+async fn ps_17_pages_of_other_sites_get_no_token_with_the_cookies_of_a_user() {
+    let ledger = Ledger::default();
+    let service = service(&with(&ledger), under()).storage(NoStorage);
+    for (site, credential, status) in [
+        (Some("cross-site"), Some("cookie"), 403),
+        (Some("cross-site"), Some("authorization"), 403),
+        (Some("cross-site"), None, 200),
+        (Some("same-site"), Some("cookie"), 200),
+        (Some("same-origin"), Some("cookie"), 200),
+        (None, Some("cookie"), 200),
+    ] {
+        let before = ledger.grants.load(Ordering::SeqCst);
+        let mut request = Request::get("/s3/params?filename=a.png&type=image/png");
+        if let Some(site) = site {
+            request = request.header("sec-fetch-site", site);
+        }
+        if let Some(credential) = credential {
+            request = request.header(credential, "secret");
+        }
+        let request = request.body(Body::empty()).unwrap();
+        let answer = Answer::of(service.clone().oneshot(request).await.unwrap()).await;
+        assert_eq!(answer.status, status, "{site:?} {credential:?}");
+        let recorded = ledger.grants.load(Ordering::SeqCst) - before;
+        assert_eq!(
+            recorded,
+            usize::from(status == 200),
+            "{site:?} {credential:?}"
+        );
+        if status == 403 {
+            assert_eq!(answer.kind(), Some(TokenErrorKind::CrossSite));
+            assert!(!answer.json.to_string().contains("secret"));
+        }
+    }
+}
+
 /// A handle that the client has continues without the ledger.
 #[tokio::test]
 async fn ps_13_a_handle_needs_no_ledger() {
