@@ -8,12 +8,13 @@ use std::{
 
 use axum::{Router, body::to_bytes, extract::Request, response::Response, routing::any};
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header::AUTHORIZATION};
 use tokio::{net::TcpListener, task::AbortHandle};
 use tower_aliyun_oss::{
     Lookup,
     callback::{CallbackReply, CallbackVerifier, VerifierConfig},
     key::{KeySource as _, PinnedKeys},
+    protocol::header::X_OSS_PUB_KEY_URL,
 };
 
 /// The longest body that is kept. OSS sends at most a few kibibytes.
@@ -28,6 +29,13 @@ pub(crate) struct Received {
     pub(crate) body: Bytes,
     /// Why the signature is not right.
     pub(crate) rejected: Option<String>,
+}
+
+impl Received {
+    /// Returns whether the request has the headers of a callback, whatever they contain.
+    pub(crate) fn is_signed(&self) -> bool {
+        self.headers.contains_key(AUTHORIZATION) && self.headers.contains_key(X_OSS_PUB_KEY_URL)
+    }
 }
 
 /// A server for callbacks. It stops when it is dropped.

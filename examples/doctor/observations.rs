@@ -13,7 +13,7 @@ use tower_aliyun_oss::{
 use crate::{
     callback_server::{CallbackServer, Received},
     checks::{CONTENT, object_key, post_form, remove},
-    oss::{Answer, Oss},
+    oss::{Answer, Oss, without_query},
 };
 
 /// The answer to one question.
@@ -26,7 +26,7 @@ pub struct Observation {
     pub sent: String,
     /// What OSS answered to the upload.
     pub answer: String,
-    /// The body of every callback that arrived, and its path.
+    /// The path and the body of every callback that arrived.
     pub callbacks: Vec<String>,
 }
 
@@ -99,7 +99,7 @@ async fn operation_of_a_form(oss: &Oss<'_>, server: &CallbackServer) -> Observat
 async fn second_url(oss: &Oss<'_>, server: &CallbackServer) -> Observation {
     let question = "whether and when OSS calls a second URL";
     let unused = with_port_9(server.url());
-    let sent = format!("{unused};{}", server.url());
+    let sent = format!("{};{}", without_query(&unused), without_query(server.url()));
     let outcome = match (
         callback([&unused, server.url()], CallbackBodyType::Form),
         object_key(oss),
@@ -170,6 +170,25 @@ fn describe(received: &Received) -> String {
         Some(why) => format!("rejected: {why}"),
         None => "verified".into(),
     };
+    let path = without_query(&received.target);
     let body = received.body.escape_ascii();
-    format!("{} {content_type} {body} ({verdict})", received.target)
+    format!("{path} {content_type} {body} ({verdict})")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+
+    #[test]
+    fn a_callback_is_described_without_the_query_of_its_url() {
+        let received = Received {
+            target: "/oss/callback?token=secret".into(),
+            headers: HeaderMap::new(),
+            body: "object=a".into(),
+            rejected: None,
+        };
+        assert_eq!(describe(&received), "/oss/callback  object=a (verified)");
+    }
 }

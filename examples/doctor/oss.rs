@@ -319,6 +319,11 @@ impl Answer {
     }
 }
 
+/// Returns a URL or a request target without its query, which may contain a secret.
+pub(crate) fn without_query(url: &str) -> String {
+    printable(url.split('?').next().unwrap_or_default())
+}
+
 /// Remote text, without control characters, and not longer than a line.
 pub(crate) fn printable(text: &str) -> String {
     const MOST: usize = 200;

@@ -8,7 +8,7 @@ use tower_aliyun_oss::policy::CallbackDirective;
 use super::objects::{post_form, refused, remove};
 use crate::{
     finding::Finding,
-    oss::{Answer, Oss, printable},
+    oss::{Answer, Oss, without_query},
 };
 
 const STRANGER: &str = "callback URL";
@@ -74,11 +74,6 @@ pub(super) async fn stranger(oss: &Oss<'_>) -> Finding {
         ),
         _ => Finding::passed(STRANGER, did, format!("{got}: rejected, as it must be")),
     }
-}
-
-/// A query may contain a secret.
-fn without_query(url: &str) -> String {
-    printable(url.split('?').next().unwrap_or_default())
 }
 
 /// Uploads a form whose callback goes to the application.

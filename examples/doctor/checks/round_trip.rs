@@ -11,7 +11,7 @@ use tower_aliyun_oss::{
 
 use super::{application::not_called, objects};
 use crate::{
-    callback_server::CallbackServer,
+    callback_server::{CallbackServer, Received},
     finding::Finding,
     oss::{Answer, Oss},
     settings::host,
@@ -100,10 +100,16 @@ async fn upload(oss: &Oss<'_>, server: &mut CallbackServer) -> Finding {
     verdict(oss, server, did, &answer)
 }
 
+/// Returns the callback among the requests that arrived. A public port also receives others.
+fn callback_of(arrived: &[Received]) -> Option<&Received> {
+    let verified = arrived.iter().find(|request| request.rejected.is_none());
+    verified.or_else(|| arrived.iter().find(|request| request.is_signed()))
+}
+
 fn verdict(oss: &Oss<'_>, server: &mut CallbackServer, did: String, answer: &Answer) -> Finding {
     let got = answer.describe();
     let arrived = server.take();
-    match (answer.status, arrived.first()) {
+    match (answer.status, callback_of(&arrived)) {
         (status, _) if !status.is_success() => {
             Finding::failed(CHECK, did, got, not_called(answer, oss))
         }
@@ -133,5 +139,40 @@ fn verdict(oss: &Oss<'_>, server: &mut CallbackServer, did: String, answer: &Ans
                 "answer within 5 s: OSS did not take the answer of this process",
             ),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
+    use tower_aliyun_oss::protocol::header::X_OSS_PUB_KEY_URL;
+
+    use super::*;
+
+    #[test]
+    fn requests_of_strangers_are_no_callbacks() {
+        let request = |is_signed: bool, is_verified: bool| {
+            let mut headers = HeaderMap::new();
+            if is_signed {
+                headers.insert(AUTHORIZATION, HeaderValue::from_static("c2ln"));
+                headers.insert(X_OSS_PUB_KEY_URL, HeaderValue::from_static("dXJs"));
+            }
+            Received {
+                target: "/".into(),
+                headers,
+                body: Bytes::new(),
+                rejected: (!is_verified).then(|| "why".into()),
+            }
+        };
+        let stranger = request(false, false);
+        let rejected = request(true, false);
+        let verified = request(true, true);
+        assert!(callback_of(&[]).is_none());
+        assert!(callback_of(&[stranger.clone()]).is_none());
+        let two = [stranger.clone(), rejected.clone()];
+        assert!(callback_of(&two).is_some_and(Received::is_signed));
+        let all = [stranger, rejected, verified];
+        assert_eq!(callback_of(&all).map(|one| &one.rejected), Some(&None));
     }
 }

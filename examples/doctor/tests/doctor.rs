@@ -129,7 +129,7 @@ impl SetUp {
         tokio::spawn(axum::serve(oss, oss_router).into_future());
         tokio::spawn(axum::serve(app, router).into_future());
         options.origin = Some(ORIGIN.into());
-        options.listen = Some("127.0.0.1:0".into());
+        options.listen.get_or_insert_with(|| "127.0.0.1:0".into());
         examine(|name| self.environment.get(name).cloned(), options).await
     }
 }
@@ -451,6 +451,32 @@ async fn an_oss_that_calls_no_private_address() {
     );
     let last = report.findings().last().unwrap();
     assert!(last.change.contains("tunnel"), "{report}");
+}
+
+#[tokio::test]
+async fn no_report_contains_the_query_of_a_callback_url() {
+    let report = loop {
+        let free = listener().await.local_addr().unwrap();
+        let mut options = Options::default();
+        options.observe = true;
+        options.listen = Some(free.to_string());
+        options.public_url = Some(format!("http://{free}/oss/callback?token=in-the-query"));
+        let report = SetUp::new().examine_with(options).await;
+        // Another process may have taken the port meanwhile.
+        if outcome(&report, Outcome::Skipped).is_empty() {
+            break report;
+        }
+    };
+    assert_eq!(failed(&report), [""; 0], "{report}");
+    assert_eq!(report.observations().len(), 4, "{report}");
+    for text in [
+        report.to_string(),
+        report.to_json().unwrap(),
+        format!("{report:?}"),
+    ] {
+        assert!(text.contains("/oss/callback"), "{text}");
+        assert!(!text.contains("in-the-query"), "{text}");
+    }
 }
 
 #[tokio::test]
