@@ -90,11 +90,11 @@ pub use future::PresignFuture;
 /// | `get` | `key`, `download`, `process` | `GetObject` |
 ///
 /// Only `create` and `get` ask `authorize`, and of the endpoints of [Companion](Self::storage) those
-/// that create an upload or return the token of a form. The answer to `create` contains a *handle*: the object key, size, type,
-/// claims and expiry, sealed with the ticket keys. The holder of the handle can continue the upload,
-/// from the same page after a reload or from another device. The guide
-/// [presigned uploads](crate::guide::presign) has the JSON, a browser client, the limits, and what a
-/// client can do with a handle.
+/// that create an upload or return the token of a form. The answer to `create` contains a *handle*:
+/// the object key, size, type, claims and expiry, sealed with the ticket keys. The holder of the
+/// handle can continue the upload, from the same page after a reload or from another device. The
+/// guide [presigned uploads](crate::guide::presign) has the JSON, a browser client, the limits, and
+/// what a client can do with a handle.
 ///
 /// With a [ledger](crate::OssUploadsBuilder::ledger), `create` records the upload before it answers.
 /// Each handle has one row, and one ticket.
