@@ -8,7 +8,7 @@
 
 # Alpine's target is musl, so binaries are static.
 FROM rust:1-alpine AS build
-RUN apk add --no-cache musl-dev
+RUN apk add --no-cache ca-certificates musl-dev
 WORKDIR /source
 COPY . .
 RUN cargo build --locked --release -p aliyun-oss-emulator --bin oss-emulator \
@@ -16,6 +16,8 @@ RUN cargo build --locked --release -p aliyun-oss-emulator --bin oss-emulator \
 
 FROM scratch
 COPY --from=build /source/target/release/oss-emulator /oss-emulator
+# The roots for callbacks to https URLs.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 # A volume gets the owner of the folder that it covers.
 COPY --from=build --chown=65532:65532 /data /data
 USER 65532:65532

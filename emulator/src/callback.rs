@@ -2,12 +2,18 @@
 
 mod app;
 mod client;
+mod connection;
 mod network;
 mod parameters;
 mod template;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub(crate) use app::AppNetwork;
 pub(crate) use client::{Caller, Upload, run};
+pub use connection::{Connection, Destination};
 pub(crate) use network::AllowedPrivate;
-pub use network::{CallbackNetwork, Connection, Destination, SystemNetwork};
+pub use network::{CallbackNetwork, SystemNetwork};
 pub(crate) use parameters::{Directive, of_request, unprefixed_variables, variables};
+#[cfg(feature = "tls")]
+pub use tls::{CallbackTls, RootCertificateError};

@@ -18,8 +18,8 @@ mod start;
 mod tls;
 
 use std::{
-    convert::Infallible, future::Future, io, net::SocketAddr, process::ExitCode, sync::Arc,
-    time::Duration,
+    convert::Infallible, error::Error, fs, future::Future, io, net::SocketAddr, process::ExitCode,
+    sync::Arc, time::Duration,
 };
 
 use hyper::service::service_fn;
@@ -35,6 +35,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::{
     bucket::HostedBucket,
     builder::EmulatorBuilder,
+    callback::{CallbackTls, SystemNetwork},
     cors::CorsRule,
     server::{Http1, serve_connections},
     service::Emulator,
@@ -192,6 +193,7 @@ fn emulator(options: &Options, log: &Log, history: &Arc<History>) -> Result<Emul
     for url in &options.allow_callbacks {
         builder = builder.allow_callbacks_to(url);
     }
+    builder = builder.network(SystemNetwork::with_tls(callback_tls(options)?));
     if options.lenient_forms {
         builder = builder.lenient_multipart();
     }
@@ -207,6 +209,18 @@ fn emulator(options: &Options, log: &Log, history: &Arc<History>) -> Result<Emul
         .request_observer(move |report| log.request(&requests.requested(&report)))
         .build()
         .map_err(|error| format!("the options do not fit together: {error}"))
+}
+
+/// Returns the TLS of callbacks, which trusts the certificates of the options.
+fn callback_tls(options: &Options) -> Result<CallbackTls, String> {
+    let tls = CallbackTls::new();
+    let Some(file) = &options.callback_ca else {
+        return Ok(tls);
+    };
+    let invalid = |error: &dyn Error| format!("--callback-ca: {}: {error}", file.display());
+    let pem = fs::read(file).map_err(|error| invalid(&error))?;
+    let tls = tls.add_root_certificates(&pem);
+    tls.map_err(|error| invalid(&error))
 }
 
 /// Returns the buckets of the options, those of the objects to start with, and the default, unless

@@ -272,7 +272,7 @@
 //! The emulator is not a durable store, and it must not be reachable from the internet: anyone who
 //! reaches it can fill it. Requests cannot create more than 100 buckets. Signatures of version 2,
 //! object versions and server-side encryption are not implemented, and neither is version 2.0 of the callback signature, which Alibaba Cloud offers
-//! by invitation. Callbacks to `https` URLs need a [`CallbackNetwork`] that speaks TLS.
+//! by invitation. Callbacks to `https` URLs need `CallbackTls`, feature `tls`.
 //!
 //! Sources: [PostObject], [Callback] and the [EC pages].
 //!
@@ -310,6 +310,8 @@ mod service;
 mod spawned;
 mod store;
 mod tags;
+#[cfg(feature = "tls")]
+mod tls;
 mod xml;
 
 pub use access_key::AccessKey;
@@ -317,6 +319,8 @@ pub use body::EmulatorBody;
 pub use bucket::{Acl, HostedBucket};
 pub use builder::{EmulatorBuilder, EmulatorError};
 pub use callback::{CallbackNetwork, Connection, Destination, SystemNetwork};
+#[cfg(feature = "tls")]
+pub use callback::{CallbackTls, RootCertificateError};
 pub use context::ClientAddress;
 pub use cors::CorsRule;
 pub use report::{Exchange, UploadReport, UploadStep};

@@ -15,7 +15,7 @@ const MAX_FIELDS: usize = 64 * 1024;
 /// One upload, from the request to the response.
 ///
 /// `Debug` shows neither fields nor bodies, because they contain signatures and tokens. Of a callback
-/// it shows the URL and the status of the response.
+/// it shows the URL, and the status of the response or why there is none.
 #[derive(Clone)]
 pub struct UploadReport {
     pub(crate) request_id: String,
@@ -205,6 +205,7 @@ pub struct Exchange {
     body: Bytes,
     status: Option<StatusCode>,
     answer: Bytes,
+    failure: Option<String>,
 }
 
 impl Exchange {
@@ -215,6 +216,7 @@ impl Exchange {
             body,
             status: None,
             answer: Bytes::new(),
+            failure: None,
         }
     }
 
@@ -224,6 +226,10 @@ impl Exchange {
 
     pub(crate) fn set_answer(&mut self, answer: Bytes) {
         self.answer = answer;
+    }
+
+    pub(crate) fn set_failure(&mut self, failure: String) {
+        self.failure = Some(failure);
     }
 
     /// Returns the URL of the request.
@@ -255,6 +261,13 @@ impl Exchange {
     pub fn answer(&self) -> &Bytes {
         &self.answer
     }
+
+    /// Returns why no response arrived, such as a refused connection or a failed TLS handshake, or
+    /// why it did not arrive completely. `None` if it did. The text is for people and can change.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
 }
 
 impl fmt::Debug for Exchange {
@@ -262,6 +275,7 @@ impl fmt::Debug for Exchange {
         f.debug_struct("Exchange")
             .field("url", &self.url)
             .field("status", &self.status)
+            .field("failure", &self.failure)
             .finish_non_exhaustive()
     }
 }

@@ -16,6 +16,8 @@ use http_body_util::{BodyExt as _, Full};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tower_service::Service;
 
+#[cfg(feature = "tls")]
+use crate::callback::CallbackTls;
 use crate::{
     access_key::AccessKey,
     body::{BoxError, EmulatorBody},
@@ -214,6 +216,15 @@ impl SpawnedEmulator {
     /// Fails if the text is not an `http` or `https` URL.
     pub fn allow_callbacks_to(&self, url: &str) -> io::Result<()> {
         self.network.allow(url)
+    }
+
+    /// Sets the TLS of callbacks to `https` URLs that
+    /// [`allow_callbacks_to`](Self::allow_callbacks_to) allows. Without it, they fail.
+    ///
+    /// [Routed](Self::route_callbacks) callbacks need none.
+    #[cfg(feature = "tls")]
+    pub fn callback_tls(&self, tls: CallbackTls) {
+        self.network.use_tls(tls);
     }
 
     /// Posts a form with the fields of the token and this content, as a client does.

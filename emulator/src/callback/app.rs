@@ -18,7 +18,12 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{DuplexStream, duplex};
 use tower_service::Service;
 
-use super::network::{CallbackNetwork, Connection, Destination, SystemNetwork, host_and_port};
+#[cfg(feature = "tls")]
+use super::tls::CallbackTls;
+use super::{
+    connection::{Connection, Destination},
+    network::{CallbackNetwork, SystemNetwork, host_and_port},
+};
 use crate::body::{BoxError, EmulatorBody};
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -38,7 +43,7 @@ pub(crate) struct AppNetwork {
     app: RwLock<Option<App>>,
     /// Hosts and ports.
     allowed: RwLock<Vec<(String, u16)>>,
-    system: SystemNetwork,
+    system: RwLock<SystemNetwork>,
 }
 
 impl AppNetwork {
@@ -68,6 +73,18 @@ impl AppNetwork {
         let mut allowed = self.allowed.write().unwrap_or_else(PoisonError::into_inner);
         allowed.push(named);
         Ok(())
+    }
+
+    /// Sets the TLS of connections to `https` URLs.
+    #[cfg(feature = "tls")]
+    pub(crate) fn use_tls(&self, tls: CallbackTls) {
+        let mut system = self.system.write().unwrap_or_else(PoisonError::into_inner);
+        *system = SystemNetwork::with_tls(tls);
+    }
+
+    fn system(&self) -> SystemNetwork {
+        let system = self.system.read().unwrap_or_else(PoisonError::into_inner);
+        system.clone()
     }
 
     fn app(&self) -> Option<App> {
@@ -101,7 +118,10 @@ impl CallbackNetwork for AppNetwork {
             return Box::pin(async move { Ok(vec![SocketAddr::from((IN_MEMORY, port))]) });
         }
         match self.check(host, port) {
-            Ok(()) => self.system.resolve(host, port),
+            Ok(()) => {
+                let system = self.system();
+                Box::pin(async move { system.resolve(host, port).await })
+            }
             Err(error) => Box::pin(async { Err(error) }),
         }
     }
@@ -116,7 +136,10 @@ impl CallbackNetwork for AppNetwork {
         }
         // An IPv4 address in the URL is not resolved, so it is checked here.
         match self.check(to.host(), to.address().port()) {
-            Ok(()) => self.system.connect(to),
+            Ok(()) => {
+                let system = self.system();
+                Box::pin(async move { system.connect(to).await })
+            }
             Err(error) => Box::pin(async { Err(error) }),
         }
     }

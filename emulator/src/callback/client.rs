@@ -1,6 +1,7 @@
 //! The client that sends callbacks and validates the response of the application server.
 
 use std::{
+    error::Error,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -14,9 +15,7 @@ use quick_xml::{Reader, events::Event};
 use serde::de::IgnoredAny;
 
 use super::{
-    network::{CallbackNetwork, Destination},
-    parameters::Directive,
-    template::Value,
+    connection::Destination, network::CallbackNetwork, parameters::Directive, template::Value,
 };
 use crate::{
     body::Inbound,
@@ -71,9 +70,13 @@ pub(crate) async fn run(
         let mut exchange = Exchange::new(&target.url, request.headers(), body.clone());
         let call = call(caller, &target.destination, request, &mut exchange);
         let result = tokio::time::timeout(DEADLINE, call).await;
+        let result = result.unwrap_or_else(|_| {
+            exchange.set_failure(format!("no response within {} s", DEADLINE.as_secs()));
+            Err(CALLBACK_TIMEOUT)
+        });
         // After a timeout too: the report then shows how far the attempt got.
         exchanges.push(exchange);
-        match result.unwrap_or(Err(CALLBACK_TIMEOUT)) {
+        match result {
             Ok(answer) => return Ok(answer),
             Err(error) => failure = error,
         }
@@ -90,18 +93,23 @@ async fn call(
 ) -> Result<(Bytes, &'static str), OssError> {
     let connection = match caller.network.connect(destination).await {
         Ok(connection) => connection,
-        // OSS reports a failed TLS handshake as 502.
-        Err(_) if destination.is_https() => return Err(status_error(502)),
-        Err(_) => return Err(CALLBACK_CONNECT),
+        Err(error) => {
+            exchange.set_failure(text(&error));
+            // OSS reports a failed TLS handshake as 502.
+            return Err(match destination.is_https() {
+                true => status_error(502),
+                false => CALLBACK_CONNECT,
+            });
+        }
     };
     let (mut sender, driver) = http1::handshake(TokioIo::new(connection))
         .await
-        .map_err(|error| transport_error(&error))?;
+        .map_err(|error| transport_error(&error, exchange))?;
     // The connection is used once. Without the guard, an application server that keeps it open
     // would keep the task alive.
     let _driver = Abort(tokio::spawn(async move { drop(driver.await) }));
     let response = sender.send_request(request).await;
-    let response = response.map_err(|error| transport_error(&error))?;
+    let response = response.map_err(|error| transport_error(&error, exchange))?;
     exchange.set_status(response.status());
     let answer = read(response).await?;
     exchange.set_answer(answer.body.clone());
@@ -123,13 +131,29 @@ fn status_error(status: u16) -> OssError {
 }
 
 /// OSS reports a connection that closed before the response as 502.
-fn transport_error(error: &hyper::Error) -> OssError {
+fn transport_error(error: &hyper::Error, exchange: &mut Exchange) -> OssError {
+    exchange.set_failure(text(error));
     // hyper has no predicate for an invalid length, so this depends on its text.
     if error.is_parse() && error.to_string().contains("content-length") {
         CALLBACK_BAD_LENGTH
     } else {
         status_error(502)
     }
+}
+
+/// Returns the text of an error and of its causes.
+fn text(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let error_text = error.to_string();
+        // Some errors repeat their cause.
+        if !text.ends_with(&error_text) {
+            text = format!("{text}: {error_text}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 fn request(

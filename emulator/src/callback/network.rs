@@ -1,31 +1,28 @@
 //! The network of callbacks: name resolution, the check for public addresses, and connections.
 
 use std::{
-    fmt,
     future::Future,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
 };
 
 use http::Uri;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpStream, lookup_host},
-};
+use tokio::net::{TcpStream, lookup_host};
 
+use super::connection::{Connection, Destination};
+#[cfg(feature = "tls")]
+use super::tls::CallbackTls;
 use crate::errors::{CALLBACK_PRIVATE, CALLBACK_UNRESOLVED, OssError};
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Resolves host names and opens connections for callbacks.
 ///
-/// The default is [`SystemNetwork`]. Implement this trait to redirect callbacks in tests, or to add
-/// TLS. For each URL the emulator resolves the host once, checks all addresses, connects to the
+/// The default is [`SystemNetwork`]. Implement this trait to redirect callbacks in tests. For each URL the emulator resolves the host once, checks all addresses, connects to the
 /// first and speaks HTTP/1.1. If the URL is an `https` URL, [`connect`](Self::connect) must also
-/// perform the TLS handshake.
+/// perform the TLS handshake, with `CallbackTls` of the feature `tls` or with another implementation.
 ///
 /// ```
 /// use std::{future::Future, io, net::SocketAddr, pin::Pin};
@@ -70,64 +67,51 @@ pub trait CallbackNetwork: Send + Sync {
     fn connect<'a>(&'a self, to: &'a Destination) -> BoxFuture<'a, io::Result<Connection>>;
 }
 
-/// Destination of a callback.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Destination {
-    address: SocketAddr,
-    host: Box<str>,
-    https: bool,
-    sni: bool,
-}
-
-impl Destination {
-    pub(super) fn new(address: SocketAddr, host: &str, https: bool, sni: bool) -> Self {
-        Self {
-            address,
-            host: host.into(),
-            https,
-            sni,
-        }
-    }
-
-    /// Returns the address, which the emulator has checked.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Returns the host of the URL.
-    #[must_use]
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// Returns whether the URL is an `https` URL.
-    #[must_use]
-    pub fn is_https(&self) -> bool {
-        self.https
-    }
-
-    /// Returns whether the TLS handshake sends the host name: the parameter `callbackSNI`.
-    #[must_use]
-    pub fn sends_sni(&self) -> bool {
-        self.sni
-    }
-}
-
 /// The network of the machine: its resolver, and TCP without TLS.
 ///
 /// Callbacks to `https` URLs fail with `Error status : 502.`, which is what OSS returns if the TLS
-/// handshake fails.
-#[derive(Clone, Copy, Debug, Default)]
+/// handshake fails. `with_tls`, with the feature `tls`, adds TLS.
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct SystemNetwork;
+pub struct SystemNetwork {
+    #[cfg(feature = "tls")]
+    tls: Option<CallbackTls>,
+}
 
 impl SystemNetwork {
     /// Creates the network.
     #[must_use]
     pub fn new() -> Self {
-        Self
+        Self::default()
     }
+
+    /// Creates the network with TLS for `https` URLs.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_tls(tls: CallbackTls) -> Self {
+        Self { tls: Some(tls) }
+    }
+
+    #[cfg(feature = "tls")]
+    async fn connect_tls(&self, to: &Destination) -> io::Result<Connection> {
+        match &self.tls {
+            Some(tls) => tls.handshake(to, connect(to.address()).await?).await,
+            None => Err(no_tls(
+                "use `SystemNetwork::with_tls`, or `SpawnedEmulator::callback_tls`",
+            )),
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    async fn connect_tls(&self, _: &Destination) -> io::Result<Connection> {
+        Err(no_tls("enable the feature `tls`"))
+    }
+}
+
+// Without TLS the callback would go out in plain text.
+fn no_tls(remedy: &str) -> io::Error {
+    let error = format!("the network of callbacks has no TLS; {remedy}");
+    io::Error::new(io::ErrorKind::Unsupported, error)
 }
 
 impl CallbackNetwork for SystemNetwork {
@@ -141,11 +125,10 @@ impl CallbackNetwork for SystemNetwork {
 
     fn connect<'a>(&'a self, to: &'a Destination) -> BoxFuture<'a, io::Result<Connection>> {
         Box::pin(async move {
-            // Without TLS the callback would go out in plain text.
-            if to.https {
-                return Err(io::ErrorKind::Unsupported.into());
+            match to.is_https() {
+                true => self.connect_tls(to).await,
+                false => Ok(Connection::new(connect(to.address()).await?)),
             }
-            Ok(Connection::new(connect(to.address).await?))
         })
     }
 }
@@ -169,55 +152,6 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     // Otherwise the body of a callback may wait for the acknowledgement of its head.
     stream.set_nodelay(true)?;
     Ok(stream)
-}
-
-trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
-
-/// A bidirectional byte stream to the application server.
-pub struct Connection(Box<dyn Io>);
-
-impl Connection {
-    /// Wraps a stream, such as a socket, a TLS stream or one half of `tokio::io::duplex`.
-    #[must_use]
-    pub fn new(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
-        Self(Box::new(io))
-    }
-}
-
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").finish_non_exhaustive()
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
 }
 
 /// The private addresses that callbacks may go to.

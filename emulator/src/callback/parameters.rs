@@ -10,7 +10,8 @@ use http::{
 use serde_json::{Map, Value};
 
 use super::{
-    network::{self, AllowedPrivate, CallbackNetwork, Destination},
+    connection::Destination,
+    network::{self, AllowedPrivate, CallbackNetwork},
     template::Template,
 };
 use crate::{

@@ -12,7 +12,7 @@ pub(super) const MEMORY: &str = "1024";
 type Row = (&'static str, &'static str, &'static str);
 
 /// Options with one value.
-const SINGLE: [Row; 9] = [
+const SINGLE: [Row; 10] = [
     (
         "listen",
         "ADDRESS",
@@ -48,6 +48,11 @@ const SINGLE: [Row; 9] = [
         "drop-idle-uploads",
         "SECONDS",
         "Drops uploads in parts to which no part was added for this long [default: never]",
+    ),
+    (
+        "callback-ca",
+        "FILE",
+        "Root certificates that callbacks to https URLs trust too, a PEM file: the CA of a test",
     ),
     (
         "log",

@@ -81,6 +81,8 @@ pub(super) struct Callback {
     pub(super) body: String,
     /// `None` if no response arrived.
     pub(super) status: Option<u16>,
+    /// Why no response arrived, or not all of it.
+    pub(super) failure: Option<String>,
     pub(super) response: String,
 }
 
@@ -216,7 +218,10 @@ impl Entry {
             upload.flat_map(|u| [&u.file_name, &u.policy, &u.callback].into_iter().flatten());
         let lengths = texts.chain(uploads).map(String::len);
         let callbacks = self.callbacks.iter();
-        let callbacks = callbacks.map(|c| c.url.len() + c.body.len() + c.response.len());
+        let callbacks = callbacks.map(|c| {
+            let failure = c.failure.as_ref().map_or(0, String::len);
+            c.url.len() + c.body.len() + failure + c.response.len()
+        });
         let own = self.method.len() + self.host.len() + self.target.len();
         size_of::<Self>() + own + lengths.chain(callbacks).sum::<usize>()
     }
@@ -228,6 +233,7 @@ impl Callback {
             url: bounded(exchange.url()),
             body: bounded(&String::from_utf8_lossy(exchange.body())),
             status: exchange.status().map(|status| status.as_u16()),
+            failure: exchange.failure().map(bounded),
             response: bounded(&String::from_utf8_lossy(exchange.answer())),
         }
     }

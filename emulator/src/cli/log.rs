@@ -148,6 +148,9 @@ fn text(entry: &Entry) -> String {
             " callback \"{}\" {status}",
             callback.url.escape_debug()
         );
+        if let Some(failure) = &callback.failure {
+            let _ = write!(line, " ({})", failure.escape_debug());
+        }
     }
     if let Some(message) = &entry.message {
         let _ = write!(line, ": {}", message.escape_debug());
@@ -157,11 +160,17 @@ fn text(entry: &Entry) -> String {
     line
 }
 
-/// Returns the line of a request as an object. The texts of callbacks are left out.
+/// Returns the line of a request as an object. Bodies of callbacks and their responses are left out.
 fn object(entry: &Entry) -> Value {
     let callbacks = entry.callbacks.iter();
     let callbacks: Vec<_> = callbacks
-        .map(|callback| json!({ "url": callback.url, "status": callback.status }))
+        .map(|callback| {
+            json!({
+                "url": callback.url,
+                "status": callback.status,
+                "failure": callback.failure,
+            })
+        })
         .collect();
     json!({
         "event": "request",
@@ -291,6 +300,7 @@ mod tests {
                 url: "http://app/".into(),
                 body: "a ticket".into(),
                 status: Some(502),
+                failure: None,
                 response: String::new(),
             }],
             ..entry()
@@ -310,12 +320,25 @@ mod tests {
             ("message", json!("Error status : 502.")),
             (
                 "callbacks",
-                json!([{ "url": "http://app/", "status": 502 }]),
+                json!([{ "url": "http://app/", "status": 502, "failure": null }]),
             ),
         ] {
             assert_eq!(object[name], value, "{name}");
         }
         assert!(!object.to_string().contains("a ticket"));
+        let unreachable = Entry {
+            callbacks: vec![Callback {
+                url: "https://app/".into(),
+                body: String::new(),
+                status: None,
+                failure: Some("the TLS handshake failed: \n".into()),
+                response: String::new(),
+            }],
+            ..failed
+        };
+        let text = text(&unreachable);
+        let callback = " callback \"https://app/\" - (the TLS handshake failed: \\n): Error status";
+        assert!(text.contains(callback), "{text}");
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(super) struct Options {
     pub(super) drop_idle_uploads: Option<Duration>,
     pub(super) allow_private_callbacks: bool,
     pub(super) allow_callbacks: Vec<String>,
+    /// A file with root certificates for callbacks.
+    pub(super) callback_ca: Option<PathBuf>,
     pub(super) allow_origins: Vec<String>,
     pub(super) lenient_forms: bool,
     pub(super) refuse_v1: bool,
@@ -123,6 +125,7 @@ pub(super) fn parse(matches: &ArgMatches) -> Result<Action, String> {
         drop_idle_uploads: given.seconds("drop-idle-uploads")?,
         allow_private_callbacks,
         allow_callbacks,
+        callback_ca: given.one("callback-ca").map(PathBuf::from),
         allow_origins: given.origins()?,
         lenient_forms: given.flag("lenient-forms")?,
         refuse_v1: given.flag("refuse-v1")?,

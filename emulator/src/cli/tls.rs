@@ -9,6 +9,8 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
 };
 
+use crate::tls;
+
 /// Reads a certificate chain and its key.
 ///
 /// # Errors
@@ -71,46 +73,12 @@ fn unsupported(error: impl Display) -> String {
     format!("--tls: {error}")
 }
 
-/// Returns the cryptography, if the processor supports it.
-///
-/// graviola panics on processors without these features, so check for them first.
 fn provider() -> Result<Arc<CryptoProvider>, String> {
-    if let Some(installed) = CryptoProvider::get_default() {
-        return Ok(installed.clone());
-    }
-    built_in().ok_or_else(|| {
+    tls::provider().ok_or_else(|| {
         "--tls: this processor lacks what the built-in TLS needs; put a proxy with TLS in front of \
          the emulator, and name its URL with --public-url"
             .to_owned()
     })
-}
-
-#[cfg(target_arch = "x86_64")]
-fn built_in() -> Option<Arc<CryptoProvider>> {
-    use std::arch::is_x86_feature_detected as has;
-
-    let known = has!("adx")
-        && has!("aes")
-        && has!("avx")
-        && has!("avx2")
-        && has!("bmi1")
-        && has!("bmi2")
-        && has!("pclmulqdq")
-        && has!("ssse3");
-    known.then(|| Arc::new(rustls_graviola::default_provider()))
-}
-
-#[cfg(target_arch = "aarch64")]
-fn built_in() -> Option<Arc<CryptoProvider>> {
-    use std::arch::is_aarch64_feature_detected as has;
-
-    let known = has!("aes") && has!("neon") && has!("pmull") && has!("sha2");
-    known.then(|| Arc::new(rustls_graviola::default_provider()))
-}
-
-#[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
-fn built_in() -> Option<Arc<CryptoProvider>> {
-    None
 }
 
 /// Accepts one certificate, whoever issued it and whatever its names are.

@@ -13,6 +13,9 @@ mod bucket_operations;
 mod buckets;
 mod callbacks;
 mod captures;
+#[cfg(feature = "tls")]
+#[path = "../keys/certificates.rs"]
+mod certificates;
 mod client;
 mod clients;
 mod copies;
@@ -34,4 +37,6 @@ mod slow_forms;
 mod spawned;
 mod support;
 mod tags;
+#[cfg(feature = "tls")]
+mod tls_callbacks;
 mod your_app;

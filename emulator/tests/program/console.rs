@@ -109,6 +109,7 @@ fn the_last_requests_are_listed_for_assertions() {
             "url": app.url,
             "body": "object=c.txt",
             "status": 200,
+            "failure": null,
             "response": "{\"Status\":\"OK\"}",
         }])
     );

@@ -2,7 +2,10 @@
 
 use std::{fs, net::TcpListener};
 
-use super::support::run;
+use super::{
+    certificates::{KEY, certificate},
+    support::run,
+};
 
 /// Asserts that the program ends with this error, whose text contains the remedy.
 #[track_caller]
@@ -123,6 +126,14 @@ fn settings_that_cannot_work_are_errors() {
             "--tls: needs two files, the certificate chain and its private key",
         ),
         (&["--tls", "/none.pem", "/none.key"], "--tls: /none.pem: "),
+        (
+            &["--callback-ca", "/none.pem"],
+            "--callback-ca: /none.pem: ",
+        ),
+        (
+            &["--callback-ca", "Cargo.toml"],
+            "--callback-ca: Cargo.toml: root certificates must be PEM",
+        ),
     ] {
         assert_error(arguments, &[], expected);
     }
@@ -217,8 +228,8 @@ fn tls_files_that_do_not_fit_are_errors() {
         fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     };
-    let [certificate, key] = super::tls::for_this_machine();
-    let (certificate, key) = (file("cert.pem", &certificate), file("key.pem", &key));
+    let (certificate, key) = (certificate(1, &["localhost"]), KEY);
+    let (certificate, key) = (file("cert.pem", &certificate), file("key.pem", key));
     let empty = file("empty.pem", "");
     let other = file("other.pem", include_str!("../keys/rsa_512.pem"));
     for (arguments, expected) in [

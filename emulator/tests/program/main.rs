@@ -7,6 +7,8 @@
     missing_debug_implementations
 )]
 
+#[path = "../keys/certificates.rs"]
+mod certificates;
 mod console;
 mod errors;
 mod logs;

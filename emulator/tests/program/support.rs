@@ -1,7 +1,7 @@
 //! The program as a child process, and plain HTTP.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, ChildStdout, Command, Output, Stdio},
     thread::JoinHandle,
@@ -132,6 +132,16 @@ impl Program {
         response.json()
     }
 
+    /// Returns the next line of the log with this text.
+    pub fn log_line(&mut self, text: &str) -> String {
+        let mut line = String::new();
+        while !line.contains(text) {
+            line.clear();
+            assert!(self.lines.read_line(&mut line).unwrap() > 0, "{text}");
+        }
+        line
+    }
+
     /// Sends a signal, and waits for the end.
     #[cfg(unix)]
     pub fn stop(mut self, signal: &str) -> (Option<i32>, String) {
@@ -171,7 +181,7 @@ pub fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-pub fn read_response(mut stream: impl std::io::Read) -> Response {
+pub fn read_response(mut stream: impl Read) -> Response {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
     let end = bytes.windows(4).position(|bytes| bytes == b"\r\n\r\n");
@@ -225,12 +235,17 @@ pub struct App {
 
 impl App {
     pub fn start() -> Self {
+        Self::start_over(|stream| stream)
+    }
+
+    /// Starts an application whose connections go through this wrapper.
+    pub fn start_over<S: Read + Write>(wrap: impl FnOnce(TcpStream) -> S + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/oss/callback", listener.local_addr().unwrap());
         let called = std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
+            let (stream, _) = listener.accept().unwrap();
             let mut request = String::new();
-            let mut lines = BufReader::new(stream.try_clone().unwrap());
+            let mut lines = BufReader::new(wrap(stream));
             let mut length = 0;
             while lines.read_line(&mut request).unwrap() > 2 {
                 let line = request.lines().last().unwrap().to_ascii_lowercase();
@@ -242,7 +257,7 @@ impl App {
             lines.read_exact(&mut body).unwrap();
             let answer = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
                           Content-Length: 15\r\n\r\n{\"Status\":\"OK\"}";
-            stream.write_all(answer.as_bytes()).unwrap();
+            lines.get_mut().write_all(answer.as_bytes()).unwrap();
             String::from_utf8(body).unwrap()
         });
         Self { url, called }

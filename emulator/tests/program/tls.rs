@@ -2,57 +2,15 @@
 
 use std::{fs, io::Write as _, net::TcpStream, sync::Arc};
 
-use rcgen::{CertificateParams, PKCS_RSA_SHA256, PublicKeyData, SignatureAlgorithm, SigningKey};
-use rsa::{
-    PrivateKey,
-    pkcs1::{DecodeRsaPrivateKey as _, EncodeRsaPublicKey as _},
-};
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
 };
-use sha2::Sha256;
 
-use super::support::{Program, connect, read_response, run};
-
-const KEY: &str = include_str!("../keys/rsa_2048.pem");
-
-/// PEM of a certificate for `localhost` and 127.0.0.1, and of its key.
-pub fn for_this_machine() -> [String; 2] {
-    let private = PrivateKey::from_pkcs1_pem(KEY).unwrap();
-    let public = rsa::PublicKey::from(&private).to_pkcs1_der().unwrap();
-    let key = Key {
-        public: public.as_bytes().to_vec(),
-        private,
-    };
-    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let mut params = CertificateParams::new(names).unwrap();
-    params.serial_number = Some(1_u64.into());
-    params.key_identifier_method = rcgen::KeyIdMethod::PreSpecified(vec![1; 20]);
-    let certificate = params.self_signed(&key).unwrap().pem();
-    [certificate, KEY.to_owned()]
-}
-
-struct Key {
-    private: PrivateKey,
-    public: Vec<u8>,
-}
-
-impl PublicKeyData for Key {
-    fn der_bytes(&self) -> &[u8] {
-        &self.public
-    }
-
-    fn algorithm(&self) -> &'static SignatureAlgorithm {
-        &PKCS_RSA_SHA256
-    }
-}
-
-impl SigningKey for Key {
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        Ok(self.private.pkcs1v15_sign::<Sha256>(message).unwrap())
-    }
-}
+use super::{
+    certificates::{KEY, certificate},
+    support::{App, Program, callback, connect, read_response, run},
+};
 
 /// A client that trusts this certificate.
 fn client(certificate: &str) -> Arc<ClientConfig> {
@@ -80,17 +38,17 @@ fn handshake(
 #[test]
 fn it_serves_https() {
     let folder = tempfile::tempdir().unwrap();
-    let [certificate, key] = for_this_machine();
+    let certificate_pem = certificate(1, &["localhost", "127.0.0.1"]);
     let (cert, private) = (
         folder.path().join("cert.pem"),
         folder.path().join("key.pem"),
     );
-    fs::write(&cert, &certificate).unwrap();
-    fs::write(&private, &key).unwrap();
+    fs::write(&cert, &certificate_pem).unwrap();
+    fs::write(&private, KEY).unwrap();
     let (cert, private) = (cert.to_str().unwrap(), private.to_str().unwrap());
     let program = Program::start(&["--tls", cert, private, "--bucket", "open:public-read-write"]);
 
-    let config = client(&certificate);
+    let config = client(&certificate_pem);
     let send = |request: &str| {
         let mut stream = handshake(&program, &config);
         stream.write_all(request.as_bytes()).unwrap();
@@ -141,15 +99,79 @@ fn it_serves_https() {
     assert!(health(cert).status.success());
     // A server with another certificate is not this emulator.
     let other = folder.path().join("other.pem");
-    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
-    params.serial_number = Some(2_u64.into());
-    params.key_identifier_method = rcgen::KeyIdMethod::PreSpecified(vec![2; 20]);
-    let private_key = PrivateKey::from_pkcs1_pem(KEY).unwrap();
-    let public = rsa::PublicKey::from(&private_key).to_pkcs1_der().unwrap();
-    let key = Key {
-        public: public.as_bytes().to_vec(),
-        private: private_key,
-    };
-    fs::write(&other, params.self_signed(&key).unwrap().pem()).unwrap();
+    fs::write(&other, certificate(2, &["localhost"])).unwrap();
     assert_eq!(health(other.to_str().unwrap()).status.code(), Some(1));
+}
+
+/// An application behind TLS, with this certificate.
+fn app(pem: &str) -> App {
+    let chain = vec![CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).unwrap();
+    let provider = Arc::new(rustls_graviola::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let config = Arc::new(config);
+    let app = App::start_over(move |stream| {
+        let connection = ServerConnection::new(config.clone()).unwrap();
+        StreamOwned::new(connection, stream)
+    });
+    let url = app.url.replace("http://127.0.0.1", "https://localhost");
+    App { url, ..app }
+}
+
+#[test]
+fn callbacks_over_tls_trust_the_ca_of_the_option() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, pem: &str| {
+        let file = folder.path().join(name);
+        fs::write(&file, pem).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let pem = certificate(1, &["localhost"]);
+    let ca = write("ca.pem", &pem);
+    let other = write("other.pem", &certificate(2, &["other.example"]));
+    let open = [
+        "--bucket",
+        "open:public-read-write",
+        "--allow-private-callbacks",
+    ];
+    let program = |more: &[&str], variables: &[(&str, &str)]| {
+        let arguments = [&open[..], more].concat();
+        Program::start_with(&arguments, variables)
+    };
+    for program in [
+        program(&["--callback-ca", &ca], &[]),
+        program(&[], &[("OSS_EMULATOR_CALLBACK_CA", &ca)]),
+        // The roots of the machine, in the place that OpenSSL knows too.
+        program(&[], &[("SSL_CERT_FILE", &ca)]),
+        // In addition to them.
+        program(&["--callback-ca", &other], &[("SSL_CERT_FILE", &ca)]),
+    ] {
+        let app = app(&pem);
+        let response = program.send("PUT", "/open/a", &callback(&app.url), b"hello");
+        assert_eq!(response.status, 200, "{}", response.text());
+        assert_eq!(app.called.join().unwrap(), "object=a");
+    }
+
+    let mut program = program(&["--callback-ca", &other], &[("SSL_CERT_FILE", &other)]);
+    let app = app(&pem);
+    let response = program.send("PUT", "/open/a", &callback(&app.url), b"hello");
+    assert_eq!(
+        (response.status, response.ec()),
+        (203, Some("0007-00000203"))
+    );
+    let request = &program.console("requests?status=203")["requests"][0];
+    let callback = &request["callbacks"][0];
+    assert!(callback["status"].is_null());
+    let failure = callback["failure"].as_str().unwrap();
+    assert!(
+        failure.starts_with("the TLS handshake failed: "),
+        "{failure}"
+    );
+    let line = program.log_line("PutObject");
+    assert!(line.contains(failure), "{line}");
 }

@@ -78,7 +78,7 @@ function detail(request) {
   for (const callback of request.callbacks) {
     parts.push(
       el("h3", {}, "Callback"),
-      table([["URL", callback.url], ["Status", callback.status ?? "no response"]]),
+      table([["URL", callback.url], ["Status", callback.status ?? "no response"], ...(callback.failure ? [["Failure", callback.failure]] : [])]),
       code(callback.body, "Body of the callback"),
       el("h3", {}, "Answer"),
       callback.response === ""
