@@ -380,6 +380,21 @@ impl Record {
         }
     }
 
+    /// Returns a record of an earlier process. `stored` is in milliseconds since the Unix epoch.
+    pub(crate) fn of_parts(
+        description: Description,
+        content: Content,
+        kind: ObjectKind,
+        stored: u64,
+    ) -> Self {
+        Self {
+            description,
+            content,
+            kind,
+            stored,
+        }
+    }
+
     /// Returns the type of the object as OSS spells it.
     pub(crate) fn object_type(&self) -> &'static str {
         match (&self.kind, self.content.parts) {

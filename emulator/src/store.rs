@@ -9,6 +9,7 @@ mod buckets;
 mod catalog;
 mod content;
 mod contents;
+mod fill;
 mod folder;
 mod home;
 mod memory;
@@ -95,7 +96,7 @@ impl ObjectStore {
     /// confirmed upload is durable. Multipart uploads and their parts survive the process. Opening
     /// the store deletes what an earlier process did not finish.
     ///
-    /// Listings come from an index in memory, which a thread builds from the files after this
+    /// Listings come from an index in memory, which threads build from the files after this
     /// function has returned. Only listings wait for it.
     ///
     /// # Errors
@@ -173,12 +174,7 @@ impl ObjectStore {
         selection: Selection<'_>,
     ) -> io::Result<Page<Arc<ObjectSummary>>> {
         match &self.kind {
-            Kind::Memory(store) => {
-                let page = store.page(bucket, selection);
-                let summary =
-                    |object: Arc<memory::Object>| ObjectSummary::of(object.record.clone());
-                Ok(page.map(|object| Arc::new(summary(object))))
-            }
+            Kind::Memory(store) => Ok(store.page(bucket, selection)),
             Kind::Folder(store) => store.page(bucket, selection).await,
         }
     }

@@ -1,8 +1,8 @@
 //! The index of a folder store: what its listings show, in memory.
 //!
 //! A listing that read the record of every file would take a second for 100,000 objects. The index
-//! is built once, from the files, on a thread of its own. Uploads do not wait for it, listings do.
-//! Changes that happen meanwhile are recorded at once, and win over what the thread finds.
+//! is built once, from the files, on threads of its own. Uploads do not wait for it, listings do.
+//! Changes that happen meanwhile are recorded at once, and win over what these threads find.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -98,20 +98,26 @@ impl Catalog {
         Ok(())
     }
 
-    /// Records what was found in a file. `None` means that the file is not an object.
-    pub(super) fn found(&self, bucket: &Bucket, file: &str, object: Option<ObjectSummary>) {
+    /// Records what was found in files. `None` means that a file is not an object.
+    pub(super) fn found(
+        &self,
+        bucket: &Bucket,
+        files: impl IntoIterator<Item = (String, Option<ObjectSummary>)>,
+    ) {
         let mut state = self.state();
         let objects = state.buckets.entry(bucket.clone()).or_default();
-        // The file may have been read before the change.
-        if objects.changed.contains(file) {
-            return;
-        }
-        match object {
-            Some(object) => {
-                objects.by_name.insert(object.key.clone(), Arc::new(object));
+        for (file, object) in files {
+            // The file may have been read before the change.
+            if objects.changed.contains(&file) {
+                continue;
             }
-            None => {
-                objects.damaged.insert(file.to_owned());
+            match object {
+                Some(object) => {
+                    objects.by_name.insert(object.key.clone(), Arc::new(object));
+                }
+                None => {
+                    objects.damaged.insert(file);
+                }
             }
         }
     }
@@ -219,6 +225,10 @@ mod tests {
         catalog.change(&bucket(), key, key, done).unwrap();
     }
 
+    fn found(catalog: &Catalog, file: &str, object: Option<ObjectSummary>) {
+        catalog.found(&bucket(), [(file.to_owned(), object)]);
+    }
+
     fn sizes(catalog: &Catalog) -> io::Result<Vec<(String, u64)>> {
         let all = Selection {
             prefix: "",
@@ -239,12 +249,12 @@ mod tests {
         let catalog = Catalog::new();
         put(&catalog, "new", 1);
         put(&catalog, "replaced", 2);
-        catalog.found(&bucket(), "replaced", Some(object("replaced", 1)));
+        found(&catalog, "replaced", Some(object("replaced", 1)));
         remove(&catalog, "removed");
-        catalog.found(&bucket(), "removed", Some(object("removed", 1)));
+        found(&catalog, "removed", Some(object("removed", 1)));
         put(&catalog, "repaired", 3);
-        catalog.found(&bucket(), "repaired", None);
-        catalog.found(&bucket(), "old", Some(object("old", 4)));
+        found(&catalog, "repaired", None);
+        found(&catalog, "old", Some(object("old", 4)));
         catalog.end(Ok(()));
         let found = sizes(&catalog).unwrap();
         let found: Vec<_> = found.iter().map(|(key, size)| (&**key, *size)).collect();
@@ -268,8 +278,8 @@ mod tests {
     #[test]
     fn damaged_files_are_an_error_until_they_are_replaced() {
         let catalog = Catalog::new();
-        catalog.found(&bucket(), "a", None);
-        catalog.found(&bucket(), "b", None);
+        found(&catalog, "a", None);
+        found(&catalog, "b", None);
         catalog.end(Ok(()));
         let error = sizes(&catalog).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
@@ -287,12 +297,12 @@ mod tests {
         let mut second = pin!(catalog.wait());
         assert!(waiting.as_mut().poll(&mut cx).is_pending());
         assert!(second.as_mut().poll(&mut cx).is_pending());
-        catalog.found(&bucket(), "gone", Some(object("gone", 1)));
+        found(&catalog, "gone", Some(object("gone", 1)));
         catalog.end(Err(io::ErrorKind::PermissionDenied.into()));
         assert!(matches!(waiting.poll(&mut cx), Poll::Ready(Err(_))));
         // The index is now built again.
         assert!(second.as_mut().poll(&mut cx).is_pending());
-        catalog.found(&bucket(), "a", Some(object("a", 1)));
+        found(&catalog, "a", Some(object("a", 1)));
         catalog.end(Ok(()));
         assert!(matches!(second.poll(&mut cx), Poll::Ready(Ok(()))));
         assert_eq!(sizes(&catalog).unwrap(), [("a".to_owned(), 1)]);

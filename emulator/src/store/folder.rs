@@ -11,7 +11,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Weak},
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
@@ -22,13 +22,14 @@ use super::{
     catalog::Catalog,
     content::{Growth, SMALL, StoreError, read_whole},
     contents::Contents,
+    fill::fill,
     home::{BucketFiles, Home, create_folder, sync_folder},
     page::{Page, Selection},
     record_file::{self, Found, broken, finish},
     summary::ObjectSummary,
     upload::{Data, Sealed, Snapshot},
 };
-use crate::object::Record;
+use crate::object::{Content, Description, ObjectKind, Record};
 use tower_aliyun_oss::protocol::Bucket;
 
 /// How often an object is read again that is replaced meanwhile.
@@ -44,12 +45,35 @@ pub(super) struct FolderStore {
 
 /// What the file of an object says.
 #[derive(Deserialize, Serialize)]
+#[serde(from = "FlatEntry")]
 struct Entry {
     #[serde(flatten)]
     record: Record,
     /// The name of the content file, if the content is not in this file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     content_file: Option<String>,
+}
+
+/// The members of an [`Entry`]. To read a flattened [`Record`], serde would keep every value first,
+/// which takes longer than the rest.
+#[derive(Deserialize)]
+struct FlatEntry {
+    description: Description,
+    content: Content,
+    #[serde(default)]
+    kind: ObjectKind,
+    stored: u64,
+    #[serde(default)]
+    content_file: Option<String>,
+}
+
+impl From<FlatEntry> for Entry {
+    fn from(flat: FlatEntry) -> Self {
+        Self {
+            record: Record::of_parts(flat.description, flat.content, flat.kind, flat.stored),
+            content_file: flat.content_file,
+        }
+    }
 }
 
 impl FolderStore {
@@ -72,7 +96,8 @@ impl FolderStore {
         let root = self.home.buckets();
         let thread = std::thread::Builder::new().name("oss-emulator-index".to_owned());
         thread.spawn(move || {
-            let read = read_all(&catalog, &contents, &root);
+            let look = |path: &Path, name: &str| look(&contents, path, name);
+            let read = fill(&catalog, &root, &look);
             if let Some(catalog) = catalog.upgrade() {
                 if read.is_ok() {
                     contents.remove_unused();
@@ -372,41 +397,19 @@ fn file_name(key: &str) -> String {
     base16ct::lower::encode_string(&Sha256::digest(key))
 }
 
-/// Reads the records of all files into the index, until the store is dropped.
-fn read_all(catalog: &Weak<Catalog>, contents: &Contents, root: &Path) -> io::Result<()> {
-    for folder in fs::read_dir(root)? {
-        let folder = folder?;
-        // No other name is one of a bucket of the emulator.
-        let Some(bucket) = folder
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
-        for entry in fs::read_dir(folder.path())? {
-            let entry = entry?;
-            let Some(catalog) = catalog.upgrade() else {
-                return Ok(());
-            };
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let found = match read(&entry.path()) {
-                // A copy under another name is not the object.
-                Ok((entry, _)) if file_name(&entry.record.description.key) == name => Some(entry),
-                // Removed since the folder was read.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                // The process has too many open files, for example.
-                Err(error) if error.kind() != io::ErrorKind::InvalidData => return Err(error),
-                Ok(_) | Err(_) => None,
-            };
-            if let Some(name) = found.as_ref().and_then(|found| found.content_file.as_ref()) {
-                contents.path(name)?;
-            }
-            let found = found.map(|found| ObjectSummary::of(found.record));
-            catalog.found(&bucket, &name, found);
-        }
+/// Returns what a listing shows of a file, or `None` if it is not an object.
+fn look(contents: &Contents, path: &Path, name: &str) -> io::Result<Option<ObjectSummary>> {
+    let entry = match read(path) {
+        // A copy under another name is not the object.
+        Ok((entry, _)) if file_name(&entry.record.description.key) == name => entry,
+        // The process has too many open files, for example.
+        Err(error) if error.kind() != io::ErrorKind::InvalidData => return Err(error),
+        Ok(_) | Err(_) => return Ok(None),
+    };
+    if let Some(name) = &entry.content_file {
+        contents.path(name)?;
     }
-    Ok(())
+    Ok(Some(ObjectSummary::of(entry.record)))
 }
 
 /// Returns the content file of an object, if the object exists and has one.

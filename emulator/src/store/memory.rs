@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     io::Cursor,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -14,6 +14,7 @@ use bytes::Bytes;
 use super::{
     content::{Digest, Growth, StoreError, measure, resume_crc64},
     page::{Page, Selection, page},
+    summary::ObjectSummary,
 };
 use crate::object::{Content, Image, Record};
 use tower_aliyun_oss::protocol::Bucket;
@@ -41,6 +42,24 @@ pub(super) struct Object {
     pub(super) chunks: Arc<[Bytes]>,
     /// Held for its `Drop`.
     space: Vec<Arc<Space>>,
+    /// What listings show of the object, once one has shown it.
+    summary: OnceLock<Arc<ObjectSummary>>,
+}
+
+impl Object {
+    fn new(record: Record, chunks: Arc<[Bytes]>, space: Vec<Arc<Space>>) -> Self {
+        Self {
+            record,
+            chunks,
+            space,
+            summary: OnceLock::new(),
+        }
+    }
+
+    fn summary(&self) -> Arc<ObjectSummary> {
+        let summary = || Arc::new(ObjectSummary::of(self.record.clone()));
+        self.summary.get_or_init(summary).clone()
+    }
 }
 
 /// A share of the limit, released on drop.
@@ -68,10 +87,17 @@ impl MemoryStore {
         self.objects().get(bucket)?.get(key).cloned()
     }
 
-    pub(super) fn page(&self, bucket: &Bucket, selection: Selection<'_>) -> Page<Arc<Object>> {
-        let objects = self.objects();
-        let of_bucket = objects.get(bucket);
-        of_bucket.map_or_else(Page::default, |objects| page(objects, selection))
+    pub(super) fn page(
+        &self,
+        bucket: &Bucket,
+        selection: Selection<'_>,
+    ) -> Page<Arc<ObjectSummary>> {
+        // The lock is released before the summaries are made.
+        let found = match self.objects().get(bucket) {
+            Some(objects) => page(objects, selection),
+            None => Page::default(),
+        };
+        found.map(|object: Arc<Object>| object.summary())
     }
 
     pub(super) fn is_empty(&self, bucket: &Bucket) -> bool {
@@ -90,11 +116,8 @@ impl MemoryStore {
         let object = objects.get_mut(bucket)?.get_mut(key)?;
         let mut record = object.record.clone();
         change(&mut record);
-        *object = Arc::new(Object {
-            record: record.clone(),
-            chunks: object.chunks.clone(),
-            space: object.space.clone(),
-        });
+        let (chunks, space) = (object.chunks.clone(), object.space.clone());
+        *object = Arc::new(Object::new(record.clone(), chunks, space));
         Some(record)
     }
 
@@ -290,11 +313,11 @@ impl Sealed {
             record.content = growth.content(&self.content, crc.finalize());
             let chunks = old.iter().flat_map(|old| old.chunks.iter());
             let space = old.iter().flat_map(|old| old.space.iter());
-            let object = Object {
-                record: record.clone(),
-                chunks: chunks.chain(self.chunks.iter()).cloned().collect(),
-                space: space.chain(self.space.iter()).cloned().collect(),
-            };
+            let object = Object::new(
+                record.clone(),
+                chunks.chain(self.chunks.iter()).cloned().collect(),
+                space.chain(self.space.iter()).cloned().collect(),
+            );
             (objects.insert(key.to_owned(), Arc::new(object)), record)
         };
         Ok(record)
@@ -317,11 +340,7 @@ impl Sealed {
 
     pub(super) fn commit(self, record: Record, overwrite: bool) -> Result<(), StoreError> {
         let key = record.description.key.clone();
-        let object = Object {
-            record,
-            chunks: self.chunks,
-            space: self.space,
-        };
+        let object = Object::new(record, self.chunks, self.space);
         // Dropped after the lock is released: an object may have thousands of chunks.
         let _replaced = {
             // One lock for check and insert, so of two concurrent uploads one succeeds.

@@ -15,7 +15,9 @@ use tempfile::NamedTempFile;
 
 const MARK: [u8; 8] = *b"oss-obj1";
 /// Size of the record length and the mark, in bytes.
-const TAIL: u64 = 16;
+const TAIL: usize = 16;
+/// How much of the end of a file is read at once, in bytes. Most records fit.
+const END: u64 = 4096;
 /// The longest record, in bytes.
 ///
 /// A record contains a name, a type, at most 8 KiB of metadata, and headers from form fields, which
@@ -39,21 +41,29 @@ pub(super) fn read<R: DeserializeOwned>(path: &Path) -> io::Result<Found<R>> {
     }
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
-    let tail_at = length.checked_sub(TAIL).ok_or_else(broken)?;
-    file.seek(SeekFrom::Start(tail_at))?;
-    let mut tail = [0; 16];
-    file.read_exact(&mut tail)?;
+    let mut end = vec![0; usize::try_from(length.min(END)).map_err(io::Error::other)?];
+    file.seek(SeekFrom::Start(length - end.len() as u64))?;
+    file.read_exact(&mut end)?;
+    let (end, tail) = end.split_last_chunk::<TAIL>().ok_or_else(broken)?;
     let (record_length, mark) = tail.split_at(8);
     // Bounded, because a damaged length must not allocate the memory of the machine.
     let record_length = u64::from_be_bytes(record_length.try_into().map_err(|_| broken())?);
     if mark != MARK || record_length > MAX_RECORD {
         return Err(broken());
     }
-    let size = tail_at.checked_sub(record_length).ok_or_else(broken)?;
-    file.seek(SeekFrom::Start(size))?;
-    let mut text = Vec::new();
-    (&file).take(record_length).read_to_end(&mut text)?;
-    let record = serde_json::from_slice(&text).map_err(|_| broken())?;
+    let size = (length - TAIL as u64).checked_sub(record_length);
+    let size = size.ok_or_else(broken)?;
+    let begin = usize::try_from(record_length).ok();
+    let record = match begin.and_then(|length| end.len().checked_sub(length)) {
+        Some(begin) => serde_json::from_slice(&end[begin..]),
+        None => {
+            let mut text = Vec::new();
+            file.seek(SeekFrom::Start(size))?;
+            (&file).take(record_length).read_to_end(&mut text)?;
+            serde_json::from_slice(&text)
+        }
+    };
+    let record = record.map_err(|_| broken())?;
     file.rewind()?;
     Ok(Found { record, file, size })
 }
@@ -73,4 +83,36 @@ pub(super) fn finish(file: &mut NamedTempFile, record: &impl Serialize) -> io::R
     file.write_all(&MARK)?;
     // Before the rename, or a power failure could leave the final name with a partial file.
     file.as_file().sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_any_size_is_found_behind_its_content() {
+        let folder = tempfile::tempdir().unwrap();
+        // As JSON, a text has two quotes more. With the tail, 4078 is the longest that is read at
+        // once.
+        for record in [0, 1, 4077, 4078, 4079, 10_000] {
+            for content in [0, 1, 4096, 5000] {
+                let mut file = NamedTempFile::new_in(&folder).unwrap();
+                file.write_all(&vec![b'c'; content]).unwrap();
+                finish(&mut file, &"r".repeat(record)).unwrap();
+                let mut found = read::<String>(file.path()).unwrap();
+                assert_eq!(found.record, "r".repeat(record));
+                assert_eq!(found.size, content as u64);
+                let mut text = Vec::new();
+                found.file.read_to_end(&mut text).unwrap();
+                assert!(text.starts_with(&vec![b'c'; content]));
+
+                let length = file.as_file().metadata().unwrap().len();
+                for shorter in [0, 1, 15, 16, length - 1] {
+                    file.as_file().set_len(shorter).unwrap();
+                    let error = read::<String>(file.path()).err().unwrap();
+                    assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{shorter}");
+                }
+            }
+        }
+    }
 }

@@ -376,8 +376,19 @@ fn starts_with(count: usize) {
     );
     let listed = started.elapsed();
     assert_eq!(listing.matches("<Key>").count(), 2, "{listing}");
-    println!("{count} objects: served after {ready:?}, listed after {listed:?}");
+    let reading = std::time::Instant::now();
+    for file in std::fs::read_dir(&bucket).unwrap() {
+        std::fs::read(file.unwrap().path()).unwrap();
+    }
+    let read = reading.elapsed();
+    println!(
+        "{count} objects: served after {ready:?}, listed after {listed:?}; one thread reads the files \
+         in {read:?}"
+    );
     assert!(ready < Duration::from_secs(1), "{ready:?}");
+    // The parser is slow without optimization.
+    let limit = if cfg!(debug_assertions) { 20 } else { 4 };
+    assert!(listed < limit * read, "{listed:?}");
 }
 
 /// Uploads and joins four parts of `part` bytes, and asserts that memory stays below 64 MiB.
