@@ -170,7 +170,16 @@ fn parse_head(text: &[u8]) -> Option<Head> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::VecDeque, convert::Infallible, pin::Pin, task::Poll};
+    use std::{
+        collections::VecDeque,
+        convert::Infallible,
+        pin::Pin,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::Poll,
+    };
 
     use http_body::Frame;
     use http_body_util::StreamBody;
@@ -364,6 +373,42 @@ mod tests {
         let blanks = format!("--b--x{}\r\n\r\n", " ".repeat(MAX_HEAD + 1));
         let error = parse(divide(blanks.as_bytes(), &[1])).unwrap_err();
         assert_eq!(error.ec(), errors::MALFORMED_FORM.ec());
+    }
+
+    #[test]
+    fn nothing_is_received_behind_a_head_that_is_too_long() {
+        let mut body = b"--b--x\r\na: ".to_vec();
+        body.resize(8 << 20, b'v');
+        for piece in [1, 100, 64 * 1024] {
+            let chunks = divide(&body, &[piece]);
+            let left = Arc::new(AtomicUsize::new(chunks.len()));
+            let stream = Counted(Chunks(chunks), left.clone());
+            let error = block_on(async {
+                let inbound = Inbound::new(StreamBody::new(stream), false);
+                inbound.allow(u64::MAX);
+                Parts::new(inbound, "b--x").next().await.unwrap_err()
+            });
+            assert_eq!(error.ec(), errors::FIELD_TOO_LONG.ec());
+            let received = body.len() - left.load(Ordering::Relaxed) * piece;
+            let delimiter = b"--b--x\r\n".len();
+            assert!(received <= delimiter + MAX_HEAD + piece, "{received}");
+        }
+    }
+
+    /// Counts what is left.
+    struct Counted(Chunks, Arc<AtomicUsize>);
+
+    impl futures_core::Stream for Counted {
+        type Item = Result<Frame<Bytes>, Infallible>;
+
+        fn poll_next(
+            mut self: Pin<&mut Self>,
+            cx: &mut std::task::Context<'_>,
+        ) -> Poll<Option<Self::Item>> {
+            let next = Pin::new(&mut self.0).poll_next(cx);
+            self.1.store(self.0.0.len(), Ordering::Relaxed);
+            next
+        }
     }
 
     /// The content is not copied.
