@@ -1,7 +1,7 @@
 //! Reports of requests, the reset, and settings for an emulator that browsers can reach.
 
 use std::{
-    future::Future as _,
+    future::{Future as _, poll_fn},
     pin::{Pin, pin},
     sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
@@ -9,7 +9,8 @@ use std::{
 };
 
 use aliyun_oss_emulator::{
-    Acl, CorsRule, Emulator, EmulatorBuilder, EmulatorError, HostedBucket, RequestReport,
+    Acl, CorsRule, Emulator, EmulatorBuilder, EmulatorError, HostedBucket, ObjectStore,
+    RequestReport,
 };
 use bytes::Bytes;
 use http::{Method, Request};
@@ -366,6 +367,47 @@ async fn a_reset_restores_the_buckets() {
         let made = ask(&emulator, Method::PUT, "/made/").await;
         assert_eq!(made.status, 200);
         assert_eq!(get("/made/a").await.status, 404);
+    }
+}
+
+/// A client that stores whenever the reset waits for its folder.
+#[tokio::test]
+async fn a_reset_gives_up_on_a_bucket_that_stays_in_use() {
+    for (method, query) in [(Method::PUT, ""), (Method::POST, "?uploads")] {
+        let folder = tempfile::tempdir().unwrap();
+        let emulator = builder()
+            .store(ObjectStore::folder(folder.path()).unwrap())
+            .create_buckets(true)
+            .build()
+            .unwrap();
+        let made = ask(&emulator, Method::PUT, "/made/").await;
+        assert_eq!(made.status, 200);
+        let mut count = 0;
+        let mut store = async || {
+            count += 1;
+            let target = format!("/made/{count}{query}");
+            let stored = ask(&emulator, method.clone(), &target).await;
+            assert_eq!(stored.status, 200, "{}", stored.text());
+        };
+        store().await;
+        let mut reset = pin!(emulator.reset());
+        let error = loop {
+            match poll_fn(|cx| Poll::Ready(reset.as_mut().poll(cx))).await {
+                Poll::Ready(done) => break done.unwrap_err(),
+                Poll::Pending => store().await,
+            }
+        };
+        assert_eq!(error.kind(), std::io::ErrorKind::ResourceBusy);
+        let text = error.to_string();
+        assert!(text.contains("the bucket made; stop them"), "{text}");
+        // The bucket works, and what was stored last is in it.
+        let last = format!("/made/{count}");
+        if query.is_empty() {
+            assert_eq!(ask(&emulator, Method::GET, &last).await.status, 200);
+        }
+        // Nobody stores any longer.
+        emulator.reset().await.unwrap();
+        assert_eq!(ask(&emulator, Method::GET, "/made/").await.status, 404);
     }
 }
 
