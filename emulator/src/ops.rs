@@ -391,7 +391,14 @@ impl Operation {
         }
     }
 
-    /// Runs the operation if the bucket does not exist, or the request names none.
+    /// Whether the operation creates its bucket if that does not exist.
+    ///
+    /// `PutBucketAcl` does, as the tests of `ali-oss` show.
+    pub(crate) fn creates_bucket(self) -> bool {
+        matches!(self, Self::CreateBucket | Self::PutBucketAcl)
+    }
+
+    /// Runs the operation if the request names no bucket, or one that it creates.
     pub(crate) async fn run_without_bucket(
         self,
         context: &ServiceContext<'_>,
@@ -402,11 +409,10 @@ impl Operation {
             Self::ListBuckets => Err(errors::NO_RIGHT_SERVICE),
             Self::CreateBucket if !signed => Err(errors::NO_RIGHT_SERVICE),
             Self::CreateBucket => create_bucket::run(context).await,
-            // As the tests of `ali-oss` show.
             Self::PutBucketAcl if signed && context.shared.create_buckets => {
                 create_bucket::run(context).await
             }
-            _ if context.address.bucket.is_some() => Err(context.no_such_bucket()),
+            Self::PutBucketAcl => Err(context.no_such_bucket()),
             _ => Err(errors::NOT_IMPLEMENTED),
         }
     }

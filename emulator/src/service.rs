@@ -192,17 +192,17 @@ async fn run(context: &ServiceContext<'_>) -> Result<Response<EmulatorBody>, Oss
         context.address.bucket()?;
     }
     let Some(bucket) = bucket_of(context) else {
-        // A wrong key or signature is reported before an unknown bucket.
-        let signed = authenticate(context)?;
-        if context.shared.refuse_foreign_origins {
-            let (method, no_rules) = (&context.parts.method, CorsRules::default());
-            cors::check_origin(&no_rules, method, context.headers())?;
+        let selected = select(context);
+        let creates = matches!(&selected, Ok(operation) if operation.creates_bucket());
+        // As on OSS, an unknown bucket is reported before a wrong key or signature, except by the
+        // operations that create it.
+        if context.address.bucket.is_some() && !creates {
+            check_origin(context, &CorsRules::default())?;
+            return Err(context.no_such_bucket());
         }
-        return match select(context) {
-            Ok(operation) => operation.run_without_bucket(context, signed).await,
-            Err(_) if context.address.bucket.is_some() => Err(context.no_such_bucket()),
-            Err(error) => Err(error),
-        };
+        let signed = authenticate(context)?;
+        check_origin(context, &CorsRules::default())?;
+        return selected?.run_without_bucket(context, signed).await;
     };
     let context = &RequestContext {
         request: *context,
@@ -219,10 +219,7 @@ async fn run(context: &ServiceContext<'_>) -> Result<Response<EmulatorBody>, Oss
 fn authorize(context: &RequestContext<'_>) -> Result<(Operation, bool), OssError> {
     // Before the operation is selected, so that an invalid signature is reported first.
     let signed = authenticate(context)?;
-    if context.shared.refuse_foreign_origins {
-        let method = &context.parts.method;
-        cors::check_origin(&context.bucket.cors, method, context.headers())?;
-    }
+    check_origin(context, &context.bucket.cors)?;
     let operation = select(context)?;
     if context
         .headers()
@@ -235,6 +232,14 @@ fn authorize(context: &RequestContext<'_>) -> Result<(Operation, bool), OssError
         return Err(errors::NO_RIGHT);
     }
     Ok((operation, signed))
+}
+
+/// Refuses pages of foreign origins, if the emulator is set to do so.
+fn check_origin(context: &ServiceContext<'_>, rules: &CorsRules) -> Result<(), OssError> {
+    match context.shared.refuse_foreign_origins {
+        true => cors::check_origin(rules, &context.parts.method, context.headers()),
+        false => Ok(()),
+    }
 }
 
 fn select(context: &ServiceContext<'_>) -> Result<Operation, OssError> {

@@ -244,38 +244,64 @@ async fn a_name_that_is_not_utf_8() {
 
 /// Returns a query that signs with version 1.
 fn signed_v1(secret: &str, id: &str, resource: &str) -> String {
+    signed_v1_for(&Method::GET, secret, id, resource)
+}
+
+fn signed_v1_for(method: &Method, secret: &str, id: &str, resource: &str) -> String {
     let expires = NOW + 60;
     let mut mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).unwrap();
-    mac.update(format!("GET\n\n\n{expires}\n{resource}").as_bytes());
+    mac.update(format!("{method}\n\n\n{expires}\n{resource}").as_bytes());
     let signature = STANDARD.encode(mac.finalize().into_bytes());
     let signature = signature.replace('+', "%2B").replace('=', "%3D");
     format!("OSSAccessKeyId={id}&Expires={expires}&Signature={signature}")
 }
 
 #[tokio::test]
-async fn keys_and_signatures_come_before_buckets() {
+async fn buckets_come_before_keys_unless_they_are_created() {
     let emulator = open();
-    let get = async |query: &str| {
-        let target = format!("/a?{query}");
+    let send = async |method: Method, key: &str, sub: &str, secret: &str, id: &str| {
+        let query = signed_v1_for(&method, secret, id, &format!("/missing/{key}{sub}"));
+        let join = if sub.is_empty() { "?" } else { "&" };
+        let target = format!("/{key}{sub}{join}{query}");
         ask_at(
             &emulator,
             "missing.localhost:9000",
-            Method::GET,
+            method,
             &target,
             &[],
             b"",
         )
         .await
     };
-    let unknown = get(&signed_v1("secret", "unknown", "/missing/a")).await;
-    unknown.assert_refused(403, "InvalidAccessKeyId", "0002-00000902");
-    let wrong = get(&signed_v1("secret", ID, "/missing/a")).await;
-    wrong.assert_refused(403, "SignatureDoesNotMatch", "0002-00000040");
-    for query in [String::new(), signed_v1(SECRET, ID, "/missing/a")] {
-        get(&query)
-            .await
-            .assert_refused(404, "NoSuchBucket", "0015-00000101");
+    for (method, key, sub) in [
+        (Method::GET, "a", ""),
+        (Method::GET, "", "?acl"),
+        (Method::GET, "", "?bucketInfo"),
+        (Method::PUT, "", "?versioning"),
+        (Method::PUT, "a", ""),
+    ] {
+        for (secret, id) in [("secret", "unknown"), ("secret", ID), (SECRET, ID)] {
+            let answer = send(method.clone(), key, sub, secret, id).await;
+            answer.assert_refused(404, "NoSuchBucket", "0015-00000101");
+        }
     }
+    for sub in ["", "?acl"] {
+        let unknown = send(Method::PUT, "", sub, "secret", "unknown").await;
+        unknown.assert_refused(403, "InvalidAccessKeyId", "0002-00000902");
+        let wrong = send(Method::PUT, "", sub, "secret", ID).await;
+        wrong.assert_refused(403, "SignatureDoesNotMatch", "0002-00000040");
+    }
+    let target = "/a";
+    let unsigned = ask_at(
+        &emulator,
+        "missing.localhost:9000",
+        Method::GET,
+        target,
+        &[],
+        b"",
+    );
+    let unsigned = unsigned.await;
+    unsigned.assert_refused(404, "NoSuchBucket", "0015-00000101");
 }
 
 #[tokio::test]
