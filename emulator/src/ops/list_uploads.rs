@@ -28,7 +28,8 @@ struct Listing<'a> {
     bucket: &'a str,
     key_marker: String,
     upload_id_marker: &'a str,
-    // `oss2` requires both, also on the last page.
+    // Of the last entry on every page, as the tests of the SDK for Python show. `oss2` requires
+    // both.
     next_key_marker: String,
     next_upload_id_marker: String,
     delimiter: String,
@@ -101,9 +102,9 @@ pub(super) async fn run(context: &RequestContext<'_>) -> Result<Response<Emulato
     let is_truncated = entries.len() > max_uploads;
     entries.truncate(max_uploads);
     let (next_key, next_id) = match entries.last() {
-        Some(Entry::Upload(upload)) if is_truncated => (&*upload.key, &*upload.id),
-        Some(Entry::Prefix(common)) if is_truncated => (&**common, ""),
-        _ => ("", ""),
+        Some(Entry::Upload(upload)) => (&*upload.key, &*upload.id),
+        Some(Entry::Prefix(common)) => (&**common, ""),
+        None => ("", ""),
     };
     let mut listing = Listing {
         encoding_type: encoding.name(),
