@@ -138,9 +138,12 @@ impl RuleDocument {
         for header in &self.expose_header {
             rule = rule.expose_header(header);
         }
-        if let Some(age) = self.max_age_seconds {
-            let age = u32::try_from(age).ok().filter(|age| *age <= MAX_AGE);
-            let age = age.ok_or(errors::CORS_MAX_AGE)?;
+        if let Some(age_given) = self.max_age_seconds {
+            let age = u32::try_from(age_given).ok().filter(|age| *age <= MAX_AGE);
+            let age = age.ok_or_else(|| {
+                let given = age_given.to_string();
+                errors::CORS_MAX_AGE.argument("MaxAgeSeconds", given)
+            })?;
             rule = rule.max_age(Duration::from_secs(age.into()));
         }
         Ok(rule)

@@ -178,6 +178,12 @@ async fn rules_are_put_and_count_at_once() {
     for age in ["-1", "1000000000", "4294967296"] {
         let answer = cors(Method::PUT, &RULES.replacen("60", age, 1)).await;
         answer.assert_refused(400, "InvalidArgument", "");
+        let argument = [
+            answer.element("ArgumentName"),
+            answer.element("ArgumentValue"),
+        ];
+        let expected = ["MaxAgeSeconds", age].map(|text| Some(text.to_owned()));
+        assert_eq!(argument, expected);
     }
     // Names of headers keep their case.
     let case = RULES.replacen("x-oss-*", "X-Oss-Meta-*", 1);
