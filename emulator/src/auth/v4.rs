@@ -100,7 +100,7 @@ pub(super) fn in_query(context: &ServiceContext<'_>) -> Result<(), OssError> {
         );
         return Err(expired(errors::URL_V4_EXPIRED, ends, now));
     }
-    let region = errors::REGION.with_message("Invalid signing region in x-oss-credential.");
+    let region = errors::REGION.with_message("The signing region in credential is invalid.");
     let product = errors::PRODUCT.with_message("Invalid signing product in x-oss-credential.");
     check(context, &given, region, product)
 }
