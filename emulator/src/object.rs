@@ -19,13 +19,18 @@ const MAX_NAME: usize = 1023;
 const MAX_META: usize = 8 * 1024;
 
 const STORAGE: &str = "x-oss-storage-class";
+const ACL: &str = "x-oss-object-acl";
 /// Fields that become response headers of the object unchanged.
-const HEADERS: [&str; 4] = [
+const HEADERS: [&str; 5] = [
     "Cache-Control",
     "Content-Disposition",
     "Content-Encoding",
+    "Content-Language",
     "Expires",
 ];
+/// Start of the metadata that the encryption clients of the SDKs write. Without it, the content
+/// cannot be decrypted.
+const CLIENT_ENCRYPTION: &str = "x-oss-meta-client-side-encryption-";
 
 /// The metadata that the client sets.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -129,6 +134,20 @@ impl Description {
         self.headers.extend(kept.cloned());
     }
 
+    /// Takes what a copy keeps of its source although it replaces the metadata: the type, if the
+    /// request has none, and what the client needs to decrypt the content.
+    pub(crate) fn take_essentials(&mut self, source: &Self, has_type: bool) {
+        if !has_type {
+            self.content_type.clone_from(&source.content_type);
+        }
+        for (name, value) in &source.headers {
+            let is_new = !self.headers.iter().any(|(own, _)| own == name);
+            if name.starts_with(CLIENT_ENCRYPTION) && is_new {
+                self.headers.push((name.clone(), value.clone()));
+            }
+        }
+    }
+
     pub(crate) fn take_tags(&mut self, source: &Self) {
         self.tags.clone_from(&source.tags);
     }
@@ -198,13 +217,19 @@ impl ObjectAcl {
     }
 }
 
+/// Returns the ACL that the header `x-oss-object-acl` requests.
+pub(crate) fn acl_of_request(headers: &HeaderMap) -> Result<Option<ObjectAcl>, OssError> {
+    let value = headers.get(ACL).and_then(|value| value.to_str().ok());
+    value
+        .filter(|acl| !acl.is_empty())
+        .map(ObjectAcl::parse)
+        .transpose()
+}
+
 fn acl(form: &Form, headers: &HeaderMap) -> Result<Option<String>, OssError> {
-    const NAME: &str = "x-oss-object-acl";
-    let header = headers.get(NAME).and_then(|value| value.to_str().ok());
-    let value = form.get(NAME).or(header);
-    match value.filter(|acl| !acl.is_empty()) {
-        None => Ok(None),
+    match form.get(ACL).filter(|acl| !acl.is_empty()) {
         Some(name) => Ok(ObjectAcl::parse(name)?.0),
+        None => Ok(acl_of_request(headers)?.and_then(|acl| acl.0)),
     }
 }
 

@@ -2,11 +2,12 @@
 //!
 //! Source: the [reference], and the tests of the SDKs for Go, Java, JavaScript and Python. What it
 //! does not say: a copy keeps the ETag, and is `Multipart` if its source is; a copy of an appendable
-//! object is `Normal`, except onto itself.
+//! object is `Normal`, except onto itself. If the metadata is replaced, a request without
+//! `Content-Type` keeps the type, and the metadata of client-side encryption stays.
 //!
 //! [reference]: https://www.alibabacloud.com/help/en/oss/developer-reference/copyobject
 
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, header};
 use serde::Serialize;
 
 use super::{commit, copy_source::CopySource};
@@ -53,6 +54,9 @@ pub(super) async fn run(
     // An object that is copied onto itself gets the metadata of the request in any case.
     if keeps_metadata && !is_same {
         object.description.take_metadata(old);
+    } else {
+        let has_type = context.headers().contains_key(header::CONTENT_TYPE);
+        object.description.take_essentials(old, has_type);
     }
     if keeps_tags {
         object.description.take_tags(old);

@@ -23,7 +23,7 @@ use crate::{
     context::{RequestContext, store_refusal},
     encoding::Encoding,
     errors::{self, OssError},
-    object::{NewObject, Record},
+    object::{NewObject, Record, acl_of_request},
     report::{UploadReport, UploadStep},
     response::{self, insert_checksums, iso8601},
     store::{Part, Sealed, Session},
@@ -234,17 +234,20 @@ async fn join_parts(
     context: &RequestContext<'_>,
     report: &mut UploadReport,
 ) -> Result<Commit, OssError> {
-    let (id, session) = session(context, errors::NO_SUCH_UPLOAD).await?;
+    let (id, mut session) = session(context, errors::NO_SUCH_UPLOAD).await?;
     let encoding = Encoding::of(context.query)?;
     let directive = commit::callback_of_request(context, report).await?;
     let headers = context.headers();
-    // The header of this request overrides that of `InitiateMultipartUpload`.
+    // The headers of this request override those of `InitiateMultipartUpload`.
     let forbid_overwrite = match headers.get("x-oss-forbid-overwrite") {
         None => session.forbid_overwrite,
         Some(value) if value == "true" => true,
         Some(value) if value == "false" => false,
         Some(_) => return Err(errors::FORBID_OVERWRITE),
     };
+    if let Some(acl) = acl_of_request(headers)? {
+        session.description.set_acl(acl);
+    }
     let document = context
         .read_document(MAX_DOCUMENT, errors::MALFORMED_XML)
         .await?;

@@ -129,9 +129,40 @@ async fn metadata_is_copied_or_replaced() {
         let acl = found.header("x-oss-object-acl");
         assert_eq!(acl, Some("public-read-write"), "{directive}");
     }
+    // A request without a type keeps that of the source.
+    let replace = ("x-oss-metadata-directive", "REPLACE");
+    copy(&emulator, "/b", "/examplebucket/a", &[replace]).await;
+    let found = head(&emulator, "/b").await;
+    assert_eq!(found.header("content-type"), Some("a/a"));
+    assert_eq!(found.header("x-oss-meta-a"), None);
     for name in ["x-oss-metadata-directive", "x-oss-tagging-directive"] {
         let answer = copy(&emulator, "/b", "/examplebucket/a", &[(name, "move")]).await;
         answer.assert_refused(400, "InvalidArgument", "");
+    }
+}
+
+/// As two suites for Python show: a client cannot read the copy without it.
+#[tokio::test]
+async fn the_metadata_of_client_side_encryption_is_kept() {
+    const KEY: &str = "x-oss-meta-client-side-encryption-key";
+    const START: &str = "x-oss-meta-client-side-encryption-start";
+    let emulator = today().build().unwrap();
+    let source = [(KEY, "key"), (START, "start"), ("x-oss-meta-a", "1")];
+    put(&emulator, "/a", &source, b"x").await;
+    for (to, more, start) in [
+        ("/b", None, "start"),
+        ("/a", None, "start"),
+        ("/b", Some((START, "other")), "other"),
+    ] {
+        let replace = ("x-oss-metadata-directive", "REPLACE");
+        let mut headers = vec![replace, ("x-oss-meta-b", "2")];
+        headers.extend(more);
+        let answer = copy(&emulator, to, "/examplebucket/a", &headers).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let found = head(&emulator, to).await;
+        let named = [KEY, START, "x-oss-meta-a", "x-oss-meta-b"];
+        let found = named.map(|name| found.header(name));
+        assert_eq!(found, [Some("key"), Some(start), None, Some("2")], "{to}");
     }
 }
 

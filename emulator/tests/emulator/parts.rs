@@ -309,6 +309,31 @@ async fn of_two_that_complete_the_same_one_does() {
 }
 
 #[tokio::test]
+async fn the_acl_comes_at_the_beginning_or_at_the_end() {
+    let emulator = today().build().unwrap();
+    let public = ("x-oss-object-acl", "public-read");
+    let private = ("x-oss-object-acl", "private");
+    for (begin, end, acl) in [
+        (&[][..], &[private][..], "private"),
+        (&[private], &[], "private"),
+        (&[private], &[public], "public-read"),
+        (&[], &[("x-oss-object-acl", "")], "default"),
+    ] {
+        let id = initiate(&emulator, "/a", begin).await;
+        let etag = part(&emulator, "/a", &id, 1, b"x").await;
+        let xml = list(&[(1, &etag)]);
+        let answer = complete(&emulator, "/a", &id, end, &xml).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let answer = ask(&emulator, Method::GET, "/a?acl", &[], b"").await;
+        assert_eq!(answer.element("Grant").as_deref(), Some(acl));
+    }
+    let id = initiate(&emulator, "/a", &[]).await;
+    let odd = [("x-oss-object-acl", "secret")];
+    let answer = complete(&emulator, "/a", &id, &odd, &list(&[])).await;
+    answer.assert_refused(400, "InvalidArgument", "");
+}
+
+#[tokio::test]
 async fn overwriting_can_be_forbidden_from_the_beginning_or_at_the_end() {
     let emulator = today().build().unwrap();
     put(&emulator, "/a", &[], b"there").await;

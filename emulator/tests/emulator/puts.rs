@@ -52,6 +52,7 @@ async fn what_the_headers_say_is_kept() {
         ("content-type", "text/plain"),
         ("cache-control", "no-cache"),
         ("content-disposition", "attachment"),
+        ("content-language", "zh-CN"),
         ("x-oss-storage-class", "IA"),
         ("x-oss-object-acl", "private"),
         ("x-oss-meta-uid", "7"),
