@@ -117,11 +117,13 @@
 //! | `PutSymlink`, `GetSymlink` | |
 //! | `DeleteObject`, `DeleteMultipleObjects` | without versions |
 //! | `ListObjects`, `ListObjectsV2` | |
+//! | `ListObjectVersions`, `GetBucketVersioning` | there are no versions: each object has one, whose ID is `null` |
 //! | `PutObjectTagging`, `GetObjectTagging`, `DeleteObjectTagging` | also `x-oss-tagging` of an upload, as a header or a form field |
 //! | `ProcessObject` | `trigger/callback`, which calls back for an existing object, and, with feature `image`, `image/…` with `sys/saveas` |
 //! | `ListBuckets` | also by tags |
 //! | `CreateBucket`, `DeleteBucket` | with [`create_buckets`](EmulatorBuilder::create_buckets); a bucket has an ACL, a storage class and a redundancy type |
 //! | `PutBucketAcl`, `GetBucketAcl`, `GetBucketInfo`, `GetBucketLocation`, `GetBucketStat` | `GetBucketStat` is up to date at any time |
+//! | `PutBucketPublicAccessBlock`, `GetBucketPublicAccessBlock`, `DeleteBucketPublicAccessBlock` | off for new buckets, unlike on OSS |
 //! | `ListLiveChannel` | there are none |
 //! | `PutBucketTags`, `GetBucketTags`, `DeleteBucketTags` | |
 //! | `PutBucketCors`, `GetBucketCors`, `DeleteBucketCors`, `OPTIONS` | the rules of the builder apply until `PutBucketCors` replaces them |

@@ -9,6 +9,7 @@ mod bucket_cors;
 mod bucket_info;
 mod bucket_stat;
 mod bucket_tagging;
+mod bucket_versioning;
 mod commit;
 mod conditions;
 mod copy_object;
@@ -23,6 +24,7 @@ mod list_buckets;
 mod list_live_channels;
 mod list_objects;
 mod list_uploads;
+mod list_versions;
 mod multipart;
 mod name;
 mod object_acl;
@@ -31,6 +33,7 @@ mod owner;
 mod post_object;
 mod process_image;
 mod process_object;
+pub(crate) mod public_access_block;
 mod put_object;
 mod range;
 mod symlink;
@@ -56,6 +59,7 @@ pub(crate) enum Operation {
     CreateBucket,
     DeleteBucket,
     DeleteBucketCors,
+    DeleteBucketPublicAccessBlock,
     DeleteBucketTags,
     DeleteMultipleObjects,
     DeleteObject,
@@ -64,8 +68,11 @@ pub(crate) enum Operation {
     GetBucketCors,
     GetBucketInfo,
     GetBucketLocation,
+    GetBucketPublicAccessBlock,
     GetBucketStat,
     GetBucketTags,
+    /// Of a bucket without versions.
+    GetBucketVersioning,
     /// Also `HeadObject` and `GetObjectMeta`.
     GetObject,
     GetObjectAcl,
@@ -76,6 +83,8 @@ pub(crate) enum Operation {
     /// Always empty.
     ListLiveChannel,
     ListMultipartUploads,
+    /// The only version of each object.
+    ListObjectVersions,
     ListObjects,
     ListObjectsV2,
     ListParts,
@@ -85,6 +94,7 @@ pub(crate) enum Operation {
     ProcessObject,
     PutBucketAcl,
     PutBucketCors,
+    PutBucketPublicAccessBlock,
     PutBucketTags,
     /// Also `CopyObject`.
     PutObject,
@@ -130,8 +140,13 @@ static OF_SERVICE: [Route; 1] = [Route {
 }];
 
 /// Operations of a bucket. The first route that matches applies.
-static OF_BUCKET: [Route; 19] = [
+static OF_BUCKET: [Route; 24] = [
     route("DELETE", &["cors"], Operation::DeleteBucketCors),
+    route(
+        "DELETE",
+        &[PUBLIC_ACCESS_BLOCK],
+        Operation::DeleteBucketPublicAccessBlock,
+    ),
     route("DELETE", &["tagging"], Operation::DeleteBucketTags),
     route("DELETE", &[], Operation::DeleteBucket),
     route("GET", &["acl"], Operation::GetBucketAcl),
@@ -139,9 +154,16 @@ static OF_BUCKET: [Route; 19] = [
     route("GET", &["cors"], Operation::GetBucketCors),
     route("GET", &["live"], Operation::ListLiveChannel),
     route("GET", &["location"], Operation::GetBucketLocation),
+    route(
+        "GET",
+        &[PUBLIC_ACCESS_BLOCK],
+        Operation::GetBucketPublicAccessBlock,
+    ),
     route("GET", &["stat"], Operation::GetBucketStat),
     route("GET", &["tagging"], Operation::GetBucketTags),
     route("GET", &["uploads"], Operation::ListMultipartUploads),
+    route("GET", &["versioning"], Operation::GetBucketVersioning),
+    route("GET", &["versions"], Operation::ListObjectVersions),
     route("GET", &["list-type"], Operation::ListObjectsV2),
     route("GET", &[], Operation::ListObjects),
     route("POST", &["delete"], Operation::DeleteMultipleObjects),
@@ -149,6 +171,11 @@ static OF_BUCKET: [Route; 19] = [
     route("POST", &[], Operation::PostObject),
     route("PUT", &["acl"], Operation::PutBucketAcl),
     route("PUT", &["cors"], Operation::PutBucketCors),
+    route(
+        "PUT",
+        &[PUBLIC_ACCESS_BLOCK],
+        Operation::PutBucketPublicAccessBlock,
+    ),
     route("PUT", &["tagging"], Operation::PutBucketTags),
     route("PUT", &[], Operation::CreateBucket),
 ];
@@ -199,7 +226,7 @@ const ANYWHERE: [&str; 10] = [
 ];
 
 /// Parameters that may be empty, although they are not sub-resources.
-const MAY_BE_EMPTY: [&str; 16] = [
+const MAY_BE_EMPTY: [&str; 17] = [
     "Expires",
     "OSSAccessKeyId",
     "Signature",
@@ -216,6 +243,7 @@ const MAY_BE_EMPTY: [&str; 16] = [
     "prefix",
     "start-after",
     "upload-id-marker",
+    "version-id-marker",
 ];
 
 /// Sub-resources of OSS that signatures of version 1 do not cover, from the SDKs of version 2.
@@ -232,6 +260,7 @@ const UNSIGNED: [&str; 10] = [
     "x-oss-write-get-object-response",
 ];
 
+const PUBLIC_ACCESS_BLOCK: &str = "publicAccessBlock";
 /// The query parameter of image processing, and of `trigger/callback`.
 const PROCESS: &str = "x-oss-process";
 
@@ -253,14 +282,20 @@ impl Operation {
         // A parameter that is ignored would run another operation: `DELETE ?live` would delete the
         // object, and not the live channel.
         let known = |name: &str| selected.is_some_and(|route| route.knows(name));
+        let reads_or_deletes = [Method::GET, Method::HEAD, Method::DELETE].contains(method);
+        let is_only_version = |name: &str, value: &str| {
+            resource == Resource::Object
+                && reads_or_deletes
+                && (name, value) == ("versionId", list_versions::NULL)
+        };
         // The body of a POST contains the process, unlike the query of a GET.
         if *method == Method::POST && query.get(PROCESS).is_some_and(|value| !value.is_empty()) {
             return Err(errors::NOT_IMPLEMENTED);
         }
         let mut names = query.iter();
-        if let Some((name, _)) =
-            names.find(|(name, value)| is_sub_resource(name, value) && !known(name))
-        {
+        if let Some((name, _)) = names.find(|(name, value)| {
+            is_sub_resource(name, value) && !known(name) && !is_only_version(name, value)
+        }) {
             return Err(refuse_sub_resource(name));
         }
         match selected {
@@ -294,24 +329,29 @@ impl Operation {
             Self::CreateBucket
             | Self::DeleteBucket
             | Self::DeleteBucketCors
+            | Self::DeleteBucketPublicAccessBlock
             | Self::DeleteBucketTags
             | Self::GetBucketAcl
             | Self::GetBucketCors
             | Self::GetBucketInfo
             | Self::GetBucketLocation
+            | Self::GetBucketPublicAccessBlock
             | Self::GetBucketStat
             | Self::GetBucketTags
+            | Self::GetBucketVersioning
             | Self::ListBuckets
             | Self::ListLiveChannel
             | Self::PutBucketAcl
             | Self::PutBucketCors
+            | Self::PutBucketPublicAccessBlock
             | Self::PutBucketTags => false,
             // As on OSS, only the owner sees and sets the ACL of an object.
             Self::GetObjectAcl | Self::PutObjectAcl => false,
-            // Whether the ACL of a bucket covers tags, and who may call back for an existing
-            // object, is not documented: the stricter reading.
+            // Whether the ACL of a bucket covers tags and versions, and who may call back for an
+            // existing object, is not documented: the stricter reading.
             Self::DeleteObjectTagging
             | Self::GetObjectTagging
+            | Self::ListObjectVersions
             | Self::ProcessObject
             | Self::PutObjectTagging => false,
             Self::AbortMultipartUpload
@@ -354,6 +394,7 @@ impl Operation {
             Self::CreateBucket => create_bucket::again(context).await,
             Self::DeleteBucket => delete_bucket::run(context).await,
             Self::DeleteBucketCors => bucket_cors::delete(context).await,
+            Self::DeleteBucketPublicAccessBlock => public_access_block::delete(context).await,
             Self::DeleteBucketTags => bucket_tagging::delete(context).await,
             Self::DeleteMultipleObjects => delete_objects::run(context).await,
             Self::DeleteObject => delete_object::run(context).await,
@@ -362,8 +403,10 @@ impl Operation {
             Self::GetBucketCors => bucket_cors::get(context),
             Self::GetBucketInfo => bucket_info::info(context),
             Self::GetBucketLocation => bucket_info::location(context),
+            Self::GetBucketPublicAccessBlock => public_access_block::get(context),
             Self::GetBucketStat => bucket_stat::run(context).await,
             Self::GetBucketTags => bucket_tagging::get(context),
+            Self::GetBucketVersioning => bucket_versioning::get(),
             Self::GetObject => get_object::run(context, signed).await,
             Self::GetObjectAcl => object_acl::get(context).await,
             Self::GetObjectTagging => object_tagging::get(context).await,
@@ -372,6 +415,7 @@ impl Operation {
             Self::ListBuckets => list_buckets::run(context),
             Self::ListLiveChannel => list_live_channels::run(context),
             Self::ListMultipartUploads => list_uploads::run(context).await,
+            Self::ListObjectVersions => list_versions::run(context).await,
             Self::ListObjects => list_objects::v1(context).await,
             Self::ListObjectsV2 => list_objects::v2(context).await,
             Self::ListParts => multipart::list_parts(context).await,
@@ -380,6 +424,7 @@ impl Operation {
             Self::ProcessObject => process_object::run(context).await,
             Self::PutBucketAcl => bucket_acl::put(context).await,
             Self::PutBucketCors => bucket_cors::put(context).await,
+            Self::PutBucketPublicAccessBlock => public_access_block::put(context).await,
             Self::PutBucketTags => bucket_tagging::put(context).await,
             Self::PutObject if copies => copy_object::run(context, signed).await,
             Self::PutObject => put_object::run(context).await,

@@ -23,7 +23,7 @@ use crate::{
     cors::{self, CorsRules},
     errors::{self, OssError},
     object::is_not_implemented,
-    ops::{Operation, Resource},
+    ops::{Operation, Resource, public_access_block},
     pending::Pending,
     query::Query,
     report::UploadReport,
@@ -228,9 +228,10 @@ fn authorize(context: &RequestContext<'_>) -> Result<(Operation, bool), OssError
     {
         return Err(errors::NOT_IMPLEMENTED);
     }
-    if !signed && !operation.is_open(context.bucket.acl) {
+    if !signed && !operation.is_open(context.bucket.open_acl()) {
         return Err(errors::NO_RIGHT);
     }
+    public_access_block::check_headers(context)?;
     Ok((operation, signed))
 }
 

@@ -95,7 +95,7 @@ pub(super) fn info(context: &RequestContext<'_>) -> Result<Response<EmulatorBody
             data_redundancy_type: &bucket.redundancy,
             transfer_acceleration: "Disabled",
             cross_region_replication: "Disabled",
-            block_public_access: false,
+            block_public_access: bucket.blocks_public_access,
             owner: Owner::of(context),
             access_control_list: AccessControlList::of(bucket.acl),
             server_side_encryption_rule: EncryptionRule { algorithm: "None" },

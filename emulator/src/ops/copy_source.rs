@@ -73,8 +73,8 @@ impl CopySource {
             .ok_or_else(|| errors::NO_SUCH_BUCKET.argument("BucketName", self.bucket.as_str()))?;
         let found = store.source(&self.bucket, &self.key).await;
         let found = found.map_err(|error| store_refusal(&error.into()))?;
-        let source = found.ok_or_else(|| no_such_source(signed, bucket.acl, &self.key))?;
-        if !signed && !source.record.description.is_readable(bucket.acl) {
+        let source = found.ok_or_else(|| no_such_source(signed, bucket.open_acl(), &self.key))?;
+        if !signed && !bucket.lets_read(&source.record.description) {
             return Err(errors::NO_RIGHT);
         }
         let conditions = Conditions::of_copy(context.headers());

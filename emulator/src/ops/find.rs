@@ -24,8 +24,8 @@ pub(super) async fn find(
     let bucket = context.bucket;
     let found = context.shared.store.get(&bucket.name, key).await;
     let found = found.map_err(|error| store_refusal(&error.into()))?;
-    let (record, stored) = found.ok_or_else(|| no_such_source(signed, bucket.acl, key))?;
-    if !signed && !record.description.is_readable(bucket.acl) {
+    let (record, stored) = found.ok_or_else(|| no_such_source(signed, bucket.open_acl(), key))?;
+    if !signed && !bucket.lets_read(&record.description) {
         return Err(errors::NO_RIGHT);
     }
     Ok(Found { record, stored })

@@ -76,20 +76,20 @@ struct ListedObject<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct CommonPrefix {
+pub(super) struct CommonPrefix {
     prefix: String,
 }
 
-/// The parameters that both versions have.
-struct Query<'a> {
-    prefix: &'a str,
-    delimiter: &'a str,
-    max_keys: usize,
-    encoding: Encoding,
+/// The parameters that all listings of objects have.
+pub(super) struct Query<'a> {
+    pub(super) prefix: &'a str,
+    pub(super) delimiter: &'a str,
+    pub(super) max_keys: usize,
+    pub(super) encoding: Encoding,
 }
 
 impl<'a> Query<'a> {
-    fn of(context: &RequestContext<'a>) -> Result<Self, OssError> {
+    pub(super) fn of(context: &RequestContext<'a>) -> Result<Self, OssError> {
         Ok(Self {
             prefix: get(context, "prefix").unwrap_or_default(),
             delimiter: get(context, "delimiter").unwrap_or_default(),
@@ -106,7 +106,7 @@ impl<'a> Query<'a> {
     }
 
     /// Returns the page behind a name.
-    async fn page(
+    pub(super) async fn page(
         &self,
         context: &RequestContext<'_>,
         after: &str,
@@ -136,7 +136,7 @@ impl<'a> Query<'a> {
         objects.collect()
     }
 
-    fn common_prefixes(&self, page: &Page<Arc<ObjectSummary>>) -> Vec<CommonPrefix> {
+    pub(super) fn common_prefixes(&self, page: &Page<Arc<ObjectSummary>>) -> Vec<CommonPrefix> {
         let prefixes = page.entries.iter().filter_map(|entry| match entry {
             Entry::Prefix(prefix) => Some(CommonPrefix {
                 prefix: self.encoding.text(prefix),
@@ -147,12 +147,12 @@ impl<'a> Query<'a> {
     }
 }
 
-fn get<'a>(context: &RequestContext<'a>, name: &str) -> Option<&'a str> {
+pub(super) fn get<'a>(context: &RequestContext<'a>, name: &str) -> Option<&'a str> {
     context.query.get(name).filter(|value| !value.is_empty())
 }
 
 /// Returns the name of the last entry of a page that others follow.
-fn last(page: &Page<Arc<ObjectSummary>>) -> Option<&str> {
+pub(super) fn last(page: &Page<Arc<ObjectSummary>>) -> Option<&str> {
     let last = page.entries.last().filter(|_| page.is_truncated)?;
     Some(match last {
         Entry::Object(object) => object.key(),

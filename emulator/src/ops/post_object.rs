@@ -8,7 +8,10 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{Response, StatusCode, Uri};
 
-use super::commit::{self, Commit, Success};
+use super::{
+    commit::{self, Commit, Success},
+    public_access_block,
+};
 use crate::{
     auth,
     body::{EmulatorBody, MAX_BODY},
@@ -51,6 +54,7 @@ async fn receive(
     let directive = callback_of_form(context, &form).await?;
     commit::report_callback(directive.as_ref(), report);
     let object = NewObject::of(&form, context.headers(), &file)?;
+    public_access_block::check_object_acl(context, Some(object.description.acl()))?;
     commit::check_overwrite(context, &object).await?;
     let success = success_of(&form);
     // The file may take hours.
@@ -79,7 +83,7 @@ fn check_policy(
     report: &mut UploadReport,
 ) -> Result<Option<Policy>, OssError> {
     let Some(signed) = auth::verify_form(context, form)? else {
-        if context.bucket.acl != Acl::PublicReadWrite {
+        if context.bucket.open_acl() != Acl::PublicReadWrite {
             return Err(errors::NO_RIGHT);
         }
         report.steps.push(UploadStep::Signature);

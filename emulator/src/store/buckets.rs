@@ -14,6 +14,7 @@ use super::{content::blocking, home::BucketFiles};
 use crate::{
     bucket::{Acl, HostedBucket},
     cors::{CorsRule, CorsRules},
+    object::Description,
     tags::Tag,
 };
 use tower_aliyun_oss::protocol::Bucket;
@@ -29,6 +30,8 @@ pub(crate) struct BucketState {
     pub(crate) redundancy: String,
     pub(crate) tags: Vec<Tag>,
     pub(crate) cors: Arc<CorsRules>,
+    /// Whether Block Public Access is on.
+    pub(crate) blocks_public_access: bool,
     /// Whether a request has set the ACL, so that the builder no longer does.
     acl_is_set: bool,
     /// The same for the CORS rules.
@@ -49,9 +52,23 @@ impl BucketState {
                 rules: bucket.cors,
                 response_vary: true,
             }),
+            blocks_public_access: false,
             acl_is_set: false,
             cors_is_set: false,
         }
+    }
+
+    /// Returns the ACL that applies to requests without a signature.
+    pub(crate) fn open_acl(&self) -> Acl {
+        match self.blocks_public_access {
+            true => Acl::Private,
+            false => self.acl,
+        }
+    }
+
+    /// Whether requests without a signature may read an object of the bucket.
+    pub(crate) fn lets_read(&self, object: &Description) -> bool {
+        !self.blocks_public_access && object.is_readable(self.acl)
     }
 
     pub(crate) fn set_acl(&mut self, acl: Acl) {
@@ -268,6 +285,8 @@ struct BucketRecord {
     cors: Vec<RuleRecord>,
     cors_is_set: bool,
     response_vary: bool,
+    #[serde(default)]
+    blocks_public_access: bool,
 }
 
 /// A CORS rule in the file of a bucket.
@@ -293,6 +312,7 @@ impl BucketRecord {
             cors: bucket.cors.rules.iter().map(RuleRecord::of).collect(),
             cors_is_set: bucket.cors_is_set,
             response_vary: bucket.cors.response_vary,
+            blocks_public_access: bucket.blocks_public_access,
         }
     }
 
@@ -309,6 +329,7 @@ impl BucketRecord {
                 rules: self.cors.into_iter().map(RuleRecord::into_rule).collect(),
                 response_vary: self.response_vary,
             }),
+            blocks_public_access: self.blocks_public_access,
             acl_is_set: self.acl_is_set,
             cors_is_set: self.cors_is_set,
         }

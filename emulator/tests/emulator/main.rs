@@ -26,6 +26,7 @@ mod parts;
 mod path_style;
 mod policies;
 mod processes;
+mod public_access;
 mod puts;
 mod reads;
 mod refusals;
@@ -39,4 +40,5 @@ mod support;
 mod tags;
 #[cfg(feature = "tls")]
 mod tls_callbacks;
+mod versions;
 mod your_app;

@@ -1,0 +1,105 @@
+//! Block Public Access of a bucket.
+
+use aliyun_oss_emulator::Emulator;
+use http::Method;
+
+use super::{
+    path_style::{anonymous, ask, ask_with, get, ok, put, reopen, stores},
+    support::{BUCKET, good},
+};
+
+async fn block(emulator: &Emulator, on: bool) {
+    let document = format!(
+        "<PublicAccessBlockConfiguration><BlockPublicAccess>{on}</BlockPublicAccess>\
+         </PublicAccessBlockConfiguration>"
+    );
+    let target = format!("/{BUCKET}/?publicAccessBlock");
+    ok(&put(emulator, &target, &[], document.as_bytes()).await);
+}
+
+async fn is_blocked(emulator: &Emulator) -> bool {
+    let answer = get(emulator, &format!("/{BUCKET}/?publicAccessBlock"), "").await;
+    let info = get(emulator, &format!("/{BUCKET}/?bucketInfo"), "").await;
+    let found = answer.element("BlockPublicAccess").unwrap();
+    assert_eq!(info.element("BlockPublicAccess").as_ref(), Some(&found));
+    found == "true"
+}
+
+#[tokio::test]
+async fn nothing_is_public_while_it_is_on() {
+    for (_folder, settings) in stores() {
+        let emulator = settings.build().unwrap();
+        assert!(!is_blocked(&emulator).await);
+        let (bucket, object) = (format!("/{BUCKET}/"), format!("/{BUCKET}/a"));
+        let open = [("x-oss-acl", "public-read-write")];
+        ok(&put(&emulator, &format!("{bucket}?acl"), &open, b"").await);
+        let public = [("x-oss-object-acl", "public-read")];
+        ok(&put(&emulator, &object, &public, b"x").await);
+        ok(&anonymous(&emulator, Method::GET, &object).await);
+
+        block(&emulator, true).await;
+        assert!(is_blocked(&emulator).await);
+        for (method, target) in [
+            (Method::GET, &object),
+            (Method::PUT, &object),
+            (Method::GET, &bucket),
+            (Method::DELETE, &object),
+        ] {
+            let answer = anonymous(&emulator, method.clone(), target).await;
+            answer.assert_refused(403, "AccessDenied", "0003-00000001");
+        }
+        ok(&get(&emulator, &object, "").await);
+        for target in [bucket.clone(), format!("{bucket}?acl")] {
+            let answer = put(&emulator, &target, &open, b"").await;
+            answer.assert_refused(403, "AccessDenied", "");
+            let message = Some("Put public bucket acl is not allowed");
+            assert_eq!(answer.element("Message").as_deref(), message);
+        }
+        for (method, target) in [
+            (Method::PUT, object.clone()),
+            (Method::PUT, format!("{object}?acl")),
+            (Method::POST, format!("{object}?uploads")),
+        ] {
+            let answer = ask_with(&emulator, method, &target, "", &public, b"").await;
+            answer.assert_refused(403, "AccessDenied", "");
+            let message = Some("Put public object acl is not allowed");
+            assert_eq!(answer.element("Message").as_deref(), message);
+        }
+        // A form has the ACL in a field.
+        let form = good(&[("x-oss-object-acl", "public-read")]).file(b"x");
+        let answer = form.post(&emulator).await;
+        answer.assert_refused(403, "AccessDenied", "");
+        let private = [("x-oss-object-acl", "private")];
+        ok(&put(&emulator, &format!("{object}?acl"), &private, b"").await);
+
+        // The ACL of the bucket applies again.
+        let answer = ask(
+            &emulator,
+            Method::DELETE,
+            &format!("{bucket}?publicAccessBlock"),
+        )
+        .await;
+        assert_eq!(answer.status, 204, "{}", answer.text());
+        assert!(!is_blocked(&emulator).await);
+        ok(&anonymous(&emulator, Method::GET, &bucket).await);
+    }
+}
+
+#[tokio::test]
+async fn a_folder_keeps_it() {
+    let folder = tempfile::tempdir().unwrap();
+    block(&reopen(folder.path()).build().unwrap(), true).await;
+    assert!(is_blocked(&reopen(folder.path()).build().unwrap()).await);
+}
+
+#[tokio::test]
+async fn documents_that_are_not_valid() {
+    for (_folder, settings) in stores() {
+        let emulator = settings.build().unwrap();
+        for document in ["", "<PublicAccessBlockConfiguration/>", "<a>"] {
+            let target = format!("/{BUCKET}/?publicAccessBlock");
+            let answer = put(&emulator, &target, &[], document.as_bytes()).await;
+            answer.assert_refused(400, "MalformedXML", "");
+        }
+    }
+}
