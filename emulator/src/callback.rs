@@ -14,6 +14,6 @@ pub(crate) use client::{Caller, Upload, run};
 pub use connection::{Connection, Destination};
 pub(crate) use network::AllowedPrivate;
 pub use network::{CallbackNetwork, SystemNetwork};
-pub(crate) use parameters::{Directive, of_request, unprefixed_variables, variables};
+pub(crate) use parameters::{Directive, of_request, variables};
 #[cfg(feature = "tls")]
 pub use tls::{CallbackTls, RootCertificateError};

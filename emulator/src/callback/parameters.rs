@@ -229,22 +229,14 @@ pub(crate) async fn of_request(
     Ok(Some(directive))
 }
 
-/// Parses custom variables: Base64 of a JSON object of strings, whose names begin with `x:`.
+/// Parses custom variables: Base64 of a JSON object of strings.
+///
+/// The reference requires names that begin with `x:`. OSS accepts others, as the tests of `oss2`
+/// show.
 ///
 /// A form has one field per variable. The emulator validates its `callback-var`, as OSS reportedly
 /// does, and ignores the content.
 pub(crate) fn variables(encoded: &str) -> Result<Vec<(String, String)>, OssError> {
-    let variables = unprefixed_variables(encoded)?;
-    // OSS requires the prefix. What it does with other names is not documented.
-    if variables.iter().all(|(name, _)| name.starts_with("x:")) {
-        Ok(variables)
-    } else {
-        Err(CALLBACK_VAR.argument("callback-var", encoded))
-    }
-}
-
-/// Parses custom variables whose names may lack `x:`, as those of `trigger/callback` do.
-pub(crate) fn unprefixed_variables(encoded: &str) -> Result<Vec<(String, String)>, OssError> {
     if encoded.len() > MAX_ENCODED {
         return Err(CALLBACK_VAR_LENGTH.argument("callback-var", encoded));
     }

@@ -77,7 +77,7 @@ async fn call_back(
     let network = &*shared.caller.network;
     let mut directive = Directive::parse(&encoded, network, &shared.allowed_private).await?;
     if !variables.is_empty() {
-        directive.variables = callback::unprefixed_variables(&variables)?;
+        directive.variables = callback::variables(&variables)?;
     }
     commit::report_callback(Some(&directive), report);
     let upload = callback::Upload {
