@@ -17,9 +17,15 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, combinators::UnsyncBoxBody};
 use md5::{Digest as _, Md5};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::{
+    task::{JoinHandle, spawn_blocking},
+    time::{Sleep, sleep_until},
+};
 
-use crate::errors::{self, OssError};
+use crate::{
+    errors::{self, OssError},
+    traffic_limit::{Pace, TrafficLimit},
+};
 
 /// Error type of a request body.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
@@ -52,6 +58,17 @@ enum Repr {
         left: u64,
     },
     File(FileRange),
+    Paced(Box<Paced>),
+}
+
+/// A body that is not sent faster than a limit.
+struct Paced {
+    body: EmulatorBody,
+    pace: Pace,
+    /// What was read and not yet sent.
+    held: Bytes,
+    /// The next piece of it, and when to send it.
+    next: Option<(usize, Pin<Box<Sleep>>)>,
 }
 
 /// The content of a stored object.
@@ -79,8 +96,19 @@ impl EmulatorBody {
         })
     }
 
+    /// Sends the body no faster than `limit`.
+    pub(crate) fn limited(self, limit: TrafficLimit) -> Self {
+        Self(Repr::Paced(Box::new(Paced {
+            body: self,
+            pace: limit.begin(),
+            held: Bytes::new(),
+            next: None,
+        })))
+    }
+
     fn left(&self) -> u64 {
         match &self.0 {
+            Repr::Paced(paced) => paced.body.left() + paced.held.len() as u64,
             Repr::Whole(bytes) => bytes.len() as u64,
             Repr::Chunks { left, .. } => *left,
             Repr::File(range) => range.left,
@@ -103,6 +131,7 @@ impl Body for EmulatorBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match &mut self.0 {
+            Repr::Paced(paced) => paced.poll_frame(cx),
             Repr::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Repr::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Repr::File(range) => range
@@ -151,6 +180,30 @@ impl fmt::Debug for EmulatorBody {
         f.debug_struct("EmulatorBody")
             .field("left", &self.left())
             .finish_non_exhaustive()
+    }
+}
+
+impl Paced {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        loop {
+            if let Some((size, sleep)) = &mut self.next {
+                ready!(sleep.as_mut().poll(cx));
+                let piece = self.held.split_to(*size);
+                self.next = None;
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+            if self.held.is_empty() {
+                let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                    Some(Ok(frame)) => frame,
+                    end => return Poll::Ready(end),
+                };
+                self.held = frame.into_data().unwrap_or_default();
+            } else {
+                let size = self.held.len().min(self.pace.piece());
+                let sleep = Box::pin(sleep_until(self.pace.due(size)));
+                self.next = Some((size, sleep));
+            }
+        }
     }
 }
 

@@ -27,6 +27,7 @@ use crate::{
     report::UploadReport,
     request_report::RequestReport,
     store::{BucketState, ObjectStore, Sealed, StoreError, Upload},
+    traffic_limit::{self, TrafficLimit},
 };
 use tower_aliyun_oss::protocol::Region;
 
@@ -104,6 +105,12 @@ impl<'a> ServiceContext<'a> {
     pub(crate) fn header(&self, name: &str) -> Option<&'a str> {
         let value = self.parts.headers.get(name)?;
         Some(std::str::from_utf8(value.as_bytes()).unwrap_or_default())
+    }
+
+    /// Returns how fast the request wants to be served.
+    pub(crate) fn traffic_limit(&self) -> Result<Option<TrafficLimit>, OssError> {
+        let in_query = self.query.get(traffic_limit::NAME);
+        TrafficLimit::of(self.header(traffic_limit::NAME), in_query)
     }
 
     /// The error if the bucket that the request names does not exist.
@@ -212,7 +219,11 @@ impl RequestContext<'_> {
     }
 
     async fn receive_into(&self, upload: &mut Upload) -> Result<(), OssError> {
+        let mut pace = self.traffic_limit()?.map(TrafficLimit::begin);
         while let Some(data) = self.inbound.chunk().await.map_err(|e| body_refusal(&e))? {
+            if let Some(pace) = &mut pace {
+                pace.wait(data.len()).await;
+            }
             upload.write(data).await.map_err(|e| store_refusal(&e))?;
         }
         Ok(())

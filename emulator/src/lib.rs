@@ -128,6 +128,8 @@
 //! | `PutBucketTags`, `GetBucketTags`, `DeleteBucketTags` | |
 //! | `PutBucketCors`, `GetBucketCors`, `DeleteBucketCors`, `OPTIONS` | the rules of the builder apply until `PutBucketCors` replaces them |
 //!
+//! `x-oss-traffic-limit` slows uploads and `GetObject` down to the limit, and has no effect on copies.
+//!
 //! Requests are signed with version 1 or 4, in a header or in the URL, with a long-term key or a
 //! temporary key of STS. A signed request may do everything. Every other operation fails with
 //! `NotImplemented` and changes nothing: a query parameter that names an operation, or that has no
@@ -314,6 +316,7 @@ mod store;
 mod tags;
 #[cfg(feature = "tls")]
 mod tls;
+mod traffic_limit;
 mod xml;
 
 pub use access_key::AccessKey;

@@ -232,6 +232,7 @@ fn authorize(context: &RequestContext<'_>) -> Result<(Operation, bool), OssError
         return Err(errors::NO_RIGHT);
     }
     public_access_block::check_headers(context)?;
+    context.traffic_limit()?;
     Ok((operation, signed))
 }
 

@@ -89,7 +89,11 @@ pub(super) async fn run(
     let body = if is_head {
         EmulatorBody::empty()
     } else {
-        EmulatorBody::of(stored, from, length)
+        let body = EmulatorBody::of(stored, from, length);
+        match context.traffic_limit()? {
+            Some(limit) => body.limited(limit),
+            None => body,
+        }
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();

@@ -5,6 +5,8 @@
 //! the altered field itself is examined, and the response tells an attacker nothing about that
 //! field.
 
+use std::ops::RangeInclusive;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{Response, StatusCode, Uri};
 
@@ -25,6 +27,7 @@ use crate::{
     policy::{Policy, check_conditions, check_names},
     report::{UploadReport, UploadStep},
     store::{Sealed, Upload},
+    traffic_limit::{self, TrafficLimit},
 };
 
 pub(super) const OPERATION: &str = "PostObject";
@@ -57,11 +60,15 @@ async fn receive(
     public_access_block::check_object_acl(context, Some(object.description.acl()))?;
     commit::check_overwrite(context, &object).await?;
     let success = success_of(&form);
+    let limit = match form.get(traffic_limit::NAME) {
+        Some(text) => TrafficLimit::of(Some(text), None)?,
+        None => context.traffic_limit()?,
+    };
     // The file may take hours.
     drop(form);
 
     let size_range = policy.as_ref().and_then(Policy::size);
-    let sealed = store_file(context, &mut reader, size_range).await?;
+    let sealed = store_file(context, &mut reader, size_range, limit).await?;
     reader.read_rest().await?;
     check_digest(context).await?;
     if let Some(policy) = &policy {
@@ -129,12 +136,13 @@ async fn store_file(
     context: &RequestContext<'_>,
     reader: &mut FormReader,
     size_range: Option<(u64, u64)>,
+    limit: Option<TrafficLimit>,
 ) -> Result<Sealed, OssError> {
     let (min, max) = size_range.unwrap_or((0, MAX_OBJECT));
-    let max = max.min(MAX_OBJECT);
+    let range = min..=max.min(MAX_OBJECT);
     let upload = context.shared.store.begin(&context.bucket.name).await;
     let mut upload = upload.map_err(|_| errors::INTERNAL)?;
-    if let Err(error) = receive_into(&mut upload, reader, min, max).await {
+    if let Err(error) = receive_into(&mut upload, reader, range, limit).await {
         upload.discard().await;
         return Err(error);
     }
@@ -144,18 +152,22 @@ async fn store_file(
 async fn receive_into(
     upload: &mut Upload,
     reader: &mut FormReader,
-    min: u64,
-    max: u64,
+    range: RangeInclusive<u64>,
+    limit: Option<TrafficLimit>,
 ) -> Result<(), OssError> {
+    let mut pace = limit.map(TrafficLimit::begin);
     let mut size = 0_u64;
     while let Some(data) = reader.chunk().await? {
         size += data.len() as u64;
-        if size > max {
+        if size > *range.end() {
             return Err(errors::TOO_LARGE);
+        }
+        if let Some(pace) = &mut pace {
+            pace.wait(data.len()).await;
         }
         upload.write(data).await.map_err(|e| store_refusal(&e))?;
     }
-    match size < min {
+    match size < *range.start() {
         true => Err(errors::TOO_SMALL),
         false => Ok(()),
     }

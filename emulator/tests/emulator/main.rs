@@ -40,5 +40,6 @@ mod support;
 mod tags;
 #[cfg(feature = "tls")]
 mod tls_callbacks;
+mod traffic_limits;
 mod versions;
 mod your_app;
