@@ -185,11 +185,12 @@ async fn rules_are_put_and_count_at_once() {
         let expected = ["MaxAgeSeconds", age].map(|text| Some(text.to_owned()));
         assert_eq!(argument, expected);
     }
-    // Names of headers keep their case.
+    // Names of allowed headers lose their case, and others keep it.
     let case = RULES.replacen("x-oss-*", "X-Oss-Meta-*", 1);
     assert_eq!(cors(Method::PUT, &case).await.status, 200);
     let kept = cors(Method::GET, "").await;
-    assert_eq!(all(&kept, "AllowedHeader"), ["X-Oss-Meta-*"]);
+    assert_eq!(all(&kept, "ExposeHeader"), ["ETag"]);
+    assert_eq!(all(&kept, "AllowedHeader"), ["x-oss-meta-*"]);
     assert_eq!(cors(Method::PUT, read.text()).await.status, 200);
     let rule =
         "<CORSRule><AllowedOrigin>*</AllowedOrigin><AllowedMethod>GET</AllowedMethod></CORSRule>";
