@@ -148,6 +148,13 @@ impl Description {
         }
     }
 
+    /// Returns metadata that the encryption client of an SDK has set.
+    pub(crate) fn client_encryption(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        let found = headers.find(|(known, _)| known.strip_prefix(CLIENT_ENCRYPTION) == Some(name));
+        found.map(|(_, value)| &**value)
+    }
+
     pub(crate) fn take_tags(&mut self, source: &Self) {
         self.tags.clone_from(&source.tags);
     }

@@ -23,7 +23,7 @@ use crate::{
     context::{RequestContext, store_refusal},
     encoding::Encoding,
     errors::{self, OssError},
-    object::{NewObject, Record, acl_of_request},
+    object::{Description, NewObject, Record, acl_of_request},
     report::{UploadReport, UploadStep},
     response::{self, insert_checksums, iso8601},
     store::{Part, Sealed, Session},
@@ -145,7 +145,41 @@ struct PartListing<'a> {
     next_part_number_marker: u16,
     max_parts: usize,
     is_truncated: bool,
+    #[serde(flatten)]
+    client_encryption: ClientEncryption<'a>,
     part: Vec<ListedPart>,
+}
+
+/// What a client needs to continue an upload that it encrypts.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ClientEncryption<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_encryption_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_encryption_start: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_encryption_cek_alg: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_encryption_wrap_alg: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_encryption_data_size: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_encryption_part_size: Option<&'a str>,
+}
+
+impl<'a> ClientEncryption<'a> {
+    fn of(description: &'a Description) -> Self {
+        let get = |name| description.client_encryption(name);
+        Self {
+            client_encryption_key: get("key"),
+            client_encryption_start: get("start"),
+            client_encryption_cek_alg: get("cek-alg"),
+            client_encryption_wrap_alg: get("wrap-alg"),
+            client_encryption_data_size: get("data-size"),
+            client_encryption_part_size: get("part-size"),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -200,6 +234,7 @@ pub(super) async fn list_parts(
         next_part_number_marker: part.last().map_or(0, |part| part.part_number),
         max_parts,
         is_truncated: after.next().is_some(),
+        client_encryption: ClientEncryption::of(&session.description),
         part,
     };
     xml::response("ListPartsResult", &listing)

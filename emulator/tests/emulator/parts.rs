@@ -238,6 +238,41 @@ async fn parts_are_listed_a_page_at_a_time() {
     }
 }
 
+/// The SDKs read it to continue an upload that they encrypt.
+#[tokio::test]
+async fn a_list_of_parts_shows_the_encryption_of_the_client() {
+    let emulator = today().build().unwrap();
+    let names = [
+        ("key", "ClientEncryptionKey", "a+b/c="),
+        ("start", "ClientEncryptionStart", "d"),
+        ("cek-alg", "ClientEncryptionCekAlg", "AES/CTR/NoPadding"),
+        (
+            "wrap-alg",
+            "ClientEncryptionWrapAlg",
+            "RSA/NONE/PKCS1Padding",
+        ),
+        ("data-size", "ClientEncryptionDataSize", "409600"),
+        ("part-size", "ClientEncryptionPartSize", "102400"),
+    ];
+    let headers = names.map(|(name, _, value)| {
+        let name = format!("x-oss-meta-client-side-encryption-{name}");
+        (name, value)
+    });
+    let headers: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| (&**name, *value))
+        .collect();
+    for (headers, is_encrypted) in [(&headers[..], true), (&[], false)] {
+        let id = initiate(&emulator, "/a", headers).await;
+        let target = format!("/a?uploadId={id}");
+        let answer = ask(&emulator, Method::GET, &target, &[], b"").await;
+        for (_, element, value) in names {
+            let expected = is_encrypted.then(|| value.to_owned());
+            assert_eq!(answer.element(element), expected, "{element}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_aborted_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
