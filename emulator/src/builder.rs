@@ -7,7 +7,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -398,6 +398,7 @@ impl EmulatorBuilder {
             reject_v1: self.reject_v1,
             refuse_foreign_origins: self.refuse_foreign_origins,
             create_buckets: self.create_buckets,
+            blocks_public_access: AtomicBool::new(false),
             idle_uploads: self.idle_uploads,
             clock: self.clock,
             request_ids: self.request_ids,

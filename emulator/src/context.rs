@@ -8,7 +8,7 @@
 use std::{
     net::SocketAddr,
     ops::Deref,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, SystemTime},
 };
 
@@ -59,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) reject_v1: bool,
     pub(crate) refuse_foreign_origins: bool,
     pub(crate) create_buckets: bool,
+    /// Whether Block Public Access is on for the account, and so for all buckets.
+    pub(crate) blocks_public_access: AtomicBool,
     /// How long a multipart upload may be idle before it is dropped.
     pub(crate) idle_uploads: Option<Duration>,
     pub(crate) clock: Clock,

@@ -124,6 +124,7 @@
 //! | `CreateBucket`, `DeleteBucket` | with [`create_buckets`](EmulatorBuilder::create_buckets); a bucket has an ACL, a storage class and a redundancy type |
 //! | `PutBucketAcl`, `GetBucketAcl`, `GetBucketInfo`, `GetBucketLocation`, `GetBucketStat` | `GetBucketStat` is up to date at any time |
 //! | `PutBucketPublicAccessBlock`, `GetBucketPublicAccessBlock`, `DeleteBucketPublicAccessBlock` | off for new buckets, unlike on OSS |
+//! | `PutPublicAccessBlock`, `GetPublicAccessBlock`, `DeletePublicAccessBlock` | for all buckets; a folder does not keep it |
 //! | `ListLiveChannel` | there are none |
 //! | `PutBucketTags`, `GetBucketTags`, `DeleteBucketTags` | |
 //! | `PutBucketCors`, `GetBucketCors`, `DeleteBucketCors`, `OPTIONS` | the rules of the builder apply until `PutBucketCors` replaces them |

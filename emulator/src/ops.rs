@@ -64,6 +64,7 @@ pub(crate) enum Operation {
     DeleteMultipleObjects,
     DeleteObject,
     DeleteObjectTagging,
+    DeletePublicAccessBlock,
     GetBucketAcl,
     GetBucketCors,
     GetBucketInfo,
@@ -77,6 +78,7 @@ pub(crate) enum Operation {
     GetObject,
     GetObjectAcl,
     GetObjectTagging,
+    GetPublicAccessBlock,
     GetSymlink,
     InitiateMultipartUpload,
     ListBuckets,
@@ -100,6 +102,7 @@ pub(crate) enum Operation {
     PutObject,
     PutObjectAcl,
     PutObjectTagging,
+    PutPublicAccessBlock,
     PutSymlink,
     /// Also `UploadPartCopy`.
     UploadPart,
@@ -134,10 +137,27 @@ const fn route(method: &'static str, by: &'static [&'static str], operation: Ope
 }
 
 /// Operations without a bucket.
-static OF_SERVICE: [Route; 1] = [Route {
-    with: &["tagging"],
-    ..route("GET", &[], Operation::ListBuckets)
-}];
+static OF_SERVICE: [Route; 4] = [
+    route(
+        "DELETE",
+        &[PUBLIC_ACCESS_BLOCK],
+        Operation::DeletePublicAccessBlock,
+    ),
+    route(
+        "GET",
+        &[PUBLIC_ACCESS_BLOCK],
+        Operation::GetPublicAccessBlock,
+    ),
+    Route {
+        with: &["tagging"],
+        ..route("GET", &[], Operation::ListBuckets)
+    },
+    route(
+        "PUT",
+        &[PUBLIC_ACCESS_BLOCK],
+        Operation::PutPublicAccessBlock,
+    ),
+];
 
 /// Operations of a bucket. The first route that matches applies.
 static OF_BUCKET: [Route; 24] = [
@@ -331,6 +351,7 @@ impl Operation {
             | Self::DeleteBucketCors
             | Self::DeleteBucketPublicAccessBlock
             | Self::DeleteBucketTags
+            | Self::DeletePublicAccessBlock
             | Self::GetBucketAcl
             | Self::GetBucketCors
             | Self::GetBucketInfo
@@ -339,12 +360,14 @@ impl Operation {
             | Self::GetBucketStat
             | Self::GetBucketTags
             | Self::GetBucketVersioning
+            | Self::GetPublicAccessBlock
             | Self::ListBuckets
             | Self::ListLiveChannel
             | Self::PutBucketAcl
             | Self::PutBucketCors
             | Self::PutBucketPublicAccessBlock
-            | Self::PutBucketTags => false,
+            | Self::PutBucketTags
+            | Self::PutPublicAccessBlock => false,
             // As on OSS, only the owner sees and sets the ACL of an object.
             Self::GetObjectAcl | Self::PutObjectAcl => false,
             // Whether the ACL of a bucket covers tags and versions, and who may call back for an
@@ -399,6 +422,7 @@ impl Operation {
             Self::DeleteMultipleObjects => delete_objects::run(context).await,
             Self::DeleteObject => delete_object::run(context).await,
             Self::DeleteObjectTagging => object_tagging::delete(context).await,
+            Self::DeletePublicAccessBlock => public_access_block::delete_of_account(context),
             Self::GetBucketAcl => bucket_acl::get(context),
             Self::GetBucketCors => bucket_cors::get(context),
             Self::GetBucketInfo => bucket_info::info(context),
@@ -410,6 +434,7 @@ impl Operation {
             Self::GetObject => get_object::run(context, signed).await,
             Self::GetObjectAcl => object_acl::get(context).await,
             Self::GetObjectTagging => object_tagging::get(context).await,
+            Self::GetPublicAccessBlock => public_access_block::get_of_account(context),
             Self::GetSymlink => symlink::get(context, signed).await,
             Self::InitiateMultipartUpload => multipart::initiate(context).await,
             Self::ListBuckets => list_buckets::run(context),
@@ -430,6 +455,7 @@ impl Operation {
             Self::PutObject => put_object::run(context).await,
             Self::PutObjectAcl => object_acl::put(context).await,
             Self::PutObjectTagging => object_tagging::put(context).await,
+            Self::PutPublicAccessBlock => public_access_block::put_of_account(context).await,
             Self::PutSymlink => symlink::put(context).await,
             Self::UploadPart if copies => upload_part_copy::run(context, signed).await,
             Self::UploadPart => multipart::upload_part(context).await,
@@ -450,9 +476,19 @@ impl Operation {
         signed: bool,
     ) -> Result<Response<EmulatorBody>, OssError> {
         match self {
-            Self::ListBuckets if signed => list_buckets::run(context),
-            Self::ListBuckets => Err(errors::NO_RIGHT_SERVICE),
-            Self::CreateBucket if !signed => Err(errors::NO_RIGHT_SERVICE),
+            Self::ListBuckets
+            | Self::CreateBucket
+            | Self::DeletePublicAccessBlock
+            | Self::GetPublicAccessBlock
+            | Self::PutPublicAccessBlock
+                if !signed =>
+            {
+                Err(errors::NO_RIGHT_SERVICE)
+            }
+            Self::ListBuckets => list_buckets::run(context),
+            Self::DeletePublicAccessBlock => public_access_block::delete_of_account(context),
+            Self::GetPublicAccessBlock => public_access_block::get_of_account(context),
+            Self::PutPublicAccessBlock => public_access_block::put_of_account(context).await,
             Self::CreateBucket => create_bucket::run(context).await,
             Self::PutBucketAcl if signed && context.shared.create_buckets => {
                 create_bucket::run(context).await

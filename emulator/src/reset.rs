@@ -1,6 +1,6 @@
 //! An emulator as new, without a restart.
 
-use std::io;
+use std::{io, sync::atomic::Ordering};
 
 use crate::{
     service::Emulator,
@@ -25,6 +25,7 @@ impl Emulator {
     /// into a bucket that is to be deleted. Some objects may then be deleted.
     pub async fn reset(&self) -> io::Result<()> {
         let shared = &self.0;
+        shared.blocks_public_access.store(false, Ordering::Relaxed);
         for bucket in shared.store.buckets().all() {
             let name = &bucket.name;
             match shared.at_start.iter().any(|start| start.name == *name) {

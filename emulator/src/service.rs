@@ -5,7 +5,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
 };
 
@@ -172,10 +172,15 @@ impl fmt::Debug for BucketNames<'_> {
     }
 }
 
-/// Returns the bucket of the request, if it exists.
+/// Returns the bucket of the request, if it exists, with what the account says about all buckets.
 fn bucket_of(context: &ServiceContext<'_>) -> Option<Arc<BucketState>> {
+    let shared = context.shared;
     let name = context.address.bucket().ok()?;
-    context.shared.store.buckets().get(name)
+    let mut bucket = shared.store.buckets().get(name)?;
+    if shared.blocks_public_access.load(Ordering::Relaxed) {
+        Arc::make_mut(&mut bucket).blocks_public_access = true;
+    }
+    Some(bucket)
 }
 
 fn resource(context: &ServiceContext<'_>) -> Result<Resource, OssError> {
@@ -202,6 +207,7 @@ async fn run(context: &ServiceContext<'_>) -> Result<Response<EmulatorBody>, Oss
         }
         let signed = authenticate(context)?;
         check_origin(context, &CorsRules::default())?;
+        public_access_block::check_new_bucket(context)?;
         return selected?.run_without_bucket(context, signed).await;
     };
     let context = &RequestContext {

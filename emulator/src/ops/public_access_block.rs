@@ -1,8 +1,10 @@
-//! `PutBucketPublicAccessBlock`, `GetBucketPublicAccessBlock` and `DeleteBucketPublicAccessBlock`.
+//! Block Public Access, of a bucket and of the account.
 //!
-//! While it is on, requests without a signature may do nothing, whatever the ACL of the bucket and
+//! While one of both is on, requests without a signature may do nothing, whatever the ACL of the bucket and
 //! of its objects, and no ACL can be made public. OSS turns it on for new buckets. Here it is off,
 //! so that a test can create a public bucket.
+
+use std::sync::atomic::Ordering;
 
 use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -10,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     body::EmulatorBody,
     bucket::Acl,
-    context::RequestContext,
+    context::{RequestContext, ServiceContext},
     errors::{self, OssError},
     response, xml,
 };
@@ -29,20 +31,15 @@ struct PublicAccessBlockConfiguration {
 
 /// `PutBucketPublicAccessBlock`: turns it on or off.
 pub(super) async fn put(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
-    let document = context
-        .read_document(MAX_DOCUMENT, errors::MALFORMED_XML)
-        .await?;
-    let configuration: PublicAccessBlockConfiguration = xml::parse(&document)?;
-    set(context, configuration.block_public_access).await?;
+    set(context, requested(context).await?).await?;
     Ok(response::empty(StatusCode::OK))
 }
 
-/// `GetBucketPublicAccessBlock`: returns whether it is on.
+/// `GetBucketPublicAccessBlock`: returns whether it is on for this bucket, whatever the account
+/// says.
 pub(super) fn get(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
-    let configuration = PublicAccessBlockConfiguration {
-        block_public_access: context.bucket.blocks_public_access,
-    };
-    xml::response("PublicAccessBlockConfiguration", &configuration)
+    let own = context.shared.store.buckets().get(&context.bucket.name);
+    document(own.is_some_and(|bucket| bucket.blocks_public_access))
 }
 
 /// `DeleteBucketPublicAccessBlock`: turns it off.
@@ -53,16 +50,68 @@ pub(super) async fn delete(
     Ok(response::empty(StatusCode::NO_CONTENT))
 }
 
+/// `PutPublicAccessBlock`: turns it on or off for all buckets.
+///
+/// Unlike the setting of a bucket, a folder does not keep it across a restart.
+pub(super) async fn put_of_account(
+    context: &ServiceContext<'_>,
+) -> Result<Response<EmulatorBody>, OssError> {
+    set_of_account(context, requested(context).await?);
+    Ok(response::empty(StatusCode::OK))
+}
+
+/// `GetPublicAccessBlock`: returns whether it is on for all buckets.
+pub(super) fn get_of_account(
+    context: &ServiceContext<'_>,
+) -> Result<Response<EmulatorBody>, OssError> {
+    document(context.shared.blocks_public_access.load(Ordering::Relaxed))
+}
+
+/// `DeletePublicAccessBlock`: turns it off, except for buckets that have it on.
+pub(super) fn delete_of_account(
+    context: &ServiceContext<'_>,
+) -> Result<Response<EmulatorBody>, OssError> {
+    set_of_account(context, false);
+    Ok(response::empty(StatusCode::NO_CONTENT))
+}
+
+fn set_of_account(context: &ServiceContext<'_>, blocks: bool) {
+    let setting = &context.shared.blocks_public_access;
+    setting.store(blocks, Ordering::Relaxed);
+}
+
+async fn requested(context: &ServiceContext<'_>) -> Result<bool, OssError> {
+    let document = context
+        .read_document(MAX_DOCUMENT, errors::MALFORMED_XML)
+        .await?;
+    let configuration: PublicAccessBlockConfiguration = xml::parse(&document)?;
+    Ok(configuration.block_public_access)
+}
+
+fn document(block_public_access: bool) -> Result<Response<EmulatorBody>, OssError> {
+    let configuration = PublicAccessBlockConfiguration {
+        block_public_access,
+    };
+    xml::response("PublicAccessBlockConfiguration", &configuration)
+}
+
 /// Refuses a request that would make a bucket or an object public although that is blocked.
 pub(crate) fn check_headers(context: &RequestContext<'_>) -> Result<(), OssError> {
-    let names_public = |name| context.header(name).is_some_and(is_public);
-    if !context.bucket.blocks_public_access {
-        return Ok(());
-    }
-    if names_public(BUCKET_ACL) {
-        return Err(errors::PUBLIC_BUCKET_ACL);
-    }
+    check_bucket_acl(context, context.bucket.blocks_public_access)?;
     check_object_acl(context, context.header(OBJECT_ACL))
+}
+
+/// The same for a bucket that the request creates.
+pub(crate) fn check_new_bucket(context: &ServiceContext<'_>) -> Result<(), OssError> {
+    let setting = &context.shared.blocks_public_access;
+    check_bucket_acl(context, setting.load(Ordering::Relaxed))
+}
+
+fn check_bucket_acl(context: &ServiceContext<'_>, blocks: bool) -> Result<(), OssError> {
+    match blocks && context.header(BUCKET_ACL).is_some_and(is_public) {
+        true => Err(errors::PUBLIC_BUCKET_ACL),
+        false => Ok(()),
+    }
 }
 
 /// The same for the ACL of an object, which a form has in a field.

@@ -86,6 +86,65 @@ async fn nothing_is_public_while_it_is_on() {
 }
 
 #[tokio::test]
+async fn the_account_blocks_all_buckets() {
+    let document = |on: bool| {
+        format!(
+            "<PublicAccessBlockConfiguration><BlockPublicAccess>{on}</BlockPublicAccess>\
+             </PublicAccessBlockConfiguration>"
+        )
+    };
+    for (_folder, settings) in stores() {
+        let emulator = settings.create_buckets(true).build().unwrap();
+        let target = "/?publicAccessBlock";
+        let of_account = async || {
+            let answer = get(&emulator, target, "").await;
+            answer.element("BlockPublicAccess").unwrap()
+        };
+        let of_bucket = async || {
+            let answer = get(&emulator, &format!("/{BUCKET}/?publicAccessBlock"), "").await;
+            answer.element("BlockPublicAccess").unwrap()
+        };
+        let object = format!("/{BUCKET}/a");
+        let public = [("x-oss-object-acl", "public-read")];
+        ok(&put(&emulator, &object, &public, b"x").await);
+        assert_eq!(of_account().await, "false");
+        ok(&put(&emulator, target, &[], document(true).as_bytes()).await);
+        assert_eq!(
+            (of_account().await, of_bucket().await),
+            ("true".into(), "false".into())
+        );
+        let answer = anonymous(&emulator, Method::GET, &object).await;
+        answer.assert_refused(403, "AccessDenied", "0003-00000001");
+        let answer = put(&emulator, &object, &public, b"x").await;
+        answer.assert_refused(403, "AccessDenied", "");
+
+        let open = [("x-oss-acl", "public-read")];
+        let answer = put(&emulator, "/made/", &open, b"").await;
+        answer.assert_refused(403, "AccessDenied", "");
+
+        let answer = ask(&emulator, Method::DELETE, target).await;
+        assert_eq!(answer.status, 204, "{}", answer.text());
+        ok(&anonymous(&emulator, Method::GET, &object).await);
+        // That of a bucket is enough.
+        block(&emulator, true).await;
+        assert_eq!(of_account().await, "false");
+        let answer = anonymous(&emulator, Method::GET, &object).await;
+        answer.assert_refused(403, "AccessDenied", "0003-00000001");
+
+        ok(&put(&emulator, target, &[], document(true).as_bytes()).await);
+        emulator.reset().await.unwrap();
+        assert_eq!(
+            (of_account().await, of_bucket().await),
+            ("false".into(), "false".into())
+        );
+        for method in [Method::GET, Method::PUT, Method::DELETE] {
+            let answer = anonymous(&emulator, method, target).await;
+            answer.assert_refused(403, "AccessDenied", "");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_folder_keeps_it() {
     let folder = tempfile::tempdir().unwrap();
     block(&reopen(folder.path()).build().unwrap(), true).await;
