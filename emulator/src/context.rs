@@ -23,6 +23,7 @@ use crate::{
     callback::{AllowedPrivate, Caller},
     errors::{self, OssError},
     form::FormRoom,
+    object::NewObject,
     query::Query,
     report::UploadReport,
     request_report::RequestReport,
@@ -191,6 +192,12 @@ impl<'a> Deref for RequestContext<'a> {
 }
 
 impl RequestContext<'_> {
+    /// Reads what the headers say about the object that the path names.
+    pub(crate) fn new_object(&self) -> Result<NewObject, OssError> {
+        let encryption = self.bucket.encryption.as_ref();
+        NewObject::of_request(self.address.key()?, self.headers(), encryption)
+    }
+
     /// Streams the body into the store as the content of an object or of a part.
     pub(crate) async fn read_object(&self) -> Result<Sealed, OssError> {
         self.check_length(errors::TOO_LARGE)?;

@@ -336,6 +336,8 @@ catalogue! {
     OBJECT_ACL = 400 "InvalidArgument" "no such object access control exists" "";
     STORAGE_CLASS = 400 "InvalidArgument" "No such bucket storage class exists." "";
     ENCRYPTION = 400 "InvalidEncryptionAlgorithmError" "The Encryption request you specified is not valid. Supported value: AES256/SM4/KMS." "";
+    ENCRYPTION_KEY = 400 "InvalidArgument" "KMSMasterKeyID is not applicable if user specifies an SSEAlgorithm other than KMS." "";
+    NO_ENCRYPTION_RULE = 404 "NoSuchServerSideEncryptionRule" "The server side encryption configuration was not found." "";
     ARGUMENT = 400 "InvalidArgument" "Invalid Argument. Parameter is invalid." "";
     METADATA_TOO_LARGE = 400 "InvalidArgument" "Your metadata headers exceed the maximum allowed metadata size." "";
     ALREADY_EXISTS = 409 "FileAlreadyExists" "The object you specified already exists and can not be overwritten." "";

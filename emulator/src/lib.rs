@@ -297,6 +297,7 @@ pub mod cli;
 mod context;
 mod cors;
 mod encoding;
+mod encryption;
 mod errors;
 mod form;
 #[cfg(feature = "image")]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     bucket::Acl,
+    encryption::{self, Encryption},
     errors::{self, OssError},
     form::{FilePart, Form},
     tags::{self, Tag, Tagged},
@@ -53,18 +54,29 @@ pub(crate) struct NewObject {
 }
 
 impl NewObject {
-    /// Reads the fields of a form. The ACL may come in a request header instead of a field.
-    pub(crate) fn of(form: &Form, headers: &HeaderMap, file: &FilePart) -> Result<Self, OssError> {
+    /// Reads the fields of a form. The ACL may come in a request header instead of a field. `default`
+    /// is the encryption of the bucket.
+    pub(crate) fn of(
+        form: &Form,
+        headers: &HeaderMap,
+        file: &FilePart,
+        default: Option<&Encryption>,
+    ) -> Result<Self, OssError> {
         let key = form.get("key").unwrap_or_default();
         // The policy has been checked against the field as sent, before this replacement.
         let key = key.replace("${filename}", &file.name);
-        Self::new(key, content_type(form, file), form, headers)
+        Self::new(key, content_type(form, file), form, headers, default)
     }
 
     /// Reads the headers of a request whose path names the object.
-    pub(crate) fn of_request(key: &str, headers: &HeaderMap) -> Result<Self, OssError> {
+    pub(crate) fn of_request(
+        key: &str,
+        headers: &HeaderMap,
+        default: Option<&Encryption>,
+    ) -> Result<Self, OssError> {
         let fields = Form::of_headers(headers);
-        Self::new(key.to_owned(), fields.get("content-type"), &fields, headers)
+        let content_type = fields.get("content-type");
+        Self::new(key.to_owned(), content_type, &fields, headers, default)
     }
 
     fn new(
@@ -72,6 +84,7 @@ impl NewObject {
         content_type: Option<&str>,
         fields: &Form,
         headers: &HeaderMap,
+        default: Option<&Encryption>,
     ) -> Result<Self, OssError> {
         check_name(&key)?;
         let forbid_overwrite = match fields.get("x-oss-forbid-overwrite") {
@@ -85,7 +98,7 @@ impl NewObject {
             key,
             content_type: content_type.to_owned(),
             acl: acl(fields, headers)?,
-            headers: object_headers(fields)?,
+            headers: object_headers(fields, default)?,
             tags: match fields.get("x-oss-tagging") {
                 Some(text) => tags::of_header(text, Tagged::Object)?,
                 None => Vec::new(),
@@ -168,6 +181,12 @@ impl Description {
         self.acl.as_deref().unwrap_or("default")
     }
 
+    /// Returns how the object is encrypted, as response headers.
+    pub(crate) fn encryption(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        self.headers()
+            .filter(|(name, _)| encryption::NAMES.contains(&name.as_str()))
+    }
+
     /// Returns `Cache-Control`, `x-oss-meta-*` and the other response headers that the client set.
     pub(crate) fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         self.headers
@@ -240,7 +259,10 @@ fn acl(form: &Form, headers: &HeaderMap) -> Result<Option<String>, OssError> {
     }
 }
 
-fn object_headers(form: &Form) -> Result<Vec<(String, String)>, OssError> {
+fn object_headers(
+    form: &Form,
+    default: Option<&Encryption>,
+) -> Result<Vec<(String, String)>, OssError> {
     let mut headers = Vec::new();
     // Nothing would be encrypted, so the client must not believe it.
     if form.iter().any(|(name, _)| is_not_implemented(name)) {
@@ -256,7 +278,11 @@ fn object_headers(form: &Form) -> Result<Vec<(String, String)>, OssError> {
         check_storage_class(class)?;
         headers.push((STORAGE.to_owned(), class.to_owned()));
     }
-    encryption_headers(form, &mut headers)?;
+    let requested = Encryption::of_fields(form)?;
+    if let Some(encryption) = requested.as_ref().or(default) {
+        let encryption = encryption.headers();
+        headers.extend(encryption.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
     let mut size = 0;
     for (name, value) in form.iter() {
         let name = name.to_ascii_lowercase();
@@ -285,38 +311,6 @@ pub(crate) fn is_not_implemented(name: &str) -> bool {
     const CUSTOMER: &str = "x-oss-server-side-encryption-customer-";
     let customer = name.get(..CUSTOMER.len());
     customer.is_some_and(|start| start.eq_ignore_ascii_case(CUSTOMER))
-}
-
-/// Keeps the encryption that the client requests. The responses of OSS repeat it, and show nothing
-/// else of it.
-fn encryption_headers(form: &Form, headers: &mut Vec<(String, String)>) -> Result<(), OssError> {
-    const ENCRYPTION: &str = "x-oss-server-side-encryption";
-    const ALGORITHM: &str = "x-oss-server-side-data-encryption";
-    const KEY_ID: &str = "x-oss-server-side-encryption-key-id";
-    /// The key that OSS uses if the client names none. It has one for each account.
-    const DEFAULT_KEY: &str = "9468da86-3509-4f8d-a61e-6eab1eac0000";
-    let given = |name| form.get(name).filter(|value| !value.is_empty());
-    let encryption = given(ENCRYPTION);
-    match encryption {
-        None => {}
-        Some(algorithm @ ("AES256" | "SM4" | "KMS")) => {
-            headers.push((ENCRYPTION.to_owned(), algorithm.to_owned()));
-        }
-        Some(_) => return Err(errors::ENCRYPTION),
-    }
-    // Both are parameters of KMS.
-    for (name, only) in [(ALGORITHM, Some("SM4")), (KEY_ID, None)] {
-        let Some(value) = given(name) else { continue };
-        if encryption != Some("KMS") || only.is_some_and(|only| value != only) {
-            return Err(errors::ENCRYPTION);
-        }
-        check_value(value)?;
-        headers.push((name.to_owned(), value.to_owned()));
-    }
-    if encryption == Some("KMS") && given(KEY_ID).is_none() {
-        headers.push((KEY_ID.to_owned(), DEFAULT_KEY.to_owned()));
-    }
-    Ok(())
 }
 
 /// What is computed from the content.

@@ -6,7 +6,9 @@
 mod append_object;
 mod bucket_acl;
 mod bucket_cors;
+mod bucket_encryption;
 mod bucket_info;
+mod bucket_request_payment;
 mod bucket_stat;
 mod bucket_tagging;
 mod bucket_versioning;
@@ -60,6 +62,7 @@ pub(crate) enum Operation {
     DeleteBucket,
     DeleteBucketCors,
     DeleteBucketPublicAccessBlock,
+    DeleteBucketEncryption,
     DeleteBucketTags,
     DeleteMultipleObjects,
     DeleteObject,
@@ -67,9 +70,11 @@ pub(crate) enum Operation {
     DeletePublicAccessBlock,
     GetBucketAcl,
     GetBucketCors,
+    GetBucketEncryption,
     GetBucketInfo,
     GetBucketLocation,
     GetBucketPublicAccessBlock,
+    GetBucketRequestPayment,
     GetBucketStat,
     GetBucketTags,
     /// Of a bucket without versions.
@@ -97,6 +102,8 @@ pub(crate) enum Operation {
     PutBucketAcl,
     PutBucketCors,
     PutBucketPublicAccessBlock,
+    PutBucketEncryption,
+    PutBucketRequestPayment,
     PutBucketTags,
     /// Also `CopyObject`.
     PutObject,
@@ -167,17 +174,21 @@ static OF_BUCKET: [Route; 24] = [
         &[PUBLIC_ACCESS_BLOCK],
         Operation::DeleteBucketPublicAccessBlock,
     ),
+    route("DELETE", &["encryption"], Operation::DeleteBucketEncryption),
     route("DELETE", &["tagging"], Operation::DeleteBucketTags),
     route("DELETE", &[], Operation::DeleteBucket),
     route("GET", &["acl"], Operation::GetBucketAcl),
     route("GET", &["bucketInfo"], Operation::GetBucketInfo),
     route("GET", &["cors"], Operation::GetBucketCors),
+    route("GET", &["encryption"], Operation::GetBucketEncryption),
     route("GET", &["live"], Operation::ListLiveChannel),
     route("GET", &["location"], Operation::GetBucketLocation),
     route(
         "GET",
         &[PUBLIC_ACCESS_BLOCK],
         Operation::GetBucketPublicAccessBlock,
+        &["requestPayment"],
+        Operation::GetBucketRequestPayment,
     ),
     route("GET", &["stat"], Operation::GetBucketStat),
     route("GET", &["tagging"], Operation::GetBucketTags),
@@ -195,6 +206,11 @@ static OF_BUCKET: [Route; 24] = [
         "PUT",
         &[PUBLIC_ACCESS_BLOCK],
         Operation::PutBucketPublicAccessBlock,
+    route("PUT", &["encryption"], Operation::PutBucketEncryption),
+    route(
+        "PUT",
+        &["requestPayment"],
+        Operation::PutBucketRequestPayment,
     ),
     route("PUT", &["tagging"], Operation::PutBucketTags),
     route("PUT", &[], Operation::CreateBucket),
@@ -350,13 +366,16 @@ impl Operation {
             | Self::DeleteBucket
             | Self::DeleteBucketCors
             | Self::DeleteBucketPublicAccessBlock
+            | Self::DeleteBucketEncryption
             | Self::DeleteBucketTags
             | Self::DeletePublicAccessBlock
             | Self::GetBucketAcl
             | Self::GetBucketCors
+            | Self::GetBucketEncryption
             | Self::GetBucketInfo
             | Self::GetBucketLocation
             | Self::GetBucketPublicAccessBlock
+            | Self::GetBucketRequestPayment
             | Self::GetBucketStat
             | Self::GetBucketTags
             | Self::GetBucketVersioning
@@ -368,6 +387,9 @@ impl Operation {
             | Self::PutBucketPublicAccessBlock
             | Self::PutBucketTags
             | Self::PutPublicAccessBlock => false,
+            | Self::PutBucketEncryption
+            | Self::PutBucketRequestPayment
+            | Self::PutBucketTags => false,
             // As on OSS, only the owner sees and sets the ACL of an object.
             Self::GetObjectAcl | Self::PutObjectAcl => false,
             // Whether the ACL of a bucket covers tags and versions, and who may call back for an
@@ -418,6 +440,7 @@ impl Operation {
             Self::DeleteBucket => delete_bucket::run(context).await,
             Self::DeleteBucketCors => bucket_cors::delete(context).await,
             Self::DeleteBucketPublicAccessBlock => public_access_block::delete(context).await,
+            Self::DeleteBucketEncryption => bucket_encryption::delete(context).await,
             Self::DeleteBucketTags => bucket_tagging::delete(context).await,
             Self::DeleteMultipleObjects => delete_objects::run(context).await,
             Self::DeleteObject => delete_object::run(context).await,
@@ -425,9 +448,11 @@ impl Operation {
             Self::DeletePublicAccessBlock => public_access_block::delete_of_account(context),
             Self::GetBucketAcl => bucket_acl::get(context),
             Self::GetBucketCors => bucket_cors::get(context),
+            Self::GetBucketEncryption => bucket_encryption::get(context),
             Self::GetBucketInfo => bucket_info::info(context),
             Self::GetBucketLocation => bucket_info::location(context),
             Self::GetBucketPublicAccessBlock => public_access_block::get(context),
+            Self::GetBucketRequestPayment => bucket_request_payment::get(context),
             Self::GetBucketStat => bucket_stat::run(context).await,
             Self::GetBucketTags => bucket_tagging::get(context),
             Self::GetBucketVersioning => bucket_versioning::get(),
@@ -450,6 +475,8 @@ impl Operation {
             Self::PutBucketAcl => bucket_acl::put(context).await,
             Self::PutBucketCors => bucket_cors::put(context).await,
             Self::PutBucketPublicAccessBlock => public_access_block::put(context).await,
+            Self::PutBucketEncryption => bucket_encryption::put(context).await,
+            Self::PutBucketRequestPayment => bucket_request_payment::put(context).await,
             Self::PutBucketTags => bucket_tagging::put(context).await,
             Self::PutObject if copies => copy_object::run(context, signed).await,
             Self::PutObject => put_object::run(context).await,

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
 
-use crate::{body::EmulatorBody, object::Record};
+use crate::{
+    body::EmulatorBody,
+    object::{Description, Record},
+};
 
 /// Creates a response without a body.
 pub(crate) fn empty(status: StatusCode) -> Response<EmulatorBody> {
@@ -44,6 +47,11 @@ pub(crate) fn insert_checksums(headers: &mut HeaderMap, record: &Record) {
     if let Some(md5) = record.content_md5() {
         insert(headers, HeaderName::from_static("content-md5"), &md5);
     }
+}
+
+/// Inserts how the object is encrypted.
+pub(crate) fn insert_encryption(headers: &mut HeaderMap, description: &Description) {
+    headers.extend(description.encryption());
 }
 
 /// Formats a time for `Date` and `Last-Modified` (RFC 9110); empty if it is out of range.

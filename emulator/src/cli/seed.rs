@@ -78,7 +78,7 @@ async fn store_file(
     if let Some(content_type) = content_type {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     }
-    let object = NewObject::of_request(key, &headers);
+    let object = NewObject::of_request(key, &headers, None);
     let object = object.map_err(|refusal| failed(&refusal.message()))?;
 
     let shared = &emulator.0;

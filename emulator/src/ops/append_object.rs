@@ -11,8 +11,8 @@ use crate::{
     body::{EmulatorBody, MAX_BODY},
     context::{RequestContext, store_refusal},
     errors::{self, OssError},
-    object::{NewObject, ObjectAcl, ObjectKind, Record},
-    response::{self, insert, insert_checksums},
+    object::{ObjectAcl, ObjectKind, Record},
+    response::{self, insert, insert_checksums, insert_encryption},
 };
 
 /// Appends the body. The caller has checked the signature.
@@ -37,7 +37,7 @@ pub(super) async fn run(context: &RequestContext<'_>) -> Result<Response<Emulato
     let acl = acl.transpose()?;
     // A later append ignores the headers that describe the object, also those that are invalid.
     let description = match position {
-        0 => Some(NewObject::of_request(key, context.headers())?.description),
+        0 => Some(context.new_object()?.description),
         _ => None,
     };
 
@@ -67,6 +67,7 @@ pub(super) async fn run(context: &RequestContext<'_>) -> Result<Response<Emulato
     let mut response = response::empty(StatusCode::OK);
     let headers = response.headers_mut();
     insert_checksums(headers, &record);
+    insert_encryption(headers, &record.description);
     let name = HeaderName::from_static("x-oss-next-append-position");
     insert(headers, name, &record.content.size.to_string());
     Ok(response)

@@ -3,7 +3,7 @@
 use http::Response;
 use serde::Serialize;
 
-use super::{bucket_acl::AccessControlList, owner::Owner};
+use super::{bucket_acl::AccessControlList, bucket_encryption::EncryptionElement, owner::Owner};
 use crate::{
     body::EmulatorBody,
     context::{RequestContext, ServiceContext},
@@ -32,7 +32,7 @@ struct BucketElement<'a> {
     block_public_access: bool,
     owner: Owner<'a>,
     access_control_list: AccessControlList,
-    server_side_encryption_rule: EncryptionRule,
+    server_side_encryption_rule: EncryptionElement,
     bucket_policy: BucketPolicy,
 }
 
@@ -47,12 +47,6 @@ pub(super) struct BucketSummary {
     name: String,
     region: String,
     storage_class: String,
-}
-
-#[derive(Serialize)]
-struct EncryptionRule {
-    #[serde(rename = "SSEAlgorithm")]
-    algorithm: &'static str,
 }
 
 #[derive(Serialize)]
@@ -98,7 +92,7 @@ pub(super) fn info(context: &RequestContext<'_>) -> Result<Response<EmulatorBody
             block_public_access: bucket.blocks_public_access,
             owner: Owner::of(context),
             access_control_list: AccessControlList::of(bucket.acl),
-            server_side_encryption_rule: EncryptionRule { algorithm: "None" },
+            server_side_encryption_rule: EncryptionElement::of(bucket.encryption.as_ref()),
             bucket_policy: BucketPolicy {
                 log_bucket: "",
                 log_prefix: "",

@@ -150,7 +150,7 @@ impl Commit {
         report.steps.push(UploadStep::Callback);
         // The response of the application server replaces `success_action_*` and the document.
         let mut response = response::typed(body, content_type);
-        response::insert_checksums(response.headers_mut(), &record);
+        insert_stored(response.headers_mut(), &record);
         Ok(response)
     }
 }
@@ -251,7 +251,7 @@ impl Success {
                 response
             }
         };
-        response::insert_checksums(response.headers_mut(), record);
+        insert_stored(response.headers_mut(), record);
         response
     }
 }
@@ -265,6 +265,12 @@ impl Location {
             format!("{}/{path}", self.origin)
         }
     }
+}
+
+/// Inserts what the response to an upload says about the object.
+fn insert_stored(headers: &mut HeaderMap, record: &Record) {
+    response::insert_checksums(headers, record);
+    response::insert_encryption(headers, &record.description);
 }
 
 fn insert_redirect(headers: &mut HeaderMap, url: &str, bucket: &Bucket, key: &str, etag: &str) {

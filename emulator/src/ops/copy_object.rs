@@ -15,8 +15,8 @@ use crate::{
     body::EmulatorBody,
     context::{RequestContext, store_refusal},
     errors::{self, OssError},
-    object::{NewObject, ObjectKind, Record},
-    response::{self, insert_checksums, iso8601},
+    object::{ObjectKind, Record},
+    response::{self, insert_checksums, insert_encryption, iso8601},
     xml,
 };
 
@@ -44,7 +44,7 @@ pub(super) async fn run(
     };
     let keeps_metadata = keeps("x-oss-metadata-directive", errors::METADATA_DIRECTIVE)?;
     let keeps_tags = keeps("x-oss-tagging-directive", errors::TAGGING_DIRECTIVE)?;
-    let mut object = NewObject::of_request(key, context.headers())?;
+    let mut object = context.new_object()?;
     commit::check_overwrite(context, &object).await?;
     let Some(source) = from.take(context, signed).await? else {
         return Ok(response::empty(StatusCode::NOT_MODIFIED));
@@ -79,6 +79,7 @@ pub(super) async fn run(
     };
     let mut response = xml::response("CopyObjectResult", &copied)?;
     insert_checksums(response.headers_mut(), &record);
+    insert_encryption(response.headers_mut(), &record.description);
     // It would be taken for that of the document.
     response.headers_mut().remove("content-md5");
     Ok(response)

@@ -13,7 +13,9 @@ use crate::{
     body::EmulatorBody,
     bucket::{Acl, HostedBucket},
     context::{RequestContext, ServiceContext, store_refusal},
+    encryption::Encryption,
     errors::{self, OssError},
+    form::Form,
     object::check_storage_class,
     store::BucketState,
     tags::{self, Tagged},
@@ -27,12 +29,7 @@ const MAX_BUCKETS: usize = 100;
 
 /// Headers of settings that the emulator does not have. Creating a bucket without the setting would
 /// let the client believe that it has it.
-const REFUSED: [&str; 4] = [
-    "x-oss-hns-status",
-    "x-oss-resource-group-id",
-    "x-oss-server-side-encryption",
-    "x-oss-server-side-data-encryption",
-];
+const REFUSED: [&str; 2] = ["x-oss-hns-status", "x-oss-resource-group-id"];
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -49,6 +46,7 @@ pub(super) async fn run(context: &ServiceContext<'_>) -> Result<Response<Emulato
     }
     let name = context.address.bucket()?;
     let acl = bucket_acl::requested(context)?;
+    let encryption = Encryption::of_fields(&Form::of_headers(context.headers()))?;
     let configuration = read(context).await?;
     let buckets = context.shared.store.buckets();
     if buckets.all().len() >= MAX_BUCKETS {
@@ -56,6 +54,7 @@ pub(super) async fn run(context: &ServiceContext<'_>) -> Result<Response<Emulato
     }
     let mut bucket = BucketState::hosted(HostedBucket::new(name.clone()), context.now);
     bucket.set_acl(acl.unwrap_or(Acl::Private));
+    bucket.encryption = encryption;
     if let Some(class) = configuration.storage_class {
         bucket.storage_class = class;
     }
@@ -71,11 +70,12 @@ pub(super) async fn run(context: &ServiceContext<'_>) -> Result<Response<Emulato
     Ok(bucket_acl::located(context))
 }
 
-/// Creates a bucket again: succeeds and sets the ACL, if the request has one.
+/// Creates a bucket again: succeeds and sets the ACL and the encryption, if the request has them.
 pub(super) async fn again(
     context: &RequestContext<'_>,
 ) -> Result<Response<EmulatorBody>, OssError> {
     let acl = bucket_acl::requested(context)?;
+    let encryption = Encryption::of_fields(&Form::of_headers(context.headers()))?;
     let configuration = read(context).await?;
     let differs = |requested: Option<String>, current: &str| {
         requested.is_some_and(|requested| requested != current)
@@ -89,9 +89,14 @@ pub(super) async fn again(
     ) {
         return Err(errors::BUCKET_EXISTS_REDUNDANCY);
     }
-    if let Some(acl) = acl {
+    if acl.is_some() || encryption.is_some() {
         context
-            .change_bucket(move |bucket| bucket.set_acl(acl))
+            .change_bucket(move |bucket| {
+                if let Some(acl) = acl {
+                    bucket.set_acl(acl);
+                }
+                bucket.encryption = encryption.or(bucket.encryption.take());
+            })
             .await?;
     }
     Ok(bucket_acl::located(context))

@@ -22,10 +22,11 @@ use crate::{
     body::EmulatorBody,
     context::{RequestContext, store_refusal},
     encoding::Encoding,
+    encryption,
     errors::{self, OssError},
     object::{Description, NewObject, Record, acl_of_request},
     report::{UploadReport, UploadStep},
-    response::{self, insert_checksums, iso8601},
+    response::{self, insert_checksums, insert_encryption, iso8601},
     store::{Part, Sealed, Session},
     xml,
 };
@@ -59,7 +60,7 @@ pub(super) async fn initiate(
     end_idle(context).await;
     let key = context.address.key()?;
     let encoding = Encoding::of(context.query)?;
-    let mut object = NewObject::of_request(key, context.headers())?;
+    let mut object = context.new_object()?;
     let class = &context.bucket.storage_class;
     object.description.inherit_storage_class(class);
     // Random, so that it cannot be guessed: in a bucket open for writing, the id is all that a
@@ -67,6 +68,7 @@ pub(super) async fn initiate(
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(|_| errors::INTERNAL)?;
     let id = base16ct::upper::encode_string(&id);
+    let encryption: Vec<_> = object.description.encryption().collect();
     let session = Session {
         bucket: context.bucket.name.clone(),
         description: object.description,
@@ -92,7 +94,9 @@ pub(super) async fn initiate(
         key: encoding.text(key),
         upload_id: &id,
     };
-    xml::response("InitiateMultipartUploadResult", &initiated)
+    let mut response = xml::response("InitiateMultipartUploadResult", &initiated)?;
+    response.headers_mut().extend(encryption);
+    Ok(response)
 }
 
 /// `UploadPart`: stores the body as a part. It replaces an earlier part of the same number.
@@ -101,12 +105,24 @@ pub(super) async fn upload_part(
 ) -> Result<Response<EmulatorBody>, OssError> {
     let number = part_number(context)?;
     let (id, session) = session(context, errors::NO_SUCH_UPLOAD_FOR_PART).await?;
+    refuse_encryption(context)?;
     let part = context.read_object().await?;
     let mut response = response::empty(StatusCode::OK);
     let record = Record::new(session.description, part.content().clone(), context.now);
     insert_checksums(response.headers_mut(), &record);
+    insert_encryption(response.headers_mut(), &record.description);
     add_part(context, id, number, part, errors::NO_SUCH_UPLOAD_FOR_PART).await?;
     Ok(response)
+}
+
+/// Refuses a request that names an encryption after the upload has begun with one, or without.
+fn refuse_encryption(context: &RequestContext<'_>) -> Result<(), OssError> {
+    let names = encryption::NAMES.into_iter();
+    let mut given = names.filter_map(|name| Some((name, context.header(name)?)));
+    match given.next() {
+        None => Ok(()),
+        Some((name, value)) => Err(errors::ARGUMENT.argument(name, value)),
+    }
 }
 
 pub(super) fn part_number(context: &RequestContext<'_>) -> Result<u16, OssError> {
@@ -270,6 +286,7 @@ async fn join_parts(
     report: &mut UploadReport,
 ) -> Result<Commit, OssError> {
     let (id, mut session) = session(context, errors::NO_SUCH_UPLOAD).await?;
+    refuse_encryption(context)?;
     let encoding = Encoding::of(context.query)?;
     let directive = commit::callback_of_request(context, report).await?;
     let headers = context.headers();

@@ -56,7 +56,12 @@ async fn receive(
     let policy = check_policy(context, &form, content_type(&form, &file), report)?;
     let directive = callback_of_form(context, &form).await?;
     commit::report_callback(directive.as_ref(), report);
-    let object = NewObject::of(&form, context.headers(), &file)?;
+    let object = NewObject::of(
+        &form,
+        context.headers(),
+        &file,
+        context.bucket.encryption.as_ref(),
+    )?;
     public_access_block::check_object_acl(context, Some(object.description.acl()))?;
     commit::check_overwrite(context, &object).await?;
     let success = success_of(&form);
@@ -90,7 +95,7 @@ fn check_policy(
     report: &mut UploadReport,
 ) -> Result<Option<Policy>, OssError> {
     let Some(signed) = auth::verify_form(context, form)? else {
-        if context.bucket.open_acl() != Acl::PublicReadWrite {
+        if context.bucket.open_acl() != Acl::PublicReadWrite || context.bucket.requester_pays {
             return Err(errors::NO_RIGHT);
         }
         report.steps.push(UploadStep::Signature);

@@ -80,11 +80,11 @@ mod with_feature {
         let mut headers = http::HeaderMap::new();
         let content_type = HeaderValue::from_static(processed.content_type);
         headers.insert(header::CONTENT_TYPE, content_type);
-        let object = NewObject::of_request(&key, &headers)?;
         let store = &context.shared.store;
-        if store.buckets().get(&target).is_none() {
-            return Err(errors::NO_SUCH_BUCKET.argument("BucketName", target.as_str()));
-        }
+        let into = store.buckets().get(&target);
+        let into =
+            into.ok_or_else(|| errors::NO_SUCH_BUCKET.argument("BucketName", target.as_str()))?;
+        let object = NewObject::of_request(&key, &headers, into.encryption.as_ref())?;
         let upload = store.begin(&target).await;
         let mut upload = upload.map_err(|error| store_refusal(&error.into()))?;
         let size = processed.content.len();

@@ -7,7 +7,6 @@ use crate::{
     body::EmulatorBody,
     context::RequestContext,
     errors::OssError,
-    object::NewObject,
     report::{UploadReport, UploadStep},
 };
 
@@ -26,7 +25,7 @@ async fn receive(
     report: &mut UploadReport,
 ) -> Result<Commit, OssError> {
     let directive = commit::callback_of_request(context, report).await?;
-    let object = NewObject::of_request(context.address.key()?, context.headers())?;
+    let object = context.new_object()?;
     commit::check_overwrite(context, &object).await?;
     let sealed = context.read_object().await?;
     report.steps.push(UploadStep::Size);

@@ -39,7 +39,7 @@ pub(super) async fn put(context: &RequestContext<'_>) -> Result<Response<Emulato
         .map_err(|_| errors::OBJECT_NAME_ENCODING)?
         .into_owned();
     check_name(&target)?;
-    let object = NewObject::of_request(key, context.headers())?;
+    let object = NewObject::of_request(key, context.headers(), None)?;
     commit::check_overwrite(context, &object).await?;
 
     let store = &context.shared.store;

@@ -34,7 +34,7 @@ pub(super) async fn run(
     signed: bool,
 ) -> Result<Response<EmulatorBody>, OssError> {
     let number = part_number(context)?;
-    let (id, _) = session(context, errors::NO_SUCH_UPLOAD_FOR_COPY).await?;
+    let (id, session) = session(context, errors::NO_SUCH_UPLOAD_FOR_COPY).await?;
     let from = match context.header(super::copy_source::HEADER) {
         Some("") => return Err(errors::PART_COPY_SOURCE_EMPTY),
         _ => CopySource::of(context, errors::PART_COPY_SOURCE)?,
@@ -69,6 +69,7 @@ pub(super) async fn run(
     response::insert(headers, header::ETAG, &copied.etag);
     let name = http::HeaderName::from_static("x-oss-hash-crc64ecma");
     response::insert(headers, name, &crc64.to_string());
+    response::insert_encryption(headers, &session.description);
     if let Some(range) = range {
         let text = format!("bytes {}-{}/{size}", range.start(), range.end());
         response::insert(headers, header::CONTENT_RANGE, &text);

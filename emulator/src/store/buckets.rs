@@ -15,6 +15,7 @@ use crate::{
     bucket::{Acl, HostedBucket},
     cors::{CorsRule, CorsRules},
     object::Description,
+    encryption::Encryption,
     tags::Tag,
 };
 use tower_aliyun_oss::protocol::Bucket;
@@ -32,6 +33,10 @@ pub(crate) struct BucketState {
     pub(crate) cors: Arc<CorsRules>,
     /// Whether Block Public Access is on.
     pub(crate) blocks_public_access: bool,
+    /// That of new objects for which the client requests no other one.
+    pub(crate) encryption: Option<Encryption>,
+    /// Whether the bucket is for requesters who pay.
+    pub(crate) requester_pays: bool,
     /// Whether a request has set the ACL, so that the builder no longer does.
     acl_is_set: bool,
     /// The same for the CORS rules.
@@ -53,6 +58,8 @@ impl BucketState {
                 response_vary: true,
             }),
             blocks_public_access: false,
+            encryption: None,
+            requester_pays: false,
             acl_is_set: false,
             cors_is_set: false,
         }
@@ -287,6 +294,9 @@ struct BucketRecord {
     response_vary: bool,
     #[serde(default)]
     blocks_public_access: bool,
+    encryption: Option<Encryption>,
+    #[serde(default)]
+    requester_pays: bool,
 }
 
 /// A CORS rule in the file of a bucket.
@@ -313,6 +323,8 @@ impl BucketRecord {
             cors_is_set: bucket.cors_is_set,
             response_vary: bucket.cors.response_vary,
             blocks_public_access: bucket.blocks_public_access,
+            encryption: bucket.encryption.clone(),
+            requester_pays: bucket.requester_pays,
         }
     }
 
@@ -330,6 +342,8 @@ impl BucketRecord {
                 response_vary: self.response_vary,
             }),
             blocks_public_access: self.blocks_public_access,
+            encryption: self.encryption,
+            requester_pays: self.requester_pays,
             acl_is_set: self.acl_is_set,
             cors_is_set: self.cors_is_set,
         }

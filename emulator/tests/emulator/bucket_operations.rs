@@ -235,9 +235,9 @@ async fn what_is_no_bucket_is_refused() {
             "InvalidLocationConstraint",
         ),
         (
-            &[("x-oss-server-side-encryption", "AES256")],
+            &[("x-oss-server-side-encryption", "ROT13")],
             "",
-            "NotImplemented",
+            "InvalidEncryptionAlgorithmError",
         ),
         (&[("x-oss-resource-group-id", "rg-x")], "", "NotImplemented"),
     ] {
@@ -437,7 +437,6 @@ async fn other_settings_of_buckets_are_not_implemented() {
         "bucketArchiveDirectRead",
         "callbackPolicy",
         "cname",
-        "encryption",
         "httpsConfig",
         "inventory",
         "lifecycle",
@@ -450,7 +449,6 @@ async fn other_settings_of_buckets_are_not_implemented() {
         "redundancyTransition",
         "referer",
         "replication",
-        "requestPayment",
         "resourceGroup",
         "style",
         "transferAcceleration",
@@ -488,4 +486,38 @@ async fn other_settings_of_buckets_are_not_implemented() {
     assert_eq!(answer.element("Message").as_deref(), Some(message));
     assert_eq!(get(&emulator, "/open/a", "").await.text(), "kept");
     assert_eq!(get(&emulator, "/open/?bucketInfo", "").await.body, before);
+}
+
+#[tokio::test]
+async fn requesters_pay_only_for_requests_that_are_signed() {
+    for (folder, settings) in stores() {
+        let bucket = HostedBucket::new("open".parse().unwrap()).acl(Acl::PublicReadWrite);
+        let mut emulator = settings.bucket(bucket).build().unwrap();
+        ok(&put(&emulator, "/open/a", &[], b"x").await);
+        let target = "/open/?requestPayment";
+        let payer = async |emulator: &Emulator| {
+            let answer = get(emulator, target, "").await;
+            ok(&answer);
+            answer.element("Payer").unwrap()
+        };
+        assert_eq!(payer(&emulator).await, "BucketOwner");
+        let document = |payer| {
+            format!(
+                "<RequestPaymentConfiguration><Payer>{payer}</Payer></RequestPaymentConfiguration>"
+            )
+        };
+        for (who, status) in [("Requester", 403), ("BucketOwner", 200)] {
+            ok(&put(&emulator, target, &[], document(who).as_bytes()).await);
+            if let Some(folder) = &folder {
+                drop(emulator);
+                emulator = reopen(folder.path()).build().unwrap();
+            }
+            assert_eq!(payer(&emulator).await, who);
+            let answer = anonymous(&emulator, Method::GET, "/open/a").await;
+            assert_eq!(answer.status, status, "{who}");
+            ok(&get(&emulator, "/open/a?x-oss-request-payer=requester", "").await);
+        }
+        let answer = put(&emulator, target, &[], document("Nobody").as_bytes()).await;
+        answer.assert_refused(400, "MalformedXML", "");
+    }
 }

@@ -19,6 +19,7 @@ mod certificates;
 mod client;
 mod clients;
 mod copies;
+mod encryption;
 #[cfg(feature = "image")]
 mod images;
 mod objects;
