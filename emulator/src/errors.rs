@@ -339,6 +339,15 @@ catalogue! {
     ENCRYPTION_KEY = 400 "InvalidArgument" "KMSMasterKeyID is not applicable if user specifies an SSEAlgorithm other than KMS." "";
     NO_ENCRYPTION_RULE = 404 "NoSuchServerSideEncryptionRule" "The server side encryption configuration was not found." "";
     ARGUMENT = 400 "InvalidArgument" "Invalid Argument. Parameter is invalid." "";
+    OBJECT_STATE = 403 "InvalidObjectState" "The operation is not valid for the object's state" "";
+    RESTORING = 409 "RestoreAlreadyInProgress" "The restore operation is in progress." "0016-00000701";
+    RESTORE_CLASS = 400 "OperationNotSupported" "The operation is not supported for this resource" "0016-00000702";
+    RESTORE_TIER = 400 "InvalidArgument" "The tier of the restore request is invalid." "0016-00000703";
+    RESTORE_DAYS_COLD = 400 "InvalidArgument" "The days of the restore request must be from 1 to 365." "0016-00000704";
+    RESTORE_DAYS = 400 "InvalidArgument" "The days of the restore request must be from 1 to 7." "0016-00000708";
+    RESTORE_PRIORITY = 409 "RestoreAlreadyInProgress" "The priority of a restore operation in progress can not be lowered." "0016-00000715";
+    RESTORE_NOT_FINISHED = 409 "ArchiveRestoreNotFinished" "The archive file's restore is not finished." "0016-00000719";
+    RESTORE_STALE = 409 "ArchiveRestoreFileStale" "The archive file or restore info stale" "";
     METADATA_TOO_LARGE = 400 "InvalidArgument" "Your metadata headers exceed the maximum allowed metadata size." "";
     ALREADY_EXISTS = 409 "FileAlreadyExists" "The object you specified already exists and can not be overwritten." "";
 }

@@ -311,6 +311,7 @@ mod report;
 mod request_report;
 mod reset;
 mod response;
+mod restoration;
 mod server;
 mod service;
 mod spawned;

@@ -11,6 +11,7 @@ use crate::{
     encryption::{self, Encryption},
     errors::{self, OssError},
     form::{FilePart, Form},
+    restoration::{Archive, Phase, Restoration},
     tags::{self, Tag, Tagged},
 };
 
@@ -389,6 +390,9 @@ pub(crate) struct Record {
     pub(crate) content: Content,
     #[serde(default)]
     pub(crate) kind: ObjectKind,
+    /// Only of the archive storage classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) restoration: Option<Restoration>,
     /// Milliseconds since the Unix epoch.
     stored: u64,
 }
@@ -402,6 +406,7 @@ impl Record {
             description,
             content,
             kind: ObjectKind::Plain,
+            restoration: None,
             stored: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
         }
     }
@@ -435,6 +440,12 @@ impl Record {
     pub(crate) fn content_md5(&self) -> Option<String> {
         let is_whole = self.object_type() == "Normal";
         is_whole.then(|| self.content.md5_base64())
+    }
+
+    /// Whether the content cannot be read, because the object is archived and not restored.
+    pub(crate) fn is_frozen(&self, now: SystemTime) -> bool {
+        let phase = self.restoration.as_ref().and_then(|known| known.phase(now));
+        Archive::of(self.description.storage_class()).is_some() && phase != Some(Phase::Restored)
     }
 
     /// Sets when the object was stored.

@@ -38,6 +38,7 @@ mod process_object;
 pub(crate) mod public_access_block;
 mod put_object;
 mod range;
+mod restore_object;
 mod symlink;
 mod upload_part_copy;
 
@@ -57,6 +58,7 @@ use crate::{
 pub(crate) enum Operation {
     AbortMultipartUpload,
     AppendObject,
+    CleanRestoredObject,
     CompleteMultipartUpload,
     CreateBucket,
     DeleteBucket,
@@ -111,6 +113,7 @@ pub(crate) enum Operation {
     PutObjectTagging,
     PutPublicAccessBlock,
     PutSymlink,
+    RestoreObject,
     /// Also `UploadPartCopy`.
     UploadPart,
 }
@@ -217,7 +220,7 @@ static OF_BUCKET: [Route; 24] = [
 ];
 
 /// Operations of an object. The first route that matches applies.
-static OF_OBJECT: [Route; 18] = [
+static OF_OBJECT: [Route; 20] = [
     route("DELETE", &["tagging"], Operation::DeleteObjectTagging),
     route("DELETE", &["uploadId"], Operation::AbortMultipartUpload),
     route("DELETE", &[], Operation::DeleteObject),
@@ -238,6 +241,12 @@ static OF_OBJECT: [Route; 18] = [
         ..route("POST", &["append"], Operation::AppendObject)
     },
     route("POST", &[PROCESS], Operation::ProcessObject),
+    route("POST", &["restore"], Operation::RestoreObject),
+    route(
+        "POST",
+        &["cleanRestoredObject"],
+        Operation::CleanRestoredObject,
+    ),
     route("POST", &["uploads"], Operation::InitiateMultipartUpload),
     route("POST", &["uploadId"], Operation::CompleteMultipartUpload),
     route("PUT", &["acl"], Operation::PutObjectAcl),
@@ -395,10 +404,15 @@ impl Operation {
             // Whether the ACL of a bucket covers tags and versions, and who may call back for an
             // existing object, is not documented: the stricter reading.
             Self::DeleteObjectTagging
+            // Whether the ACL of a bucket covers tags and restorations, and who may call back for an
+            // existing object, is not documented: the stricter reading.
+            Self::CleanRestoredObject
+            | Self::DeleteObjectTagging
             | Self::GetObjectTagging
             | Self::ListObjectVersions
             | Self::ProcessObject
-            | Self::PutObjectTagging => false,
+            | Self::PutObjectTagging
+            | Self::RestoreObject => false,
             Self::AbortMultipartUpload
             | Self::AppendObject
             | Self::CompleteMultipartUpload
@@ -435,6 +449,7 @@ impl Operation {
         match self {
             Self::AbortMultipartUpload => multipart::abort(context).await,
             Self::AppendObject => append_object::run(context).await,
+            Self::CleanRestoredObject => restore_object::clean(context).await,
             Self::CompleteMultipartUpload => multipart::complete(context).await,
             Self::CreateBucket => create_bucket::again(context).await,
             Self::DeleteBucket => delete_bucket::run(context).await,
@@ -484,6 +499,7 @@ impl Operation {
             Self::PutObjectTagging => object_tagging::put(context).await,
             Self::PutPublicAccessBlock => public_access_block::put_of_account(context).await,
             Self::PutSymlink => symlink::put(context).await,
+            Self::RestoreObject => restore_object::restore(context).await,
             Self::UploadPart if copies => upload_part_copy::run(context, signed).await,
             Self::UploadPart => multipart::upload_part(context).await,
         }

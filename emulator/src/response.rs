@@ -9,6 +9,7 @@ use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
 use crate::{
     body::EmulatorBody,
     object::{Description, Record},
+    restoration::{Phase, Restoration},
 };
 
 /// Creates a response without a body.
@@ -52,6 +53,17 @@ pub(crate) fn insert_checksums(headers: &mut HeaderMap, record: &Record) {
 /// Inserts how the object is encrypted.
 pub(crate) fn insert_encryption(headers: &mut HeaderMap, description: &Description) {
     headers.extend(description.encryption());
+}
+
+/// Returns what `x-oss-restore` and listings show of a restoration, unless it has expired.
+pub(crate) fn restore_info(restoration: &Restoration, now: SystemTime) -> Option<String> {
+    restoration.phase(now).map(|phase| match phase {
+        Phase::Ongoing(_) => "ongoing-request=\"true\"".to_owned(),
+        Phase::Restored => format!(
+            "ongoing-request=\"false\", expiry-date=\"{}\"",
+            http_date(restoration.expires())
+        ),
+    })
 }
 
 /// Formats a time for `Date` and `Last-Modified` (RFC 9110); empty if it is out of range.

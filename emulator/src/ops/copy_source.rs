@@ -80,6 +80,9 @@ impl CopySource {
         let conditions = Conditions::of_copy(context.headers());
         let etag = source.record.content.etag();
         Ok(match conditions.check(&etag, source.record.stored())? {
+            Verdict::Met if source.record.is_frozen(context.now) => {
+                return Err(errors::OBJECT_STATE.detail("ObjectName", &*self.key));
+            }
             Verdict::Met => Some(source),
             Verdict::NotModified => None,
         })

@@ -13,6 +13,18 @@ pub(super) struct Found {
     /// What the response describes: that of a symbolic link, with the content of its target.
     pub(super) record: Record,
     pub(super) stored: Stored,
+    /// Whether the content is archived and not restored.
+    pub(super) is_frozen: bool,
+}
+
+impl Found {
+    /// Checks that the content can be read.
+    pub(super) fn check_state(&self) -> Result<(), OssError> {
+        match self.is_frozen {
+            true => Err(errors::OBJECT_STATE.detail("ObjectName", &*self.record.description.key)),
+            false => Ok(()),
+        }
+    }
 }
 
 /// Finds an object that the request may read.
@@ -28,7 +40,11 @@ pub(super) async fn find(
     if !signed && !bucket.lets_read(&record.description) {
         return Err(errors::NO_RIGHT);
     }
-    Ok(Found { record, stored })
+    Ok(Found {
+        is_frozen: record.is_frozen(context.now),
+        record,
+        stored,
+    })
 }
 
 /// Finds an object, or what the symbolic link of this name points to.
@@ -63,6 +79,7 @@ pub(super) async fn follow(
     Ok(Found {
         record,
         stored: found.stored,
+        is_frozen: found.is_frozen,
     })
 }
 

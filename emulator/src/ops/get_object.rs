@@ -1,5 +1,7 @@
 //! `GetObject`, `HeadObject` and `GetObjectMeta`.
 
+use std::time::SystemTime;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
 use super::{
@@ -13,7 +15,7 @@ use crate::{
     context::RequestContext,
     errors::{self, OssError},
     object::{ObjectKind, Record},
-    response::{self, http_date, insert, insert_checksums},
+    response::{self, http_date, insert, insert_checksums, restore_info},
 };
 
 /// The query parameters that replace response headers.
@@ -57,7 +59,7 @@ pub(super) async fn run(
         return Err(errors::ANONYMOUS_OVERRIDE);
     }
     let found = follow(context, key, signed).await?;
-    let Found { record, stored } = found;
+    let record = &found.record;
 
     let conditions = Conditions::of_read(context.headers());
     let etag = record.content.etag();
@@ -68,6 +70,10 @@ pub(super) async fn run(
         insert(headers, header::LAST_MODIFIED, &http_date(record.stored()));
         return Ok(response);
     }
+    if !is_head {
+        found.check_state()?;
+    }
+    let Found { record, stored, .. } = found;
     if let Some(process) = context.query.get(super::PROCESS) {
         let mut response = process_image::read(&record, stored, process).await?;
         response.headers_mut().extend(overrides);
@@ -97,7 +103,7 @@ pub(super) async fn run(
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
-    insert_object_headers(headers, &record);
+    insert_object_headers(headers, &record, context.now);
     headers.extend(overrides);
     headers.insert(header::CONTENT_LENGTH, length.into());
     if let Some(range) = range {
@@ -134,7 +140,7 @@ fn meta(record: &Record) -> Response<EmulatorBody> {
     response
 }
 
-fn insert_object_headers(headers: &mut HeaderMap, record: &Record) {
+fn insert_object_headers(headers: &mut HeaderMap, record: &Record, now: SystemTime) {
     let description = &record.description;
     headers.extend(description.headers());
     insert(headers, header::CONTENT_TYPE, &description.content_type);
@@ -143,6 +149,10 @@ fn insert_object_headers(headers: &mut HeaderMap, record: &Record) {
     insert(headers, acl, description.acl());
     if !description.tags.is_empty() {
         headers.insert("x-oss-tagging-count", description.tags.len().into());
+    }
+    let restoration = record.restoration.as_ref();
+    if let Some(info) = restoration.and_then(|known| restore_info(known, now)) {
+        insert(headers, HeaderName::from_static("x-oss-restore"), &info);
     }
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     let object_type = HeaderValue::from_static(record.object_type());

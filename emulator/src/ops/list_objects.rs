@@ -1,6 +1,6 @@
 //! `ListObjects` and `ListObjectsV2`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 use http::Response;
@@ -12,7 +12,7 @@ use crate::{
     context::RequestContext,
     encoding::Encoding,
     errors::{self, OssError},
-    response::iso8601,
+    response::{iso8601, restore_info},
     store::{Entry, ObjectSummary, Page, Selection},
     xml,
 };
@@ -71,6 +71,8 @@ struct ListedObject<'a> {
     size: u64,
     storage_class: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    restore_info: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<Owner<'a>>,
 }
 
@@ -128,9 +130,10 @@ impl<'a> Query<'a> {
         &self,
         page: &Page<Arc<ObjectSummary>>,
         owner: Option<Owner<'b>>,
+        now: SystemTime,
     ) -> Vec<ListedObject<'b>> {
         let objects = page.entries.iter().filter_map(|entry| match entry {
-            Entry::Object(object) => Some(listed_object(object, self.encoding, owner)),
+            Entry::Object(object) => Some(listed_object(object, self.encoding, owner, now)),
             Entry::Prefix(_) => None,
         });
         objects.collect()
@@ -175,7 +178,7 @@ pub(super) async fn v1(context: &RequestContext<'_>) -> Result<Response<Emulator
         encoding_type: encoding.name(),
         is_truncated: page.is_truncated,
         next_marker: last(&page).map(|last| encoding.text(last)),
-        contents: query.contents(&page, Some(Owner::of(context))),
+        contents: query.contents(&page, Some(Owner::of(context)), context.now),
         common_prefixes: query.common_prefixes(&page),
     };
     xml::response("ListBucketResult", &listing)
@@ -206,7 +209,7 @@ pub(super) async fn v2(context: &RequestContext<'_>) -> Result<Response<Emulator
         continuation_token: token,
         next_continuation_token: last(&page).map(|last| URL_SAFE.encode(last)),
         key_count: page.entries.len(),
-        contents: query.contents(&page, owner.then(|| Owner::of(context))),
+        contents: query.contents(&page, owner.then(|| Owner::of(context)), context.now),
         common_prefixes: query.common_prefixes(&page),
     };
     xml::response("ListBucketResult", &listing)
@@ -221,7 +224,9 @@ fn listed_object<'a>(
     object: &ObjectSummary,
     encoding: Encoding,
     owner: Option<Owner<'a>>,
+    now: SystemTime,
 ) -> ListedObject<'a> {
+    let restoration = object.restoration();
     ListedObject {
         key: encoding.text(object.key()),
         last_modified: iso8601(object.last_modified()),
@@ -229,6 +234,7 @@ fn listed_object<'a>(
         r#type: object.object_type(),
         size: object.size(),
         storage_class: object.storage_class().to_owned(),
+        restore_info: restoration.and_then(|known| restore_info(known, now)),
         owner,
     }
 }

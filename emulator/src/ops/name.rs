@@ -12,6 +12,7 @@ impl Operation {
         match self {
             Self::AbortMultipartUpload => "AbortMultipartUpload",
             Self::AppendObject => "AppendObject",
+            Self::CleanRestoredObject => "CleanRestoredObject",
             Self::CompleteMultipartUpload => multipart::COMPLETE,
             Self::CreateBucket => "CreateBucket",
             Self::DeleteBucket => "DeleteBucket",
@@ -63,6 +64,7 @@ impl Operation {
             Self::PutObjectTagging => "PutObjectTagging",
             Self::PutPublicAccessBlock => "PutPublicAccessBlock",
             Self::PutSymlink => "PutSymlink",
+            Self::RestoreObject => "RestoreObject",
             Self::UploadPart if copies => "UploadPartCopy",
             Self::UploadPart => "UploadPart",
         }

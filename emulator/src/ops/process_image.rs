@@ -75,6 +75,7 @@ mod with_feature {
             Some(name) => name.parse().map_err(|_| errors::INVALID_BUCKET_NAME)?,
         };
         let found = follow(context, context.address.key()?, true).await?;
+        found.check_state()?;
         let processed = run(&found.record, found.stored, process).await?;
 
         let mut headers = http::HeaderMap::new();

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::object::Record;
+use crate::{object::Record, restoration::Restoration};
 
 /// An entry of [`ObjectStore::list`](super::ObjectStore::list).
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -14,6 +14,7 @@ pub struct ObjectSummary {
     pub(super) storage_class: String,
     pub(super) last_modified: SystemTime,
     pub(super) object_type: &'static str,
+    pub(super) restoration: Option<Restoration>,
 }
 
 impl ObjectSummary {
@@ -24,6 +25,7 @@ impl ObjectSummary {
             storage_class: record.description.storage_class().to_owned(),
             last_modified: record.stored(),
             object_type: record.object_type(),
+            restoration: record.restoration,
             key: record.description.key,
             content_type: record.description.content_type,
         }
@@ -63,6 +65,10 @@ impl ObjectSummary {
     #[must_use]
     pub fn object_type(&self) -> &'static str {
         self.object_type
+    }
+
+    pub(crate) fn restoration(&self) -> Option<&Restoration> {
+        self.restoration.as_ref()
     }
 
     /// Returns the time at which the object was stored.

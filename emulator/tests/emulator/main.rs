@@ -8,6 +8,7 @@
 )]
 
 mod appends;
+mod archives;
 mod bucket_listings;
 mod bucket_operations;
 mod buckets;

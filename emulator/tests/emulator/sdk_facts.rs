@@ -418,7 +418,6 @@ async fn sub_resources_that_are_not_implemented_change_nothing() {
         "acl&live",
         "append&position=0&live",
         "symlink&versionId=1",
-        "restore",
         "versionId=1",
         "qosRequester",
         "style&styleName=x",
