@@ -234,9 +234,10 @@ pub(crate) fn check_origin(
 }
 
 /// The response depends on the origin, so a cache must not serve it to another. OSS says so for
-/// every response, also to requests without an origin, but only if `ResponseVary` is true.
+/// every response, also to requests without an origin, but only if there are rules and
+/// `ResponseVary` is true.
 fn insert_vary(cors: &CorsRules, response: &mut HeaderMap) {
-    if cors.response_vary {
+    if cors.response_vary && !cors.rules.is_empty() {
         response.insert(header::VARY, HeaderValue::from_static("Origin"));
     }
 }

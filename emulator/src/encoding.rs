@@ -5,7 +5,6 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::{
     errors::{self, OssError},
     query::Query,
-    xml::printable,
 };
 
 /// Encodes everything but the unreserved characters of RFC 3986: letters, digits and `-._~`.
@@ -43,7 +42,9 @@ impl Encoding {
         if self.url {
             utf8_percent_encode(text, PATH).to_string()
         } else {
-            printable(text).into_owned()
+            // XML 1.0 has no control characters. OSS sends them nevertheless, as the suite of
+            // `ali-oss` shows, which is why clients that parse strictly request `url`.
+            text.to_owned()
         }
     }
 }

@@ -329,7 +329,7 @@ catalogue! {
 // Object name, ACL, headers and metadata.
 catalogue! {
     OBJECT_NAME = 400 "InvalidObjectName" "The specified object is not valid." "";
-    OBJECT_NAME_ENCODING = 400 "InvalidArgument" "The name of the object is not UTF-8." "";
+    OBJECT_NAME_ENCODING = 400 "InvalidArgument" "The characters encoding must be utf-8." "";
     OBJECT_NAME_EMPTY = 400 "InvalidObjectName" "The Object name can not be empty." "";
     OBJECT_NAME_LENGTH = 400 "InvalidObjectName" "The Length of Object name must be less than 1024." "";
     FORBID_OVERWRITE = 400 "InvalidArgument" "The value of x-oss-forbid-overwrite must be true or false." "0006-00000117";

@@ -23,6 +23,7 @@ mod delete_objects;
 mod find;
 mod get_object;
 mod list_buckets;
+mod list_cname;
 mod list_live_channels;
 mod list_objects;
 mod list_uploads;
@@ -87,8 +88,12 @@ pub(crate) enum Operation {
     GetObjectTagging,
     GetPublicAccessBlock,
     GetSymlink,
+    /// What the SDKs for Java and PHP read from a bucket. It has no page in the reference.
+    HeadBucket,
     InitiateMultipartUpload,
     ListBuckets,
+    /// Always empty.
+    ListCname,
     /// Always empty.
     ListLiveChannel,
     ListMultipartUploads,
@@ -170,7 +175,7 @@ static OF_SERVICE: [Route; 4] = [
 ];
 
 /// Operations of a bucket. The first route that matches applies.
-static OF_BUCKET: [Route; 24] = [
+static OF_BUCKET: [Route; 26] = [
     route("DELETE", &["cors"], Operation::DeleteBucketCors),
     route(
         "DELETE",
@@ -182,6 +187,7 @@ static OF_BUCKET: [Route; 24] = [
     route("DELETE", &[], Operation::DeleteBucket),
     route("GET", &["acl"], Operation::GetBucketAcl),
     route("GET", &["bucketInfo"], Operation::GetBucketInfo),
+    route("GET", &["cname"], Operation::ListCname),
     route("GET", &["cors"], Operation::GetBucketCors),
     route("GET", &["encryption"], Operation::GetBucketEncryption),
     route("GET", &["live"], Operation::ListLiveChannel),
@@ -200,6 +206,7 @@ static OF_BUCKET: [Route; 24] = [
     route("GET", &["versions"], Operation::ListObjectVersions),
     route("GET", &["list-type"], Operation::ListObjectsV2),
     route("GET", &[], Operation::ListObjects),
+    route("HEAD", &[], Operation::HeadBucket),
     route("POST", &["delete"], Operation::DeleteMultipleObjects),
     // A form goes to the bucket and names the object in a field.
     route("POST", &[], Operation::PostObject),
@@ -389,7 +396,9 @@ impl Operation {
             | Self::GetBucketTags
             | Self::GetBucketVersioning
             | Self::GetPublicAccessBlock
+            | Self::HeadBucket
             | Self::ListBuckets
+            | Self::ListCname
             | Self::ListLiveChannel
             | Self::PutBucketAcl
             | Self::PutBucketCors
@@ -476,8 +485,10 @@ impl Operation {
             Self::GetObjectTagging => object_tagging::get(context).await,
             Self::GetPublicAccessBlock => public_access_block::get_of_account(context),
             Self::GetSymlink => symlink::get(context, signed).await,
+            Self::HeadBucket => Ok(bucket_info::head(context)),
             Self::InitiateMultipartUpload => multipart::initiate(context).await,
             Self::ListBuckets => list_buckets::run(context),
+            Self::ListCname => list_cname::run(context),
             Self::ListLiveChannel => list_live_channels::run(context),
             Self::ListMultipartUploads => list_uploads::run(context).await,
             Self::ListObjectVersions => list_versions::run(context).await,

@@ -101,6 +101,7 @@ impl Emulator {
             let taken = taken.as_millis().to_string();
             let name = HeaderName::from_static("x-oss-server-time");
             response::insert(headers, name, &taken);
+            insert_delay(headers, &context);
         }
         response
     }
@@ -311,6 +312,15 @@ fn error_response(
         headers.insert(header::ALLOW, allowed);
     }
     response
+}
+
+/// Inserts the time by which the limit of an upload has delayed it. The emulator limits nothing.
+fn insert_delay(headers: &mut HeaderMap, context: &ServiceContext<'_>) {
+    const LIMIT: &str = "x-oss-traffic-limit";
+    let is_limited = context.query.has(LIMIT) || context.headers().contains_key(LIMIT);
+    if is_limited && [Method::POST, Method::PUT].contains(&context.parts.method) {
+        headers.insert("x-oss-qos-delay-time", HeaderValue::from_static("0"));
+    }
 }
 
 /// Inserts the headers that every response of OSS carries.

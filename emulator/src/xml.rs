@@ -80,7 +80,7 @@ pub(crate) fn parse<T: DeserializeOwned>(document: &[u8]) -> Result<T, OssError>
 }
 
 /// Replaces the characters that XML 1.0 cannot represent, not even escaped (section 2.2).
-pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+fn printable(text: &str) -> Cow<'_, str> {
     let invalid = |c: char| {
         matches!(
             c,

@@ -1,6 +1,6 @@
-//! `GetBucketInfo` and `GetBucketLocation`.
+//! `GetBucketInfo` and `GetBucketLocation`, and `HEAD` of a bucket.
 
-use http::Response;
+use http::{HeaderName, Response, StatusCode};
 use serde::Serialize;
 
 use super::{bucket_acl::AccessControlList, bucket_encryption::EncryptionElement, owner::Owner};
@@ -8,7 +8,7 @@ use crate::{
     body::EmulatorBody,
     context::{RequestContext, ServiceContext},
     errors::OssError,
-    response::iso8601,
+    response::{self, iso8601},
     store::BucketState,
     xml,
 };
@@ -106,4 +106,13 @@ pub(super) fn info(context: &RequestContext<'_>) -> Result<Response<EmulatorBody
 pub(super) fn location(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
     let location = format!("oss-{}", context.shared.region);
     xml::response("LocationConstraint", &location)
+}
+
+/// `HEAD` of a bucket: returns the region in a header.
+pub(super) fn head(context: &RequestContext<'_>) -> Response<EmulatorBody> {
+    let mut response = response::empty(StatusCode::OK);
+    let name = HeaderName::from_static("x-oss-bucket-region");
+    let region = format!("oss-{}", context.shared.region);
+    response::insert(response.headers_mut(), name, &region);
+    response
 }

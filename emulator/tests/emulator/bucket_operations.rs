@@ -461,7 +461,8 @@ async fn other_settings_of_buckets_are_not_implemented() {
         "wormExtend",
     ] {
         for method in [Method::GET, Method::PUT, Method::POST, Method::DELETE] {
-            if method == Method::GET && ["live", "versioning", "versions"].contains(&name) {
+            let implemented = ["cname", "live", "versioning", "versions"];
+            if method == Method::GET && implemented.contains(&name) {
                 continue;
             }
             let answer = anonymous(&emulator, method.clone(), &format!("/open/?{name}")).await;
@@ -480,6 +481,10 @@ async fn other_settings_of_buckets_are_not_implemented() {
         "{}",
         answer.text()
     );
+    // There are no custom domains for the same reason.
+    let answer = get(&emulator, "/open/?cname", "").await;
+    assert_eq!(answer.element("Bucket").as_deref(), Some("open"));
+    assert!(!answer.text().contains("<Cname>"), "{}", answer.text());
     let answer = anonymous(&emulator, Method::DELETE, "/open/?neverHeardOf").await;
     answer.assert_refused(400, "NotImplemented", "");
     let message = "The emulator knows no sub-resource of this name.";
@@ -520,4 +525,19 @@ async fn requesters_pay_only_for_requests_that_are_signed() {
         let answer = put(&emulator, target, &[], document("Nobody").as_bytes()).await;
         answer.assert_refused(400, "MalformedXML", "");
     }
+}
+
+/// The SDKs for Java and PHP call this the metadata of a bucket.
+#[tokio::test]
+async fn head_of_a_bucket_shows_its_region() {
+    let emulator = builder().build().unwrap();
+    let answer = ask(&emulator, Method::HEAD, "/examplebucket/").await;
+    ok(&answer);
+    let region = answer.header("x-oss-bucket-region");
+    assert_eq!(region, Some("oss-cn-hangzhou"));
+    assert!(answer.body.is_empty());
+    let answer = ask(&emulator, Method::HEAD, "/unknown/").await;
+    assert_eq!(answer.status, 404);
+    let answer = anonymous(&emulator, Method::HEAD, "/examplebucket/").await;
+    assert_eq!(answer.status, 403);
 }

@@ -448,7 +448,7 @@ async fn requests_that_go_nowhere() {
     );
     send(&emulator, to("HEAD", HOST, "/?x=1"))
         .await
-        .assert_refused(400, "", "");
+        .assert_refused(403, "", "");
     send(&emulator, to("GET", HOST, "/")).await.assert_refused(
         403,
         "AccessDenied",
@@ -548,7 +548,7 @@ async fn signatures_that_are_none() {
         .assert_refused(403, "InvalidSecurityToken", "0002-00000008");
     token(ID, Some("x"))
         .await
-        .assert_refused(403, "InvalidSecurityToken", "0002-00000008");
+        .assert_refused(403, "InvalidAccessKeyId", "0002-00000902");
     let answer = token("STS.old", Some("token-old")).await;
     answer.assert_refused(403, "SecurityTokenExpired", "0002-00000007");
 }

@@ -308,8 +308,9 @@ async fn buckets_come_before_keys_unless_they_are_created() {
 async fn tokens_come_before_keys() {
     let emulator = open();
     for (id, token, status, code) in [
-        (ID, "bogus", 403, "InvalidSecurityToken"),
-        ("unknown", "bogus", 403, "InvalidSecurityToken"),
+        (ID, "bogus", 403, "InvalidAccessKeyId"),
+        ("unknown", "bogus", 403, "InvalidAccessKeyId"),
+        ("STS.unknown", "bogus", 403, "InvalidSecurityToken"),
         ("STS.temporary", "bogus", 403, "InvalidSecurityToken"),
         ("unknown", "token", 403, "InvalidAccessKeyId"),
         (ID, "token", 403, "AccessKeyIdAndSecurityTokenNotMatch"),
@@ -443,13 +444,7 @@ async fn sub_resources_that_are_not_implemented_change_nothing() {
             }
         }
     }
-    for sub_resource in [
-        "cname",
-        "cname&comp=add",
-        "policy",
-        "metaQuery&comp=query",
-        "x",
-    ] {
+    for sub_resource in ["cname&live", "policy", "metaQuery&comp=query", "x"] {
         for method in [Method::GET, Method::PUT, Method::POST, Method::DELETE] {
             let target = format!("/?{sub_resource}");
             let answer = ask(&emulator, method, &target, b"").await;
@@ -470,4 +465,66 @@ async fn a_list_in_path_style_without_a_slash() {
         let answer = ask_at(&emulator, "127.0.0.1:9000", Method::GET, target, &[], b"").await;
         assert_eq!(answer.element("Key").as_deref(), Some("a"), "{target}");
     }
+}
+
+/// The suites for Go and PHP read how long an upload was delayed.
+#[tokio::test]
+async fn an_upload_with_a_limit_tells_its_delay() {
+    let emulator = open();
+    const DELAY: &str = "x-oss-qos-delay-time";
+    let limit = [("x-oss-traffic-limit", "819200")];
+    for (method, target) in [(Method::PUT, "/a"), (Method::POST, "/b?append&position=0")] {
+        let answer = ask_at(&emulator, OPEN, method.clone(), target, &limit, b"x").await;
+        assert_eq!(answer.header(DELAY), Some("0"), "{target}");
+    }
+    let answer = ask(
+        &emulator,
+        Method::PUT,
+        "/a?x-oss-traffic-limit=819200",
+        b"x",
+    )
+    .await;
+    assert_eq!(answer.header(DELAY), Some("0"));
+    let answer = ask(&emulator, Method::PUT, "/a", b"x").await;
+    assert_eq!(answer.header(DELAY), None);
+    let answer = ask_at(&emulator, OPEN, Method::GET, "/a", &limit, b"").await;
+    assert_eq!(answer.header(DELAY), None);
+    assert_eq!(answer.text(), "x");
+}
+
+/// `ali-oss` lists without `encoding-type` and finds the names as they are.
+#[tokio::test]
+async fn listings_contain_control_characters() {
+    let emulator = open();
+    for encoded in ["a%01%0A%0C%07b", "a%3Cb%26c%3Ed%20%2B"] {
+        ask(&emulator, Method::PUT, &format!("/{encoded}"), b"x").await;
+    }
+    for target in ["/", "/?list-type=2"] {
+        let answer = ask(&emulator, Method::GET, target, b"").await;
+        let text = answer.text();
+        assert!(text.contains("<Key>a\u{1}\n\u{c}\u{7}b</Key>"), "{text}");
+        assert!(text.contains("<Key>a&lt;b&amp;c&gt;d +</Key>"), "{text}");
+    }
+    let answer = ask(&emulator, Method::GET, "/?encoding-type=url", b"").await;
+    assert_eq!(answer.element("Key").as_deref(), Some("a%01%0A%0C%07b"));
+}
+
+#[tokio::test]
+async fn names_of_objects_are_utf_8() {
+    let answer = ask(&open(), Method::PUT, "/%D6%D0%CE%C4", b"x").await;
+    answer.assert_refused(400, "InvalidArgument", "");
+    let message = answer.element("Message");
+    assert_eq!(
+        message.as_deref(),
+        Some("The characters encoding must be utf-8.")
+    );
+}
+
+#[tokio::test]
+async fn responses_of_a_bucket_without_cors_do_not_vary() {
+    let emulator = open();
+    ask(&emulator, Method::PUT, "/a", b"x").await;
+    let origin = [("origin", "https://app.example")];
+    let answer = ask_at(&emulator, OPEN, Method::GET, "/a", &origin, b"").await;
+    assert_eq!(answer.header("vary"), None);
 }

@@ -561,7 +561,13 @@ async fn keys_and_tokens_go_together() {
         .unwrap();
     for (id, token, code, ec) in [
         ("nobody", None, "InvalidAccessKeyId", "0002-00000902"),
-        (ID, Some("token"), "InvalidSecurityToken", "0002-00000008"),
+        (ID, Some("token"), "InvalidAccessKeyId", "0002-00000902"),
+        (
+            TEMPORARY.0,
+            Some("token"),
+            "InvalidSecurityToken",
+            "0002-00000008",
+        ),
         (
             ID,
             Some(TEMPORARY.2),
