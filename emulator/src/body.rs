@@ -23,6 +23,7 @@ use tokio::{
 };
 
 use crate::{
+    compression::Gzip,
     errors::{self, OssError},
     traffic_limit::{Pace, TrafficLimit},
 };
@@ -58,6 +59,7 @@ enum Repr {
         left: u64,
     },
     File(FileRange),
+    Gzip(Box<Gzip<EmulatorBody>>),
     Paced(Box<Paced>),
 }
 
@@ -106,12 +108,19 @@ impl EmulatorBody {
         })))
     }
 
-    fn left(&self) -> u64 {
+    /// Compresses the body. Its length is then not known before its end.
+    pub(crate) fn gzip(self) -> Self {
+        Self(Repr::Gzip(Box::new(Gzip::new(self))))
+    }
+
+    /// Returns how many bytes are left, if that is known.
+    fn left(&self) -> Option<u64> {
         match &self.0 {
-            Repr::Paced(paced) => paced.body.left() + paced.held.len() as u64,
-            Repr::Whole(bytes) => bytes.len() as u64,
-            Repr::Chunks { left, .. } => *left,
-            Repr::File(range) => range.left,
+            Repr::Whole(bytes) => Some(bytes.len() as u64),
+            Repr::Chunks { left, .. } => Some(*left),
+            Repr::File(range) => Some(range.left),
+            Repr::Gzip(_) => None,
+            Repr::Paced(paced) => Some(paced.body.left()? + paced.held.len() as u64),
         }
     }
 }
@@ -134,6 +143,7 @@ impl Body for EmulatorBody {
             Repr::Paced(paced) => paced.poll_frame(cx),
             Repr::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Repr::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Repr::Gzip(gzip) => Pin::new(&mut **gzip).poll_frame(cx),
             Repr::File(range) => range
                 .poll_chunk(cx)
                 .map(|chunk| chunk.map(|data| data.map(Frame::data))),
@@ -166,12 +176,15 @@ impl Body for EmulatorBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left() == 0
+        match &self.0 {
+            Repr::Gzip(gzip) => gzip.is_end_stream(),
+            _ => self.left() == Some(0),
+        }
     }
 
-    // Exact, so that the server sends `Content-Length` and not chunks.
+    // Exact if possible, so that the server sends `Content-Length` and not chunks.
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left())
+        self.left().map_or_else(SizeHint::new, SizeHint::with_exact)
     }
 }
 

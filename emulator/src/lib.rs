@@ -294,6 +294,7 @@ mod builder;
 mod callback;
 #[cfg(feature = "cli")]
 pub mod cli;
+mod compression;
 mod context;
 mod cors;
 mod encoding;

@@ -91,7 +91,11 @@ impl Emulator {
         let headers = response.headers_mut();
         // Errors carry CORS headers too, or a page cannot read them. `OPTIONS` has set its own.
         if let (Some(bucket), true) = (bucket_of(&context), parts.method != Method::OPTIONS) {
+            let vary = headers.remove(header::VARY);
             headers.extend(cors::simple(&bucket.cors, &parts.method, &parts.headers));
+            if let Some(vary) = vary {
+                headers.append(header::VARY, vary);
+            }
         }
         // The clock is read again: an upload may take minutes.
         let responded = shared.now();

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     body::EmulatorBody,
+    compression::{accepts_gzip, is_compressible},
     context::RequestContext,
     errors::{self, OssError},
     object::{ObjectKind, Record},
@@ -106,12 +107,32 @@ pub(super) async fn run(
     insert_object_headers(headers, &record, context.now);
     headers.extend(overrides);
     headers.insert(header::CONTENT_LENGTH, length.into());
+    if range.is_none() && is_compressible(headers, size) {
+        let accept = HeaderValue::from_static("Accept-Encoding");
+        headers.insert(header::VARY, accept);
+        if accepts_gzip(context.headers()) {
+            return Ok(compressed(response, is_head));
+        }
+    }
     if let Some(range) = range {
         let text = format!("bytes {}-{}/{size}", range.start(), range.end());
         insert(headers, header::CONTENT_RANGE, &text);
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     Ok(response)
+}
+
+/// Compresses the body of a response. What describes the body as it was stored is removed.
+fn compressed(mut response: Response<EmulatorBody>, is_head: bool) -> Response<EmulatorBody> {
+    let headers = response.headers_mut();
+    for name in [header::ACCEPT_RANGES, header::CONTENT_LENGTH, header::ETAG] {
+        headers.remove(name);
+    }
+    headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    match is_head {
+        true => response,
+        false => response.map(EmulatorBody::gzip),
+    }
 }
 
 /// Reads the response headers that the request replaces.

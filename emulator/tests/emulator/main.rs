@@ -19,6 +19,7 @@ mod captures;
 mod certificates;
 mod client;
 mod clients;
+mod compression;
 mod copies;
 mod encryption;
 #[cfg(feature = "image")]
