@@ -225,10 +225,7 @@ const cases = {
       () => client.getBucketLifecycle(bucket),
       () => client.deleteBucketLifecycle(bucket),
       () => client.getBucketReferer(bucket),
-      () => client.getBucketEncryption(bucket),
-      () => client.deleteBucketEncryption(bucket),
       () => client.getBucketVersioning(bucket),
-      () => client.getBucketRequestPayment(bucket),
       () => client.getBucketWorm(bucket),
       () => client.getBucketInventory(bucket, 'id'),
     ]) {

@@ -111,9 +111,10 @@
 //! | `UploadPartCopy` | with ranges and conditions |
 //! | `CompleteMultipartUpload` | with a callback, and with `x-oss-complete-all` |
 //! | `ListMultipartUploads` | |
-//! | `GetObject`, `HeadObject`, `GetObjectMeta` | with ranges, conditions and `response-*` |
+//! | `GetObject`, `HeadObject`, `GetObjectMeta` | with ranges, conditions, `response-*` and gzip |
 //! | `GetObject` with `x-oss-process` | with feature `image`: resize, crop, quality, format and info, for JPEG, PNG, WebP and GIF |
 //! | `PutObjectACL`, `GetObjectACL` | |
+//! | `RestoreObject`, `CleanRestoredObject` | a restoration takes a minute, whatever the storage class and the priority |
 //! | `PutSymlink`, `GetSymlink` | |
 //! | `DeleteObject`, `DeleteMultipleObjects` | without versions |
 //! | `ListObjects`, `ListObjectsV2` | |
@@ -121,11 +122,14 @@
 //! | `PutObjectTagging`, `GetObjectTagging`, `DeleteObjectTagging` | also `x-oss-tagging` of an upload, as a header or a form field |
 //! | `ProcessObject` | `trigger/callback`, which calls back for an existing object, and, with feature `image`, `image/…` with `sys/saveas` |
 //! | `ListBuckets` | also by tags |
-//! | `CreateBucket`, `DeleteBucket` | with [`create_buckets`](EmulatorBuilder::create_buckets); a bucket has an ACL, a storage class and a redundancy type |
+//! | `CreateBucket`, `DeleteBucket` | with [`create_buckets`](EmulatorBuilder::create_buckets); a bucket has an ACL, a storage class, a redundancy type and an encryption |
 //! | `PutBucketAcl`, `GetBucketAcl`, `GetBucketInfo`, `GetBucketLocation`, `GetBucketStat` | `GetBucketStat` is up to date at any time |
+//! | `HeadBucket` | `HEAD` of a bucket, which the reference does not contain: the region |
 //! | `PutBucketPublicAccessBlock`, `GetBucketPublicAccessBlock`, `DeleteBucketPublicAccessBlock` | off for new buckets, unlike on OSS |
 //! | `PutPublicAccessBlock`, `GetPublicAccessBlock`, `DeletePublicAccessBlock` | for all buckets; a folder does not keep it |
-//! | `ListLiveChannel` | there are none |
+//! | `ListLiveChannel`, `ListCname` | there are none |
+//! | `PutBucketEncryption`, `GetBucketEncryption`, `DeleteBucketEncryption` | responses show the encryption; nothing is encrypted |
+//! | `PutBucketRequestPayment`, `GetBucketRequestPayment` | all keys are of the owner; without a signature, a bucket that requesters pay for is closed |
 //! | `PutBucketTags`, `GetBucketTags`, `DeleteBucketTags` | |
 //! | `PutBucketCors`, `GetBucketCors`, `DeleteBucketCors`, `OPTIONS` | the rules of the builder apply until `PutBucketCors` replaces them |
 //!
@@ -275,9 +279,10 @@
 //! are processed at a time.
 //!
 //! The emulator is not a durable store, and it must not be reachable from the internet: anyone who
-//! reaches it can fill it. Requests cannot create more than 100 buckets. Signatures of version 2,
-//! object versions and server-side encryption are not implemented, and neither is version 2.0 of the callback signature, which Alibaba Cloud offers
-//! by invitation. Callbacks to `https` URLs need `CallbackTls`, feature `tls`.
+//! reaches it can fill it. Requests cannot create more than 100 buckets. Signatures of version 2 and
+//! object versions are not implemented, and neither is version 2.0 of the callback signature, which
+//! Alibaba Cloud offers by invitation. Nothing is encrypted, although responses repeat the encryption
+//! that a request names. Callbacks to `https` URLs need `CallbackTls`, feature `tls`.
 //!
 //! Sources: [PostObject], [Callback] and the [EC pages].
 //!

@@ -95,7 +95,7 @@ pub(super) async fn again(
                 if let Some(acl) = acl {
                     bucket.set_acl(acl);
                 }
-                bucket.encryption = encryption.or(bucket.encryption.take());
+                bucket.encryption = encryption.or_else(|| bucket.encryption.take());
             })
             .await?;
     }
