@@ -104,12 +104,19 @@ fn bucket_of<'a>(host: &'a str, domains: &[Box<str>]) -> Option<&'a str> {
     if host.parse::<IpAddr>().is_ok() {
         return None;
     }
-    domains
-        .iter()
-        .find_map(|domain| host.strip_suffix(&**domain)?.strip_suffix('.'))
-        // `ali-oss` sends `.oss-cn-hangzhou.aliyuncs.com` if its endpoint is an IP address and the
-        // request names no bucket.
-        .filter(|bucket| !bucket.is_empty())
+    // A domain may be below another: `oss.localhost` is not the bucket `oss` of `localhost`.
+    let domains = domains.iter().filter(|domain| is_below(host, domain));
+    let domain = domains.max_by_key(|domain| domain.len())?;
+    let bucket = host.strip_suffix(&**domain)?.strip_suffix('.');
+    // `ali-oss` sends `.oss-cn-hangzhou.aliyuncs.com` if its endpoint is an IP address and the
+    // request names no bucket.
+    bucket.filter(|bucket| !bucket.is_empty())
+}
+
+/// Whether the host is the domain or ends in `.` and the domain.
+fn is_below(host: &str, domain: &str) -> bool {
+    let rest = host.strip_suffix(domain);
+    rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 #[cfg(test)]
@@ -170,6 +177,23 @@ mod tests {
         assert!(address("127.0.0.1", "/pictures/%FF").key().is_err());
         assert!(address("a.b.localhost", "/").bucket().is_err());
         assert_eq!(address("b-1.localhost:9000", "/").host, "b-1.localhost");
+    }
+
+    #[test]
+    fn the_longest_domain_names_the_bucket() {
+        let domains = ["localhost".into(), "oss.localhost".into()];
+        for (host, bucket, key) in [
+            ("pictures.oss.localhost", "pictures", "folder/b"),
+            ("oss.localhost", "folder", "b"),
+            ("pictures.localhost", "pictures", "folder/b"),
+            ("xoss.localhost", "xoss", "folder/b"),
+        ] {
+            let request = Request::get("/folder/b").header("host", host);
+            let request = request.body(()).unwrap();
+            let address = Address::of(&request.into_parts().0, &domains);
+            let found = address.bucket().unwrap().as_str();
+            assert_eq!((found, address.key().unwrap()), (bucket, key), "{host}");
+        }
     }
 
     #[test]
