@@ -1,11 +1,13 @@
-//! Authentication: which key has signed a request, in signature version 1 or 4.
+//! Authentication: which key has signed a request, in signature version 1, 2 or 4.
 //!
 //! | file | what it verifies |
 //! |---|---|
 //! | this | selects the version of a request signed in a header or in its URL |
 //! | `v1` | `Authorization: OSS …`, and `Signature` in the URL |
+//! | `v2` | `Authorization: OSS2 …`, and `x-oss-signature` in the URL |
 //! | `v4` | `Authorization: OSS4-HMAC-SHA256 …`, and `x-oss-signature` in the URL |
-//! | `form` | the fields of a form, in both versions |
+//! | `form` | the fields of a form, in versions 1 and 4 |
+//! | `canonical` | what versions 2 and 4 sign in the same way |
 //! | `key` | access keys, security tokens, credential scopes, derived keys |
 //!
 //! This code follows the reference of OSS and shares nothing with the signing code of
@@ -20,9 +22,11 @@
 //! [version 1]: https://www.alibabacloud.com/help/en/oss/developer-reference/include-signatures-in-the-authorization-header
 //! [version 4 in URLs]: https://www.alibabacloud.com/help/en/oss/developer-reference/add-signatures-to-urls
 
+mod canonical;
 mod form;
 mod key;
 mod v1;
+mod v2;
 mod v4;
 
 pub(crate) use form::verify as verify_form;
@@ -47,7 +51,7 @@ type Verify = fn(&ServiceContext<'_>) -> Result<(), OssError>;
 pub(crate) fn verify_request(context: &ServiceContext<'_>) -> Result<bool, OssError> {
     let in_query = match context.query.get("x-oss-signature-version") {
         Some(ALGORITHM) => Some(v4::in_query as Verify),
-        Some("OSS2") => return Err(errors::NOT_IMPLEMENTED),
+        Some(v2::VERSION) => Some(v2::in_query as Verify),
         Some(_) => return Err(errors::SIGNATURE_VERSION),
         None => {
             // One of the three is enough, so that an incomplete signature is an error and not an
@@ -65,7 +69,7 @@ pub(crate) fn verify_request(context: &ServiceContext<'_>) -> Result<bool, OssEr
         (Some(text), None) => match text.split_once(' ') {
             Some(("OSS", rest)) => v1::in_header(context, rest)?,
             Some((ALGORITHM, rest)) => v4::in_header(context, rest)?,
-            Some(("OSS2", _)) => return Err(errors::NOT_IMPLEMENTED),
+            Some((v2::VERSION, rest)) => v2::in_header(context, rest)?,
             _ => return Err(errors::AUTHORIZATION),
         },
     }

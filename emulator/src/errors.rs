@@ -203,6 +203,7 @@ catalogue! {
     AUTHORIZATION = 400 "InvalidArgument" "Authorization header is invalid." "";
     TWO_SIGNATURES = 400 "InvalidArgument" "Authorization header and signature in the query must not be used at once." "";
     QUERY_SIGNATURE = 403 "AccessDenied" "Query-string authentication requires the Signature, Expires and OSSAccessKeyId parameters" "";
+    QUERY_SIGNATURE_V2 = 400 "InvalidArgument" "The signature parameters of version 2 in the query are incomplete or invalid." "";
     QUERY_SIGNATURE_V4 = 400 "InvalidArgument" "The signature parameters of version 4 in the query are incomplete or invalid." "";
     REGION = 400 "InvalidArgument" "Invalid signing region in Authorization header." "0002-00000226";
     PRODUCT = 400 "InvalidArgument" "Invalid signing product in Authorization header." "0002-00000227";

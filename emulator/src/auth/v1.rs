@@ -184,7 +184,7 @@ fn check(
 }
 
 /// Parses a date of RFC 9110, as older SDKs send it, or one in the format of version 4.
-fn parse_date(date: &str) -> Option<Timestamp> {
+pub(super) fn parse_date(date: &str) -> Option<Timestamp> {
     match parse_time(date) {
         Some((at, _)) => Some(at),
         None => DateTimeParser::new().parse_timestamp(date).ok(),

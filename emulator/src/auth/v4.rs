@@ -5,12 +5,15 @@ use jiff::{SignedDuration, Timestamp, fmt::rfc2822::DateTimeParser, tz::TimeZone
 use percent_encoding::utf8_percent_encode;
 use sha2::{Digest as _, Sha256};
 
-use super::key::{
-    ALGORITHM, MAX_LIFE, PRODUCT, SKEW, Scope, derive, expired, find, hmac_sha256, parse_time,
+use super::{
+    canonical,
+    key::{
+        ALGORITHM, MAX_LIFE, PRODUCT, SKEW, Scope, derive, expired, find, hmac_sha256, parse_time,
+    },
 };
 use crate::{
     context::ServiceContext,
-    encoding::{COMPONENT, PATH},
+    encoding::PATH,
     errors::{self, OssError},
 };
 
@@ -153,53 +156,15 @@ fn canonical_request(context: &ServiceContext<'_>, additional: &str) -> Result<S
         }
         None => "/".to_owned(),
     };
-    let mut parameters: Vec<_> = context
-        .query
-        .iter()
-        .filter(|(name, _)| *name != "x-oss-signature")
-        .map(|(name, value)| (encode(name), encode(value)))
-        .collect();
-    // By the encoded names, not the decoded ones.
-    parameters.sort_unstable();
-    let parameters: Vec<_> = parameters
-        .into_iter()
-        .map(|(name, value)| match &*value {
-            "" => name,
-            value => format!("{name}={value}"),
-        })
-        .collect();
-
     // A client names the headers that it signs in addition. One that was removed on the way is an
-    // error; the signature would not match either.
-    let named: Vec<_> = additional.split(';').filter(|n| !n.is_empty()).collect();
-    let headers = context.headers();
-    if named.iter().any(|name| !headers.contains_key(*name)) {
-        return Err(errors::AUTHORIZATION);
-    }
-    let mut names: Vec<_> = headers
-        .keys()
-        .map(http::HeaderName::as_str)
-        .filter(|name| {
-            let always = matches!(*name, "content-type" | "content-md5");
-            always || name.starts_with("x-oss-") || named.contains(name)
-        })
-        .collect();
-    names.sort_unstable();
-    let mut lines = String::new();
-    for name in names {
-        let value = context.header(name).unwrap_or_default();
-        lines.extend([name, ":", value.trim(), "\n"]);
-    }
+    // error.
+    let lines = canonical::headers(context, &["content-md5", "content-type"], additional)?;
+    let query = canonical::query(context);
     let method = &context.parts.method;
-    let query = parameters.join("&");
     let payload = context
         .header("x-oss-content-sha256")
         .unwrap_or(UNSIGNED_PAYLOAD);
     Ok(format!(
         "{method}\n{path}\n{query}\n{lines}\n{additional}\n{payload}"
     ))
-}
-
-fn encode(text: &str) -> String {
-    utf8_percent_encode(text, COMPONENT).to_string()
 }

@@ -45,4 +45,5 @@ mod tags;
 mod tls_callbacks;
 mod traffic_limits;
 mod versions;
+mod version_2;
 mod your_app;
