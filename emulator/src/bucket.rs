@@ -66,6 +66,8 @@ impl From<Bucket> for HostedBucket {
 pub enum Acl {
     /// `private`: nothing.
     Private,
+    /// `authenticated-read`: nothing. OSS accepts it, and its reference does not describe it.
+    AuthenticatedRead,
     /// `public-read`: read objects.
     PublicRead,
     /// `public-read-write`: read and upload objects.
@@ -73,13 +75,19 @@ pub enum Acl {
 }
 
 impl Acl {
-    const ALL: [Self; 3] = [Self::Private, Self::PublicRead, Self::PublicReadWrite];
+    const ALL: [Self; 4] = [
+        Self::Private,
+        Self::AuthenticatedRead,
+        Self::PublicRead,
+        Self::PublicReadWrite,
+    ];
 
     /// Returns the value as OSS spells it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Private => "private",
+            Self::AuthenticatedRead => "authenticated-read",
             Self::PublicRead => "public-read",
             Self::PublicReadWrite => "public-read-write",
         }
@@ -90,7 +98,7 @@ impl Acl {
     }
 
     pub(crate) fn lets_read(self) -> bool {
-        self != Self::Private
+        matches!(self, Self::PublicRead | Self::PublicReadWrite)
     }
 }
 

@@ -17,6 +17,11 @@ pub(crate) const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
 /// [`COMPONENT`] for a path: keeps slashes.
 pub(crate) const PATH: &AsciiSet = &COMPONENT.remove(b'/');
 
+/// What `encoding-type=url` encodes, and `Location`: everything but letters, digits and `-._`.
+///
+/// The tests of aliyun-oss-java-sdk show `%2F` and `%7E`.
+pub(crate) const NAME: &AsciiSet = &COMPONENT.add(b'~');
+
 /// How a response document represents object names, from the parameter `encoding-type`.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Encoding {
@@ -40,7 +45,7 @@ impl Encoding {
 
     pub(crate) fn text(self, text: &str) -> String {
         if self.url {
-            utf8_percent_encode(text, PATH).to_string()
+            utf8_percent_encode(text, NAME).to_string()
         } else {
             // XML 1.0 has no control characters. OSS sends them nevertheless, as the suite of
             // `ali-oss` shows, which is why clients that parse strictly request `url`.

@@ -285,10 +285,10 @@ catalogue! {
     BUCKET_ACL = 400 "InvalidArgument" "no such bucket access control exists" "";
     BUCKET_EXISTS = 409 "BucketAlreadyExists" "Cannot modify existing bucket's storage class." "";
     BUCKET_EXISTS_REDUNDANCY = 409 "BucketAlreadyExists" "Bucket already exists can't modify data redundancy type." "";
-    BUCKET_LOCATION = 400 "InvalidLocationConstraint" "The specified location constraint is not valid." "";
+    BUCKET_LOCATION = 400 "InvalidLocationConstraint" "The specified location-constraint is not valid" "";
     BUCKET_REDUNDANCY = 400 "InvalidArgument" "The data redundancy type must be LRS or ZRS." "";
     BUCKET_OBJECTS = 409 "BucketNotEmpty" "The bucket has objects. Please delete them first." "0015-00000301";
-    BUCKET_UPLOADS = 409 "BucketNotEmpty" "The bucket has parts of multipart uploads. Please abort the uploads first." "";
+    BUCKET_UPLOADS = 409 "BucketNotEmpty" "The bucket has Multipart Uploads. Please abort them first." "";
     TOO_MANY_BUCKETS = 400 "TooManyBuckets" "You have attempted to create more buckets than allowed." "";
     BUCKETS_FIXED = 400 "NotImplemented" "The emulator creates and deletes buckets only if its option create_buckets is set." "";
     NO_CONTENT_MD5 = 400 "MissingArgument" "Missing Some Required Arguments." "0016-00000606";

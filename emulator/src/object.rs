@@ -238,7 +238,7 @@ impl ObjectAcl {
     pub(crate) fn parse(name: &str) -> Result<Self, OssError> {
         match name {
             "default" => Ok(Self(None)),
-            name if Acl::from_name(name).is_some() => Ok(Self(Some(name.to_owned()))),
+            "private" | "public-read" | "public-read-write" => Ok(Self(Some(name.to_owned()))),
             _ => Err(errors::OBJECT_ACL),
         }
     }

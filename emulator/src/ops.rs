@@ -299,7 +299,7 @@ const MAY_BE_EMPTY: [&str; 17] = [
 ];
 
 /// Sub-resources of OSS that signatures of version 1 do not cover, from the SDKs of version 2.
-const UNSIGNED: [&str; 10] = [
+const UNSIGNED: [&str; 9] = [
     "accessPointConfigForObjectProcess",
     "accessPointForObjectProcess",
     "accessPointPolicyForObjectProcess",
@@ -309,7 +309,6 @@ const UNSIGNED: [&str; 10] = [
     "regions",
     "replicationRtc",
     "select",
-    "x-oss-write-get-object-response",
 ];
 
 const PUBLIC_ACCESS_BLOCK: &str = "publicAccessBlock";
@@ -339,6 +338,11 @@ impl Operation {
             resource == Resource::Object
                 && reads_or_deletes
                 && (name, value) == ("versionId", list_versions::NULL)
+        // Nothing but a response has these headers, so they select no operation.
+        let is_override = |name: &str| get_object::OVERRIDE_NAMES.contains(&name);
+        let known = |name: &str| {
+            selected.is_some_and(|route| route.knows(name))
+                || (*method != Method::GET && name != PROCESS && is_override(name))
         };
         // The body of a POST contains the process, unlike the query of a GET.
         if *method == Method::POST && query.get(PROCESS).is_some_and(|value| !value.is_empty()) {

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     access_key::AccessKey,
+    context::ServiceContext,
     errors::{self, OssError},
     response::iso8601_of,
 };
@@ -76,6 +77,25 @@ pub(super) fn expired(error: OssError, ends: Timestamp, now: Timestamp) -> OssEr
     error
         .detail("Expires", iso8601_of(ends))
         .detail("ServerTime", iso8601_of(now))
+}
+
+/// Checks that a signature in a header was made less than 15 minutes ago, and not in the future.
+///
+/// # Errors
+///
+/// Fails with both times, from which SDKs correct their clocks.
+pub(super) fn check_skew(
+    context: &ServiceContext<'_>,
+    signed_at: Timestamp,
+) -> Result<(), OssError> {
+    let now = Timestamp::try_from(context.now).map_err(|_| errors::INTERNAL)?;
+    if now.duration_since(signed_at).abs() <= SKEW {
+        return Ok(());
+    }
+    Err(errors::SIGNATURE_SKEWED
+        .detail("MaxAllowedSkewMilliseconds", SKEW.as_millis().to_string())
+        .detail("RequestTime", iso8601_of(signed_at))
+        .detail("ServerTime", iso8601_of(now)))
 }
 
 /// Derives the signing key of version 4 for a day and a region.

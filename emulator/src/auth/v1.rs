@@ -5,7 +5,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
 use sha1::Sha1;
 
-use super::key::{SKEW, expired, find, parse_time};
+use super::key::{check_skew, expired, find, parse_time};
 use crate::{
     context::ServiceContext,
     errors::{self, OssError},
@@ -14,7 +14,7 @@ use crate::{
 /// The parameters that are part of the signed resource: the union of what the SDKs sign.
 ///
 /// They select an operation or change it, so an operation that does not know one refuses it.
-pub(crate) const RESOURCE: [&str; 100] = [
+pub(crate) const RESOURCE: [&str; 122] = [
     "accessPoint",
     "accessPointPolicy",
     "acl",
@@ -36,6 +36,7 @@ pub(crate) const RESOURCE: [&str; 100] = [
     "endTime",
     "group",
     "httpsConfig",
+    "img",
     "inventory",
     "inventoryId",
     "legalHold",
@@ -56,6 +57,7 @@ pub(crate) const RESOURCE: [&str; 100] = [
     "policy",
     "policyStatus",
     "position",
+    "processConfiguration",
     "publicAccessBlock",
     "qos",
     "qosInfo",
@@ -79,6 +81,7 @@ pub(crate) const RESOURCE: [&str; 100] = [
     "response-content-language",
     "response-content-type",
     "response-expires",
+    "responseHeader",
     "restore",
     "retention",
     "rtc",
@@ -93,14 +96,24 @@ pub(crate) const RESOURCE: [&str; 100] = [
     "symlink",
     "tagging",
     "transferAcceleration",
+    "udf",
+    "udfApplication",
+    "udfApplicationLog",
+    "udfId",
+    "udfImage",
+    "udfImageDesc",
+    "udfName",
     "uploadId",
     "uploads",
     "userDefinedLogFieldsConfig",
     "versionId",
     "versioning",
     "versions",
+    "vip",
     "vod",
+    "vpcip",
     "website",
+    "withHashContext",
     "worm",
     "wormExtend",
     "wormId",
@@ -110,11 +123,20 @@ pub(crate) const RESOURCE: [&str; 100] = [
     "x-oss-ac-vpc-id",
     "x-oss-access-point-name",
     "x-oss-async-process",
+    "x-oss-delete",
+    "x-oss-dir",
+    "x-oss-enable-md5",
+    "x-oss-enable-sha1",
+    "x-oss-enable-sha256",
+    "x-oss-hash-ctx",
+    "x-oss-md5-ctx",
     "x-oss-process",
     "x-oss-redundancy-transition-taskid",
+    "x-oss-rename",
     "x-oss-request-payer",
     "x-oss-target-redundancy-type",
     "x-oss-traffic-limit",
+    "x-oss-write-get-object-response",
 ];
 
 /// Verifies `Authorization: OSS id:signature`.
@@ -129,10 +151,7 @@ pub(super) fn in_header(context: &ServiceContext<'_>, credentials: &str) -> Resu
         .find_map(|name| context.header(name).filter(|date| !date.is_empty()))
         .ok_or(errors::NO_DATE)?;
     let signed_at = parse_date(date).ok_or(errors::NO_DATE)?;
-    let now = Timestamp::try_from(context.now).map_err(|_| errors::INTERNAL)?;
-    if now.duration_since(signed_at).abs() > SKEW {
-        return Err(errors::SIGNATURE_SKEWED);
-    }
+    check_skew(context, signed_at)?;
     // The version 1 signer of `alibabacloud-oss-v2` for Python leaves out the prefix `x-oss-`.
     let unprefixed = || context.header("security-token");
     let token = context.header("x-oss-security-token").or_else(unprefixed);

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{
     canonical::{self, encode},
-    key::{SKEW, expired, find, hmac_sha256},
+    key::{check_skew, expired, find, hmac_sha256},
     v1::parse_date,
 };
 use crate::{
@@ -44,10 +44,7 @@ pub(super) fn in_header(context: &ServiceContext<'_>, parameters: &str) -> Resul
         .into_iter()
         .find_map(|name| context.header(name).filter(|date| !date.is_empty()));
     let signed_at = signed_at.and_then(parse_date).ok_or(errors::NO_DATE)?;
-    let now = Timestamp::try_from(context.now).map_err(|_| errors::INTERNAL)?;
-    if now.duration_since(signed_at).abs() > SKEW {
-        return Err(errors::SIGNATURE_SKEWED);
-    }
+    check_skew(context, signed_at)?;
     let given = Given {
         id: get("AccessKeyId").ok_or(errors::AUTHORIZATION)?,
         additional: get("AdditionalHeaders").unwrap_or_default(),

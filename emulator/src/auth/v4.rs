@@ -8,7 +8,8 @@ use sha2::{Digest as _, Sha256};
 use super::{
     canonical,
     key::{
-        ALGORITHM, MAX_LIFE, PRODUCT, SKEW, Scope, derive, expired, find, hmac_sha256, parse_time,
+        ALGORITHM, MAX_LIFE, PRODUCT, SKEW, Scope, check_skew, derive, expired, find, hmac_sha256,
+        parse_time,
     },
 };
 use crate::{
@@ -63,10 +64,7 @@ pub(super) fn in_header(context: &ServiceContext<'_>, parameters: &str) -> Resul
     if payload != Some(UNSIGNED_PAYLOAD) {
         return Err(errors::PAYLOAD_HASH);
     }
-    let age = age(context, signed_at)?;
-    if age.abs() > SKEW {
-        return Err(errors::SIGNATURE_SKEWED);
-    }
+    check_skew(context, signed_at)?;
     check(context, &given, errors::REGION, errors::PRODUCT)
 }
 
@@ -122,11 +120,12 @@ fn check(
     wrong_product: OssError,
 ) -> Result<(), OssError> {
     let scope = Scope::parse(given.credential)?;
-    if scope.region != context.shared.region.as_str() {
-        return Err(wrong_region);
-    }
+    // The region of another product has other names: a CloudBox has an id.
     if scope.product != PRODUCT {
         return Err(wrong_product);
+    }
+    if scope.region != context.shared.region.as_str() {
+        return Err(wrong_region);
     }
     let signed_on = TimeZone::UTC.to_datetime(given.signed_at);
     if signed_on.strftime("%Y%m%d").to_string() != scope.day {

@@ -13,7 +13,7 @@ use crate::{
     body::EmulatorBody,
     callback::{self, Directive},
     context::{RequestContext, Shared, store_refusal},
-    encoding::{Encoding, PATH},
+    encoding::{Encoding, NAME},
     errors::{self, OssError},
     object::{NewObject, Record},
     report::{UploadReport, UploadStep},
@@ -258,7 +258,7 @@ impl Success {
 
 impl Location {
     fn of(&self, bucket: &Bucket, key: &str) -> String {
-        let path = utf8_percent_encode(key, PATH);
+        let path = utf8_percent_encode(key, NAME);
         if self.path_style {
             format!("{}/{bucket}/{path}", self.origin)
         } else {

@@ -157,8 +157,9 @@ struct PartListing<'a> {
     upload_id: &'a str,
     storage_class: &'a str,
     part_number_marker: u16,
-    // `oss2` requires it on every page.
-    next_part_number_marker: u16,
+    /// Empty without parts: `oss2` requires the element, and the tests of aliyun-oss-java-sdk expect
+    /// no number in it.
+    next_part_number_marker: Option<u16>,
     max_parts: usize,
     is_truncated: bool,
     #[serde(flatten)]
@@ -247,7 +248,7 @@ pub(super) async fn list_parts(
         upload_id: id,
         storage_class: session.description.storage_class(),
         part_number_marker: marker,
-        next_part_number_marker: part.last().map_or(0, |part| part.part_number),
+        next_part_number_marker: part.last().map(|part| part.part_number),
         max_parts,
         is_truncated: after.next().is_some(),
         client_encryption: ClientEncryption::of(&session.description),
@@ -311,7 +312,7 @@ async fn join_parts(
         }
         session.parts.values().cloned().collect()
     } else {
-        select(&session, &xml::parse(&document)?)?
+        select(&session.parts, &xml::parse(&document)?)?
     };
     check_sizes(&parts)?;
     let object = NewObject {
@@ -337,7 +338,10 @@ async fn join_parts(
     Ok(commit.of_session(id, taken))
 }
 
-fn select(session: &Session, requested: &RequestedParts) -> Result<Vec<Arc<Part>>, OssError> {
+fn select(
+    parts: &BTreeMap<u16, Arc<Part>>,
+    requested: &RequestedParts,
+) -> Result<Vec<Arc<Part>>, OssError> {
     let numbers = requested.parts.iter().map(|part| part.part_number);
     if !numbers.clone().all(|n| (1..=MAX_PART).contains(&n)) {
         return Err(errors::PART_NUMBER);
@@ -346,7 +350,7 @@ fn select(session: &Session, requested: &RequestedParts) -> Result<Vec<Arc<Part>
         return Err(errors::PART_ORDER);
     }
     let found = requested.parts.iter().map(|requested| {
-        let part = session.parts.get(&requested.part_number);
+        let part = parts.get(&requested.part_number);
         // SDKs differ in quotes and case.
         let etag = requested.etag.trim_matches('"');
         part.filter(|part| part.content.etag().eq_ignore_ascii_case(etag))

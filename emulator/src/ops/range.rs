@@ -47,6 +47,8 @@ impl Requested {
             None => return Self::All,
         };
         match size.checked_sub(1) {
+            // `DownloadFileTest` of aliyun-oss-java-sdk.
+            None if from == 0 && !standard => Self::All,
             Some(last) if from <= last => Self::Range(from..=to.min(last)),
             _ => Self::Unsatisfiable,
         }
@@ -71,7 +73,7 @@ mod tests {
             assert_eq!(of("bytes=-30", 10), Requested::Range(0..=9));
             assert_eq!(of("bytes=10-", 10), Requested::Unsatisfiable);
             assert_eq!(of("bytes=-0", 10), Requested::Unsatisfiable);
-            assert_eq!(of("bytes=0-", 0), Requested::Unsatisfiable);
+            assert_eq!(of("bytes=1-", 0), Requested::Unsatisfiable);
             for odd in [
                 "",
                 "bytes",
@@ -85,6 +87,15 @@ mod tests {
                 assert_eq!(of(odd, 10), Requested::All, "{odd}");
             }
         }
+    }
+
+    #[test]
+    fn ranges_of_an_empty_object() {
+        for range in ["bytes=0-", "bytes=-1", "bytes=-0"] {
+            assert_eq!(parse(range, 0, false), Requested::All, "{range}");
+            assert_eq!(parse(range, 0, true), Requested::Unsatisfiable, "{range}");
+        }
+        assert_eq!(parse("bytes=0-0", 0, false), Requested::All);
     }
 
     #[test]

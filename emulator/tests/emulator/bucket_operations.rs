@@ -54,6 +54,12 @@ async fn buckets_are_created_listed_and_deleted() {
         let id = answer.element("UploadId").unwrap();
         let answer = ask(&emulator, Method::DELETE, "/made/").await;
         answer.assert_refused(409, "BucketNotEmpty", "");
+        // `UploadPartTest` of aliyun-oss-java-sdk.
+        let message = answer.element("Message").unwrap();
+        assert!(
+            message.starts_with("The bucket has Multipart Uploads."),
+            "{message}"
+        );
         ask(&emulator, Method::DELETE, &format!("/made/a?uploadId={id}")).await;
         let answer = ask(&emulator, Method::DELETE, "/made/").await;
         assert_eq!(answer.status, 204, "{}", answer.text());
@@ -274,6 +280,8 @@ async fn the_acl_of_a_bucket_takes_effect_at_once() {
     for (acl, read_status, write_status) in [
         ("public-read", 200, 403),
         ("public-read-write", 200, 200),
+        // `BucketAclTest` of aliyun-oss-java-sdk.
+        ("authenticated-read", 403, 403),
         ("private", 403, 403),
     ] {
         let answer = put(&emulator, "/made/?acl", &[("x-oss-acl", acl)], b"").await;

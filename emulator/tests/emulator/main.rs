@@ -22,6 +22,7 @@ mod clients;
 mod compression;
 mod copies;
 mod encryption;
+mod go_and_java;
 #[cfg(feature = "image")]
 mod images;
 mod objects;

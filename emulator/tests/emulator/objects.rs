@@ -85,7 +85,7 @@ async fn the_forms_of_success() {
         answer.element("ETag").unwrap(),
         "\"D8E8FCA2DC0F896FD7CB4CB0031BA249\""
     );
-    let location = "http://examplebucket.localhost:9000/a%20b/%3C%E4%B8%AD%3E.txt";
+    let location = "http://examplebucket.localhost:9000/a%20b%2F%3C%E4%B8%AD%3E.txt";
     assert_eq!(answer.element("Location").unwrap(), location);
 
     // A redirect takes precedence over a status, and applies only to a success.

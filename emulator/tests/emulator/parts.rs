@@ -73,7 +73,7 @@ async fn names_are_encoded_if_the_client_wants_them_so() {
     let target = "/a%20b/%2B%E4%B8%AD";
     for (parameter, key, encoding) in [
         ("", "a b/+中", None),
-        ("&encoding-type=url", "a%20b/%2B%E4%B8%AD", Some("url")),
+        ("&encoding-type=url", "a%20b%2F%2B%E4%B8%AD", Some("url")),
     ] {
         let id = initiate(&emulator, target, &[]).await;
         let etag = part(&emulator, target, &id, 1, b"x").await;
@@ -224,7 +224,7 @@ async fn parts_are_listed_a_page_at_a_time() {
     );
     assert_eq!(
         page("&part-number-marker=5").await,
-        of("", "false", "0", "a b")
+        of("", "false", "", "a b")
     );
     for odd in [
         "max-parts=0",

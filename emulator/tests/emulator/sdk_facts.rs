@@ -126,6 +126,13 @@ async fn a_wrong_region_and_a_wrong_product_of_version_4() {
             "0002-00000227",
             "Invalid signing product in Authorization header.",
         ),
+        // The credential scope of a CloudBox: the product is checked first.
+        (
+            "cloudbox-1",
+            "oss-cloudbox",
+            "0002-00000227",
+            "Invalid signing product in Authorization header.",
+        ),
     ] {
         let answer = put_with_date(date, "20231203", region, product).await;
         answer.assert_refused(400, "InvalidArgument", ec);
@@ -209,14 +216,16 @@ async fn unknown_uploads_have_a_code_for_each_operation() {
     assert_eq!(answer.element("Message").unwrap(), message);
 }
 
-/// `oss2/xml_utils.py`: the next marker is on every page, also without parts.
+/// `oss2/xml_utils.py`: the next marker is on every page. `UploadPartTest` of aliyun-oss-java-sdk:
+/// without parts it is empty.
 #[tokio::test]
 async fn a_list_of_parts_has_a_next_marker() {
     let emulator = open();
     let id = initiate(&emulator, "a").await;
     let target = format!("/a?uploadId={id}");
     let answer = ask(&emulator, Method::GET, &target, b"").await;
-    assert_eq!(answer.element("NextPartNumberMarker").unwrap(), "0");
+    let marker = "<NextPartNumberMarker/>";
+    assert!(answer.text().contains(marker), "{}", answer.text());
     assert_eq!(answer.element("PartNumberMarker").unwrap(), "0");
     let part = format!("/a?partNumber=7&uploadId={id}");
     ask(&emulator, Method::PUT, &part, b"x").await;
