@@ -323,6 +323,9 @@ pub(crate) struct Content {
     /// The number of parts of a multipart upload.
     #[serde(default)]
     pub(crate) parts: Option<u16>,
+    /// MD5 of the content of a sequential multipart upload.
+    #[serde(default)]
+    pub(crate) whole_md5: Option<[u8; 16]>,
     pub(crate) crc64: u64,
     pub(crate) image: Option<Image>,
 }
@@ -342,6 +345,7 @@ impl Content {
             size: 0,
             md5: [0; 16],
             parts: None,
+            whole_md5: None,
             crc64: 0,
             image: None,
         }
@@ -438,8 +442,9 @@ impl Record {
 
     /// Returns the value of `Content-MD5`, for objects of which OSS knows it.
     pub(crate) fn content_md5(&self) -> Option<String> {
+        let whole = self.content.whole_md5.map(|md5| STANDARD.encode(md5));
         let is_whole = self.object_type() == "Normal";
-        is_whole.then(|| self.content.md5_base64())
+        whole.or_else(|| is_whole.then(|| self.content.md5_base64()))
     }
 
     /// Whether the content cannot be read, because the object is archived and not restored.

@@ -255,6 +255,10 @@ static OF_OBJECT: [Route; 20] = [
         Operation::CleanRestoredObject,
     ),
     route("POST", &["uploads"], Operation::InitiateMultipartUpload),
+    Route {
+        with: &["sequential"],
+        ..route("POST", &["uploads"], Operation::InitiateMultipartUpload)
+    },
     route("POST", &["uploadId"], Operation::CompleteMultipartUpload),
     route("PUT", &["acl"], Operation::PutObjectAcl),
     route("PUT", &["symlink"], Operation::PutSymlink),

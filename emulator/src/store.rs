@@ -368,7 +368,14 @@ impl ObjectStore {
     }
 
     /// Joins parts in order. The parts remain usable, so that a failed completion can be repeated.
-    pub(crate) async fn join(&self, bucket: &Bucket, parts: Vec<Arc<Part>>) -> io::Result<Sealed> {
+    ///
+    /// Keeps the MD5 of the content if `sequential`.
+    pub(crate) async fn join(
+        &self,
+        bucket: &Bucket,
+        parts: Vec<Arc<Part>>,
+        sequential: bool,
+    ) -> io::Result<Sealed> {
         let (kind, bucket) = (self.kind.clone(), bucket.clone());
         let target = self.target(&bucket);
         blocking(move || {
@@ -405,6 +412,7 @@ impl ObjectStore {
                 md5.update(part.content.etag());
             }
             let content = sealed.content_mut();
+            content.whole_md5 = sequential.then_some(content.md5);
             content.md5 = md5.finalize().into();
             content.parts = u16::try_from(parts.len()).ok();
             Ok(sealed)

@@ -73,6 +73,7 @@ pub(super) async fn initiate(
         bucket: context.bucket.name.clone(),
         description: object.description,
         forbid_overwrite: object.forbid_overwrite,
+        sequential: context.query.has("sequential"),
         initiated: context.now,
         parts: BTreeMap::new(),
     };
@@ -106,6 +107,8 @@ pub(super) async fn upload_part(
     let number = part_number(context)?;
     let (id, session) = session(context, errors::NO_SUCH_UPLOAD_FOR_PART).await?;
     refuse_encryption(context)?;
+    // What is certain to fail is refused before the body is read.
+    check_sequence(&session, number)?;
     let part = context.read_object().await?;
     let mut response = response::empty(StatusCode::OK);
     let record = Record::new(session.description, part.content().clone(), context.now);
@@ -131,6 +134,19 @@ pub(super) fn part_number(context: &RequestContext<'_>) -> Result<u16, OssError>
     number.ok_or(errors::PART_NUMBER)
 }
 
+/// Checks that the part follows those of a sequential upload.
+fn check_sequence(session: &Session, number: u16) -> Result<(), OssError> {
+    if !session.sequential {
+        return Ok(());
+    }
+    let last = session.parts.keys().next_back().copied();
+    match last.unwrap_or(0) {
+        last if number <= last => Err(errors::PART_EXISTS.detail("PartNumber", number.to_string())),
+        last if number == last + 1 => Ok(()),
+        _ => Err(errors::PART_NOT_SEQUENTIAL),
+    }
+}
+
 /// Adds a part. `unknown` is the error if the upload was completed or aborted meanwhile.
 pub(super) async fn add_part(
     context: &RequestContext<'_>,
@@ -140,6 +156,10 @@ pub(super) async fn add_part(
     unknown: OssError,
 ) -> Result<(), OssError> {
     let store = &context.shared.store;
+    let bucket = &context.bucket.name;
+    if let Some(session) = store.sessions().get(id, bucket, context.address.key()?) {
+        check_sequence(&session, number)?;
+    }
     let added = store.add_part(id, number, part, context.now).await;
     match added.map_err(|error| store_refusal(&error.into()))? {
         true => Ok(()),
@@ -312,7 +332,12 @@ async fn join_parts(
         }
         session.parts.values().cloned().collect()
     } else {
-        select(&session.parts, &xml::parse(&document)?)?
+        let requested: RequestedParts = xml::parse(&document)?;
+        let mut numbers = (1..).zip(requested.parts.iter().map(|part| part.part_number));
+        if session.sequential && !numbers.all(|(expected, number)| number == expected) {
+            return Err(errors::PART_NOT_SEQUENTIAL);
+        }
+        select(&session.parts, &requested)?
     };
     check_sizes(&parts)?;
     let object = NewObject {
@@ -322,7 +347,11 @@ async fn join_parts(
     commit::check_overwrite(context, &object).await?;
 
     let bucket = &context.bucket.name;
-    let sealed = context.shared.store.join(bucket, parts).await;
+    let sealed = context
+        .shared
+        .store
+        .join(bucket, parts, session.sequential)
+        .await;
     let sealed = sealed.map_err(|error| store_refusal(&error.into()))?;
     report.steps.push(UploadStep::Size);
     // Of concurrent requests that complete the same upload, one takes it and the others fail.

@@ -54,6 +54,7 @@ impl Digest {
             size: self.size,
             md5: self.md5.finalize().into(),
             parts: None,
+            whole_md5: None,
             crc64: self.crc.finalize(),
             image,
         }
@@ -134,6 +135,7 @@ impl Growth {
             size: self.size + piece.size,
             md5: etag,
             parts: None,
+            whole_md5: None,
             crc64,
             image: None,
         }

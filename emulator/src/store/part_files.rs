@@ -40,6 +40,8 @@ pub(super) struct SavedUpload {
     pub(super) bucket: String,
     pub(super) description: Description,
     pub(super) forbid_overwrite: bool,
+    #[serde(default)]
+    pub(super) sequential: bool,
     /// Milliseconds since the Unix epoch.
     pub(super) initiated: u64,
 }

@@ -24,6 +24,8 @@ pub(crate) struct Session {
     pub(crate) bucket: Bucket,
     pub(crate) description: Description,
     pub(crate) forbid_overwrite: bool,
+    /// Whether the parts must be uploaded in order, so that the MD5 of the object is known.
+    pub(crate) sequential: bool,
     pub(crate) initiated: SystemTime,
     pub(crate) parts: BTreeMap<u16, Arc<Part>>,
 }
@@ -93,6 +95,7 @@ impl Sessions {
                 bucket: session.bucket.as_str().to_owned(),
                 description: session.description.clone(),
                 forbid_overwrite: session.forbid_overwrite,
+                sequential: session.sequential,
                 initiated: millis(session.initiated),
             };
             blocking(move || files.begin(&id, &saved)).await?;
@@ -244,6 +247,7 @@ fn restored(restored: Restored) -> (String, Session) {
         bucket: restored.bucket,
         description: restored.upload.description,
         forbid_overwrite: restored.upload.forbid_overwrite,
+        sequential: restored.upload.sequential,
         initiated: SystemTime::UNIX_EPOCH + Duration::from_millis(restored.upload.initiated),
         parts: parts.collect(),
     };

@@ -37,6 +37,7 @@ mod refusals;
 mod requests;
 mod restarts;
 mod sdk_facts;
+mod sequential;
 mod signatures;
 mod slow_forms;
 mod spawned;

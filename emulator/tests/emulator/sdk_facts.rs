@@ -382,8 +382,6 @@ async fn keys_of_the_client_are_refused() {
         .post(&emulator)
         .await;
     answer.assert_refused(400, "NotImplemented", "");
-    let answer = ask(&emulator, Method::POST, "/a?uploads&sequential", b"").await;
-    answer.assert_refused(400, "NotImplemented", "");
     let answer = ask(&emulator, Method::GET, "/a", b"").await;
     answer.assert_refused(404, "NoSuchKey", "0026-00000001");
 }
