@@ -25,7 +25,19 @@ pub(crate) struct Address {
 }
 
 #[derive(Debug, Eq, PartialEq)]
-pub(crate) struct BadBucket;
+pub(crate) struct BadBucket {
+    /// Whether nothing but an underscore is wrong, which OSS allowed in the past.
+    has_underscore: bool,
+}
+
+impl BadBucket {
+    fn of(name: &str) -> Self {
+        let other = name.replace('_', "-").parse::<Bucket>();
+        Self {
+            has_underscore: other.is_ok(),
+        }
+    }
+}
 
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct BadKey;
@@ -57,7 +69,7 @@ impl Address {
         let key = key.replace('+', " ");
         let key = percent_decode_str(&key).decode_utf8();
         Self {
-            bucket: bucket.map(|bucket| bucket.parse().map_err(|_| BadBucket)),
+            bucket: bucket.map(|bucket| bucket.parse().map_err(|_| BadBucket::of(bucket))),
             key: key.map(Into::into).map_err(|_| BadKey),
             // Only an absolute target has a scheme. A server with TLS in front of the emulator makes
             // targets absolute.
@@ -70,7 +82,9 @@ impl Address {
     pub(crate) fn bucket(&self) -> Result<&Bucket, OssError> {
         match &self.bucket {
             Some(Ok(bucket)) => Ok(bucket),
-            Some(Err(BadBucket)) => Err(errors::INVALID_BUCKET_NAME),
+            // `BucketInfoTest` of aliyun-oss-java-sdk.
+            Some(Err(bad)) if bad.has_underscore => Err(errors::NO_SUCH_BUCKET),
+            Some(Err(_)) => Err(errors::INVALID_BUCKET_NAME),
             None => Err(errors::NOT_IMPLEMENTED),
         }
     }

@@ -256,6 +256,7 @@ pub(crate) fn store_refusal(error: &StoreError) -> OssError {
         StoreError::Full => errors::STORE_FULL,
         StoreError::NoBucket => errors::NO_SUCH_BUCKET,
         StoreError::NotAppendable => errors::NOT_APPENDABLE,
+        StoreError::Sealed => errors::SEALED,
         StoreError::Position(size) => errors::position(*size),
         StoreError::Io(error) => {
             tracing::error!(%error, "failed to access the object folder");

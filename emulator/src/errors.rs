@@ -246,6 +246,7 @@ catalogue! {
     NO_POSITION = 400 "MissingArgument" "Missing Some Required Arguments." "0016-00000501";
     POSITION_ARGUMENT = 400 "InvalidArgument" "The position must be an integer that is not negative." "0016-00000502";
     POSITION = 409 "PositionNotEqualToLength" "Position is not equal to file length" "0026-00000016";
+    SEALED = 409 "AppendSealedObjectNotAllowed" "The object is sealed and cannot be appended to." "";
     NOT_APPENDABLE = 409 "ObjectNotAppendable" "The object is not appendable" "0026-00000017";
     NO_SYMLINK_TARGET = 400 "MissingArgument" "Missing Some Required Arguments." "";
     SYMLINK_TARGET_MISSING = 404 "SymlinkTargetNotExist" "The symlink target object does not exist" "0026-00000012";

@@ -106,8 +106,8 @@
 //! | `PostObject` | complete, except signatures of version 2 |
 //! | `PutObject` | with `x-oss-callback` or `callback`, and their `-var` |
 //! | `CopyObject` | with directives for metadata and tags, conditions, onto itself and between buckets |
-//! | `AppendObject` | |
-//! | `InitiateMultipartUpload`, `UploadPart`, `ListParts`, `AbortMultipartUpload` | a folder keeps uploads across a restart; [`drop_idle_uploads`](EmulatorBuilder::drop_idle_uploads) |
+//! | `AppendObject`, `SealAppendObject` | |
+//! | `InitiateMultipartUpload`, `UploadPart`, `ListParts`, `AbortMultipartUpload` | also `sequential`; a folder keeps uploads across a restart; [`drop_idle_uploads`](EmulatorBuilder::drop_idle_uploads) |
 //! | `UploadPartCopy` | with ranges and conditions |
 //! | `CompleteMultipartUpload` | with a callback, and with `x-oss-complete-all` |
 //! | `ListMultipartUploads` | |
@@ -135,7 +135,7 @@
 //!
 //! `x-oss-traffic-limit` slows uploads and `GetObject` down to the limit, and has no effect on copies.
 //!
-//! Requests are signed with version 1 or 4, in a header or in the URL, with a long-term key or a
+//! Requests are signed with version 1, 2 or 4, in a header or in the URL, with a long-term key or a
 //! temporary key of STS. A signed request may do everything. Every other operation fails with
 //! `NotImplemented` and changes nothing: a query parameter that names an operation, or that has no
 //! value and is unknown, is not ignored. The message names it. Neither are encryption keys of the
@@ -193,7 +193,7 @@
 //! # Checks on a form, in order
 //!
 //! 1. The form: multipart, field sizes, `key` before `file`.
-//! 2. The signature, version 1 or 4, with the STS token if the key has one.
+//! 2. The signature, version 1, 2 or 4, with the STS token if the key has one.
 //! 3. The expiration of policy, signature and token.
 //! 4. Every condition of the policy. If the policy has a condition on `callback`, an altered
 //!    callback fails here, with 403.

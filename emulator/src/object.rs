@@ -399,34 +399,20 @@ pub(crate) struct Record {
     pub(crate) restoration: Option<Restoration>,
     /// Milliseconds since the Unix epoch.
     stored: u64,
+    /// Since when nothing can be appended to it, in milliseconds since the Unix epoch.
+    #[serde(default)]
+    sealed: Option<u64>,
 }
 
 impl Record {
     pub(crate) fn new(description: Description, content: Content, at: SystemTime) -> Self {
-        let since = at
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
         Self {
             description,
             content,
             kind: ObjectKind::Plain,
             restoration: None,
-            stored: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
-        }
-    }
-
-    /// Returns a record of an earlier process. `stored` is in milliseconds since the Unix epoch.
-    pub(crate) fn of_parts(
-        description: Description,
-        content: Content,
-        kind: ObjectKind,
-        stored: u64,
-    ) -> Self {
-        Self {
-            description,
-            content,
-            kind,
-            stored,
+            stored: millis(at),
+            sealed: None,
         }
     }
 
@@ -455,11 +441,27 @@ impl Record {
 
     /// Sets when the object was stored.
     pub(crate) fn touch(&mut self, at: SystemTime) {
-        self.stored = Self::new(self.description.clone(), self.content.clone(), at).stored;
+        self.stored = millis(at);
+    }
+
+    /// Ends the appends. Keeps the time if they have ended before.
+    pub(crate) fn seal(&mut self, at: SystemTime) {
+        self.sealed.get_or_insert(millis(at));
+    }
+
+    /// Returns when the appends ended.
+    pub(crate) fn sealed(&self) -> Option<SystemTime> {
+        let sealed = self.sealed.map(Duration::from_millis);
+        sealed.map(|sealed| SystemTime::UNIX_EPOCH + sealed)
     }
 
     /// Returns when the object was stored: `Last-Modified`.
     pub(crate) fn stored(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_millis(self.stored)
     }
+}
+
+fn millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }

@@ -40,6 +40,7 @@ pub(crate) mod public_access_block;
 mod put_object;
 mod range;
 mod restore_object;
+mod seal_append_object;
 mod symlink;
 mod upload_part_copy;
 
@@ -119,6 +120,7 @@ pub(crate) enum Operation {
     PutPublicAccessBlock,
     PutSymlink,
     RestoreObject,
+    SealAppendObject,
     /// Also `UploadPartCopy`.
     UploadPart,
 }
@@ -228,6 +230,7 @@ static OF_BUCKET: [Route; 26] = [
 
 /// Operations of an object. The first route that matches applies.
 static OF_OBJECT: [Route; 20] = [
+static OF_OBJECT: [Route; 19] = [
     route("DELETE", &["tagging"], Operation::DeleteObjectTagging),
     route("DELETE", &["uploadId"], Operation::AbortMultipartUpload),
     route("DELETE", &[], Operation::DeleteObject),
@@ -255,6 +258,10 @@ static OF_OBJECT: [Route; 20] = [
         Operation::CleanRestoredObject,
     ),
     route("POST", &["uploads"], Operation::InitiateMultipartUpload),
+    Route {
+        with: &["position"],
+        ..route("POST", &["seal"], Operation::SealAppendObject)
+    },
     Route {
         with: &["sequential"],
         ..route("POST", &["uploads"], Operation::InitiateMultipartUpload)
@@ -440,6 +447,7 @@ impl Operation {
             | Self::ListParts
             | Self::PutObject
             | Self::PutSymlink
+            | Self::SealAppendObject
             | Self::UploadPart => acl == Acl::PublicReadWrite,
         }
     }
@@ -519,6 +527,7 @@ impl Operation {
             Self::PutPublicAccessBlock => public_access_block::put_of_account(context).await,
             Self::PutSymlink => symlink::put(context).await,
             Self::RestoreObject => restore_object::restore(context).await,
+            Self::SealAppendObject => seal_append_object::run(context).await,
             Self::UploadPart if copies => upload_part_copy::run(context, signed).await,
             Self::UploadPart => multipart::upload_part(context).await,
         }

@@ -199,7 +199,11 @@ fn resource(context: &ServiceContext<'_>) -> Result<Resource, OssError> {
 async fn run(context: &ServiceContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
     if context.address.bucket.is_some() {
         // A name that is not valid.
-        context.address.bucket()?;
+        let checked = context.address.bucket();
+        checked.map_err(|error| match select(context) {
+            Ok(Operation::CreateBucket) => errors::INVALID_BUCKET_NAME,
+            _ => error,
+        })?;
     }
     let Some(bucket) = bucket_of(context) else {
         let selected = select(context);

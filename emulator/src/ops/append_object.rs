@@ -23,6 +23,12 @@ pub(super) async fn run(context: &RequestContext<'_>) -> Result<Response<Emulato
     let store = &context.shared.store;
     let found = store.get(&context.bucket.name, key).await;
     let found = found.map_err(|error| store_refusal(&error.into()))?;
+    if found
+        .as_ref()
+        .is_some_and(|(record, _)| record.sealed().is_some())
+    {
+        return Err(errors::SEALED);
+    }
     let (kind, size) = found.map_or((ObjectKind::Appendable, 0), |(record, _)| {
         (record.kind, record.content.size)
     });
@@ -73,7 +79,7 @@ pub(super) async fn run(context: &RequestContext<'_>) -> Result<Response<Emulato
     Ok(response)
 }
 
-fn position(context: &RequestContext<'_>) -> Result<u64, OssError> {
+pub(super) fn position(context: &RequestContext<'_>) -> Result<u64, OssError> {
     let position = context.query.get("position").unwrap_or_default();
     if position.is_empty() {
         return Err(errors::NO_POSITION.argument("position", ""));

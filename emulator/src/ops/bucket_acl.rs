@@ -44,11 +44,14 @@ pub(super) fn get(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>
 }
 
 /// `PutBucketAcl`: sets the ACL that `x-oss-acl` names.
+///
+/// Without it, nothing changes: `BucketAclTest` of aliyun-oss-java-sdk.
 pub(super) async fn put(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>, OssError> {
-    let acl = requested(context)?.ok_or(errors::BUCKET_ACL)?;
-    context
-        .change_bucket(move |bucket| bucket.set_acl(acl))
-        .await?;
+    if let Some(acl) = requested(context)? {
+        context
+            .change_bucket(move |bucket| bucket.set_acl(acl))
+            .await?;
+    }
     Ok(located(context))
 }
 

@@ -51,6 +51,7 @@ pub(super) async fn run(
     };
 
     let (old, kind) = (&source.record.description, source.record.kind.clone());
+    let appends_ended = source.record.sealed().filter(|_| is_same);
     // An object that is copied onto itself gets the metadata of the request in any case.
     if keeps_metadata && !is_same {
         object.description.take_metadata(old);
@@ -70,6 +71,9 @@ pub(super) async fn run(
         ObjectKind::Appendable if !is_same => ObjectKind::Plain,
         kind => kind,
     };
+    if let Some(at) = appends_ended {
+        record.seal(at);
+    }
     let stored = sealed.commit(record.clone(), !object.forbid_overwrite);
     stored.await.map_err(|error| store_refusal(&error))?;
 

@@ -182,6 +182,10 @@ fn insert_object_headers(headers: &mut HeaderMap, record: &Record, now: SystemTi
         let name = HeaderName::from_static("x-oss-next-append-position");
         headers.insert(name, record.content.size.into());
     }
+    if let Some(sealed) = record.sealed() {
+        let name = HeaderName::from_static("x-oss-sealed-time");
+        insert(headers, name, &http_date(sealed));
+    }
     insert_checksums(headers, record);
     if let (ObjectKind::Symlink { .. }, None) = (&record.kind, record.content.parts) {
         // That of the target, if it is not made of parts.

@@ -67,6 +67,10 @@ pub(super) fn run(context: &ServiceContext<'_>) -> Result<Response<EmulatorBody>
     }
     let get = |name| context.query.get(name).filter(|value| !value.is_empty());
     let prefix = get("prefix").unwrap_or_default();
+    // `TestIsBucketExist` of aliyun-oss-go-sdk: no name begins with it.
+    if prefix.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Err(errors::ARGUMENT.argument("prefix", prefix));
+    }
     let marker = get("marker").unwrap_or_default();
     let max_keys = match get("max-keys") {
         None => DEFAULT_KEYS,

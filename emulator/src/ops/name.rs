@@ -67,6 +67,7 @@ impl Operation {
             Self::PutPublicAccessBlock => "PutPublicAccessBlock",
             Self::PutSymlink => "PutSymlink",
             Self::RestoreObject => "RestoreObject",
+            Self::SealAppendObject => "SealAppendObject",
             Self::UploadPart if copies => "UploadPartCopy",
             Self::UploadPart => "UploadPart",
         }

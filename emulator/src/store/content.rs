@@ -108,6 +108,7 @@ impl Growth {
                 crc64: 0,
                 etag: [0; 16],
             },
+            Some(record) if record.sealed().is_some() => return Err(StoreError::Sealed),
             Some(record) if record.kind == ObjectKind::Appendable => Self {
                 size: record.content.size,
                 crc64: record.content.crc64,
@@ -154,6 +155,8 @@ pub(crate) enum StoreError {
     NoBucket,
     #[error("the object is not appendable")]
     NotAppendable,
+    #[error("the object is sealed")]
+    Sealed,
     /// The object has this size, which is not the position of the append.
     #[error("the position is not the size of the object, {0}")]
     Position(u64),

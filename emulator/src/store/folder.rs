@@ -29,7 +29,7 @@ use super::{
     summary::ObjectSummary,
     upload::{Data, Sealed, Snapshot},
 };
-use crate::object::{Content, Description, ObjectKind, Record};
+use crate::object::Record;
 use tower_aliyun_oss::protocol::Bucket;
 
 /// How often an object is read again that is replaced meanwhile.
@@ -45,35 +45,12 @@ pub(super) struct FolderStore {
 
 /// What the file of an object says.
 #[derive(Deserialize, Serialize)]
-#[serde(from = "FlatEntry")]
 struct Entry {
-    #[serde(flatten)]
+    // Not flattened: to read it, serde would keep every value first, which takes longer than the rest.
     record: Record,
     /// The name of the content file, if the content is not in this file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     content_file: Option<String>,
-}
-
-/// The members of an [`Entry`]. To read a flattened [`Record`], serde would keep every value first,
-/// which takes longer than the rest.
-#[derive(Deserialize)]
-struct FlatEntry {
-    description: Description,
-    content: Content,
-    #[serde(default)]
-    kind: ObjectKind,
-    stored: u64,
-    #[serde(default)]
-    content_file: Option<String>,
-}
-
-impl From<FlatEntry> for Entry {
-    fn from(flat: FlatEntry) -> Self {
-        Self {
-            record: Record::of_parts(flat.description, flat.content, flat.kind, flat.stored),
-            content_file: flat.content_file,
-        }
-    }
 }
 
 impl FolderStore {

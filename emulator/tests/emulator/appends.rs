@@ -7,6 +7,7 @@ use http::Method;
 
 use super::{
     client::{ask, put, read, today},
+    path_style::ok,
     support::Answer,
 };
 
@@ -85,6 +86,60 @@ async fn an_object_grows_from_position_to_position() {
         put(&emulator, "/a%20b", &[], b"normal").await;
     }
     assert_eq!(content_files(folder.path()), 0);
+}
+
+/// The reference, `SealAppendObjectTest` of aliyun-oss-java-sdk, and `test_seal_append_object` of
+/// alibabacloud-oss-python-sdk-v2.
+#[tokio::test]
+async fn a_sealed_object_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    const TIME: &str = "x-oss-sealed-time";
+    for builder in builders(folder.path()) {
+        let emulator = builder.build().unwrap();
+        let seal = async |position: &str| {
+            let target = format!("/a?seal{position}");
+            ask(&emulator, Method::POST, &target, &[], b"").await
+        };
+        seal("&position=0")
+            .await
+            .assert_refused(404, "NoSuchKey", "0026-00000001");
+        ok(&append(&emulator, "/a", 0, &[], b"abc").await);
+        assert_eq!(head(&emulator, "/a").await.header(TIME), None);
+        let wrong = seal("&position=2").await;
+        wrong.assert_refused(409, "PositionNotEqualToLength", "0026-00000016");
+        assert_eq!(wrong.header("x-oss-next-append-position"), Some("3"));
+        seal("")
+            .await
+            .assert_refused(400, "MissingArgument", "0016-00000501");
+        seal("&position=x")
+            .await
+            .assert_refused(400, "InvalidArgument", "0016-00000502");
+        ok(&append(&emulator, "/a", 3, &[], b"d").await);
+
+        let answer = seal("&position=4").await;
+        ok(&answer);
+        let sealed = answer.header(TIME).unwrap().to_owned();
+        assert!(sealed.ends_with(" GMT"), "{sealed}");
+        for method in [Method::HEAD, Method::GET] {
+            let answer = ask(&emulator, method, "/a", &[], b"").await;
+            assert_eq!(answer.header(TIME), Some(&*sealed));
+            assert_eq!(answer.header("x-oss-object-type"), Some("Appendable"));
+        }
+        assert_eq!(seal("&position=4").await.header(TIME), Some(&*sealed));
+        let wrong = seal("&position=0").await;
+        wrong.assert_refused(409, "PositionNotEqualToLength", "0026-00000016");
+        let copied = [("x-oss-copy-source", "/examplebucket/a")];
+        ok(&put(&emulator, "/a", &copied, b"").await);
+        for at in [4, 0] {
+            let answer = append(&emulator, "/a", at, &[], b"e").await;
+            answer.assert_refused(409, "AppendSealedObjectNotAllowed", "");
+        }
+        assert_eq!(read(&emulator, "/a").await.text(), "abcd");
+        ok(&put(&emulator, "/a", &[], b"").await);
+        seal("&position=0")
+            .await
+            .assert_refused(409, "ObjectNotAppendable", "0026-00000017");
+    }
 }
 
 #[tokio::test]

@@ -181,3 +181,45 @@ async fn a_bucket_of_another_region() {
     let answer = path_style::get(&emulator, "/hosted/?acl", "").await;
     assert_eq!(answer.element("Grant").unwrap(), "authenticated-read");
 }
+
+/// `TestPutObjectNegative`. An upload has no conditions.
+#[tokio::test]
+async fn an_upload_with_a_condition_is_refused() {
+    let emulator = today().build().unwrap();
+    ok(&put(&emulator, "/a", &[], b"x").await);
+    for condition in [
+        ("if-modified-since", "Tue, 10 Nov 2009 23:00:00 GMT"),
+        ("if-unmodified-since", "Tue, 10 Nov 2009 23:00:00 GMT"),
+        ("if-match", "\"x\""),
+        ("if-none-match", "*"),
+    ] {
+        let answer = put(&emulator, "/a", &[condition], b"y").await;
+        answer.assert_refused(400, "NotImplemented", "");
+    }
+    assert_eq!(read(&emulator, "/a").await.text(), "x");
+}
+
+/// `BucketInfoTest` and `TestIsBucketExist`.
+#[tokio::test]
+async fn names_that_no_bucket_can_have() {
+    let emulator = builder().create_buckets(true).build().unwrap();
+    let get = async |target: &str| path_style::get(&emulator, target, "").await;
+    for target in ["/some_bucket/?bucketInfo", "/some_bucket/a"] {
+        get(target)
+            .await
+            .assert_refused(404, "NoSuchBucket", "0015-00000101");
+    }
+    let answer = path_style::put(&emulator, "/some_bucket/", &[], b"").await;
+    answer.assert_refused(400, "InvalidBucketName", "");
+    for target in ["/-bucket/", "/Bucket_1/"] {
+        get(target)
+            .await
+            .assert_refused(400, "InvalidBucketName", "");
+    }
+    let list =
+        async |prefix: &str| path_style::get(&emulator, "/", &format!("prefix={prefix}")).await;
+    list("BucketName")
+        .await
+        .assert_refused(400, "InvalidArgument", "");
+    ok(&list("example").await);
+}

@@ -427,7 +427,7 @@ async fn requests_that_go_nowhere() {
     let answer = send(&emulator, to("POST", "other.localhost", "/")).await;
     answer.assert_refused(404, "NoSuchBucket", "0015-00000101");
     assert_eq!(answer.element("HostId").unwrap(), "other.localhost");
-    let answer = send(&emulator, to("POST", "a_b.localhost", "/")).await;
+    let answer = send(&emulator, to("POST", "-b.localhost", "/")).await;
     answer.assert_refused(400, "InvalidBucketName", "");
     for (method, path) in [("POST", "/a.txt"), ("PATCH", "/a.txt"), ("PATCH", "/")] {
         let answer = send(&emulator, to(method, HOST, path)).await;

@@ -264,6 +264,7 @@ async fn every_operation_has_the_name_of_the_documentation() {
         ("PUT", "/open/a?tagging", plain, "PutObjectTagging"),
         ("PUT", "/open/a?symlink", plain, "PutSymlink"),
         ("POST", "/open/a?restore", plain, "RestoreObject"),
+        ("POST", "/open/a?seal&position=1", plain, "SealAppendObject"),
         (
             "PUT",
             "/open/a?partNumber=1&uploadId=x",
