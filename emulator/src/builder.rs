@@ -83,6 +83,7 @@ pub struct EmulatorBuilder {
     /// The first argument of `allow_callbacks_to` that is not a URL.
     bad_callback_url: Option<Box<str>>,
     create_buckets: bool,
+    foreign_buckets: HashSet<Bucket>,
     lenient_multipart: bool,
     reject_v1: bool,
     refuse_foreign_origins: bool,
@@ -108,6 +109,7 @@ impl EmulatorBuilder {
             allowed_private: AllowedPrivate::default(),
             bad_callback_url: None,
             create_buckets: false,
+            foreign_buckets: HashSet::new(),
             lenient_multipart: false,
             reject_v1: false,
             refuse_foreign_origins: false,
@@ -153,6 +155,24 @@ impl EmulatorBuilder {
     pub fn domain(mut self, domain: &str) -> Self {
         // Hosts are compared in lower case.
         self.domains.push(domain.to_ascii_lowercase().into());
+        self
+    }
+
+    /// Adds the name of a bucket that belongs to another account. Creating it fails with
+    /// `BucketAlreadyExists` and EC 0015-00000102, and every other request to it with
+    /// `AccessDenied`.
+    ///
+    /// [`build`](Self::build) fails if the emulator has a bucket of this name.
+    ///
+    /// ```
+    /// use aliyun_oss_emulator::Emulator;
+    ///
+    /// let settings = Emulator::builder().foreign_bucket("taken".parse()?).create_buckets(true);
+    /// # let _ = settings;
+    /// # Ok::<(), tower_aliyun_oss::protocol::EndpointError>(())
+    /// ```
+    pub fn foreign_bucket(mut self, name: Bucket) -> Self {
+        self.foreign_buckets.insert(name);
         self
     }
 
@@ -363,7 +383,8 @@ impl EmulatorBuilder {
             if bucket.cors.len() > MAX_RULES {
                 return Err(EmulatorError::CorsRules(bucket.name.clone()));
             }
-            if !names.insert(&bucket.name) {
+            let is_foreign = self.foreign_buckets.contains(&bucket.name);
+            if is_foreign || !names.insert(&bucket.name) {
                 return Err(EmulatorError::DuplicateBucket(bucket.name.clone()));
             }
         }
@@ -399,6 +420,7 @@ impl EmulatorBuilder {
             refuse_foreign_origins: self.refuse_foreign_origins,
             create_buckets: self.create_buckets,
             blocks_public_access: AtomicBool::new(false),
+            foreign_buckets: self.foreign_buckets,
             idle_uploads: self.idle_uploads,
             clock: self.clock,
             request_ids: self.request_ids,
@@ -428,7 +450,7 @@ pub enum EmulatorError {
          create buckets with `EmulatorBuilder::create_buckets`"
     )]
     NoBucket,
-    /// A bucket of this name was added twice.
+    /// A bucket of this name was added twice, or is also one of another account.
     #[error("the bucket {0} was added twice")]
     DuplicateBucket(Bucket),
     /// This bucket has more than ten CORS rules.

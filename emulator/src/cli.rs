@@ -200,6 +200,9 @@ fn emulator(options: &Options, log: &Log, history: &Arc<History>) -> Result<Emul
     if options.refuse_v1 {
         builder = builder.reject_signature_v1();
     }
+    for name in &options.foreign_buckets {
+        builder = builder.foreign_bucket(name.clone());
+    }
     if let Some(after) = options.drop_idle_uploads {
         builder = builder.drop_idle_uploads(after);
     }

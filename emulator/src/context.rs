@@ -6,6 +6,7 @@
 //! the bucket and reads the body; all other operations take it.
 
 use std::{
+    collections::HashSet,
     net::SocketAddr,
     ops::Deref,
     sync::{Arc, atomic::AtomicBool},
@@ -30,7 +31,7 @@ use crate::{
     store::{BucketState, ObjectStore, Sealed, StoreError, Upload},
     traffic_limit::{self, TrafficLimit},
 };
-use tower_aliyun_oss::protocol::Region;
+use tower_aliyun_oss::protocol::{Bucket, Region};
 
 pub(crate) type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 pub(crate) type RequestIds = Arc<dyn Fn(SystemTime) -> String + Send + Sync>;
@@ -62,6 +63,7 @@ pub(crate) struct Shared {
     pub(crate) create_buckets: bool,
     /// Whether Block Public Access is on for the account, and so for all buckets.
     pub(crate) blocks_public_access: AtomicBool,
+    pub(crate) foreign_buckets: HashSet<Bucket>,
     /// How long a multipart upload may be idle before it is dropped.
     pub(crate) idle_uploads: Option<Duration>,
     pub(crate) clock: Clock,

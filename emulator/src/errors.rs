@@ -286,6 +286,8 @@ catalogue! {
     CORS_RULES = 400 "InvalidArgument" "The number of CORS rules should not exceed allowed limit of 10 rules." "";
     NO_RIGHT_SERVICE = 403 "AccessDenied" "Anonymous access is forbidden for this operation." "";
     BUCKET_ACL = 400 "InvalidArgument" "no such bucket access control exists" "";
+    BUCKET_FOREIGN = 403 "AccessDenied" "The bucket you access does not belong to you." "";
+    BUCKET_TAKEN = 409 "BucketAlreadyExists" "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again." "0015-00000102";
     BUCKET_EXISTS = 409 "BucketAlreadyExists" "Cannot modify existing bucket's storage class." "";
     BUCKET_EXISTS_REDUNDANCY = 409 "BucketAlreadyExists" "Bucket already exists can't modify data redundancy type." "";
     BUCKET_LOCATION = 400 "InvalidLocationConstraint" "The specified location-constraint is not valid" "";

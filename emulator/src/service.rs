@@ -188,6 +188,15 @@ fn bucket_of(context: &ServiceContext<'_>) -> Option<Arc<BucketState>> {
     Some(bucket)
 }
 
+/// Whether the request names a bucket of another account.
+fn is_foreign(context: &ServiceContext<'_>) -> bool {
+    let foreign = &context.shared.foreign_buckets;
+    context
+        .address
+        .bucket()
+        .is_ok_and(|name| foreign.contains(name))
+}
+
 fn resource(context: &ServiceContext<'_>) -> Result<Resource, OssError> {
     Ok(match &context.address.bucket {
         None => Resource::Service,
@@ -204,6 +213,14 @@ async fn run(context: &ServiceContext<'_>) -> Result<Response<EmulatorBody>, Oss
             Ok(Operation::CreateBucket) => errors::INVALID_BUCKET_NAME,
             _ => error,
         })?;
+    }
+    if is_foreign(context) {
+        authenticate(context)?;
+        return Err(match select(context) {
+            // `PutBucketAcl` creates a bucket that does not exist.
+            Ok(Operation::CreateBucket | Operation::PutBucketAcl) => errors::BUCKET_TAKEN,
+            _ => errors::BUCKET_FOREIGN,
+        });
     }
     let Some(bucket) = bucket_of(context) else {
         let selected = select(context);

@@ -67,12 +67,17 @@ const SINGLE: [Row; 10] = [
 ];
 
 /// Options that may repeat, or have several values with commas between them.
-const REPEATED: [Row; 4] = [
+const REPEATED: [Row; 5] = [
     (
         "bucket",
         "NAME[:ACL]",
         "Bucket; the ACL is private, public-read or public-read-write [default: examplebucket, unless \
          there are others]",
+    ),
+    (
+        "foreign-bucket",
+        "NAME",
+        "Name of a bucket of another account: it cannot be created, and requests to it are refused",
     ),
     (
         "key",

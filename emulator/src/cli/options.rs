@@ -23,6 +23,7 @@ pub(super) struct Options {
     pub(super) public_url: Option<PublicUrl>,
     pub(super) buckets: Vec<(Bucket, Acl)>,
     pub(super) create_buckets: bool,
+    pub(super) foreign_buckets: Vec<Bucket>,
     pub(super) keys: Vec<AccessKey>,
     /// The secret of the first key, if it is the default.
     pub(super) default_key: bool,
@@ -116,6 +117,7 @@ pub(super) fn parse(matches: &ArgMatches) -> Result<Action, String> {
         public_url: given.parsed("public-url")?,
         buckets,
         create_buckets: given.flag("create-buckets")?,
+        foreign_buckets: given.foreign_buckets()?,
         keys,
         default_key,
         region: given.region()?,
@@ -241,6 +243,14 @@ impl Given<'_> {
             self.error(name, &error)
         })?;
         Ok(Some(Duration::from_secs(seconds)))
+    }
+
+    fn foreign_buckets(&self) -> Result<Vec<Bucket>, String> {
+        let names = self.all("foreign-bucket").map(|name| {
+            let parsed = name.parse::<Bucket>();
+            parsed.map_err(|error| self.error("foreign-bucket", &format!("{name:?}: {error}")))
+        });
+        names.collect()
     }
 
     fn origins(&self) -> Result<Vec<String>, String> {

@@ -223,3 +223,41 @@ async fn names_that_no_bucket_can_have() {
         .assert_refused(400, "InvalidArgument", "");
     ok(&list("example").await);
 }
+
+/// `CreateBucketTest`, `BucketAclTest`, `DeleteBucketTest`, `BucketCORSTest`, `ListObjectsTest` and
+/// `PutObjectTest`: a bucket of another account.
+#[tokio::test]
+async fn a_bucket_of_another_account() {
+    let name = "theirs".parse().unwrap();
+    let settings = builder().create_buckets(true).foreign_bucket(name);
+    let emulator = settings.build().unwrap();
+    for target in ["/theirs/", "/theirs/?acl"] {
+        let answer = path_style::put(&emulator, target, &[("x-oss-acl", "private")], b"").await;
+        answer.assert_refused(409, "BucketAlreadyExists", "0015-00000102");
+        let message = answer.element("Message").unwrap();
+        assert!(message.starts_with("The requested bucket name is not available."));
+    }
+    for (method, target) in [
+        (Method::GET, "/theirs/"),
+        (Method::GET, "/theirs/?acl"),
+        (Method::GET, "/theirs/?lifecycle"),
+        (Method::DELETE, "/theirs/?cors"),
+        (Method::DELETE, "/theirs/"),
+        (Method::GET, "/theirs/a"),
+        (Method::PUT, "/theirs/a"),
+    ] {
+        let signed = path_style::ask(&emulator, method.clone(), target).await;
+        signed.assert_refused(403, "AccessDenied", "");
+        let anonymous = path_style::anonymous(&emulator, method, target).await;
+        anonymous.assert_refused(403, "AccessDenied", "");
+    }
+    let unknown = "/theirs/a?OSSAccessKeyId=nobody&Expires=1701605592&Signature=x";
+    let answer = path_style::anonymous(&emulator, Method::GET, unknown).await;
+    answer.assert_refused(403, "InvalidAccessKeyId", "0002-00000902");
+    let answer = path_style::get(&emulator, "/", "").await;
+    assert_eq!(path_style::all(&answer, "Name"), [BUCKET]);
+
+    let clash = builder().foreign_bucket(BUCKET.parse().unwrap()).build();
+    let error = clash.unwrap_err().to_string();
+    assert!(error.contains(BUCKET), "{error}");
+}

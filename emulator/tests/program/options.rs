@@ -205,6 +205,13 @@ const CASES: &[Case] = &[
         without: |program, _| assert_eq!(program.put("/open/a", &vec![0; 2 << 20]).status, 200),
     },
     Case {
+        option: "foreign-bucket",
+        values: &["theirs,others"],
+        variable: None,
+        works: |program, _| assert_eq!(program.get("/others/a").status, 403),
+        without: |program, _| assert_eq!(program.get("/others/a").status, 404),
+    },
+    Case {
         option: "drop-idle-uploads",
         values: &["1"],
         variable: None,
@@ -402,6 +409,7 @@ fn the_help_lists_every_option_and_no_secret() {
         "public-url",
         "bucket",
         "create-buckets",
+        "foreign-bucket",
         "key",
         "region",
         "data",
