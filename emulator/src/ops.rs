@@ -177,7 +177,7 @@ static OF_SERVICE: [Route; 4] = [
 ];
 
 /// Operations of a bucket. The first route that matches applies.
-static OF_BUCKET: [Route; 26] = [
+static OF_BUCKET: [Route; 31] = [
     route("DELETE", &["cors"], Operation::DeleteBucketCors),
     route(
         "DELETE",
@@ -198,6 +198,9 @@ static OF_BUCKET: [Route; 26] = [
         "GET",
         &[PUBLIC_ACCESS_BLOCK],
         Operation::GetBucketPublicAccessBlock,
+    ),
+    route(
+        "GET",
         &["requestPayment"],
         Operation::GetBucketRequestPayment,
     ),
@@ -218,6 +221,7 @@ static OF_BUCKET: [Route; 26] = [
         "PUT",
         &[PUBLIC_ACCESS_BLOCK],
         Operation::PutBucketPublicAccessBlock,
+    ),
     route("PUT", &["encryption"], Operation::PutBucketEncryption),
     route(
         "PUT",
@@ -229,8 +233,7 @@ static OF_BUCKET: [Route; 26] = [
 ];
 
 /// Operations of an object. The first route that matches applies.
-static OF_OBJECT: [Route; 20] = [
-static OF_OBJECT: [Route; 19] = [
+static OF_OBJECT: [Route; 21] = [
     route("DELETE", &["tagging"], Operation::DeleteObjectTagging),
     route("DELETE", &["uploadId"], Operation::AbortMultipartUpload),
     route("DELETE", &[], Operation::DeleteObject),
@@ -257,7 +260,6 @@ static OF_OBJECT: [Route; 19] = [
         &["cleanRestoredObject"],
         Operation::CleanRestoredObject,
     ),
-    route("POST", &["uploads"], Operation::InitiateMultipartUpload),
     Route {
         with: &["position"],
         ..route("POST", &["seal"], Operation::SealAppendObject)
@@ -343,12 +345,12 @@ impl Operation {
             .find(|route| *method == *route.method && route.matches(query));
         // A parameter that is ignored would run another operation: `DELETE ?live` would delete the
         // object, and not the live channel.
-        let known = |name: &str| selected.is_some_and(|route| route.knows(name));
         let reads_or_deletes = [Method::GET, Method::HEAD, Method::DELETE].contains(method);
         let is_only_version = |name: &str, value: &str| {
             resource == Resource::Object
                 && reads_or_deletes
                 && (name, value) == ("versionId", list_versions::NULL)
+        };
         // Nothing but a response has these headers, so they select no operation.
         let is_override = |name: &str| get_object::OVERRIDE_NAMES.contains(&name);
         let known = |name: &str| {
@@ -418,18 +420,14 @@ impl Operation {
             | Self::PutBucketAcl
             | Self::PutBucketCors
             | Self::PutBucketPublicAccessBlock
-            | Self::PutBucketTags
-            | Self::PutPublicAccessBlock => false,
             | Self::PutBucketEncryption
             | Self::PutBucketRequestPayment
-            | Self::PutBucketTags => false,
+            | Self::PutBucketTags
+            | Self::PutPublicAccessBlock => false,
             // As on OSS, only the owner sees and sets the ACL of an object.
             Self::GetObjectAcl | Self::PutObjectAcl => false,
-            // Whether the ACL of a bucket covers tags and versions, and who may call back for an
-            // existing object, is not documented: the stricter reading.
-            Self::DeleteObjectTagging
-            // Whether the ACL of a bucket covers tags and restorations, and who may call back for an
-            // existing object, is not documented: the stricter reading.
+            // Whether the ACL of a bucket covers tags, versions and restorations, and who may call back
+            // for an existing object, is not documented: the stricter reading.
             Self::CleanRestoredObject
             | Self::DeleteObjectTagging
             | Self::GetObjectTagging

@@ -14,8 +14,8 @@ use super::{content::blocking, home::BucketFiles};
 use crate::{
     bucket::{Acl, HostedBucket},
     cors::{CorsRule, CorsRules},
-    object::Description,
     encryption::Encryption,
+    object::Description,
     tags::Tag,
 };
 use tower_aliyun_oss::protocol::Bucket;

@@ -136,6 +136,7 @@ mod tests {
             storage_class: String::new(),
             last_modified: SystemTime::UNIX_EPOCH,
             object_type: "Normal",
+            restoration: None,
         }
     }
 

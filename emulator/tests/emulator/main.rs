@@ -46,6 +46,6 @@ mod tags;
 #[cfg(feature = "tls")]
 mod tls_callbacks;
 mod traffic_limits;
-mod versions;
 mod version_2;
+mod versions;
 mod your_app;
