@@ -58,7 +58,7 @@ async fn versions_are_listed_and_deleted() {
         assert_eq!(page.element("NextKeyMarker").as_deref(), Some("dir/"));
         assert_eq!(page.element("NextVersionIdMarker"), None);
         let page = get(&emulator, &bucket, "prefix=dir%2F&encoding-type=url").await;
-        assert_eq!(all(&page, "Key"), ["dir/c", "dir/d"]);
+        assert_eq!(all(&page, "Key"), ["dir%2Fc", "dir%2Fd"]);
         assert_eq!(page.element("EncodingType").as_deref(), Some("url"));
         let other = get(&emulator, &bucket, "key-marker=a&version-id-marker=CAEQ").await;
         other.assert_refused(400, "NotImplemented", "");
