@@ -16,6 +16,7 @@
 
 #[cfg(feature = "metrics")]
 use std::{
+    cell::Cell,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -98,7 +99,17 @@ impl Stage {
 pub(crate) struct Callbacks {
     /// Of the callbacks of OSS, and of those of a recovery.
     #[cfg(feature = "metrics")]
-    handles: [OnceLock<Arc<Handles>>; 2],
+    origins: [Registered; 2],
+}
+
+/// The handles of one origin. A callback does not look a metric up by its name and labels.
+#[cfg(feature = "metrics")]
+#[derive(Clone, Default)]
+struct Registered {
+    handles: OnceLock<Arc<Handles>>,
+    /// Handles of a recorder without size. That is most likely the one which `metrics` has until the
+    /// application installs another one, so they are used until there is another one.
+    interim: OnceLock<Arc<Handles>>,
 }
 
 #[cfg(feature = "metrics")]
@@ -110,25 +121,61 @@ struct Handles {
     next: AtomicU64,
 }
 
-/// The time between two callbacks that are timed. Clocks and histograms cost 5 to 10 % of a callback
-/// that waits for nothing, so a busy layer times a sample.
+/// The time between two callbacks that are timed. To time a callback costs 5 to 10 % of one that
+/// waits for nothing, so a busy layer times a sample.
 #[cfg(feature = "metrics")]
 const SAMPLE_EVERY: u64 = 1_000_000;
+
+/// How many callbacks a thread handles without a look at the clock after one that was not timed.
+#[cfg(feature = "metrics")]
+const UNTIMED: u32 = 15;
+
+#[cfg(feature = "metrics")]
+thread_local! {
+    /// How many of them are left. Not an atomic of the layer, which all threads would write.
+    static UNTIMED_LEFT: Cell<u32> = const { Cell::new(0) };
+}
 
 impl Callbacks {
     /// Begins to measure a callback. `errors` are the outcomes that are errors.
     pub(crate) fn begin(&self, errors: &'static [&'static str], recovered: bool) -> Callback {
         #[cfg(feature = "metrics")]
         {
-            let [of_oss, of_recovery] = &self.handles;
-            let handles = if recovered { of_recovery } else { of_oss };
-            let register = || Arc::new(Handles::register(errors, origin(recovered)));
-            let handles = Arc::clone(handles.get_or_init(register));
-            let since = handles.sample();
-            Callback(Some(Measured { handles, since }))
+            let handles = self.of(recovered).get_or_register(errors, recovered);
+            Callback(Some(Measured {
+                recovered,
+                since: handles.sample(),
+            }))
         }
         #[cfg(not(feature = "metrics"))]
         Callback()
+    }
+
+    #[cfg(feature = "metrics")]
+    fn of(&self, recovered: bool) -> &Registered {
+        let [of_oss, of_recovery] = &self.origins;
+        if recovered { of_recovery } else { of_oss }
+    }
+}
+
+#[cfg(feature = "metrics")]
+impl Registered {
+    fn get_or_register(&self, errors: &'static [&'static str], recovered: bool) -> &Handles {
+        if let Some(handles) = self.handles.get() {
+            return handles;
+        }
+        let has_size = metrics::with_recorder(|recorder| size_of_val(recorder) > 0);
+        let handles = if has_size {
+            &self.handles
+        } else {
+            &self.interim
+        };
+        handles.get_or_init(|| Arc::new(Handles::register(errors, origin(recovered))))
+    }
+
+    fn get(&self) -> Option<&Handles> {
+        let handles = self.handles.get().or_else(|| self.interim.get());
+        handles.map(|handles| &**handles)
     }
 }
 
@@ -158,19 +205,31 @@ impl Handles {
 
     /// Returns the time if the callback that begins now is to be timed.
     fn sample(&self) -> Option<Instant> {
+        let left = UNTIMED_LEFT.get();
+        if left > 0 {
+            UNTIMED_LEFT.set(left - 1);
+            return None;
+        }
         let now = Instant::now();
         let since = now.saturating_duration_since(self.registered).as_nanos();
         let since = u64::try_from(since).unwrap_or(u64::MAX);
-        let due = since >= self.next.load(Relaxed);
-        if due {
-            self.next.store(since.saturating_add(SAMPLE_EVERY), Relaxed);
+        if since < self.next.load(Relaxed) {
+            UNTIMED_LEFT.set(UNTIMED);
+            return None;
         }
-        due.then_some(now)
+        self.next.store(since.saturating_add(SAMPLE_EVERY), Relaxed);
+        Some(now)
+    }
+
+    fn count(&self, outcome: &str) {
+        let mut outcomes = self.outcomes.iter();
+        if let Some((_, counter)) = outcomes.find(|(known, _)| *known == outcome) {
+            counter.increment(1);
+        }
     }
 }
 
-/// The measurement of one callback. If it is dropped before [`end`](Self::end), the outcome is
-/// [`CANCELED`]: the client left.
+/// The measurement of one callback, which ends with [`end`](Self::end) or [`cancel`](Self::cancel).
 #[cfg(feature = "metrics")]
 #[derive(Default)]
 pub(crate) struct Callback(Option<Measured>);
@@ -181,20 +240,21 @@ pub(crate) struct Callback();
 
 #[cfg(feature = "metrics")]
 struct Measured {
-    handles: Arc<Handles>,
+    recovered: bool,
     /// When the current stage began. `None` if this callback is not timed.
     since: Option<Instant>,
 }
 
 impl Callback {
     /// Ends a stage: the time since the previous call belongs to it.
-    pub(crate) fn stage(&mut self, stage: Stage) {
+    pub(crate) fn stage(&mut self, stage: Stage, callbacks: &Callbacks) {
         #[cfg(feature = "metrics")]
         if let Some(measured) = &mut self.0
             && let Some(since) = &mut measured.since
         {
             let now = Instant::now();
-            if let Some(histogram) = measured.handles.stages.get(stage as usize) {
+            let handles = callbacks.of(measured.recovered).get();
+            if let Some(histogram) = handles.and_then(|of| of.stages.get(stage as usize)) {
                 histogram.record(now.saturating_duration_since(*since));
             }
             *since = now;
@@ -202,31 +262,29 @@ impl Callback {
     }
 
     /// Counts the outcome.
-    pub(crate) fn end(&mut self, outcome: &'static str, span: &Span) {
+    pub(crate) fn end(&mut self, outcome: &'static str, callbacks: &Callbacks, span: &Span) {
         #[cfg(feature = "metrics")]
-        if let Some(measured) = self.0.take() {
-            measured.count(outcome);
+        if self.count(outcome, callbacks) {
             span.outcome(outcome, outcome == ACCEPTED || outcome == REPLAYED);
         }
     }
-}
 
-#[cfg(feature = "metrics")]
-impl Measured {
-    fn count(&self, outcome: &str) {
-        let mut outcomes = self.handles.outcomes.iter();
-        if let Some((_, counter)) = outcomes.find(|(known, _)| *known == outcome) {
-            counter.increment(1);
-        }
+    /// Counts a client that left, unless the measurement has ended.
+    pub(crate) fn cancel(&mut self, callbacks: &Callbacks) {
+        #[cfg(feature = "metrics")]
+        self.count(CANCELED, callbacks);
     }
-}
 
-#[cfg(feature = "metrics")]
-impl Drop for Callback {
-    fn drop(&mut self) {
-        if let Some(measured) = self.0.take() {
-            measured.count(CANCELED);
+    /// Returns whether this was the end.
+    #[cfg(feature = "metrics")]
+    fn count(&mut self, outcome: &str, callbacks: &Callbacks) -> bool {
+        let ends = self.0.take();
+        if let Some(measured) = &ends
+            && let Some(handles) = callbacks.of(measured.recovered).get()
+        {
+            handles.count(outcome);
         }
+        ends.is_some()
     }
 }
 

@@ -64,6 +64,13 @@ pin_project! {
         #[pin]
         state: State<S, ReqBody, F, ResBody>,
     }
+
+    impl<S, ReqBody, F, ResBody> PinnedDrop for ResponseFuture<S, ReqBody, F, ResBody> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            this.meter.cancel(&this.config.metrics);
+        }
+    }
 }
 
 type PendingKey = Pin<Box<dyn Future<Output = Result<PublicKey, KeyError>> + Send>>;
@@ -233,7 +240,7 @@ where
                 }
                 StateProj::Rejected { .. } => {
                     let (error, missing_key) = take!(state, Rejected { error, missing_key });
-                    meter.end(error.kind().name(), span);
+                    meter.end(error.kind().name(), &config.metrics, span);
                     return Poll::Ready(Ok(config.reject(error, missing_key.as_ref())));
                 }
                 StateProj::Reading {
@@ -249,11 +256,11 @@ where
                             Err(kind.into())
                         }
                     };
-                    meter.stage(Stage::Body);
+                    meter.stage(Stage::Body, &config.metrics);
                     // The ticket comes first: a request without a valid one costs no key lookup.
                     let checked = read.and_then(|()| call.content.check_ticket_now());
                     if config.verifier.required_tickets().is_some() {
-                        meter.stage(Stage::Ticket);
+                        meter.stage(Stage::Ticket, &config.metrics);
                     }
                     let started = timer.started();
                     let mut call = take!(state, Reading { call });
@@ -275,7 +282,7 @@ where
                             None
                         }
                     };
-                    meter.stage(Stage::Key);
+                    meter.stage(Stage::Key, &config.metrics);
                     let started = timer.started();
                     let call = take!(state, AwaitingKey { call });
                     match key {
@@ -296,7 +303,7 @@ where
                             Err(Kind::DeadlineExceeded.into())
                         }
                     };
-                    meter.stage(Stage::Store);
+                    meter.stage(Stage::Store, &config.metrics);
                     let started = timer.started();
                     let (inner, request, redemption) = take!(
                         state,
@@ -314,7 +321,7 @@ where
                     match decision {
                         Ok(Decision::Run) => State::confirm(held, started, config, meter),
                         Ok(Decision::Replay(reply)) => {
-                            meter.end(REPLAYED, span);
+                            meter.end(REPLAYED, &config.metrics, span);
                             return Poll::Ready(Ok(replay(&reply)));
                         }
                         Err(error) => State::rejected(error),
@@ -333,7 +340,7 @@ where
                             None
                         }
                     };
-                    meter.stage(Stage::Confirm);
+                    meter.stage(Stage::Confirm, &config.metrics);
                     let started = timer.started();
                     let held = take!(state, Confirming { held });
                     State::confirmed(held, found, started)
@@ -346,7 +353,7 @@ where
                             Err(Kind::DeadlineExceeded.into())
                         }
                     };
-                    meter.stage(Stage::Store);
+                    meter.stage(Stage::Store, &config.metrics);
                     let held = take!(state, Starting { held });
                     match started {
                         Ok(()) => State::handle(held.inner, held.request, Some(held.redemption)),
@@ -357,8 +364,8 @@ where
                     let response = match ready!(response.poll(cx)) {
                         Ok(response) => response,
                         Err(error) => {
-                            meter.stage(Stage::Handler);
-                            meter.end(FAILED, span);
+                            meter.stage(Stage::Handler, &config.metrics);
+                            meter.end(FAILED, &config.metrics, span);
                             state.set(State::Done);
                             return Poll::Ready(Err(error));
                         }
@@ -375,8 +382,8 @@ where
                         }
                         redemption => {
                             drop(redemption);
-                            meter.stage(Stage::Handler);
-                            meter.end(outcome(response.status()), span);
+                            meter.stage(Stage::Handler, &config.metrics);
+                            meter.end(outcome(response.status()), &config.metrics, span);
                             config.log.response(&response, None);
                             return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                         }
@@ -393,7 +400,7 @@ where
                         redemption.body_is_pending();
                         return Poll::Pending;
                     };
-                    meter.stage(Stage::Handler);
+                    meter.stage(Stage::Handler, &config.metrics);
                     let (parts, redemption) = take!(state, Collecting { parts, redemption });
                     let reply = body.and_then(|body| {
                         let content_type = parts.headers.get(CONTENT_TYPE).cloned();
@@ -423,7 +430,7 @@ where
                             Err(Kind::DeadlineExceeded.into())
                         }
                     };
-                    meter.stage(Stage::Store);
+                    meter.stage(Stage::Store, &config.metrics);
                     let (reply, parts, redemption) = take!(
                         state,
                         Finishing {
@@ -440,7 +447,7 @@ where
                         Ok(()) | Err(_) => {
                             let body = Full::new(reply.body().clone());
                             let response = Response::from_parts(parts, body);
-                            meter.end(outcome(response.status()), span);
+                            meter.end(outcome(response.status()), &config.metrics, span);
                             config.log.response(&response, Some(reply.body()));
                             return Poll::Ready(Ok(response.map(ResponseBody::whole)));
                         }
@@ -532,7 +539,7 @@ where
         // `verify` consumes the body, so a diagnosis needs a second handle.
         let body = log::diagnosis_enabled().then(|| content.body());
         let verified = content.verify(&signature, key_url, key);
-        meter.stage(Stage::Signature);
+        meter.stage(Stage::Signature, &config.metrics);
         match verified {
             Ok(verified) => Self::redeem(inner, parts, verified, started),
             Err(Unverified {
@@ -616,7 +623,7 @@ where
         held.redemption.confirmation_begins();
         match confirmation.ask(granted) {
             Lookup::Ready(found) => {
-                meter.stage(Stage::Confirm);
+                meter.stage(Stage::Confirm, &config.metrics);
                 Self::confirmed(held, Some(found), started)
             }
             Lookup::Pending(head) => {

@@ -1,6 +1,7 @@
 //! Feature `metrics`: what is recorded of callbacks, tokens and key fetches, and their spans.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     future::Future,
     pin::pin,
@@ -37,7 +38,40 @@ pub(crate) fn recorded(future: impl Future<Output = ()>) -> String {
         .build()
         .unwrap();
     metrics::with_local_recorder(&recorder, || runtime.block_on(future));
-    recorder.handle().render()
+    let scraped = recorder.handle().render();
+    assert_labels_are_documented(&scraped);
+    scraped
+}
+
+/// Every series has exactly the labels that the table of the documentation has for its metric.
+#[track_caller]
+fn assert_labels_are_documented(scraped: &str) {
+    let rows = include_str!("../../docs/metrics.md").lines();
+    let documented: BTreeMap<&str, BTreeSet<&str>> = rows
+        .filter_map(|row| {
+            row.strip_prefix("| `aliyun_oss_")
+                .and(row.strip_prefix("| `"))
+        })
+        .filter_map(|row| {
+            let (name, row) = row.split_once('`')?;
+            let labels = row.split('|').nth(2)?;
+            Some((name, labels.split('`').skip(1).step_by(2).collect()))
+        })
+        .collect();
+    let lines = scraped
+        .lines()
+        .filter(|line| line.starts_with("aliyun_oss_"));
+    for line in lines {
+        let (series, _) = line.rsplit_once(' ').unwrap();
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+        let name = name.trim_end_matches("_count").trim_end_matches("_sum");
+        let labels = labels.trim_end_matches('}').split(',');
+        let labels: BTreeSet<&str> = labels
+            .filter_map(|label| Some(label.split_once('=')?.0))
+            .filter(|&label| label != "quantile")
+            .collect();
+        assert_eq!(documented.get(name), Some(&labels), "{line}");
+    }
 }
 
 /// Returns the value of the line that starts with this name and these labels.
@@ -105,6 +139,45 @@ fn callbacks_are_counted_by_outcome_and_timed_by_stage() {
     for name in ["ticket", "key", "store", "confirm"] {
         assert_eq!(stage(&scraped, name), 0.0, "{name}");
     }
+}
+
+#[test]
+fn a_recorder_that_is_installed_later_records_too() {
+    let layer = Signer::with_512_bits().layer();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    // Nothing is recorded yet.
+    for _ in 0..2 {
+        runtime.block_on(send(&layer, callback())).assert_accepted();
+    }
+    let scraped = recorded(async {
+        for _ in 0..3 {
+            send(&layer, callback()).await.assert_accepted();
+        }
+    });
+    assert_eq!(callbacks(&scraped, "Accepted"), 3.0);
+    assert_eq!(callbacks(&scraped, "KeyUnavailable"), 0.0);
+}
+
+/// A busy thread times few callbacks, and counts each.
+#[test]
+fn a_busy_layer_times_a_sample() {
+    const CALLBACKS: u32 = 2_000;
+    let mut spent = std::time::Duration::ZERO;
+    let scraped = recorded(async {
+        let layer = Signer::with_512_bits().layer();
+        let request = callback();
+        let started = std::time::Instant::now();
+        for _ in 0..CALLBACKS {
+            send(&layer, request.clone()).await.assert_accepted();
+        }
+        spent = started.elapsed();
+    });
+    assert_eq!(callbacks(&scraped, "Accepted"), f64::from(CALLBACKS));
+    let timed = stage(&scraped, "signature");
+    assert!(timed >= 1.0);
+    assert!(timed <= spent.as_secs_f64() * 1_000.0 + 1.0, "{timed}");
 }
 
 #[test]
@@ -303,7 +376,7 @@ fn the_names_are_those_of_the_documentation() {
         let names = text
             .split(mark)
             .filter(|name| name.starts_with("aliyun_oss_"));
-        let names: std::collections::BTreeSet<_> = names.collect();
+        let names: BTreeSet<_> = names.collect();
         names
     };
     let documented = quoted(include_str!("../../docs/metrics.md"), '`');
