@@ -170,6 +170,19 @@ fn fields(body_type: CallbackBodyType) -> impl Iterator<Item = BodyField<'static
     variables.map(system).chain(others).map(field)
 }
 
+/// Installs the recorder of Prometheus.
+#[cfg(feature = "metrics")]
+#[allow(
+    dead_code,
+    reason = "some benches measure the layer without a recorder"
+)]
+pub(crate) fn install_recorder() -> Result<metrics_exporter_prometheus::PrometheusHandle, Error> {
+    Ok(metrics_exporter_prometheus::PrometheusBuilder::new()
+        // As a server would: without buckets, the exporter keeps every value until it is scraped.
+        .set_buckets(&[0.000_01, 0.000_1, 0.001, 0.01, 0.1, 1.0])?
+        .install_recorder()?)
+}
+
 pub(crate) fn answer<B>(_: Request<B>) -> Ready<Result<Response<Full<Bytes>>, Infallible>> {
     ready(Ok(Response::new(Full::from("{}"))))
 }
