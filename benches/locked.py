@@ -5,7 +5,7 @@
     python3 benches/locked.py target/release/deps/counts-HASH "form" "json"
 
 Runs the named cases of the bench in callgrind, with instruction addresses, and collects only inside
-of the function `measured`. Of the instructions that were executed in the binary itself, those count
+of the function `counted`. Of the instructions that were executed in the binary itself, those count
 as atomic that have a `lock` prefix, or are an `xchg` with memory, which locks without a prefix.
 
 Needs valgrind and objdump, on x86-64.
@@ -17,6 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+# How many callbacks are counted. One more comes before them.
 CALLBACKS = 200
 
 
@@ -39,7 +40,7 @@ def run(binary, case):
         out = Path(folder) / "callgrind.out"
         command = [
             "valgrind", "--tool=callgrind", "--dump-instr=yes", f"--callgrind-out-file={out}",
-            "--toggle-collect=*counts*measured*", binary, "--bench", case, str(CALLBACKS),
+            "--toggle-collect=*counts*counted*", binary, "--bench", case, str(CALLBACKS + 1),
         ]
         subprocess.run(command, check=True, capture_output=True)
         counts = {}
