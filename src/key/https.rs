@@ -146,14 +146,13 @@ impl HttpsFetcher {
                 && uri.authority().is_some_and(|it| !it.as_str().contains('@'))
                 && uri.path_and_query().is_none_or(|path| path == "/")
         };
-        let proxy = Some(
-            proxy
-                .parse()
-                .ok()
-                .filter(plain)
-                .ok_or(FetchError::new(Kind::ProxyUrl))?,
-        );
-        Ok(Self { proxy, ..self })
+        match proxy.parse() {
+            Ok(uri) if plain(&uri) => Ok(Self {
+                proxy: Some(uri),
+                ..self
+            }),
+            _ => Err(FetchError::new(Kind::ProxyUrl)),
+        }
     }
 
     /// Sets the time limit of a fetch. Defaults to 2 s. Half of it is for resolving the host (or the
@@ -217,30 +216,24 @@ where
 {
     let (head, body) = response.into_parts();
     if head.status != StatusCode::OK {
-        let error = FetchError::from_status(head.status);
+        let mut error = FetchError::from_status(head.status);
         // In seconds (RFC 9110 section 10.2.3). A date would depend on the clocks of both hosts.
-        let after = head
-            .headers
-            .get(RETRY_AFTER)
-            .and_then(|it| it.to_str().ok()?.parse().ok());
-        return Err(match after {
-            Some(seconds) => error.with_retry_after(Duration::from_secs(seconds)),
-            None => error,
-        });
+        let after = head.headers.get(RETRY_AFTER);
+        let seconds = after.and_then(|it| it.to_str().ok()?.parse().ok());
+        error.retry_after = seconds.map(Duration::from_secs);
+        return Err(error);
     }
     let mut codings = head.headers.get_all(CONTENT_ENCODING).iter();
     if codings.any(|coding| coding != "identity") {
         return Err(FetchError::new(Kind::Encoding));
     }
     // `Limited` fails only after reading that much; a declared length is rejected before.
-    if usize::try_from(body.size_hint().lower()).is_ok_and(|it| it <= MAX_FILE_LEN) {
-        let body = Limited::new(body, MAX_FILE_LEN).collect().await;
-        return body.map(|body| body.to_bytes()).map_err(|error| {
-            match error.is::<LengthLimitError>() {
-                true => FetchError::new(Kind::TooLarge),
-                false => FetchError::with_source(Kind::Interrupted, error),
-            }
-        });
+    if body.size_hint().lower() > MAX_FILE_LEN as u64 {
+        return Err(FetchError::new(Kind::TooLarge));
     }
-    Err(FetchError::new(Kind::TooLarge))
+    match Limited::new(body, MAX_FILE_LEN).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(FetchError::new(Kind::TooLarge)),
+        Err(error) => Err(FetchError::with_source(Kind::Interrupted, error)),
+    }
 }

@@ -6,11 +6,11 @@ use http::StatusCode;
 
 /// Why a fetch returned no key, or a setting of a fetcher is invalid. A failed fetch is the content
 /// of [`KeyError::Unavailable`](crate::key::KeyError::Unavailable).
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub struct FetchError {
     kind: FetchErrorKind,
     status: Option<StatusCode>,
-    retry_after: Option<Duration>,
+    pub(super) retry_after: Option<Duration>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -139,11 +139,5 @@ impl fmt::Display for FetchError {
             }
             (kind, _) => kind.fmt(f),
         }
-    }
-}
-
-impl Error for FetchError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_ref().map(|source| &**source as _)
     }
 }
