@@ -48,7 +48,7 @@ pub use state::KeyStats;
 ///   no request waits for it. The backoff doubles with each consecutive failure, up to 10 minutes,
 ///   and varies by 20 %. It is at least 5 minutes after status 404 or 410, and at least as long as
 ///   `retry-after` requests, up to 10 minutes.
-/// * The cache holds 8 keys (every key of a custom table) and 64 failed paths.
+/// * The cache holds 64 paths, of which 8 can have a key. It holds every path of a custom table.
 ///
 /// A flood of requests that name nonexistent keys can still delay the discovery of a new key. Pass
 /// the new key to [`warm_up`](Self::warm_up), pin it, or require
@@ -59,9 +59,11 @@ pub use state::KeyStats;
 ///
 /// A fetch runs in a task on the tokio runtime of the first request that needs it, and continues if
 /// that request is cancelled. If a request waits for a fetch that fails early, the fetch is tried a
-/// second time. Before a callback names a key that is not pinned, nothing runs. If nothing drives
-/// the runtime any more, the fetch counts as lost after 32 s (ten times its time limit plus the
-/// longest possible queue), and the next request that needs the key starts another one.
+/// second time. Before a callback names a key that is not pinned, nothing runs. The timer of the
+/// runtime must be enabled.
+///
+/// If the runtime ends, or if nothing drives it any more, the fetch counts as lost after 32 s (16
+/// times its time limit). The next request that needs the key then starts another one.
 ///
 /// # Logging
 ///
@@ -95,7 +97,7 @@ impl FetchedKeys {
     pub fn builder() -> FetchedKeysBuilder {
         FetchedKeysBuilder {
             pinned: PinnedKeys::official(),
-            fetcher: None,
+            fetcher: Arc::new(HttpsFetcher::new()),
             limits: Limits::default(),
         }
     }
@@ -124,16 +126,15 @@ impl FetchedKeys {
         &self,
         paths: impl IntoIterator<Item = P>,
     ) -> Result<(), KeyError> {
-        let url = |path: P| KeyUrl::of_path(self.table(), path.as_ref()).ok_or(KeyError::Unknown);
+        let url = |path: P| KeyUrl::of_path(self.table(), path.as_ref());
         let urls: Vec<_> = paths.into_iter().map(url).collect();
-        for url in urls.iter().flatten() {
-            self.cache.lock().expected.insert(url.entry());
-        }
+        let known = urls.iter().flatten().map(KeyUrl::entry);
+        self.cache.lock().expected.extend(known);
         let mut result = Ok(());
         for url in urls {
             let found = match url {
-                Ok(url) => self.key(&url).await.map(drop),
-                Err(unknown) => Err(unknown),
+                Some(url) => self.key(&url).await.map(drop),
+                None => Err(KeyError::Unknown),
             };
             result = result.and(found);
         }
@@ -153,17 +154,14 @@ impl KeySource for FetchedKeys {
     }
 
     fn key(&self, url: &KeyUrl) -> Lookup<PublicKey, KeyError> {
-        if url.table() != self.table() {
-            return Lookup::Ready(Err(KeyError::Unknown));
-        }
-        match self.pinned.get(url.entry()) {
-            Some(key) => Lookup::Ready(Ok(key.clone())),
-            None => self.cache.key(url),
+        match self.pinned.key(url) {
+            Lookup::Ready(Err(_)) if url.table() == self.table() => self.cache.key(url),
+            pinned => pinned,
         }
     }
 
     fn signature_failed(&self, url: &KeyUrl) {
-        if url.table() == self.table() && self.pinned.get(url.entry()).is_none() {
+        if url.table() == self.table() {
             self.cache.signature_failed(url);
         }
     }
@@ -196,7 +194,7 @@ impl fmt::Debug for FetchedKeys {
 #[must_use = "a builder does nothing until it builds"]
 pub struct FetchedKeysBuilder {
     pinned: PinnedKeys,
-    fetcher: Option<Arc<dyn FetchKey>>,
+    fetcher: Arc<dyn FetchKey>,
     limits: Limits,
 }
 
@@ -221,7 +219,7 @@ impl FetchedKeysBuilder {
     /// Sets the fetcher. Defaults to [`HttpsFetcher::new`]. With another [`FetchKey`], keys are
     /// fetched through your client.
     pub fn fetcher(mut self, fetcher: impl FetchKey + 'static) -> Self {
-        self.fetcher = Some(Arc::new(fetcher));
+        self.fetcher = Arc::new(fetcher);
         self
     }
 
@@ -265,17 +263,13 @@ impl FetchedKeysBuilder {
     /// Builds the source. It connects to nothing until a key is looked up.
     #[must_use]
     pub fn build(mut self) -> FetchedKeys {
-        let mut min_bits = PublicKey::MIN_BITS;
         if let Some(paths) = self.pinned.table().own_paths() {
             self.limits.keys = paths;
-            min_bits = PinnedKeys::MIN_OWN_BITS;
+            self.limits.min_bits = PinnedKeys::MIN_OWN_BITS;
         }
-        let fetcher = self
-            .fetcher
-            .unwrap_or_else(|| Arc::new(HttpsFetcher::new()));
         FetchedKeys {
             pinned: self.pinned,
-            cache: Arc::new(Cache::new(self.limits, fetcher, min_bits)),
+            cache: Arc::new(Cache::new(self.limits, self.fetcher)),
         }
     }
 }

@@ -1,34 +1,38 @@
 //! The state machine of the key cache.
 //!
 //! It decides which key is cached, which paths back off, and which fetch may start. It reads no
-//! clock and performs no I/O: callers pass the time, as a duration since the cache was created, and
-//! run the fetches that [`State::ask`] requests.
+//! clock and performs no I/O: callers set [`State::now`], and run the fetches that it admits.
 //!
-//! A path has a key, backs off after a failure, or both: no failure takes a key away. At most one
-//! fetch of each path is in flight.
+//! A path has a key, backs off after a failure, or both: no failure takes a key away. A fetch is
+//! admitted by [`State::ask`], gets a slot from [`State::start`] and ends with [`State::finish`].
+//! Until then no other fetch of its path is admitted, unless it is lost.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
-use tokio::sync::{Semaphore, watch};
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, watch};
 
 use crate::key::{
     https::{FetchError, FetchErrorKind as Kind},
     public_key::PublicKey,
 };
 
+const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 /// The minimum backoff after status 404 or 410.
 const NOT_FOUND: Duration = Duration::from_secs(300);
-/// The minimum time between two fetches of a key that failed signatures trigger.
+/// The minimum time after a fetch before failed signatures trigger another one.
 pub(super) const RECHECK: Duration = Duration::from_secs(300);
 pub(super) const CONCURRENT: usize = 2;
-pub(super) const FAILED_PATHS: usize = 64;
+/// The number of paths that are remembered, with a key or a failure.
+pub(super) const PATHS: usize = 64;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) fresh: Duration,
     /// How long a key is used after it is no longer fresh.
@@ -39,6 +43,8 @@ pub(super) struct Limits {
     pub(super) per_minute: usize,
     pub(super) reserved_per_minute: usize,
     pub(super) keys: usize,
+    /// The minimum length of a fetched key.
+    pub(super) min_bits: usize,
 }
 
 impl Default for Limits {
@@ -51,35 +57,28 @@ impl Default for Limits {
             per_minute: 10,
             reserved_per_minute: 2,
             keys: 8,
+            min_bits: PublicKey::MIN_BITS,
         }
     }
 }
 
 impl Limits {
-    /// After what time a fetch counts as lost: everything that can be ahead of it in any minute,
-    /// and ten times its own limit.
-    pub(super) fn lost_after(&self) -> Duration {
-        let ahead = self.per_minute.saturating_add(self.reserved_per_minute) / CONCURRENT;
-        let times = u32::try_from(ahead).unwrap_or(u32::MAX).saturating_add(10);
-        self.fetch_timeout.saturating_mul(times)
+    /// After what time a fetch counts as lost. By default, at most 6 others take their time first.
+    pub(super) const fn lost_after(&self) -> Duration {
+        self.fetch_timeout.saturating_mul(16)
     }
 
-    /// How long a path is not fetched after its nth failure. `random` is uniform over `u32`: it
-    /// keeps machines that failed together from retrying together.
+    /// How long a path is not fetched after its nth failure. `random` keeps machines that failed
+    /// together from retrying together.
     pub(super) fn backoff(&self, nth: u32, error: &FetchError, random: u32) -> Duration {
         let longest = self.cool_down.saturating_mul(20);
         let doublings = nth.saturating_sub(1).min(16);
         let doubled = self.cool_down.saturating_mul(1 << doublings).min(longest);
-        // From 80 % to 120 %, in thousandths.
-        let thousandths = 800 + u32::try_from((u64::from(random) * 401) >> 32).unwrap_or_default();
-        let not_found = error
-            .status()
-            .is_some_and(|it| matches!(it.as_u16(), 404 | 410));
+        let spread = doubled.saturating_mul(800 + random % 401) / 1000;
+        let not_found = matches!(error.status().map(|it| it.as_u16()), Some(404 | 410));
         // The host may ask for more time, but not lock the key out for longer than we would.
         let requested = error.retry_after().unwrap_or_default().min(longest);
-        (doubled.saturating_mul(thousandths) / 1000)
-            .max(requested)
-            .max(NOT_FOUND * u32::from(not_found))
+        spread.max(requested).max(NOT_FOUND * u32::from(not_found))
     }
 }
 
@@ -102,9 +101,6 @@ pub struct KeyStats {
     pub changes: u64,
 }
 
-/// The result of a fetch, or `None` while it is in flight.
-pub(super) type Progress = Option<Result<PublicKey, Arc<FetchError>>>;
-
 /// Why a fetch is requested.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Reason {
@@ -116,16 +112,11 @@ pub(super) enum Reason {
     SignatureFailed,
 }
 
-/// The answer to a request for a fetch.
-#[derive(Debug)]
-pub(super) enum Decision {
-    /// The cached key does not have to be fetched yet.
-    Cached(PublicKey),
-    /// A fetch of this path is in flight. With an id, it is a new one that the caller must run.
-    InFlight(Option<u64>, watch::Receiver<Progress>),
-    /// The path backs off after this error, or too many fetches started in the last minute.
-    Refused(Arc<FetchError>),
-}
+/// What a fetch reports to the requests that wait for it. Initially the error that they receive if
+/// it ends without a result.
+pub(super) type Progress = Result<PublicKey, Arc<FetchError>>;
+pub(super) type Sender = watch::Sender<Progress>;
+pub(super) type Receiver = watch::Receiver<Progress>;
 
 /// How the result of a fetch changed the cache.
 #[derive(Debug)]
@@ -137,7 +128,7 @@ pub(super) enum Outcome {
     Failed(Arc<FetchError>, Duration),
 }
 
-/// What is known of a path. Requests read it without a lock.
+/// What is known of a path.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Path {
     pub(super) key: Option<PublicKey>,
@@ -154,58 +145,49 @@ pub(super) struct Path {
 }
 
 impl Path {
-    /// Whether a request for a fetch is worth the lock.
-    pub(super) fn needs(&self, reason: Reason, now: Duration) -> bool {
-        now >= self.due_at(reason).max(self.retry_at)
+    /// The key, unless it is too old.
+    pub(super) fn usable(&self, now: Duration) -> Option<&PublicKey> {
+        self.key.as_ref().filter(|_| now < self.stale_until)
     }
 
-    fn due_at(&self, reason: Reason) -> Duration {
-        match reason {
+    /// Whether a request for a fetch is worth the lock.
+    pub(super) fn is_due(&self, reason: Reason, now: Duration) -> bool {
+        let due_at = match reason {
             Reason::Missing => self.stale_until,
             Reason::Refresh => self.refresh_at,
             Reason::SignatureFailed => self.recheck_at,
-        }
+        };
+        now >= due_at.max(self.retry_at)
     }
 }
 
-/// A fetch that is in flight, or that started in the last minute.
+/// A fetch that was admitted and has not ended.
 #[derive(Debug)]
-struct Fetch {
-    id: u64,
-    entry: u16,
-    /// Whether the reserved budget pays.
-    reserved: bool,
-    requested_at: Duration,
-    /// When its attempts started. Empty while it waits for a slot.
-    attempts: Vec<Duration>,
-    /// `None` after it has ended.
-    progress: Option<watch::Sender<Progress>>,
-}
-
-impl Fetch {
-    /// How many fetches it is for the budget. A sliding window: a token bucket would let twice as
-    /// many start when it refills.
-    fn counts(&self, now: Duration) -> usize {
-        let recent = |at: &&Duration| now < at.saturating_add(MINUTE);
-        let waits = usize::from(self.attempts.is_empty());
-        waits + self.attempts.iter().filter(recent).count()
-    }
+pub(super) struct Flight {
+    /// When it was admitted or, later, when its last attempt started.
+    since: Duration,
+    /// Whether it has a slot.
+    started: bool,
+    /// Identifies the fetch, too.
+    progress: Receiver,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct State {
     limits: Limits,
-    /// Copied when it changes, so a snapshot is up to date if it is the same `Arc`.
-    pub(super) paths: Arc<BTreeMap<u16, Path>>,
-    fetches: Vec<Fetch>,
-    last_id: u64,
-    /// Limits concurrent fetches. A fetch that is lost may never return its slot.
-    slots: Option<Arc<Semaphore>>,
+    /// The time since the cache was created.
+    pub(super) now: Duration,
+    /// Replaced when it changes. Requests read it without the lock.
+    pub(super) paths: Arc<ArcSwap<BTreeMap<u16, Path>>>,
+    /// At most one of each path.
+    pub(super) flights: BTreeMap<u16, Flight>,
+    /// When the attempts of the last minute started.
+    starts: Vec<Duration>,
+    /// Wakes the fetches that wait for a slot.
+    pub(super) slot_freed: Arc<Notify>,
     /// Paths that the operator has named.
     pub(super) expected: BTreeSet<u16>,
     pub(super) stats: KeyStats,
-    /// Results to send after the lock is released.
-    pub(super) ended: Vec<(watch::Sender<Progress>, Progress)>,
 }
 
 impl State {
@@ -216,209 +198,177 @@ impl State {
         }
     }
 
-    pub(super) fn ask(&mut self, entry: u16, reason: Reason, now: Duration) -> Decision {
-        self.give_up_lost(now);
-        let mut of_path = self.fetches.iter().filter(|fetch| fetch.entry == entry);
-        if let Some(progress) = of_path.find_map(|fetch| fetch.progress.as_ref()) {
-            return Decision::InFlight(None, progress.subscribe());
+    /// Returns the fetch of a path, with its sender if it is a new one that the caller must run.
+    ///
+    /// Fails if the path backs off, or if too many fetches started in the last minute.
+    pub(super) fn ask(
+        &mut self,
+        entry: u16,
+        reason: Reason,
+    ) -> Result<(Receiver, Option<Sender>), Arc<FetchError>> {
+        self.give_up_lost();
+        if let Some(flight) = self.flights.get(&entry) {
+            return Ok((flight.progress.clone(), None));
         }
         let mut path = self.path(entry);
-        if let Some(key) = path.key.as_ref().filter(|_| now < path.due_at(reason)) {
-            return Decision::Cached(key.clone());
+        if let Some(key) = path.usable(self.now)
+            && !path.is_due(reason, self.now)
+        {
+            // Fetched after the caller looked.
+            return Ok((watch::channel(Ok(key.clone())).1, None));
         }
-        let held = now < path.retry_at;
-        let share = match &path.error {
-            Some(error) if held => Err(Arc::clone(error)),
-            _ => self.budget(entry, now),
+        let refusal = match &path.error {
+            Some(error) if self.now < path.retry_at => Some(Arc::clone(error)),
+            _ if self.has_room(entry) => None,
+            _ => Some(Arc::new(FetchError::new(Kind::OverBudget))),
         };
-        // Keeps requests with a usable key away from the lock.
-        if path.key.is_some() && (share.is_ok() || !held) {
-            let attempts = self.fetches.iter().flat_map(|fetch| &fetch.attempts);
-            path.retry_at = attempts.min().unwrap_or(&now).saturating_add(MINUTE);
-            if share.is_ok() {
-                path.retry_at = now.saturating_add(self.limits.lost_after());
-                path.recheck_at = now.saturating_add(RECHECK);
-            }
-            self.put(entry, path, now);
+        // Requests with a usable key do not ask again before the fetch ends or the second is over.
+        if path.key.is_some() && self.now >= path.retry_at {
+            let lost_after = self.limits.lost_after();
+            path.retry_at = self.after(refusal.as_ref().map_or(lost_after, |_| SECOND));
+            self.put(entry, path);
         }
-        match share {
-            Ok(reserved) => {
-                let (progress, receiver) = watch::channel(None);
-                self.last_id += 1;
-                self.fetches.push(Fetch {
-                    id: self.last_id,
-                    entry,
-                    reserved,
-                    requested_at: now,
-                    attempts: Vec::new(),
-                    progress: Some(progress),
-                });
-                Decision::InFlight(Some(self.last_id), receiver)
-            }
-            Err(error) => {
-                self.stats.refusals += u64::from(reason == Reason::Missing);
-                Decision::Refused(error)
-            }
+        if let Some(error) = refusal {
+            self.stats.refusals += u64::from(reason == Reason::Missing);
+            return Err(error);
         }
+        let (sender, progress) = watch::channel(Err(Arc::new(FetchError::new(Kind::Aborted))));
+        let flight = Flight {
+            since: self.now,
+            started: false,
+            progress: progress.clone(),
+        };
+        self.flights.insert(entry, flight);
+        Ok((progress, Some(sender)))
     }
 
-    pub(super) fn slots(&mut self) -> Arc<Semaphore> {
-        let slots = || Arc::new(Semaphore::new(CONCURRENT));
-        Arc::clone(self.slots.get_or_insert_with(slots))
-    }
-
-    /// Records that a fetch has a slot, or requests budget for its second attempt. Returns false if
-    /// it must not run, because it was given up or the budget is used up.
-    pub(super) fn start(&mut self, id: u64, now: Duration) -> bool {
-        let Some(fetch) = self.in_flight(id) else {
-            return false;
+    /// Records that an attempt starts. Pending while no slot is free; false if it must not start,
+    /// because the fetch was given up or because a second attempt would exceed the budget.
+    pub(super) fn start(&mut self, entry: u16, fetch: &Sender) -> Poll<bool> {
+        let now = self.now;
+        let running = self.flights.values().filter(|flight| flight.started);
+        let is_full = running.count() >= CONCURRENT;
+        let Some(flight) = self.in_flight(entry, fetch) else {
+            return Poll::Ready(false);
         };
-        let (reserved, second) = (fetch.reserved, !fetch.attempts.is_empty());
-        let may = !second || self.has_room(reserved, now);
-        self.stats.fetches += u64::from(may);
-        self.stats.failures += u64::from(may && second);
-        let fetch = self.in_flight(id).filter(|_| may);
-        fetch.map(|fetch| fetch.attempts.push(now)).is_some()
+        let second = flight.started;
+        if is_full && !second {
+            return Poll::Pending;
+        }
+        (flight.since, flight.started) = (now, true);
+        // The budget has included the first attempt since it was admitted.
+        let may_start = !second || self.has_room(entry);
+        if may_start {
+            self.starts.push(now);
+            self.stats.fetches += 1;
+            self.stats.failures += u64::from(second);
+        }
+        Poll::Ready(may_start)
     }
 
     /// Records the result of a fetch. Ignores that of one that was given up and returns `None`: its
     /// successor may already have finished. `random` spreads the backoff.
     pub(super) fn finish(
         &mut self,
-        id: u64,
-        result: Result<PublicKey, Arc<FetchError>>,
-        now: Duration,
+        entry: u16,
+        fetch: &Sender,
+        result: Progress,
         random: u32,
     ) -> Option<Outcome> {
         self.stats.failures += u64::from(result.is_err());
-        let fetch = self.in_flight(id)?;
-        let (entry, progress) = (fetch.entry, fetch.progress.take()?);
-        let outcome = match &result {
-            Ok(key) => self.store(entry, key, now, random),
-            Err(error) => self.fail(entry, error, now, random),
+        self.in_flight(entry, fetch)?;
+        self.flights.remove(&entry);
+        self.slot_freed.notify_waiters();
+        let mut path = self.path(entry);
+        path.recheck_at = self.after(RECHECK);
+        let (now, paths) = (self.now, self.paths.load());
+        let others = paths.iter().filter(|(other, _)| **other != entry);
+        let good = others.filter(|(_, path)| path.usable(now).is_some());
+        let result = match result {
+            // Otherwise made-up versions could push out good keys.
+            Ok(_) if good.count() >= self.limits.keys => {
+                Err(Arc::new(FetchError::new(Kind::CacheFull)))
+            }
+            result => result,
         };
-        self.ended.push((progress, Some(result)));
+        let outcome = match result {
+            Ok(key) => {
+                let outcome = match &path.key {
+                    None => Outcome::New,
+                    Some(old) if *old == key => Outcome::Unchanged,
+                    Some(_) => Outcome::Changed,
+                };
+                path.key = Some(key);
+                path.refresh_at = self.after(self.limits.fresh / 5 * 4);
+                path.fresh_until = self.after(self.limits.fresh);
+                path.stale_until = path.fresh_until.saturating_add(self.limits.stale);
+                (path.failures, path.error, path.retry_at) = Default::default();
+                outcome
+            }
+            Err(error) => {
+                path.failures = path.failures.saturating_add(1);
+                // A path with a key backs off one step longer, because no request waits for it.
+                let nth = path.failures.saturating_add(u32::from(path.key.is_some()));
+                let backoff = self.limits.backoff(nth, &error, random);
+                path.retry_at = self.after(backoff);
+                path.error = Some(Arc::clone(&error));
+                Outcome::Failed(error, backoff)
+            }
+        };
+        self.stats.changes += u64::from(matches!(outcome, Outcome::Changed));
+        self.put(entry, path);
         Some(outcome)
     }
 
-    fn store(&mut self, entry: u16, key: &PublicKey, now: Duration, random: u32) -> Outcome {
-        let fresh_until = now.saturating_add(self.limits.fresh);
-        let path = Path {
-            key: Some(key.clone()),
-            refresh_at: now.saturating_add(self.limits.fresh / 5 * 4),
-            fresh_until,
-            stale_until: fresh_until.saturating_add(self.limits.stale),
-            recheck_at: now.saturating_add(RECHECK),
-            ..Path::default()
-        };
-        let before = self.path(entry).key;
-        if !self.put(entry, path, now) {
-            let full = Arc::new(FetchError::new(Kind::CacheFull));
-            return self.fail(entry, &full, now, random);
-        }
-        match before {
-            None => Outcome::New,
-            Some(before) if before == *key => Outcome::Unchanged,
-            Some(_) => {
-                self.stats.changes += 1;
-                Outcome::Changed
-            }
+    /// Gives up fetches whose runtime nothing drives any more.
+    fn give_up_lost(&mut self) {
+        let (now, before, lost_after) = (self.now, self.flights.len(), self.limits.lost_after());
+        let in_time = |flight: &Flight| now < flight.since.saturating_add(lost_after);
+        self.flights.retain(|_, flight| in_time(flight));
+        if self.flights.len() < before {
+            self.slot_freed.notify_waiters();
         }
     }
 
-    fn fail(&mut self, entry: u16, error: &Arc<FetchError>, now: Duration, random: u32) -> Outcome {
-        let mut path = self.path(entry);
-        path.failures = path.failures.saturating_add(1);
-        // A path with a key backs off one step longer, because no request waits for it.
-        let nth = path.failures.saturating_add(u32::from(path.key.is_some()));
-        let time = self.limits.backoff(nth, error, random);
-        path.error = Some(Arc::clone(error));
-        path.retry_at = now.saturating_add(time);
-        self.put(entry, path, now);
-        Outcome::Failed(Arc::clone(error), time)
+    fn in_flight(&mut self, entry: u16, fetch: &Sender) -> Option<&mut Flight> {
+        let flight = self.flights.get_mut(&entry)?;
+        let is_same = flight.progress.same_channel(&fetch.subscribe());
+        is_same.then_some(flight)
+    }
+
+    /// Whether the budget has room for an attempt. A sliding window: a token bucket would let twice
+    /// as many start when it refills.
+    fn has_room(&mut self, entry: u16) -> bool {
+        let now = self.now;
+        self.starts
+            .retain(|start| now < start.saturating_add(MINUTE));
+        let waiting = self.flights.values().filter(|flight| !flight.started);
+        let used = self.starts.len() + waiting.count();
+        let known = self.expected.contains(&entry) || self.path(entry).key.is_some();
+        let reserved = self.limits.reserved_per_minute * usize::from(known);
+        used < self.limits.per_minute.saturating_add(reserved)
     }
 
     fn path(&self, entry: u16) -> Path {
-        self.paths.get(&entry).cloned().unwrap_or_default()
+        let paths = self.paths.load();
+        paths.get(&entry).cloned().unwrap_or_default()
     }
 
-    /// Returns false if there is no room for the path. Only an expired key makes room for another
-    /// one: otherwise made-up versions could push out good keys.
-    fn put(&mut self, entry: u16, path: Path, now: Duration) -> bool {
-        let is_key = path.key.is_some();
-        let most = if is_key {
-            self.limits.keys
-        } else {
-            FAILED_PATHS
-        };
-        let paths = Arc::make_mut(&mut self.paths);
-        let rival = |it: &(&u16, &Path)| *it.0 != entry && it.1.key.is_some() == is_key;
-        let rivals = paths.iter().filter(rival);
-        if rivals.clone().count() >= most {
-            let first = rivals.min_by_key(|(_, path)| (path.stale_until, path.retry_at));
-            match first.filter(|(_, path)| now >= path.stale_until) {
-                Some((&first, _)) => drop(paths.remove(&first)),
-                None => return false,
-            }
-        }
+    /// Publishes a path. If there are too many, forgets another one without a usable key.
+    fn put(&self, entry: u16, path: Path) {
+        let mut paths = BTreeMap::clone(&self.paths.load());
         paths.insert(entry, path);
-        true
-    }
-
-    /// Finds the budget that pays for a fetch of this path; `true` is the reserved one.
-    fn budget(&self, entry: u16, now: Duration) -> Result<bool, Arc<FetchError>> {
-        let entitled = self.expected.contains(&entry) || self.path(entry).key.is_some();
-        let found = [true, false]
-            .into_iter()
-            .find(|&reserved| (entitled || !reserved) && self.has_room(reserved, now));
-        found.ok_or_else(|| Arc::new(FetchError::new(Kind::OverBudget)))
-    }
-
-    fn has_room(&self, reserved: bool, now: Duration) -> bool {
-        let paid = self
-            .fetches
-            .iter()
-            .filter(|fetch| fetch.reserved == reserved);
-        let used: usize = paid.map(|fetch| fetch.counts(now)).sum();
-        used < if reserved {
-            self.limits.reserved_per_minute
-        } else {
-            self.limits.per_minute
+        if paths.len() > self.limits.keys.max(PATHS) {
+            let others = paths.iter().filter(|(other, _)| **other != entry);
+            // Usable keys are fewer, and have the latest time.
+            let first = others.min_by_key(|(_, path)| (path.stale_until, path.retry_at));
+            let first = first.map(|(entry, _)| *entry);
+            first.and_then(|entry| paths.remove(&entry));
         }
+        self.paths.store(Arc::new(paths));
     }
 
-    /// Ends fetches whose runtime nothing drives any more, and forgets those that no longer count.
-    fn give_up_lost(&mut self, now: Duration) {
-        let lost_after = self.limits.lost_after();
-        for fetch in &mut self.fetches {
-            let since = fetch.attempts.last().unwrap_or(&fetch.requested_at);
-            if now >= since.saturating_add(lost_after)
-                && let Some(progress) = fetch.progress.take()
-            {
-                let timeout = Arc::new(FetchError::new(Kind::Timeout));
-                self.ended.push((progress, Some(Err(timeout))));
-                self.slots = self.slots.take().filter(|_| fetch.attempts.is_empty());
-            }
-        }
-        let recent = |it: &Fetch| !it.attempts.is_empty() && it.counts(now) > 0;
-        let remembered = |it: &Fetch| it.progress.is_some() || recent(it);
-        self.fetches.retain(remembered);
-    }
-
-    fn in_flight(&mut self, id: u64) -> Option<&mut Fetch> {
-        let mut of_id = self.fetches.iter_mut().filter(|fetch| fetch.id == id);
-        of_id.find(|fetch| fetch.progress.is_some())
-    }
-
-    /// The numbers of keys, of failed paths without a key, and of fetches in flight.
-    #[cfg(test)]
-    pub(super) fn sizes(&self) -> [usize; 3] {
-        let keys = self
-            .paths
-            .values()
-            .filter(|path| path.key.is_some())
-            .count();
-        let in_flight = self.fetches.iter().filter(|it| it.progress.is_some());
-        [keys, self.paths.len() - keys, in_flight.count()]
+    fn after(&self, time: Duration) -> Duration {
+        self.now.saturating_add(time)
     }
 }

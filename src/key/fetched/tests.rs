@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    state::{CONCURRENT, FAILED_PATHS, RECHECK},
+    state::{CONCURRENT, PATHS as REMEMBERED, RECHECK},
     *,
 };
 use crate::key::{FetchError, FetchErrorKind};
@@ -315,10 +315,10 @@ impl Model {
             );
         }
         prop_assert!(self.host.all_under_way() <= CONCURRENT);
-        let [good, failing, running] = self.keys.cache.lock().sizes();
+        let [good, failing, running] = sizes(&self.keys);
         let most = LIMITS.per_minute + LIMITS.reserved_per_minute;
         prop_assert!(
-            good <= LIMITS.keys && failing <= FAILED_PATHS && running <= most + CONCURRENT
+            good <= LIMITS.keys && good + failing <= REMEMBERED && running <= most + CONCURRENT
         );
         let fetches = self.host.0.lock().unwrap().fetches.clone();
         prop_assert!(
@@ -342,7 +342,7 @@ impl Model {
             return Err(TestCaseError::fail("the path is in the table"));
         };
         let fetches = self.host.0.lock().unwrap().fetches.clone();
-        let [_, _, running] = self.keys.cache.lock().sizes();
+        let [_, _, running] = sizes(&self.keys);
         let waiting = running - self.host.all_under_way();
         let used = |minutes| begun_within(minutes, &fetches).count() + waiting;
         if error.downcast_ref::<FetchError>().unwrap().kind() == FetchErrorKind::OverBudget {
@@ -369,7 +369,7 @@ impl Model {
                 .count()
         };
         // Beyond these numbers, paths and their backoffs are forgotten.
-        if count(&|f| !f.is_good()) > FAILED_PATHS || count(&|f| f.is_good()) > LIMITS.keys {
+        if count(&|_| true) > REMEMBERED || count(&|f| f.is_good()) > LIMITS.keys {
             return Ok(());
         }
         for entry in 0..PATHS {
@@ -412,11 +412,7 @@ impl Model {
             prop_assert!(waiting.is_finished(), "somebody waits for ever");
         }
         prop_assert_eq!(self.host.all_under_way(), 0);
-        prop_assert_eq!(
-            self.keys.cache.lock().sizes()[2],
-            0,
-            "a path is taken for being fetched"
-        );
+        prop_assert_eq!(sizes(&self.keys)[2], 0, "a path is taken for being fetched");
         tokio::time::advance(Duration::from_secs(1_000)).await;
         for entry in 2..6 {
             if self.usable(entry) {
@@ -436,6 +432,17 @@ impl Model {
         }
         Ok(())
     }
+}
+
+/// Returns the numbers of usable keys, of other paths, and of fetches in flight.
+fn sizes(keys: &FetchedKeys) -> [usize; 3] {
+    let state = keys.cache.lock();
+    let paths = state.paths.load();
+    let usable = paths
+        .values()
+        .filter(|path| path.usable(state.now).is_some());
+    let usable = usable.count();
+    [usable, paths.len() - usable, state.flights.len()]
 }
 
 impl Fetch {
@@ -524,11 +531,12 @@ fn backoffs_grow_up_to_a_limit_and_are_spread() {
     let error = FetchError::new(FetchErrorKind::Connect);
     let backoff = |nth, random| LIMITS.backoff(nth, &error, random).as_secs();
     assert_eq!(
-        [1, 2, 3, 5, 6, u32::MAX].map(|nth| backoff(nth, u32::MAX / 2)),
+        [1, 2, 3, 5, 6, u32::MAX].map(|nth| backoff(nth, 200)),
         [30, 60, 120, 480, 600, 600]
     );
-    assert_eq!([backoff(1, 0), backoff(1, u32::MAX)], [24, 36]);
-    assert_eq!([backoff(9, 0), backoff(9, u32::MAX)], [480, 720]);
+    assert_eq!([backoff(1, 0), backoff(1, 400)], [24, 36]);
+    assert_eq!([backoff(9, 0), backoff(9, 400)], [480, 720]);
+    assert!((24..=36).contains(&backoff(1, u32::MAX)));
     // Twelve in a minute, two at once, and ten times two seconds.
     assert_eq!(LIMITS.lost_after().as_secs(), 12 / 2 * 2 + 10 * 2);
 }
@@ -626,7 +634,7 @@ fn df_21_four_threads_at_once_lose_and_double_nothing() {
                 done.unwrap();
             }
             // Background fetches end by themselves.
-            while keys.cache.lock().sizes()[2] > 0 {
+            while sizes(&keys)[2] > 0 {
                 yield_now().await;
             }
         });

@@ -485,6 +485,42 @@ fn df_25_a_runtime_that_stands_still_holds_nothing_for_long() {
 }
 
 #[test]
+fn df_25_what_waits_in_a_runtime_that_stands_still_takes_no_slot() {
+    let host = Host::that(good()).takes(SECOND);
+    let keys = host.keys();
+    let (first, second) = (runtime_at_rest(), runtime_at_rest());
+    let (mut running, mut waiting) = (Vec::new(), Vec::new());
+    second.block_on(async {
+        for version in 2..4 {
+            let keys = keys.clone();
+            running.push(tokio::spawn(async move { get(&keys, version).await }));
+        }
+        settle().await;
+    });
+    // These are the next in turn, and never run again.
+    first.block_on(async {
+        for version in 4..6 {
+            waiting.push(keys.key(&official(version)));
+        }
+        settle().await;
+    });
+    second.block_on(async {
+        for fetch in running {
+            fetch.await.unwrap().unwrap();
+        }
+        get(&keys, 6).await.unwrap();
+    });
+    assert_eq!(host.fetches(), 3);
+    // Driven again, they get their turn.
+    first.block_on(async {
+        for lookup in waiting {
+            lookup.await.unwrap();
+        }
+    });
+    assert_eq!(host.fetches(), 5);
+}
+
+#[test]
 fn df_25_a_look_that_stands_still_does_not_keep_a_key_from_being_renewed() {
     let host = Host::that(good());
     let keys = host.keys();

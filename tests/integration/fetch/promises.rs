@@ -390,6 +390,47 @@ async fn failures_of_64_paths_are_remembered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn failures_of_other_paths_forget_no_key() {
+    let host = Host::that(good());
+    let keys = host.builder().fetches_per_minute(1_000, 0).build();
+    for version in 2..10 {
+        get(&keys, version).await.unwrap();
+    }
+    host.does(Does::Status(404));
+    for version in 10..110 {
+        unavailable(get(&keys, version).await);
+    }
+    for version in 2..10 {
+        at_once(&keys, version).unwrap();
+    }
+    assert_eq!(host.fetches(), 108);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_fetches_of_a_minute_are_for_paths_that_were_named_or_had_a_key() {
+    let host = Host::that(good());
+    let keys = host.builder().fetches_per_minute(2, 2).build();
+    for version in 2..4 {
+        get(&keys, version).await.unwrap();
+    }
+    assert_eq!(unavailable(at_once(&keys, 4)), Kind::OverBudget);
+    keys.warm_up(["/callback_pub_key_v4.pem"]).await.unwrap();
+    assert_eq!(unavailable(at_once(&keys, 5)), Kind::OverBudget);
+    // In the next minute, a path that has had a key takes from the same budget.
+    pass(20 * HOUR).await;
+    at_once(&keys, 2).unwrap();
+    settle().await;
+    get(&keys, 5).await.unwrap();
+    assert_eq!(unavailable(at_once(&keys, 6)), Kind::OverBudget);
+    at_once(&keys, 3).unwrap();
+    settle().await;
+    at_once(&keys, 4).unwrap();
+    settle().await;
+    assert_eq!(host.fetches(), 7);
+    assert_eq!(keys.stats().refusals, 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn requests_that_share_a_fetch_share_its_result() {
     for (does, kind) in [
         (Does::Status(503), Some(Kind::Status)),
