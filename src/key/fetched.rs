@@ -161,7 +161,7 @@ impl KeySource for FetchedKeys {
     }
 
     fn signature_failed(&self, url: &KeyUrl) {
-        if url.table() == self.table() {
+        if url.table() == self.table() && self.pinned.get(url.entry()).is_none() {
             self.cache.signature_failed(url);
         }
     }

@@ -41,7 +41,7 @@ pub(super) struct Cache {
     limits: Limits,
     fetcher: Arc<dyn FetchKey>,
     created: Instant,
-    /// Those of the state: a cached key costs no lock, whatever the state machine is doing.
+    /// Those of `state`, so that a cached key costs no lock, whatever the state machine is doing.
     paths: Arc<ArcSwap<BTreeMap<u16, Path>>>,
     hits: AtomicU64,
     stale: AtomicU64,
@@ -133,8 +133,8 @@ impl Cache {
         Lookup::pending(wait(progress, self.limits.lost_after()))
     }
 
-    /// Runs a fetch that was admitted, as a task. If the task is dropped, so is the sender: requests
-    /// that wait receive an error at once, and the fetch counts as lost later.
+    /// Runs an admitted fetch, as a task. If the task is dropped, so is the sender: requests that
+    /// wait receive an error at once, and the fetch counts as lost later.
     async fn run(self: Arc<Self>, url: KeyUrl, fetch: Sender, awaited: bool) {
         let entry = url.entry();
         let slot_freed = Arc::clone(&self.lock().slot_freed);
@@ -149,16 +149,16 @@ impl Cache {
             }
         }
         let result = self.attempts(&url, &fetch, awaited).await;
-        let outcome = result.as_ref().map_err(|error| error.kind().name());
-        metrics::key_fetched(outcome.err().unwrap_or(metrics::FETCHED));
+        let failure = result.as_ref().err().map(|error| error.kind().name());
         let bits = result.as_ref().map_or(0, PublicKey::bits);
         let result = result.map_err(Arc::new);
         // Without a random number a backoff has its average length.
         let random = getrandom::u32().unwrap_or(200);
         let outcome = self.lock().finish(entry, &fetch, result.clone(), random);
         drop(fetch.send_replace(result));
+        // These last, because a recorder or a subscriber may panic.
+        metrics::key_fetched(failure.unwrap_or(metrics::FETCHED));
         let key_url = tracing::field::display(&url);
-        // The log last, because a subscriber may panic.
         match outcome {
             None => {}
             Some(Outcome::New) => {

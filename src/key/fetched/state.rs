@@ -63,7 +63,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// After what time a fetch counts as lost. By default, at most 6 others take their time first.
+    /// After what time a fetch counts as lost. It is longer than the wait for a slot, which is that
+    /// of 6 fetches with the default budget.
     pub(super) const fn lost_after(&self) -> Duration {
         self.fetch_timeout.saturating_mul(16)
     }
@@ -222,7 +223,7 @@ impl State {
             _ if self.has_room(entry) => None,
             _ => Some(Arc::new(FetchError::new(Kind::OverBudget))),
         };
-        // Requests with a usable key do not ask again before the fetch ends or the second is over.
+        // Requests with a usable key do not ask again until the fetch ends, or for a second.
         if path.key.is_some() && self.now >= path.retry_at {
             let lost_after = self.limits.lost_after();
             path.retry_at = self.after(refusal.as_ref().map_or(lost_after, |_| SECOND));
@@ -242,8 +243,8 @@ impl State {
         Ok((progress, Some(sender)))
     }
 
-    /// Records that an attempt starts. Pending while no slot is free; false if it must not start,
-    /// because the fetch was given up or because a second attempt would exceed the budget.
+    /// Records that an attempt starts. Pending while no slot is free; false if the attempt must not
+    /// start, because the fetch was given up, or because it is a second one and exceeds the budget.
     pub(super) fn start(&mut self, entry: u16, fetch: &Sender) -> Poll<bool> {
         let now = self.now;
         let running = self.flights.values().filter(|flight| flight.started);
