@@ -259,7 +259,6 @@ def what_is_not_implemented_changes_nothing(account):
         (account.client.get_bucket_policy_status, oss.GetBucketPolicyStatusRequest(**bucket)),
         (account.client.get_bucket_website, oss.GetBucketWebsiteRequest(**bucket)),
         (account.client.get_bucket_logging, oss.GetBucketLoggingRequest(**bucket)),
-        (account.client.get_bucket_referer, oss.GetBucketRefererRequest(**bucket)),
         (account.client.get_bucket_worm, oss.GetBucketWormRequest(**bucket)),
         (account.client.list_style, oss.ListStyleRequest(**bucket)),
         (account.client.list_bucket_inventory, oss.ListBucketInventoryRequest(**bucket)),

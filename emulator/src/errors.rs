@@ -345,6 +345,10 @@ catalogue! {
     ENCRYPTION_KEY = 400 "InvalidArgument" "KMSMasterKeyID is not applicable if user specifies an SSEAlgorithm other than KMS." "";
     NO_ENCRYPTION_RULE = 404 "NoSuchServerSideEncryptionRule" "The server side encryption configuration was not found." "";
     ARGUMENT = 400 "InvalidArgument" "Invalid Argument. Parameter is invalid." "";
+    REFERER_EMPTY = 403 "AccessDenied" "You are denied by bucket referer policy." "0003-00000501";
+    REFERER_DENIED = 403 "AccessDenied" "You are denied by bucket referer policy." "0003-00000502";
+    REFERER_NOT_ALLOWED = 403 "AccessDenied" "You are denied by bucket referer policy." "0003-00000503";
+    REFERER_NO_EMPTY = 400 "MalformedXML" "The XML you provided has no AllowEmptyReferer." "0033-00000002";
     OBJECT_STATE = 403 "InvalidObjectState" "The operation is not valid for the object's state" "";
     RESTORING = 409 "RestoreAlreadyInProgress" "The restore operation is in progress." "0016-00000701";
     RESTORE_CLASS = 400 "OperationNotSupported" "The operation is not supported for this resource" "0016-00000702";

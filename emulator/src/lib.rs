@@ -129,6 +129,7 @@
 //! | `PutPublicAccessBlock`, `GetPublicAccessBlock`, `DeletePublicAccessBlock` | for all buckets; a folder does not keep it |
 //! | `ListLiveChannel`, `ListCname` | there are none |
 //! | `PutBucketEncryption`, `GetBucketEncryption`, `DeleteBucketEncryption` | responses show the encryption; nothing is encrypted |
+//! | `PutBucketReferer`, `GetBucketReferer` | checked for objects, without an `Authorization` header |
 //! | `PutBucketRequestPayment`, `GetBucketRequestPayment` | all keys are of the owner; without a signature, a bucket that requesters pay for is closed |
 //! | `PutBucketTags`, `GetBucketTags`, `DeleteBucketTags` | |
 //! | `PutBucketCors`, `GetBucketCors`, `DeleteBucketCors`, `OPTIONS` | the rules of the builder apply until `PutBucketCors` replaces them |
@@ -313,6 +314,7 @@ mod ops;
 mod pending;
 mod policy;
 mod query;
+mod referer;
 mod report;
 mod request_report;
 mod reset;

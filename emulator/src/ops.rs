@@ -8,6 +8,7 @@ mod bucket_acl;
 mod bucket_cors;
 mod bucket_encryption;
 mod bucket_info;
+mod bucket_referer;
 mod bucket_request_payment;
 mod bucket_stat;
 mod bucket_tagging;
@@ -78,6 +79,7 @@ pub(crate) enum Operation {
     GetBucketInfo,
     GetBucketLocation,
     GetBucketPublicAccessBlock,
+    GetBucketReferer,
     GetBucketRequestPayment,
     GetBucketStat,
     GetBucketTags,
@@ -111,6 +113,7 @@ pub(crate) enum Operation {
     PutBucketCors,
     PutBucketPublicAccessBlock,
     PutBucketEncryption,
+    PutBucketReferer,
     PutBucketRequestPayment,
     PutBucketTags,
     /// Also `CopyObject`.
@@ -154,7 +157,7 @@ const fn route(method: &'static str, by: &'static [&'static str], operation: Ope
 }
 
 /// Operations without a bucket.
-static OF_SERVICE: [Route; 4] = [
+static OF_SERVICE: &[Route] = &[
     route(
         "DELETE",
         &[PUBLIC_ACCESS_BLOCK],
@@ -177,7 +180,7 @@ static OF_SERVICE: [Route; 4] = [
 ];
 
 /// Operations of a bucket. The first route that matches applies.
-static OF_BUCKET: [Route; 31] = [
+static OF_BUCKET: &[Route] = &[
     route("DELETE", &["cors"], Operation::DeleteBucketCors),
     route(
         "DELETE",
@@ -194,6 +197,7 @@ static OF_BUCKET: [Route; 31] = [
     route("GET", &["encryption"], Operation::GetBucketEncryption),
     route("GET", &["live"], Operation::ListLiveChannel),
     route("GET", &["location"], Operation::GetBucketLocation),
+    route("GET", &["referer"], Operation::GetBucketReferer),
     route(
         "GET",
         &[PUBLIC_ACCESS_BLOCK],
@@ -223,6 +227,7 @@ static OF_BUCKET: [Route; 31] = [
         Operation::PutBucketPublicAccessBlock,
     ),
     route("PUT", &["encryption"], Operation::PutBucketEncryption),
+    route("PUT", &["referer"], Operation::PutBucketReferer),
     route(
         "PUT",
         &["requestPayment"],
@@ -233,7 +238,7 @@ static OF_BUCKET: [Route; 31] = [
 ];
 
 /// Operations of an object. The first route that matches applies.
-static OF_OBJECT: [Route; 21] = [
+static OF_OBJECT: &[Route] = &[
     route("DELETE", &["tagging"], Operation::DeleteObjectTagging),
     route("DELETE", &["uploadId"], Operation::AbortMultipartUpload),
     route("DELETE", &[], Operation::DeleteObject),
@@ -336,9 +341,9 @@ impl Operation {
             return Ok(Self::Preflight);
         }
         let routes = match resource {
-            Resource::Service => &OF_SERVICE[..],
-            Resource::Bucket => &OF_BUCKET,
-            Resource::Object => &OF_OBJECT,
+            Resource::Service => OF_SERVICE,
+            Resource::Bucket => OF_BUCKET,
+            Resource::Object => OF_OBJECT,
         };
         let selected = routes
             .iter()
@@ -408,6 +413,7 @@ impl Operation {
             | Self::GetBucketInfo
             | Self::GetBucketLocation
             | Self::GetBucketPublicAccessBlock
+            | Self::GetBucketReferer
             | Self::GetBucketRequestPayment
             | Self::GetBucketStat
             | Self::GetBucketTags
@@ -421,6 +427,7 @@ impl Operation {
             | Self::PutBucketCors
             | Self::PutBucketPublicAccessBlock
             | Self::PutBucketEncryption
+            | Self::PutBucketReferer
             | Self::PutBucketRequestPayment
             | Self::PutBucketTags
             | Self::PutPublicAccessBlock => false,
@@ -490,6 +497,7 @@ impl Operation {
             Self::GetBucketInfo => bucket_info::info(context),
             Self::GetBucketLocation => bucket_info::location(context),
             Self::GetBucketPublicAccessBlock => public_access_block::get(context),
+            Self::GetBucketReferer => bucket_referer::get(context),
             Self::GetBucketRequestPayment => bucket_request_payment::get(context),
             Self::GetBucketStat => bucket_stat::run(context).await,
             Self::GetBucketTags => bucket_tagging::get(context),
@@ -516,6 +524,7 @@ impl Operation {
             Self::PutBucketCors => bucket_cors::put(context).await,
             Self::PutBucketPublicAccessBlock => public_access_block::put(context).await,
             Self::PutBucketEncryption => bucket_encryption::put(context).await,
+            Self::PutBucketReferer => bucket_referer::put(context).await,
             Self::PutBucketRequestPayment => bucket_request_payment::put(context).await,
             Self::PutBucketTags => bucket_tagging::put(context).await,
             Self::PutObject if copies => copy_object::run(context, signed).await,

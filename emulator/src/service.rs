@@ -253,6 +253,10 @@ fn authorize(context: &RequestContext<'_>) -> Result<(Operation, bool), OssError
     let signed = authenticate(context)?;
     check_origin(context, &context.bucket.cors)?;
     let operation = select(context)?;
+    let is_of_object = resource(context)? == Resource::Object && operation != Operation::Preflight;
+    if is_of_object && context.header("authorization").is_none() {
+        context.bucket.referer.check(context.header("referer"))?;
+    }
     let is_anonymous = !signed && operation != Operation::Preflight;
     if context.bucket.requester_pays && is_anonymous && operation != Operation::PostObject {
         return Err(errors::NO_RIGHT);

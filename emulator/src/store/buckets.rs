@@ -16,6 +16,7 @@ use crate::{
     cors::{CorsRule, CorsRules},
     encryption::Encryption,
     object::Description,
+    referer::RefererRules,
     tags::Tag,
 };
 use tower_aliyun_oss::protocol::Bucket;
@@ -35,6 +36,7 @@ pub(crate) struct BucketState {
     pub(crate) blocks_public_access: bool,
     /// That of new objects for which the client requests no other one.
     pub(crate) encryption: Option<Encryption>,
+    pub(crate) referer: RefererRules,
     /// Whether the bucket is for requesters who pay.
     pub(crate) requester_pays: bool,
     /// Whether a request has set the ACL, so that the builder no longer does.
@@ -59,6 +61,7 @@ impl BucketState {
             }),
             blocks_public_access: false,
             encryption: None,
+            referer: RefererRules::default(),
             requester_pays: false,
             acl_is_set: false,
             cors_is_set: false,
@@ -296,6 +299,8 @@ struct BucketRecord {
     blocks_public_access: bool,
     encryption: Option<Encryption>,
     #[serde(default)]
+    referer: RefererRules,
+    #[serde(default)]
     requester_pays: bool,
 }
 
@@ -324,6 +329,7 @@ impl BucketRecord {
             response_vary: bucket.cors.response_vary,
             blocks_public_access: bucket.blocks_public_access,
             encryption: bucket.encryption.clone(),
+            referer: bucket.referer.clone(),
             requester_pays: bucket.requester_pays,
         }
     }
@@ -343,6 +349,7 @@ impl BucketRecord {
             }),
             blocks_public_access: self.blocks_public_access,
             encryption: self.encryption,
+            referer: self.referer,
             requester_pays: self.requester_pays,
             acl_is_set: self.acl_is_set,
             cors_is_set: self.cors_is_set,

@@ -464,7 +464,6 @@ async fn other_settings_of_buckets_are_not_implemented() {
         "policyStatus",
         "qosInfo",
         "redundancyTransition",
-        "referer",
         "replication",
         "resourceGroup",
         "style",

@@ -33,6 +33,7 @@ mod processes;
 mod public_access;
 mod puts;
 mod reads;
+mod referers;
 mod refusals;
 mod requests;
 mod restarts;

@@ -201,6 +201,7 @@ async fn every_operation_has_the_name_of_the_documentation() {
             plain,
             "GetBucketRequestPayment",
         ),
+        ("GET", "/open/?referer", plain, "GetBucketReferer"),
         ("GET", "/open/?stat", plain, "GetBucketStat"),
         (
             "GET",
@@ -258,6 +259,7 @@ async fn every_operation_has_the_name_of_the_documentation() {
             plain,
             "PutBucketRequestPayment",
         ),
+        ("PUT", "/open/?referer", plain, "PutBucketReferer"),
         ("PUT", "/open/?tagging", plain, "PutBucketTags"),
         ("PUT", "/open/a", plain, "PutObject"),
         ("PUT", "/open/a?acl", plain, "PutObjectACL"),
