@@ -288,7 +288,6 @@ def what_is_not_implemented_changes_nothing(account):
         bucket.delete_bucket_policy,
         bucket.get_bucket_worm,
         bucket.list_bucket_style,
-        bucket.get_bucket_transfer_acceleration,
         bucket.get_bucket_resource_group,
         bucket.list_bucket_inventory_configurations,
     ]:

@@ -343,6 +343,7 @@ catalogue! {
     STORAGE_CLASS = 400 "InvalidArgument" "No such bucket storage class exists." "";
     ENCRYPTION = 400 "InvalidEncryptionAlgorithmError" "The Encryption request you specified is not valid. Supported value: AES256/SM4/KMS." "";
     ENCRYPTION_KEY = 400 "InvalidArgument" "KMSMasterKeyID is not applicable if user specifies an SSEAlgorithm other than KMS." "";
+    NO_TRANSFER_ACCELERATION = 404 "NoSuchTransferAccelerationConfiguration" "The bucket has no transfer acceleration configuration." "";
     NO_ENCRYPTION_RULE = 404 "NoSuchServerSideEncryptionRule" "The server side encryption configuration was not found." "";
     ARGUMENT = 400 "InvalidArgument" "Invalid Argument. Parameter is invalid." "";
     REFERER_EMPTY = 403 "AccessDenied" "You are denied by bucket referer policy." "0003-00000501";

@@ -131,6 +131,7 @@
 //! | `PutBucketEncryption`, `GetBucketEncryption`, `DeleteBucketEncryption` | responses show the encryption; nothing is encrypted |
 //! | `PutBucketReferer`, `GetBucketReferer` | checked for objects, without an `Authorization` header |
 //! | `PutBucketRequestPayment`, `GetBucketRequestPayment` | all keys are of the owner; without a signature, a bucket that requesters pay for is closed |
+//! | `PutBucketTransferAcceleration`, `GetBucketTransferAcceleration`, `DeleteBucketTransferAcceleration` | the setting is shown; there is one endpoint |
 //! | `PutBucketTags`, `GetBucketTags`, `DeleteBucketTags` | |
 //! | `PutBucketCors`, `GetBucketCors`, `DeleteBucketCors`, `OPTIONS` | the rules of the builder apply until `PutBucketCors` replaces them |
 //!

@@ -13,6 +13,7 @@ mod bucket_request_payment;
 mod bucket_stat;
 mod bucket_tagging;
 mod bucket_versioning;
+mod bucket_transfer_acceleration;
 mod commit;
 mod conditions;
 mod copy_object;
@@ -69,6 +70,7 @@ pub(crate) enum Operation {
     DeleteBucketPublicAccessBlock,
     DeleteBucketEncryption,
     DeleteBucketTags,
+    DeleteBucketTransferAcceleration,
     DeleteMultipleObjects,
     DeleteObject,
     DeleteObjectTagging,
@@ -85,6 +87,7 @@ pub(crate) enum Operation {
     GetBucketTags,
     /// Of a bucket without versions.
     GetBucketVersioning,
+    GetBucketTransferAcceleration,
     /// Also `HeadObject` and `GetObjectMeta`.
     GetObject,
     GetObjectAcl,
@@ -116,6 +119,7 @@ pub(crate) enum Operation {
     PutBucketReferer,
     PutBucketRequestPayment,
     PutBucketTags,
+    PutBucketTransferAcceleration,
     /// Also `CopyObject`.
     PutObject,
     PutObjectAcl,
@@ -189,6 +193,11 @@ static OF_BUCKET: &[Route] = &[
     ),
     route("DELETE", &["encryption"], Operation::DeleteBucketEncryption),
     route("DELETE", &["tagging"], Operation::DeleteBucketTags),
+    route(
+        "DELETE",
+        &["transferAcceleration"],
+        Operation::DeleteBucketTransferAcceleration,
+    ),
     route("DELETE", &[], Operation::DeleteBucket),
     route("GET", &["acl"], Operation::GetBucketAcl),
     route("GET", &["bucketInfo"], Operation::GetBucketInfo),
@@ -210,6 +219,11 @@ static OF_BUCKET: &[Route] = &[
     ),
     route("GET", &["stat"], Operation::GetBucketStat),
     route("GET", &["tagging"], Operation::GetBucketTags),
+    route(
+        "GET",
+        &["transferAcceleration"],
+        Operation::GetBucketTransferAcceleration,
+    ),
     route("GET", &["uploads"], Operation::ListMultipartUploads),
     route("GET", &["versioning"], Operation::GetBucketVersioning),
     route("GET", &["versions"], Operation::ListObjectVersions),
@@ -234,6 +248,11 @@ static OF_BUCKET: &[Route] = &[
         Operation::PutBucketRequestPayment,
     ),
     route("PUT", &["tagging"], Operation::PutBucketTags),
+    route(
+        "PUT",
+        &["transferAcceleration"],
+        Operation::PutBucketTransferAcceleration,
+    ),
     route("PUT", &[], Operation::CreateBucket),
 ];
 
@@ -407,6 +426,7 @@ impl Operation {
             | Self::DeleteBucketEncryption
             | Self::DeleteBucketTags
             | Self::DeletePublicAccessBlock
+            | Self::DeleteBucketTransferAcceleration
             | Self::GetBucketAcl
             | Self::GetBucketCors
             | Self::GetBucketEncryption
@@ -419,6 +439,7 @@ impl Operation {
             | Self::GetBucketTags
             | Self::GetBucketVersioning
             | Self::GetPublicAccessBlock
+            | Self::GetBucketTransferAcceleration
             | Self::HeadBucket
             | Self::ListBuckets
             | Self::ListCname
@@ -430,7 +451,8 @@ impl Operation {
             | Self::PutBucketReferer
             | Self::PutBucketRequestPayment
             | Self::PutBucketTags
-            | Self::PutPublicAccessBlock => false,
+            | Self::PutPublicAccessBlock
+            | Self::PutBucketTransferAcceleration => false,
             // As on OSS, only the owner sees and sets the ACL of an object.
             Self::GetObjectAcl | Self::PutObjectAcl => false,
             // Whether the ACL of a bucket covers tags, versions and restorations, and who may call back
@@ -487,6 +509,9 @@ impl Operation {
             Self::DeleteBucketPublicAccessBlock => public_access_block::delete(context).await,
             Self::DeleteBucketEncryption => bucket_encryption::delete(context).await,
             Self::DeleteBucketTags => bucket_tagging::delete(context).await,
+            Self::DeleteBucketTransferAcceleration => {
+                bucket_transfer_acceleration::delete(context).await
+            }
             Self::DeleteMultipleObjects => delete_objects::run(context).await,
             Self::DeleteObject => delete_object::run(context).await,
             Self::DeleteObjectTagging => object_tagging::delete(context).await,
@@ -502,6 +527,7 @@ impl Operation {
             Self::GetBucketStat => bucket_stat::run(context).await,
             Self::GetBucketTags => bucket_tagging::get(context),
             Self::GetBucketVersioning => bucket_versioning::get(),
+            Self::GetBucketTransferAcceleration => bucket_transfer_acceleration::get(context),
             Self::GetObject => get_object::run(context, signed).await,
             Self::GetObjectAcl => object_acl::get(context).await,
             Self::GetObjectTagging => object_tagging::get(context).await,
@@ -527,6 +553,7 @@ impl Operation {
             Self::PutBucketReferer => bucket_referer::put(context).await,
             Self::PutBucketRequestPayment => bucket_request_payment::put(context).await,
             Self::PutBucketTags => bucket_tagging::put(context).await,
+            Self::PutBucketTransferAcceleration => bucket_transfer_acceleration::put(context).await,
             Self::PutObject if copies => copy_object::run(context, signed).await,
             Self::PutObject => put_object::run(context).await,
             Self::PutObjectAcl => object_acl::put(context).await,

@@ -87,7 +87,10 @@ pub(super) fn info(context: &RequestContext<'_>) -> Result<Response<EmulatorBody
             comment: "",
             summary: BucketSummary::of(bucket, context),
             data_redundancy_type: &bucket.redundancy,
-            transfer_acceleration: "Disabled",
+            transfer_acceleration: match bucket.transfer_acceleration {
+                Some(true) => "Enabled",
+                _ => "Disabled",
+            },
             cross_region_replication: "Disabled",
             block_public_access: bucket.blocks_public_access,
             owner: Owner::of(context),

@@ -39,6 +39,8 @@ pub(crate) struct BucketState {
     pub(crate) referer: RefererRules,
     /// Whether the bucket is for requesters who pay.
     pub(crate) requester_pays: bool,
+    /// `None` until a request has set it.
+    pub(crate) transfer_acceleration: Option<bool>,
     /// Whether a request has set the ACL, so that the builder no longer does.
     acl_is_set: bool,
     /// The same for the CORS rules.
@@ -63,6 +65,7 @@ impl BucketState {
             encryption: None,
             referer: RefererRules::default(),
             requester_pays: false,
+            transfer_acceleration: None,
             acl_is_set: false,
             cors_is_set: false,
         }
@@ -302,6 +305,8 @@ struct BucketRecord {
     referer: RefererRules,
     #[serde(default)]
     requester_pays: bool,
+    #[serde(default)]
+    transfer_acceleration: Option<bool>,
 }
 
 /// A CORS rule in the file of a bucket.
@@ -331,6 +336,7 @@ impl BucketRecord {
             encryption: bucket.encryption.clone(),
             referer: bucket.referer.clone(),
             requester_pays: bucket.requester_pays,
+            transfer_acceleration: bucket.transfer_acceleration,
         }
     }
 
@@ -351,6 +357,7 @@ impl BucketRecord {
             encryption: self.encryption,
             referer: self.referer,
             requester_pays: self.requester_pays,
+            transfer_acceleration: self.transfer_acceleration,
             acl_is_set: self.acl_is_set,
             cors_is_set: self.cors_is_set,
         }

@@ -467,7 +467,6 @@ async fn other_settings_of_buckets_are_not_implemented() {
         "replication",
         "resourceGroup",
         "style",
-        "transferAcceleration",
         "userDefinedLogFieldsConfig",
         "versioning",
         "versions",
@@ -556,4 +555,39 @@ async fn head_of_a_bucket_shows_its_region() {
     assert_eq!(answer.status, 404);
     let answer = anonymous(&emulator, Method::HEAD, "/examplebucket/").await;
     assert_eq!(answer.status, 403);
+}
+
+#[tokio::test]
+async fn transfer_acceleration_is_shown() {
+    for (folder, settings) in stores() {
+        let mut emulator = settings.build().unwrap();
+        let target = "/examplebucket/?transferAcceleration";
+        let missing = "NoSuchTransferAccelerationConfiguration";
+        let answer = get(&emulator, target, "").await;
+        answer.assert_refused(404, missing, "");
+        for (enabled, shown) in [("true", "Enabled"), ("false", "Disabled")] {
+            let document = format!(
+                "<TransferAccelerationConfiguration><Enabled>{enabled}</Enabled>\
+                 </TransferAccelerationConfiguration>"
+            );
+            ok(&put(&emulator, target, &[], document.as_bytes()).await);
+            if let Some(folder) = &folder {
+                drop(emulator);
+                emulator = reopen(folder.path()).build().unwrap();
+            }
+            let answer = get(&emulator, target, "").await;
+            assert_eq!(answer.element("Enabled").as_deref(), Some(enabled));
+            let info = get(&emulator, "/examplebucket/?bucketInfo", "").await;
+            let element = info.element("TransferAcceleration");
+            assert_eq!(element.as_deref(), Some(shown));
+        }
+        let answer = put(&emulator, target, &[], b"<Enabled>x</Enabled>").await;
+        answer.assert_refused(400, "MalformedXML", "");
+        for _ in 0..2 {
+            let answer = ask(&emulator, Method::DELETE, target).await;
+            assert_eq!(answer.status, 204);
+        }
+        let answer = get(&emulator, target, "").await;
+        answer.assert_refused(404, missing, "");
+    }
 }
