@@ -5,6 +5,7 @@ mod client;
 mod connection;
 mod network;
 mod parameters;
+mod policies;
 mod template;
 #[cfg(feature = "tls")]
 mod tls;
@@ -15,5 +16,6 @@ pub use connection::{Connection, Destination};
 pub(crate) use network::AllowedPrivate;
 pub use network::{CallbackNetwork, SystemNetwork};
 pub(crate) use parameters::{Directive, of_request, variables};
+pub(crate) use policies::CallbackPolicy;
 #[cfg(feature = "tls")]
 pub use tls::{CallbackTls, RootCertificateError};

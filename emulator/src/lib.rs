@@ -125,6 +125,7 @@
 //! | `CreateBucket`, `DeleteBucket` | with [`create_buckets`](EmulatorBuilder::create_buckets); a bucket has an ACL, a storage class, a redundancy type and an encryption |
 //! | `PutBucketAcl`, `GetBucketAcl`, `GetBucketInfo`, `GetBucketLocation`, `GetBucketStat` | `GetBucketStat` is up to date at any time |
 //! | `HeadBucket` | `HEAD` of a bucket, which the reference does not contain: the region |
+//! | `PutBucketCallbackPolicy`, `GetBucketCallbackPolicy`, `DeleteBucketCallbackPolicy` | callbacks use a policy with `{"callbackPolicy":"NAME"}` |
 //! | `PutBucketPublicAccessBlock`, `GetBucketPublicAccessBlock`, `DeleteBucketPublicAccessBlock` | off for new buckets, unlike on OSS |
 //! | `PutPublicAccessBlock`, `GetPublicAccessBlock`, `DeletePublicAccessBlock` | for all buckets; a folder does not keep it |
 //! | `ListLiveChannel`, `ListCname` | there are none |

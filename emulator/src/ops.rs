@@ -5,6 +5,7 @@
 
 mod append_object;
 mod bucket_acl;
+mod bucket_callback_policy;
 mod bucket_cors;
 mod bucket_encryption;
 mod bucket_info;
@@ -66,6 +67,7 @@ pub(crate) enum Operation {
     CompleteMultipartUpload,
     CreateBucket,
     DeleteBucket,
+    DeleteBucketCallbackPolicy,
     DeleteBucketCors,
     DeleteBucketPublicAccessBlock,
     DeleteBucketEncryption,
@@ -76,6 +78,7 @@ pub(crate) enum Operation {
     DeleteObjectTagging,
     DeletePublicAccessBlock,
     GetBucketAcl,
+    GetBucketCallbackPolicy,
     GetBucketCors,
     GetBucketEncryption,
     GetBucketInfo,
@@ -113,6 +116,7 @@ pub(crate) enum Operation {
     /// `trigger/callback`, and image processing whose result is stored.
     ProcessObject,
     PutBucketAcl,
+    PutBucketCallbackPolicy,
     PutBucketCors,
     PutBucketPublicAccessBlock,
     PutBucketEncryption,
@@ -185,6 +189,10 @@ static OF_SERVICE: &[Route] = &[
 
 /// Operations of a bucket. The first route that matches applies.
 static OF_BUCKET: &[Route] = &[
+    Route {
+        with: &["policy"],
+        ..route("DELETE", &["comp"], Operation::DeleteBucketCallbackPolicy)
+    },
     route("DELETE", &["cors"], Operation::DeleteBucketCors),
     route(
         "DELETE",
@@ -200,6 +208,10 @@ static OF_BUCKET: &[Route] = &[
     ),
     route("DELETE", &[], Operation::DeleteBucket),
     route("GET", &["acl"], Operation::GetBucketAcl),
+    Route {
+        with: &["policy"],
+        ..route("GET", &["comp"], Operation::GetBucketCallbackPolicy)
+    },
     route("GET", &["bucketInfo"], Operation::GetBucketInfo),
     route("GET", &["cname"], Operation::ListCname),
     route("GET", &["cors"], Operation::GetBucketCors),
@@ -234,6 +246,10 @@ static OF_BUCKET: &[Route] = &[
     // A form goes to the bucket and names the object in a field.
     route("POST", &[], Operation::PostObject),
     route("PUT", &["acl"], Operation::PutBucketAcl),
+    Route {
+        with: &["policy"],
+        ..route("PUT", &["comp"], Operation::PutBucketCallbackPolicy)
+    },
     route("PUT", &["cors"], Operation::PutBucketCors),
     route(
         "PUT",
@@ -421,6 +437,7 @@ impl Operation {
             // As on OSS, only the owner configures a bucket, whatever its ACL.
             Self::CreateBucket
             | Self::DeleteBucket
+            | Self::DeleteBucketCallbackPolicy
             | Self::DeleteBucketCors
             | Self::DeleteBucketPublicAccessBlock
             | Self::DeleteBucketEncryption
@@ -428,6 +445,7 @@ impl Operation {
             | Self::DeletePublicAccessBlock
             | Self::DeleteBucketTransferAcceleration
             | Self::GetBucketAcl
+            | Self::GetBucketCallbackPolicy
             | Self::GetBucketCors
             | Self::GetBucketEncryption
             | Self::GetBucketInfo
@@ -445,6 +463,7 @@ impl Operation {
             | Self::ListCname
             | Self::ListLiveChannel
             | Self::PutBucketAcl
+            | Self::PutBucketCallbackPolicy
             | Self::PutBucketCors
             | Self::PutBucketPublicAccessBlock
             | Self::PutBucketEncryption
@@ -505,6 +524,7 @@ impl Operation {
             Self::CompleteMultipartUpload => multipart::complete(context).await,
             Self::CreateBucket => create_bucket::again(context).await,
             Self::DeleteBucket => delete_bucket::run(context).await,
+            Self::DeleteBucketCallbackPolicy => bucket_callback_policy::delete(context).await,
             Self::DeleteBucketCors => bucket_cors::delete(context).await,
             Self::DeleteBucketPublicAccessBlock => public_access_block::delete(context).await,
             Self::DeleteBucketEncryption => bucket_encryption::delete(context).await,
@@ -517,6 +537,7 @@ impl Operation {
             Self::DeleteObjectTagging => object_tagging::delete(context).await,
             Self::DeletePublicAccessBlock => public_access_block::delete_of_account(context),
             Self::GetBucketAcl => bucket_acl::get(context),
+            Self::GetBucketCallbackPolicy => bucket_callback_policy::get(context),
             Self::GetBucketCors => bucket_cors::get(context),
             Self::GetBucketEncryption => bucket_encryption::get(context),
             Self::GetBucketInfo => bucket_info::info(context),
@@ -547,6 +568,7 @@ impl Operation {
             Self::Preflight => bucket_cors::preflight(context),
             Self::ProcessObject => process_object::run(context).await,
             Self::PutBucketAcl => bucket_acl::put(context).await,
+            Self::PutBucketCallbackPolicy => bucket_callback_policy::put(context).await,
             Self::PutBucketCors => bucket_cors::put(context).await,
             Self::PutBucketPublicAccessBlock => public_access_block::put(context).await,
             Self::PutBucketEncryption => bucket_encryption::put(context).await,

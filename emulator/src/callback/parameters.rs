@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::{
     connection::Destination,
     network::{self, AllowedPrivate, CallbackNetwork},
+    policies::{self, CallbackPolicy},
     template::Template,
 };
 use crate::{
@@ -69,20 +70,22 @@ pub(super) struct Target {
 }
 
 impl Directive {
-    /// Validates the parameters, Base64 of JSON, and resolves their hosts.
+    /// Validates the parameters, Base64 of JSON, and resolves their hosts. They may name a policy
+    /// of the bucket, which has its own custom variables.
     pub(crate) async fn parse(
         encoded: &str,
+        policies: &[CallbackPolicy],
         network: &dyn CallbackNetwork,
         allowed: &AllowedPrivate,
     ) -> Result<Self, OssError> {
-        if encoded.len() > MAX_ENCODED {
-            return Err(CALLBACK_LENGTH.argument("callback", encoded));
+        let mut json = decode(encoded)?;
+        let mut own_variables = Vec::new();
+        if let Some(policy) = policies::named(&json, policies)? {
+            json = decode(&policy.callback)?;
+            if !policy.callback_var.is_empty() {
+                own_variables = variables(&policy.callback_var)?;
+            }
         }
-        let json = STANDARD
-            .decode(encoded)
-            .map_err(|_| CALLBACK_BASE64.argument("callback", encoded))?;
-        // Lossy, because the error quotes the text.
-        let json = String::from_utf8_lossy(&json).into_owned();
         let parsed = Self::read(&json).map_err(|error| error.or_argument("callback", &*json));
         let (mut directive, urls, sni) = parsed?;
         // All hosts are resolved before the object is stored, so that a private address fails the
@@ -96,6 +99,7 @@ impl Directive {
                 url: url.text,
             });
         }
+        directive.variables = own_variables;
         directive.json = json;
         Ok(directive)
     }
@@ -106,7 +110,7 @@ impl Directive {
             return Err(CALLBACK_JSON);
         };
         let get = |name: &str| parameters.get(name);
-        // It names a policy stored on the bucket, and the emulator cannot store one.
+        // A policy does not name another.
         if get("callbackPolicy").is_some() {
             return Err(CALLBACK_POLICY);
         }
@@ -154,6 +158,18 @@ impl Directive {
     }
 }
 
+/// Decodes callback parameters.
+fn decode(encoded: &str) -> Result<String, OssError> {
+    if encoded.len() > MAX_ENCODED {
+        return Err(CALLBACK_LENGTH.argument("callback", encoded));
+    }
+    let json = STANDARD
+        .decode(encoded)
+        .map_err(|_| CALLBACK_BASE64.argument("callback", encoded))?;
+    // Lossy, because the error quotes the text.
+    Ok(String::from_utf8_lossy(&json).into_owned())
+}
+
 fn body_type(parameters: &Map<String, Value>) -> Result<CallbackBodyType, OssError> {
     match parameters.get("callbackBodyType") {
         None => Ok(CallbackBodyType::Form),
@@ -198,6 +214,7 @@ fn additional_headers(value: &Value) -> Result<Vec<(HeaderName, HeaderValue)>, O
 pub(crate) async fn of_request(
     headers: &HeaderMap,
     query: &Query,
+    policies: &[CallbackPolicy],
     network: &dyn CallbackNetwork,
     allowed: &AllowedPrivate,
 ) -> Result<Option<Directive>, OssError> {
@@ -224,8 +241,10 @@ pub(crate) async fn of_request(
     let Some(callback) = callback else {
         return Ok(None);
     };
-    let mut directive = Directive::parse(callback, network, allowed).await?;
-    directive.variables = variables.unwrap_or_default();
+    let mut directive = Directive::parse(callback, policies, network, allowed).await?;
+    if let Some(variables) = variables {
+        directive.variables = variables;
+    }
     Ok(Some(directive))
 }
 

@@ -182,8 +182,9 @@ pub(super) async fn callback_of_request(
 ) -> Result<Option<Directive>, OssError> {
     let network = &*context.shared.caller.network;
     let allowed = &context.shared.allowed_private;
-    let directive =
-        callback::of_request(context.headers(), context.query, network, allowed).await?;
+    let policies = &context.bucket.callback_policies;
+    let (headers, query) = (context.headers(), context.query);
+    let directive = callback::of_request(headers, query, policies, network, allowed).await?;
     report_callback(directive.as_ref(), report);
     Ok(directive)
 }

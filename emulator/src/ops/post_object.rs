@@ -123,9 +123,14 @@ async fn callback_of_form(
         None => None,
         Some(encoded) => {
             let network = &*shared.caller.network;
-            let mut directive = Directive::parse(encoded, network, &shared.allowed_private).await?;
+            let policies = &context.bucket.callback_policies;
+            let directive = Directive::parse(encoded, policies, network, &shared.allowed_private);
+            let mut directive = directive.await?;
             // In a form each custom variable is a field of its own.
-            directive.variables = form.variables();
+            let variables = form.variables();
+            if !variables.is_empty() {
+                directive.variables = variables;
+            }
             Some(directive)
         }
     };

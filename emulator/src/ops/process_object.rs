@@ -75,7 +75,9 @@ async fn call_back(
     let (record, _) = found.ok_or_else(|| errors::NO_SUCH_KEY.argument("Key", key))?;
 
     let network = &*shared.caller.network;
-    let mut directive = Directive::parse(&encoded, network, &shared.allowed_private).await?;
+    let policies = &context.bucket.callback_policies;
+    let directive = Directive::parse(&encoded, policies, network, &shared.allowed_private);
+    let mut directive = directive.await?;
     if !variables.is_empty() {
         directive.variables = callback::variables(&variables)?;
     }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{content::blocking, home::BucketFiles};
 use crate::{
     bucket::{Acl, HostedBucket},
+    callback::CallbackPolicy,
     cors::{CorsRule, CorsRules},
     encryption::Encryption,
     object::Description,
@@ -32,6 +33,7 @@ pub(crate) struct BucketState {
     pub(crate) redundancy: String,
     pub(crate) tags: Vec<Tag>,
     pub(crate) cors: Arc<CorsRules>,
+    pub(crate) callback_policies: Vec<CallbackPolicy>,
     /// Whether Block Public Access is on.
     pub(crate) blocks_public_access: bool,
     /// That of new objects for which the client requests no other one.
@@ -61,6 +63,7 @@ impl BucketState {
                 rules: bucket.cors,
                 response_vary: true,
             }),
+            callback_policies: Vec::new(),
             blocks_public_access: false,
             encryption: None,
             referer: RefererRules::default(),
@@ -299,6 +302,8 @@ struct BucketRecord {
     cors_is_set: bool,
     response_vary: bool,
     #[serde(default)]
+    callback_policies: Vec<CallbackPolicy>,
+    #[serde(default)]
     blocks_public_access: bool,
     encryption: Option<Encryption>,
     #[serde(default)]
@@ -332,6 +337,7 @@ impl BucketRecord {
             cors: bucket.cors.rules.iter().map(RuleRecord::of).collect(),
             cors_is_set: bucket.cors_is_set,
             response_vary: bucket.cors.response_vary,
+            callback_policies: bucket.callback_policies.clone(),
             blocks_public_access: bucket.blocks_public_access,
             encryption: bucket.encryption.clone(),
             referer: bucket.referer.clone(),
@@ -353,6 +359,7 @@ impl BucketRecord {
                 rules: self.cors.into_iter().map(RuleRecord::into_rule).collect(),
                 response_vary: self.response_vary,
             }),
+            callback_policies: self.callback_policies,
             blocks_public_access: self.blocks_public_access,
             encryption: self.encryption,
             referer: self.referer,

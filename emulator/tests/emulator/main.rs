@@ -12,6 +12,7 @@ mod archives;
 mod bucket_listings;
 mod bucket_operations;
 mod buckets;
+mod callback_policies;
 mod callbacks;
 mod captures;
 #[cfg(feature = "tls")]

@@ -179,6 +179,24 @@ async fn every_operation_has_the_name_of_the_documentation() {
         ("PUT", "/open/a", &copy, "CopyObject"),
         ("PUT", "/new/", plain, "CreateBucket"),
         ("DELETE", "/open/", plain, "DeleteBucket"),
+        (
+            "DELETE",
+            "/open/?policy&comp=callback",
+            plain,
+            "DeleteBucketCallbackPolicy",
+        ),
+        (
+            "GET",
+            "/open/?policy&comp=callback",
+            plain,
+            "GetBucketCallbackPolicy",
+        ),
+        (
+            "PUT",
+            "/open/?policy&comp=callback",
+            plain,
+            "PutBucketCallbackPolicy",
+        ),
         ("DELETE", "/open/?cors", plain, "DeleteBucketCors"),
         (
             "DELETE",
