@@ -23,7 +23,14 @@ const OBJECT_ACL: &str = "x-oss-object-acl";
 /// The largest document, in bytes.
 const MAX_DOCUMENT: usize = 64 * 1024;
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Requested {
+    // `oss2` sends `True` and `False`.
+    block_public_access: String,
+}
+
+#[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct PublicAccessBlockConfiguration {
     block_public_access: bool,
@@ -84,8 +91,9 @@ async fn requested(context: &ServiceContext<'_>) -> Result<bool, OssError> {
     let document = context
         .read_document(MAX_DOCUMENT, errors::MALFORMED_XML)
         .await?;
-    let configuration: PublicAccessBlockConfiguration = xml::parse(&document)?;
-    Ok(configuration.block_public_access)
+    let requested: Requested = xml::parse(&document)?;
+    let requested = requested.block_public_access.to_ascii_lowercase();
+    requested.parse().map_err(|_| errors::MALFORMED_XML)
 }
 
 fn document(block_public_access: bool) -> Result<Response<EmulatorBody>, OssError> {

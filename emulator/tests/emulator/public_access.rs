@@ -152,11 +152,26 @@ async fn a_folder_keeps_it() {
 }
 
 #[tokio::test]
-async fn documents_that_are_not_valid() {
+async fn documents_of_any_case_and_documents_that_are_not_valid() {
     for (_folder, settings) in stores() {
         let emulator = settings.build().unwrap();
-        for document in ["", "<PublicAccessBlockConfiguration/>", "<a>"] {
-            let target = format!("/{BUCKET}/?publicAccessBlock");
+        let target = format!("/{BUCKET}/?publicAccessBlock");
+        let document = |text: &str| {
+            format!(
+                "<PublicAccessBlockConfiguration><BlockPublicAccess>{text}</BlockPublicAccess>\
+                 </PublicAccessBlockConfiguration>"
+            )
+        };
+        for (text, expected) in [("True", true), ("False", false)] {
+            ok(&put(&emulator, &target, &[], document(text).as_bytes()).await);
+            assert_eq!(is_blocked(&emulator).await, expected);
+        }
+        for document in [
+            "",
+            "<PublicAccessBlockConfiguration/>",
+            "<a>",
+            &document("1"),
+        ] {
             let answer = put(&emulator, &target, &[], document.as_bytes()).await;
             answer.assert_refused(400, "MalformedXML", "");
         }
