@@ -224,7 +224,6 @@ const cases = {
       () => client.deleteBucketWebsite(bucket),
       () => client.getBucketLifecycle(bucket),
       () => client.deleteBucketLifecycle(bucket),
-      () => client.getBucketVersioning(bucket),
       () => client.getBucketWorm(bucket),
       () => client.getBucketInventory(bucket, 'id'),
     ]) {

@@ -283,7 +283,6 @@ def what_is_not_implemented_changes_nothing(account):
         bucket.get_bucket_website,
         bucket.delete_bucket_website,
         bucket.get_bucket_logging,
-        bucket.get_bucket_versioning,
         bucket.get_bucket_policy,
         bucket.delete_bucket_policy,
         bucket.get_bucket_worm,

@@ -246,13 +246,55 @@ def buckets_have_tags(account):
         missing(call, request)
 
 
+@cases.of("test_client.py: list_object_versions of a bucket without versions; clean_versions")
+def objects_have_one_version(account):
+    bucket = account.create("versions")
+    for key in ["a", "b", "c"]:
+        account.put(bucket, key)
+    found = account.client.get_bucket_versioning(oss.GetBucketVersioningRequest(bucket=bucket))
+    assert found.version_status is None
+    request = oss.ListObjectVersionsRequest(bucket=bucket)
+    pages = account.client.list_object_versions_paginator(limit=1).iter_page(request)
+    found = [(one.key, one.version_id, one.is_latest) for page in pages for one in page.version]
+    assert found == [("a", "null", True), ("b", "null", True), ("c", "null", True)]
+    objects = [oss.DeleteObject(key=key, version_id=version) for key, version, _ in found]
+    account.client.delete_multiple_objects(
+        oss.DeleteMultipleObjectsRequest(bucket=bucket, objects=objects)
+    )
+    assert not account.client.list_object_versions(request).version
+    account.delete(bucket)
+    missing(account.client.list_object_versions, request)
+
+
+@cases.of("test_bucket_public_access_block_client.py, and test_bucket_acl of test_client.py")
+def public_access_can_be_blocked(account):
+    bucket = account.create("public")
+    get = oss.GetBucketPublicAccessBlockRequest(bucket=bucket)
+    for block in [True, False]:
+        configuration = oss.PublicAccessBlockConfiguration(block_public_access=block)
+        account.client.put_bucket_public_access_block(
+            oss.PutBucketPublicAccessBlockRequest(
+                bucket=bucket, public_access_block_configuration=configuration
+            )
+        )
+        found = account.client.get_bucket_public_access_block(get)
+        assert found.public_access_block_configuration.block_public_access is block
+        acl = oss.PutBucketAclRequest(bucket=bucket, acl="public-read-write")
+        if block:
+            error = refused(account.client.put_bucket_acl, acl)
+            assert (error.status_code, error.code) == (403, "AccessDenied"), error
+        else:
+            assert account.client.put_bucket_acl(acl).status_code == 200
+    delete = oss.DeleteBucketPublicAccessBlockRequest(bucket=bucket)
+    assert account.client.delete_bucket_public_access_block(delete).status_code == 204
+    account.delete(bucket)
+
+
 @cases.of("the operations that the tests cover and the emulator does not implement")
 def what_is_not_implemented_changes_nothing(account):
     account.put(account.shared, "kept")
     bucket = {"bucket": account.shared}
     for call, request in [
-        (account.client.get_bucket_versioning, oss.GetBucketVersioningRequest(**bucket)),
-        (account.client.list_object_versions, oss.ListObjectVersionsRequest(**bucket)),
         (account.client.get_bucket_lifecycle, oss.GetBucketLifecycleRequest(**bucket)),
         (account.client.delete_bucket_lifecycle, oss.DeleteBucketLifecycleRequest(**bucket)),
         (account.client.get_bucket_policy, oss.GetBucketPolicyRequest(**bucket)),
