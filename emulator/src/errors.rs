@@ -191,7 +191,7 @@ catalogue! {
     TOKEN_EXPIRED = 403 "SecurityTokenExpired" "The security token you provided has expired." "0002-00000007";
     INVALID_TOKEN = 403 "InvalidSecurityToken" "The security token you provided is invalid." "0002-00000008";
     TOKEN_OF_ANOTHER = 403 "AccessKeyIdAndSecurityTokenNotMatch" "The access key id and the security token you provided do not match." "";
-    TRAFFIC_LIMIT = 400 "InvalidArgument" "x-oss-traffic-limit is invalid, should be specified between 819200(100KB/s) and 838860800(100MB/s)." "";
+    TRAFFIC_LIMIT = 400 "InvalidArgument" "x-oss-traffic-limit is invalid, should be specified between 245760(30KB/s) and 838860800(100MB/s)." "";
     TRAFFIC_LIMIT_TWICE = 400 "InvalidArgument" "x-oss-traffic-limit should be specified either in query string or header, not both." "";
     PUBLIC_BUCKET_ACL = 403 "AccessDenied" "Put public bucket acl is not allowed" "";
     PUBLIC_OBJECT_ACL = 403 "AccessDenied" "Put public object acl is not allowed" "";

@@ -14,8 +14,9 @@ use crate::errors::{self, OssError};
 /// The header, query parameter and form field.
 pub(crate) const NAME: &str = "x-oss-traffic-limit";
 
-/// In bits per second: 100 KiB and 100 MiB.
-const MIN: u64 = 819_200;
+/// In bits per second: 30 KiB and 100 MiB. The minimum was once 100 KiB. The tests of `ali-oss` use
+/// less.
+const MIN: u64 = 245_760;
 const MAX: u64 = 838_860_800;
 
 /// A limit that a request asks for.
@@ -90,9 +91,10 @@ mod tests {
             TrafficLimit::of(header, query).map(|limit| limit.map(|l| l.bytes_per_second))
         };
         assert_eq!(bytes(None, None).unwrap(), None);
+        assert_eq!(bytes(Some("245760"), None).unwrap(), Some(30_720));
         assert_eq!(bytes(Some("819200"), None).unwrap(), Some(102_400));
         assert_eq!(bytes(None, Some("838860800")).unwrap(), Some(104_857_600));
-        for text in ["", "0", "-1", "819199", "838860801", "1e6", "819200.0"] {
+        for text in ["", "0", "-1", "245759", "838860801", "1e6", "819200.0"] {
             let error = bytes(Some(text), None).unwrap_err();
             assert_eq!(error.code(), "InvalidArgument", "{text}");
         }
