@@ -128,9 +128,23 @@ const MODULE: [(&str, &str, &str); 11] = module! {
     "source.js" "upload.js" "urls.js" "xml.js"
 };
 
-const FILES: [(&str, &str, &str); 17] = files! {
+/// Adds the files that the page shares with that of the emulator.
+macro_rules! shared {
+    ($($kind:ident $file:literal)+) => {
+        [$((
+            concat!("/page/", $file),
+            $kind,
+            include_str!(concat!("../../emulator/src/cli/page/", $file)),
+        )),+]
+    };
+}
+
+const SHARED: [(&str, &str, &str); 3] = shared! {
+    SVG "icon.svg" CSS "colors.css" SCRIPT "element.js"
+};
+
+const FILES: [(&str, &str, &str); 16] = files! {
     "/" HTML "index.html"
-    "/page/icon.svg" SVG "icon.svg"
     "/page/style.css" CSS "style.css"
     "/page/files.css" CSS "files.css"
     "/page/panels.css" CSS "panels.css"
@@ -163,13 +177,13 @@ fn page_routes(backend: &Backend) -> Result<Router, InvalidHeaderValue> {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    Ok(FILES
-        .into_iter()
-        .chain(MODULE)
-        .fold(Router::new(), |router, (path, kind, text)| {
+    Ok(FILES.into_iter().chain(SHARED).chain(MODULE).fold(
+        Router::new(),
+        |router, (path, kind, text)| {
             let headers = headers.clone();
             router.route(path, get(move || async move { file(headers, kind, text) }))
-        }))
+        },
+    ))
 }
 
 fn file(mut headers: HeaderMap, kind: &'static str, text: &'static str) -> Response {

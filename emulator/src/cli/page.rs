@@ -23,12 +23,14 @@ macro_rules! files {
     };
 }
 
-pub(super) const FILES: [PageFile; 7] = files! {
+pub(super) const FILES: [PageFile; 9] = files! {
     "" HTML "index.html"
     "icon.svg" SVG "icon.svg"
+    "colors.css" CSS "colors.css"
     "style.css" CSS "style.css"
     "app.js" SCRIPT "app.js"
     "dom.js" SCRIPT "dom.js"
+    "element.js" SCRIPT "element.js"
     "objects.js" SCRIPT "objects.js"
     "requests.js" SCRIPT "requests.js"
 };

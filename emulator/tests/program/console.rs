@@ -12,9 +12,11 @@ const OPEN: [&str; 3] = [
     "--allow-private-callbacks",
 ];
 
-const ENDPOINTS: [&str; 13] = [
+const ENDPOINTS: [&str; 15] = [
     "",
     "app.js",
+    "colors.css",
+    "element.js",
     "style.css",
     "health",
     "callback_key.pem",

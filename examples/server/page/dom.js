@@ -1,42 +1,15 @@
-// Builds elements. Text is never parsed as HTML, so a file name cannot inject markup.
+// Builds the elements of several sections.
 
+import { byId, bytes, el, indented } from "./element.js";
 import { language, t } from "./texts.js";
 
-/**
- * Creates an element. Attributes whose names start with `on` are event listeners. Children are
- * elements or text; `null`, `undefined` and `false` are left out.
- */
-export function el(name, attributes = {}, ...children) {
-  const element = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (value === undefined || value === null || value === false) continue;
-    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
-    else element.setAttribute(key, value === true ? "" : String(value));
-  }
-  const kept = (child) => child !== null && child !== undefined && child !== false;
-  element.append(...children.filter(kept));
-  return element;
-}
-
-export const byId = (id) => document.getElementById(id);
+export { byId, bytes, el };
 
 export const spoken = (text) => el("span", { class: "spoken" }, text);
 
 /** Creates a small button. `label` is its accessible name if its text alone is ambiguous. */
 export const button = (text, onclick, label) =>
   el("button", { type: "button", class: "small", "aria-label": label, onclick }, text);
-
-export function bytes(count) {
-  if (count < 1024) return `${count} B`;
-  let value = count;
-  let unit = "B";
-  for (const next of ["KiB", "MiB", "GiB"]) {
-    if (value < 1024) break;
-    value /= 1024;
-    unit = next;
-  }
-  return `${value.toFixed(value < 10 ? 1 : 0)} ${unit}`;
-}
 
 export const clock = (time) => new Date(time).toLocaleTimeString(language, {
   hour: "2-digit", minute: "2-digit", second: "2-digit",
@@ -55,17 +28,10 @@ export function table(rows) {
   return el("table", { lang: "en" }, body);
 }
 
-/** Creates a code block. JSON is indented. */
-export function code(text, label = t("code")) {
-  let shown = text;
-  try {
-    shown = JSON.stringify(JSON.parse(text), null, 2);
-  } catch {
-    // Not JSON: shown unchanged.
-  }
-  return el("pre", { tabindex: "0", lang: "en", role: "group", "aria-label": label },
-    el("code", {}, shown));
-}
+/** Creates a code block. */
+export const code = (text, label = t("code")) =>
+  el("pre", { tabindex: "0", lang: "en", role: "group", "aria-label": label },
+    el("code", {}, indented(text)));
 
 /** Creates a collapsed section. */
 export const more = (title, ...children) =>

@@ -1,6 +1,7 @@
 // The page of the emulator: asks once a second what is new.
 
-import { ask, byId } from "./dom.js";
+import { ask } from "./dom.js";
+import { byId } from "./element.js";
 import { refresh } from "./objects.js";
 import { clear, update } from "./requests.js";
 

@@ -1,6 +1,7 @@
 // Buckets, their objects, the object that is chosen, and uploads in parts.
 
-import { ask, byId, bytes, code, el, path, table } from "./dom.js";
+import { ask, code, path, table } from "./dom.js";
+import { byId, bytes, el } from "./element.js";
 
 let bucket = null;
 let chosen = null;

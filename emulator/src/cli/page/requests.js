@@ -1,6 +1,7 @@
 // The last requests, newest first.
 
-import { ask, byId, code, el, table } from "./dom.js";
+import { ask, code, table } from "./dom.js";
+import { byId, el } from "./element.js";
 
 const KEPT = 200;
 
