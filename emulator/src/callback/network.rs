@@ -20,9 +20,10 @@ type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Resolves host names and opens connections for callbacks.
 ///
-/// The default is [`SystemNetwork`]. Implement this trait to redirect callbacks in tests. For each URL the emulator resolves the host once, checks all addresses, connects to the
-/// first and speaks HTTP/1.1. If the URL is an `https` URL, [`connect`](Self::connect) must also
-/// perform the TLS handshake, with `CallbackTls` of the feature `tls` or with another implementation.
+/// The default is [`SystemNetwork`]. Implement this trait to redirect callbacks in tests. For each
+/// URL the emulator resolves the host once, checks all addresses, connects to the first and speaks
+/// HTTP/1.1. If the URL is an `https` URL, [`connect`](Self::connect) must also perform the TLS
+/// handshake, with `CallbackTls` of the feature `tls` or with another implementation.
 ///
 /// ```
 /// use std::{future::Future, io, net::SocketAddr, pin::Pin};
