@@ -221,6 +221,7 @@ catalogue! {
     COMPLETE_ALL_WITH_BODY = 400 "InvalidArgument" "Should not speficy both complete all header and http body." "0042-00000216";
     PART_NUMBER = 400 "InvalidArgument" "Part number must be an integer between 1 and 10000, inclusive." "";
     INVALID_PART = 400 "InvalidPart" "One or more of the specified parts could not be found or the specified entity tag might not have matched the part's entity tag." "";
+    ENCRYPTED_SIZE = 400 "InvalidArgument" "The total size of the parts is not that in x-oss-meta-client-side-encryption-data-size." "0005-00000420";
     PART_NOT_SEQUENTIAL = 400 "PartNotSequential" "For sequential multipart upload, you must upload or complete parts with sequential part number." "";
     PART_EXISTS = 409 "PartAlreadyExist" "For sequential multipart upload, you can't overwrite uploaded parts." "";
     PART_ORDER = 400 "InvalidPartOrder" "The list of parts was not in ascending order. Parts list must specified in order by part number." "";

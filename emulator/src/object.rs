@@ -446,7 +446,7 @@ impl Record {
 
     /// Ends the appends. Keeps the time if they have ended before.
     pub(crate) fn seal(&mut self, at: SystemTime) {
-        self.sealed.get_or_insert(millis(at));
+        self.sealed.get_or_insert_with(|| millis(at));
     }
 
     /// Returns when the appends ended.

@@ -340,6 +340,7 @@ async fn join_parts(
         select(&session.parts, &requested)?
     };
     check_sizes(&parts)?;
+    check_encrypted_size(&session.description, &parts)?;
     let object = NewObject {
         description: session.description,
         forbid_overwrite,
@@ -402,6 +403,18 @@ fn check_sizes(parts: &[Arc<Part>]) -> Result<(), OssError> {
         Some(part) => Err(errors::PART_TOO_SMALL
             .detail("ProposedSize", part.content.size.to_string())
             .detail("MinSizeAllowed", MIN_PART_SIZE.to_string())),
+    }
+}
+
+/// Checks the size that a client has announced if it encrypts the object itself.
+fn check_encrypted_size(description: &Description, parts: &[Arc<Part>]) -> Result<(), OssError> {
+    const SIZE: &str = "x-oss-meta-client-side-encryption-data-size";
+    let announced = description.headers().find(|(name, _)| name == SIZE);
+    let announced = announced.and_then(|(_, size)| size.to_str().ok()?.parse::<u64>().ok());
+    let size: u64 = parts.iter().map(|part| part.content.size).sum();
+    match announced {
+        Some(announced) if announced != size => Err(errors::ENCRYPTED_SIZE),
+        _ => Ok(()),
     }
 }
 

@@ -261,3 +261,28 @@ async fn a_bucket_of_another_account() {
     let error = clash.unwrap_err().to_string();
     assert!(error.contains(BUCKET), "{error}");
 }
+
+/// `EncryptionClientRsaTest`, and the page about EC 0005-00000420: a client that encrypts the object
+/// announces its size.
+#[tokio::test]
+async fn parts_that_are_not_what_the_client_encrypts() {
+    let emulator = today().build().unwrap();
+    const SIZE: &str = "x-oss-meta-client-side-encryption-data-size";
+    let part = vec![b'x'; 100 * 1024];
+    for (size, status) in [("102400", 200), ("512000", 400), ("odd", 200)] {
+        let id = initiate(&emulator, "/a", &[(SIZE, size)]).await;
+        let target = format!("/a?partNumber=1&uploadId={id}");
+        let etag = put(&emulator, &target, &[], &part).await;
+        let etag = etag.header("etag").unwrap();
+        let body = format!(
+            "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part>\
+             </CompleteMultipartUpload>"
+        );
+        let target = format!("/a?uploadId={id}");
+        let answer = ask(&emulator, Method::POST, &target, &[], body.as_bytes()).await;
+        match status {
+            200 => ok(&answer),
+            _ => answer.assert_refused(400, "InvalidArgument", "0005-00000420"),
+        }
+    }
+}
