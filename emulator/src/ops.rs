@@ -164,6 +164,20 @@ const fn route(method: &'static str, by: &'static [&'static str], operation: Ope
     }
 }
 
+/// An operation of a multipart upload.
+///
+/// The uploader of alibabacloud-oss-go-sdk-v2 repeats `sequential` in all of them.
+const fn of_upload(
+    method: &'static str,
+    by: &'static [&'static str],
+    operation: Operation,
+) -> Route {
+    Route {
+        with: &["sequential"],
+        ..route(method, by, operation)
+    }
+}
+
 /// Operations without a bucket.
 static OF_SERVICE: &[Route] = &[
     route(
@@ -275,7 +289,7 @@ static OF_BUCKET: &[Route] = &[
 /// Operations of an object. The first route that matches applies.
 static OF_OBJECT: &[Route] = &[
     route("DELETE", &["tagging"], Operation::DeleteObjectTagging),
-    route("DELETE", &["uploadId"], Operation::AbortMultipartUpload),
+    of_upload("DELETE", &["uploadId"], Operation::AbortMultipartUpload),
     route("DELETE", &[], Operation::DeleteObject),
     route("GET", &["acl"], Operation::GetObjectAcl),
     route("GET", &["symlink"], Operation::GetSymlink),
@@ -304,15 +318,12 @@ static OF_OBJECT: &[Route] = &[
         with: &["position"],
         ..route("POST", &["seal"], Operation::SealAppendObject)
     },
-    Route {
-        with: &["sequential"],
-        ..route("POST", &["uploads"], Operation::InitiateMultipartUpload)
-    },
-    route("POST", &["uploadId"], Operation::CompleteMultipartUpload),
+    of_upload("POST", &["uploads"], Operation::InitiateMultipartUpload),
+    of_upload("POST", &["uploadId"], Operation::CompleteMultipartUpload),
     route("PUT", &["acl"], Operation::PutObjectAcl),
     route("PUT", &["symlink"], Operation::PutSymlink),
     route("PUT", &["tagging"], Operation::PutObjectTagging),
-    route("PUT", &["uploadId", "partNumber"], Operation::UploadPart),
+    of_upload("PUT", &["uploadId", "partNumber"], Operation::UploadPart),
     route("PUT", &[], Operation::PutObject),
 ];
 

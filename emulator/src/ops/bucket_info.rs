@@ -13,6 +13,9 @@ use crate::{
     xml,
 };
 
+/// The resource group of every bucket. On OSS, each account has a default one.
+const RESOURCE_GROUP: &str = "rg-acfmxxxxxxxxxxx";
+
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct BucketInfo<'a> {
@@ -30,6 +33,7 @@ struct BucketElement<'a> {
     transfer_acceleration: &'static str,
     cross_region_replication: &'static str,
     block_public_access: bool,
+    resource_group_id: &'static str,
     owner: Owner<'a>,
     access_control_list: AccessControlList,
     server_side_encryption_rule: EncryptionElement,
@@ -93,6 +97,7 @@ pub(super) fn info(context: &RequestContext<'_>) -> Result<Response<EmulatorBody
             },
             cross_region_replication: "Disabled",
             block_public_access: bucket.blocks_public_access,
+            resource_group_id: RESOURCE_GROUP,
             owner: Owner::of(context),
             access_control_list: AccessControlList::of(bucket.acl),
             server_side_encryption_rule: EncryptionElement::of(bucket.encryption.as_ref()),

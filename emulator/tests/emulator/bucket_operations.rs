@@ -372,6 +372,8 @@ async fn what_a_bucket_is_and_contains() {
             ("DataRedundancyType", "LRS"),
             ("Grant", "private"),
             ("SSEAlgorithm", "None"),
+            // `TestGetBucketInfo` of alibabacloud-oss-go-sdk-v2.
+            ("ResourceGroupId", "rg-acfmxxxxxxxxxxx"),
             ("ID", "1234567890123456"),
         ] {
             assert_eq!(answer.element(name).as_deref(), Some(text), "{name}");

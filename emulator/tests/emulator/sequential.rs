@@ -1,5 +1,6 @@
 //! Multipart uploads with `sequential`: `TestUploadFileWithSequential` of aliyun-oss-go-sdk,
-//! `UploadFileTest` of aliyun-oss-java-sdk, and errors that clients of OSS report.
+//! `TestUploaderWithSequential` of alibabacloud-oss-go-sdk-v2, `UploadFileTest` of
+//! aliyun-oss-java-sdk, and errors that clients of OSS report.
 
 use aliyun_oss_emulator::{Emulator, ObjectStore};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -107,4 +108,24 @@ async fn parts_are_uploaded_and_completed_in_order() {
     wrong.assert_refused(400, "PartNotSequential", "");
     let parts = [(1, &*etag(&[b'x'; PART])), (2, &*etag(b"b"))];
     ok(&complete(&emulator, &id, &parts).await);
+}
+
+/// The uploader of alibabacloud-oss-go-sdk-v2 repeats the parameter.
+#[tokio::test]
+async fn every_request_of_the_upload_may_have_the_parameter() {
+    let emulator = today().build().unwrap();
+    for (method, last) in [(Method::POST, 200), (Method::DELETE, 204)] {
+        let id = initiate(&emulator, "&sequential").await;
+        let target = format!("/a?sequential&partNumber=1&uploadId={id}");
+        let answer = put(&emulator, &target, &[], b"x").await;
+        ok(&answer);
+        let etag = answer.header("etag").unwrap();
+        let body = format!(
+            "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part>\
+             </CompleteMultipartUpload>"
+        );
+        let target = format!("/a?sequential&uploadId={id}");
+        let answer = ask(&emulator, method, &target, &[], body.as_bytes()).await;
+        assert_eq!(answer.status.as_u16(), last, "{}", answer.text());
+    }
 }
