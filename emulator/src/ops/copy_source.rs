@@ -67,6 +67,9 @@ impl CopySource {
         context: &RequestContext<'_>,
         signed: bool,
     ) -> Result<Option<Source>, OssError> {
+        if context.shared.foreign_buckets.contains(&self.bucket) {
+            return Err(errors::BUCKET_FOREIGN);
+        }
         let store = &context.shared.store;
         let bucket = store.buckets().get(&self.bucket);
         let bucket = bucket

@@ -251,6 +251,9 @@ async fn a_bucket_of_another_account() {
         let anonymous = path_style::anonymous(&emulator, method, target).await;
         anonymous.assert_refused(403, "AccessDenied", "");
     }
+    let copied = [("x-oss-copy-source", "/theirs/a")];
+    let answer = path_style::put(&emulator, &format!("/{BUCKET}/a"), &copied, b"").await;
+    answer.assert_refused(403, "AccessDenied", "");
     let unknown = "/theirs/a?OSSAccessKeyId=nobody&Expires=1701605592&Signature=x";
     let answer = path_style::anonymous(&emulator, Method::GET, unknown).await;
     answer.assert_refused(403, "InvalidAccessKeyId", "0002-00000902");
