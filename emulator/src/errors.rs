@@ -269,7 +269,8 @@ catalogue! {
     IMAGE_MEMORY = 400 "NotImplemented" "The emulator does not process images of more than 67,108,864 pixels." "";
     IMAGE_TARGET = 400 "ImageTooLarge" "The resized image is too large." "0040-00000007";
     IMAGE_ACTION = 400 "InvalidArgument" "The action of x-oss-process is invalid." "0040-00000213";
-    IMAGE_ACTION_MISSING = 400 "NotImplemented" "Of image processing, the emulator implements resize, crop, quality, format and info." "";
+    IMAGE_ACTION_MISSING = 400 "NotImplemented" "Of image processing, the emulator implements resize, crop, rotate, quality, format and info." "";
+    IMAGE_ANGLE = 400 "NotImplemented" "The emulator rotates images by 0, 90, 180, 270 or 360 degrees." "";
     IMAGE_ARGUMENT = 400 "InvalidArgument" "A parameter of x-oss-process is invalid." "";
     IMAGE_RESIZE = 400 "InvalidArgument" "A parameter of resize is invalid." "0040-00000321";
     IMAGE_CROP_WIDTH = 400 "InvalidArgument" "The parameter w of crop is invalid." "0040-00000225";

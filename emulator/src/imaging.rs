@@ -129,6 +129,14 @@ fn transform(mut image: DynamicImage, steps: &Steps) -> Result<DynamicImage, Oss
                 let area = crop.area(image.width(), image.height())?;
                 image = image.crop_imm(area.x, area.y, area.width, area.height);
             }
+            Step::Rotate(quarters) => {
+                image = match quarters % 4 {
+                    1 => image.rotate90(),
+                    2 => image.rotate180(),
+                    3 => image.rotate270(),
+                    _ => image,
+                }
+            }
             Step::Info => {}
         }
     }

@@ -112,7 +112,7 @@
 //! | `CompleteMultipartUpload` | with a callback, and with `x-oss-complete-all` |
 //! | `ListMultipartUploads` | |
 //! | `GetObject`, `HeadObject`, `GetObjectMeta` | with ranges, conditions, `response-*` and gzip |
-//! | `GetObject` with `x-oss-process` | with feature `image`: resize, crop, quality, format and info, for JPEG, PNG, WebP and GIF |
+//! | `GetObject` with `x-oss-process` | with feature `image`: resize, crop, rotate by quarters of a turn, quality, format and info, for JPEG, PNG, WebP and GIF |
 //! | `PutObjectACL`, `GetObjectACL` | |
 //! | `RestoreObject`, `CleanRestoredObject` | a restoration takes a minute, whatever the storage class and the priority |
 //! | `PutSymlink`, `GetSymlink` | |

@@ -10,7 +10,7 @@ use crate::errors::{self, OssError};
 const MAX_STEPS: usize = 20;
 
 /// Actions of OSS that the emulator does not implement.
-const OTHERS: [&str; 14] = [
+const OTHERS: [&str; 13] = [
     "auto-orient",
     "average-hue",
     "blind-watermark",
@@ -20,7 +20,6 @@ const OTHERS: [&str; 14] = [
     "contrast",
     "indexcrop",
     "interlace",
-    "rotate",
     "rounded-corners",
     "sharpen",
     "slim",
@@ -43,6 +42,8 @@ pub(super) struct Steps {
 pub(super) enum Step {
     Resize(Resize),
     Crop(Crop),
+    /// Clockwise, by this many quarters of a turn.
+    Rotate(u32),
     Info,
 }
 
@@ -75,6 +76,7 @@ pub(super) fn parse(process: &str) -> Result<Steps, OssError> {
                 steps.all.push(Step::Resize(resize));
             }
             "crop" => steps.all.push(Step::Crop(crop(&parameters)?)),
+            "rotate" => steps.all.push(Step::Rotate(quarters(&parameters)?)),
             "quality" => steps.quality = Some(quality(&parameters)?),
             "format" => steps.format = Some(format(&parameters)?),
             "info" => {
@@ -163,6 +165,17 @@ fn crop(parameters: &[&str]) -> Result<Crop, OssError> {
         }
     }
     Ok(crop)
+}
+
+/// Parses an angle. OSS rotates by any, the emulator by quarters of a turn.
+fn quarters(parameters: &[&str]) -> Result<u32, OssError> {
+    let [angle] = parameters else {
+        return Err(errors::IMAGE_ARGUMENT);
+    };
+    match number(angle, 0, 360, errors::IMAGE_ARGUMENT)? {
+        angle if angle % 90 == 0 => Ok(angle / 90),
+        _ => Err(errors::IMAGE_ANGLE),
+    }
 }
 
 fn quality(parameters: &[&str]) -> Result<Quality, OssError> {

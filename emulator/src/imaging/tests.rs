@@ -141,6 +141,29 @@ async fn qualities_are_relative_or_absolute() {
     assert_eq!(jpeg::quality(b"\xff\xd8\xff\xe0\x00\x01"), None);
 }
 
+/// `ImageProcessTest` of aliyun-oss-java-sdk, and `TestGetObjectWithProcess` of
+/// alibabacloud-oss-go-sdk-v2.
+#[tokio::test]
+async fn images_are_rotated_clockwise() {
+    let source = file(&picture(), ImageFormat::Png);
+    // The first pixel, which is red at the left and blue at the right of the source.
+    for (angle, size, is_red) in [
+        (0, (200, 100), true),
+        (90, (100, 200), true),
+        (180, (200, 100), false),
+        (270, (100, 200), false),
+        (360, (200, 100), true),
+    ] {
+        let image = image_of(source.clone(), &format!("image/rotate,{angle}")).await;
+        assert_eq!((image.width(), image.height()), size, "{angle}");
+        let first = image.to_rgb8().get_pixel(0, 0).0;
+        assert_eq!(first == [255, 0, 0], is_red, "{angle}");
+    }
+    let steps = "image/resize,m_fixed,w_100,h_50/rotate,90/crop,w_10";
+    let image = image_of(source, steps).await;
+    assert_eq!((image.width(), image.height()), (10, 100));
+}
+
 #[tokio::test]
 async fn information_about_an_image() {
     let source = jpeg_file(75);
@@ -221,7 +244,11 @@ async fn what_is_invalid_is_refused() {
         ("image/format,bmp", "NotImplemented", ""),
         ("image/quality,q_0", "InvalidArgument", ""),
         ("image/quality", "InvalidArgument", ""),
-        ("image/rotate,90", "NotImplemented", ""),
+        ("image/rotate,45", "NotImplemented", ""),
+        ("image/rotate", "InvalidArgument", ""),
+        ("image/rotate,361", "InvalidArgument", ""),
+        ("image/rotate,-90", "InvalidArgument", ""),
+        ("image/sharpen,100", "NotImplemented", ""),
         ("image/", "InvalidArgument", "0040-00000213"),
         ("image/nothing", "InvalidArgument", "0040-00000213"),
         ("video/snapshot,t_1", "NotImplemented", ""),
