@@ -62,13 +62,14 @@ const TOMBSTONE: Duration = Duration::from_secs(60);
 /// `oss-ledger:{shard}:…`; an open row takes about 1.6 KB. See [the guide](crate::guide::ledger).
 ///
 /// The store connects on first use, over one multiplexed connection, and reconnects when that is
-/// lost. Every step is idempotent, so a step that fails with its connection is repeated once. If
+/// lost. More connections were [measured](crate::guide::ledger#latency), and left out. Every step is idempotent, so a step that fails with its connection is repeated once. If
 /// Redis is unreachable or exceeds the [timeout](Self::timeout), the step fails and the layer
 /// responds with 503. The kind of the error tells what happened, see [`StoreErrorKind`].
 ///
 /// # Requirements
 ///
-/// * Redis 5 or later, or a server with compatible Lua scripts.
+/// * Redis 5 or later, or a server with compatible Lua scripts: tested with Redis 7.0 and Valkey. For
+///   Tair, see [the guide](crate::guide::deployment#tair).
 /// * **`appendonly yes` and `appendfsync always`**, so that confirmed replies are on disk. With
 ///   `everysec`, the default once `appendonly` is on, a crash loses up to a second or two. Without
 ///   `appendonly` it loses everything since the last snapshot. A failover to a replica loses writes

@@ -16,19 +16,20 @@
 --   C  held, and the start is counted       U  held, and not started
 --   S  started, and used up                 D  done
 --
--- No step depends on the number of texts.
-local key, leases, digest, fence = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
+-- No step depends on the number of texts. In this and every other script, the key of a command is
+-- written as `KEYS[n]`: proxies of Tair reject a script with a variable in this place.
+local digest, fence = ARGV[1], ARGV[2]
 local lease, ttl, max_texts, max_starts = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local function number(field) return tonumber(redis.call('HGET', key, field) or 0) end
+local function number(field) return tonumber(redis.call('HGET', KEYS[1], field) or 0) end
 
 if redis.call('EXISTS', KEYS[3]) == 1 then return {'abandoned'} end
-local known = redis.call('HGET', key, 's' .. digest)
+local known = redis.call('HGET', KEYS[1], 's' .. digest)
 local lapsed
 if known then
   local kind = string.sub(known, 1, 1)
-  if kind == 'D' then return {'stored', redis.call('HGET', key, 'r' .. digest)} end
+  if kind == 'D' then return {'stored', redis.call('HGET', KEYS[1], 'r' .. digest)} end
   -- The same call, repeated because its response was lost.
   if string.sub(known, 2, 17) == fence then return {'fresh'} end
   if kind == 'S' then return {'running', ttl} end
@@ -37,24 +38,23 @@ if known then
   lapsed = digest
 elseif number('texts') >= max_texts then
   -- An expired lease does not count: a crashed handler must not use up the ticket for others.
-  lapsed = redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, 1)[1]
+  lapsed = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 1)[1]
   if not lapsed then return {'full'} end
 end
 if number('starts') >= max_starts or number('refusals') >= tonumber(ARGV[8]) then
-  return {'spent', redis.call('HSETNX', key, 'spent', 1)}
+  return {'spent', redis.call('HSETNX', KEYS[1], 'spent', 1)}
 end
 
 local ends = string.format('%.0f', now + lease)
-redis.call('HSET', key, 's' .. digest, ARGV[7] .. fence .. ends)
+redis.call('HSET', KEYS[1], 's' .. digest, ARGV[7] .. fence .. ends)
 if not lapsed then
-  redis.call('HINCRBY', key, 'texts', 1)
+  redis.call('HINCRBY', KEYS[1], 'texts', 1)
 elseif lapsed ~= digest then
-  redis.call('HDEL', key, 's' .. lapsed)
-  redis.call('ZREM', leases, lapsed)
+  redis.call('HDEL', KEYS[1], 's' .. lapsed)
+  redis.call('ZREM', KEYS[2], lapsed)
 end
-if ARGV[7] == 'C' then redis.call('HINCRBY', key, 'starts', 1) end
-redis.call('ZADD', leases, ends, digest)
-for _, k in ipairs({key, leases}) do
-  if redis.call('PTTL', k) < ttl then redis.call('PEXPIRE', k, ttl) end
-end
+if ARGV[7] == 'C' then redis.call('HINCRBY', KEYS[1], 'starts', 1) end
+redis.call('ZADD', KEYS[2], ends, digest)
+if redis.call('PTTL', KEYS[1]) < ttl then redis.call('PEXPIRE', KEYS[1], ttl) end
+if redis.call('PTTL', KEYS[2]) < ttl then redis.call('PEXPIRE', KEYS[2], ttl) end
 return {'fresh'}

@@ -48,8 +48,12 @@ fn by_code(code: &str) -> Option<Kind> {
 
 /// The meaning of an error inside of a script.
 fn inside_a_script(text: &str) -> Kind {
-    // Redis 7 puts this for `NOPERM`.
-    if text.starts_with("The user executing the script can't") {
+    // What Redis 7.0, and Redis 7.2 and Valkey put for `NOPERM`.
+    let denials = [
+        "The user executing the script can't",
+        "ACL failure in script",
+    ];
+    if denials.iter().any(|denial| text.starts_with(denial)) {
         Kind::Denied
     } else {
         by_text(text).unwrap_or(Kind::Refused)
@@ -134,6 +138,11 @@ mod tests {
             (
                 "ERR The user executing the script can't run this command or subcommand script: \
                  0123, on @user_script:1.",
+                Kind::Denied,
+            ),
+            (
+                "ERR ACL failure in script: User uploads has no permissions to run the 'time' command \
+                 script: 0123, on @user_script:1.",
                 Kind::Denied,
             ),
             (

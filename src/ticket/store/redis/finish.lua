@@ -2,13 +2,13 @@
 --
 -- KEYS     the ticket, its leases; see begin.lua
 -- ARGV     digest, fence, reply
-local key, digest, fence = KEYS[1], ARGV[1], ARGV[2]
-local state = redis.call('HGET', key, 's' .. digest)
+local digest, fence = ARGV[1], ARGV[2]
+local state = redis.call('HGET', KEYS[1], 's' .. digest)
 if not state or string.sub(state, 2, 17) ~= fence then return 0 end
 -- Already finished by the same lease: the first reply stays.
 if string.sub(state, 1, 1) ~= 'D' then
   -- First a command that frees memory: a Redis that is full then accepts the rest of the script.
   redis.call('ZREM', KEYS[2], digest)
-  redis.call('HSET', key, 's' .. digest, 'D' .. fence, 'r' .. digest, ARGV[3])
+  redis.call('HSET', KEYS[1], 's' .. digest, 'D' .. fence, 'r' .. digest, ARGV[3])
 end
 return 1

@@ -4,7 +4,7 @@
 //! is one script with the keys of one shard. A shard is seven keys, see `ledger/rows.lua`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::atomic::{AtomicU8, Ordering},
     time::{Duration, SystemTime},
 };
@@ -14,10 +14,10 @@ use tokio::task::JoinSet;
 
 use super::{
     super::{Lease, Nonce, StoreError, StoreErrorKind, StoredReply},
-    KEPT_LONGER, RedisStore, held, milliseconds, read,
+    KEPT_LONGER, RedisStore, TOMBSTONE, held, milliseconds, read,
     script::{
         Call,
-        Table::{Claims, Due, Expiry, Forget, Grants, Rows, Settled},
+        Table::{self, Claims, Due, Expiry, Grants, Rows, Settled},
     },
 };
 use crate::{
@@ -31,6 +31,10 @@ use crate::{
         },
     },
 };
+
+/// How many shards are asked at a time. Their steps are pipelined over one connection. All 64 at once
+/// would delay the steps of callbacks on the same connection.
+const SHARDS_AT_ONCE: usize = 16;
 
 /// The shard where the next search for due rows starts: another one each time, so that rows of the
 /// last shards are not always the last to be found.
@@ -53,21 +57,14 @@ impl RedisStore {
         {
             return self.add_to_shard(shard, &uploads).await;
         }
-        // Over one connection, so these are pipelined.
-        let mut calls = JoinSet::new();
-        for (shard, uploads) in shards.clone() {
+        let calls = shards.clone().into_iter().map(|(shard, uploads)| {
             let store = self.clone();
-            calls.spawn(async move { store.add_to_shard(shard, &uploads).await });
-        }
-        let mut added = Ok(());
-        while let Some(call) = calls.join_next().await {
-            let call = call.unwrap_or_else(|_| Err(StoreErrorKind::Unavailable.into()));
-            added = added.and(call);
-        }
+            async move { store.add_to_shard(shard, &uploads).await }
+        });
+        let added = at_once(calls).await.into_iter().fold(Ok(()), Result::and);
         if added.is_err() {
             for (shard, uploads) in &shards {
-                let tables = [Rows, Due, Expiry, Grants, Claims];
-                let mut call = Call::of_shard(&self.scripts.ledger.withdraw, *shard, &tables);
+                let mut call = Call::of_shard(&self.scripts.ledger.withdraw, *shard, &Table::ALL);
                 for upload in uploads {
                     call = call.arg(&upload.nonce().as_bytes()[..]);
                 }
@@ -91,8 +88,7 @@ impl RedisStore {
 
     fn granted_call(&self, shard: u8, uploads: &[GrantedUpload]) -> Result<Call<'_>, StoreError> {
         let now = uploads.iter().map(GrantedUpload::granted_at).max();
-        let tables = [Rows, Due, Expiry, Grants, Claims, Settled, Forget];
-        let mut call = Call::of_shard(&self.scripts.ledger.granted, shard, &tables)
+        let mut call = Call::of_shard(&self.scripts.ledger.granted, shard, &Table::ALL)
             .arg(now.map_or(0, unix_milliseconds))
             .arg(self.shard_capacity())
             .arg(milliseconds(LONGEST_LIFE));
@@ -125,9 +121,8 @@ impl RedisStore {
         let one_shard = shard == shard_of(&digest);
         let line = line_of(&object);
         let left = until.duration_since(SystemTime::now()).unwrap_or_default();
-        let tables = [Rows, Due, Expiry, Grants, Claims, Settled, Forget];
         let call = Call::of_lease(&self.scripts.ledger.settled, &lease)
-            .with_tables(shard, &tables)
+            .behind_tables(shard)
             .arg(reply)
             .arg(milliseconds(left.saturating_add(KEPT_LONGER)))
             .arg(&lease.nonce().as_bytes()[..])
@@ -141,8 +136,8 @@ impl RedisStore {
             return Ok(());
         }
         // A ticket of many objects, which has no row. If this fails, the layer repeats both steps.
-        let tables = [Grants, Settled, Forget];
-        let call = Call::of_shard(&self.scripts.ledger.remembered, shard_of(&digest), &tables)
+        let remembered = &self.scripts.ledger.remembered;
+        let call = Call::of_shard(remembered, shard_of(&digest), &Table::ALL)
             .arg(&digest[..])
             .arg(&line)
             .arg(unix_milliseconds(until))
@@ -158,12 +153,13 @@ impl RedisStore {
 
     async fn fail_and_hasten(self, lease: Lease, due: SystemTime) -> Result<(), StoreError> {
         let shard = shard_of(lease.nonce().as_bytes());
-        let call = Call::of_shard(&self.scripts.ledger.hasten, shard, &[Due, Claims])
+        let call = Call::of_lease(&self.scripts.ledger.failed, &lease)
+            .with_tables(shard, &[Due, Claims])
+            .arg("ran")
+            .arg(milliseconds(TOMBSTONE))
             .arg(&lease.nonce().as_bytes()[..])
             .arg(unix_milliseconds(due));
-        // Both are tried: a text that stays held costs more than a row that is due later.
-        let hastened = self.run(&call).await.map(drop);
-        self.release(lease, "ran").await.and(hastened)
+        self.run(&call).await.map(drop)
     }
 
     async fn claim(
@@ -172,49 +168,76 @@ impl RedisStore {
         limit: usize,
         visibility: Duration,
     ) -> Result<Vec<DueUpload>, StoreError> {
-        let mut token = [0; 16];
-        // A token of zeros marks a row that is not claimed.
-        while token == [0; 16] {
-            fill_random(&mut token)
-                .map_err(|error| StoreError::with_source(StoreErrorKind::Refused, error))?;
-        }
-        let now_ms = unix_milliseconds(now);
-        let until = now.checked_add(visibility).unwrap_or(now);
-        // Later than now, or the row would be found again at once.
-        let until = unix_milliseconds(until).max(now_ms.saturating_add(1));
+        let claims = ClaimTerms::new(now, visibility)?;
         let start = NEXT_SHARD.fetch_add(1, Ordering::Relaxed) % SHARDS;
-        let tables = [Rows, Due, Expiry, Grants, Claims, Settled, Forget];
+        // Those that may have more rows.
+        let mut shards: VecDeque<u8> = (start..SHARDS).chain(0..start).collect();
         let mut found = Vec::new();
-        for shard in (start..SHARDS).chain(0..start) {
-            let left = limit.saturating_sub(found.len());
-            if left == 0 {
-                break;
-            }
-            let call = Call::of_shard(&self.scripts.ledger.due, shard, &tables)
-                .arg(now_ms)
-                .arg(left)
-                .arg(until)
-                .arg(&token[..])
-                .arg(milliseconds(LONGEST_LIFE));
-            let rows: Vec<(Vec<u8>, u32, Vec<u8>)> = match self.run(&call).await {
-                Ok(rows) => read(&rows)?,
-                // Those that are claimed must be recovered, or they wait for their visibility.
-                Err(_) if !found.is_empty() => break,
-                Err(error) => return Err(error),
-            };
-            for (nonce, attempts, row) in rows {
-                match (<[u8; 16]>::try_from(nonce), GrantedUpload::from_bytes(&row)) {
-                    (Ok(nonce), Ok(upload)) => {
-                        let token = u128::from_be_bytes(token);
-                        let claim = Claim::new(Nonce::from_bytes(nonce), token, attempts);
-                        found.push(DueUpload::new(upload, claim));
+        while !shards.is_empty() && found.len() < limit {
+            let left = limit - found.len();
+            let asked = shards.len().min(left).min(self.shards_at_once());
+            let share = left / asked;
+            let calls = shards.drain(..asked).map(|shard| {
+                let store = self.clone();
+                async move { store.claim_in_shard(shard, share, claims).await }
+            });
+            let mut failure = None;
+            for claimed in at_once(calls.collect::<Vec<_>>()).await {
+                match claimed {
+                    Ok(claimed) => {
+                        shards.extend(claimed.more);
+                        found.extend(claimed.rows);
                     }
-                    (_, Err(error)) => tracing::error!(%error, shard, "a row cannot be read"),
-                    (Err(_), _) => tracing::error!(shard, "a row has no nonce"),
+                    Err(error) => failure = Some(error),
                 }
+            }
+            match failure {
+                Some(error) if found.is_empty() => return Err(error),
+                // Those that are claimed must be recovered, or they wait for their visibility.
+                Some(_) => break,
+                None => {}
             }
         }
         Ok(found)
+    }
+
+    /// Claims at most `share` rows of one shard.
+    async fn claim_in_shard(
+        &self,
+        shard: u8,
+        share: usize,
+        claims: ClaimTerms,
+    ) -> Result<Claimed, StoreError> {
+        let call = Call::of_shard(&self.scripts.ledger.due, shard, &Table::ALL)
+            .arg(claims.now)
+            .arg(share)
+            .arg(claims.until)
+            .arg(&claims.token[..])
+            .arg(milliseconds(LONGEST_LIFE));
+        let rows: Vec<(Vec<u8>, u32, Vec<u8>)> = read(&self.run(&call).await?)?;
+        let more = (rows.len() >= share).then_some(shard);
+        let mut found = Vec::with_capacity(rows.len());
+        for (nonce, attempts, row) in rows {
+            match (<[u8; 16]>::try_from(nonce), GrantedUpload::from_bytes(&row)) {
+                (Ok(nonce), Ok(upload)) => {
+                    let token = u128::from_be_bytes(claims.token);
+                    let claim = Claim::new(Nonce::from_bytes(nonce), token, attempts);
+                    found.push(DueUpload::new(upload, claim));
+                }
+                (_, Err(error)) => tracing::error!(%error, shard, "a row cannot be read"),
+                (Err(_), _) => tracing::error!(shard, "a row has no nonce"),
+            }
+        }
+        Ok(Claimed { rows: found, more })
+    }
+
+    /// The waits for replicas of one connection come one after the other. Many of them would delay the
+    /// steps of callbacks.
+    const fn shards_at_once(&self) -> usize {
+        match self.replicas {
+            Some(_) => 1,
+            None => SHARDS_AT_ONCE,
+        }
     }
 
     async fn defer_row(
@@ -235,8 +258,7 @@ impl RedisStore {
 
     async fn close_row(self, claim: Claim) -> Result<(), StoreError> {
         let shard = shard_of(claim.nonce().as_bytes());
-        let tables = [Rows, Due, Expiry, Grants, Claims];
-        let call = Call::of_shard(&self.scripts.ledger.close, shard, &tables)
+        let call = Call::of_shard(&self.scripts.ledger.close, shard, &Table::ALL)
             .arg(&claim.nonce().as_bytes()[..])
             .arg(&claim.token().to_be_bytes()[..]);
         held(&self.run(&call).await?)
@@ -268,13 +290,72 @@ impl RedisStore {
     }
 
     async fn count(self) -> Result<u64, StoreError> {
+        let shards: Vec<u8> = (0..SHARDS).collect();
         let mut open = 0;
-        for shard in 0..SHARDS {
-            let call = Call::of_shard(&self.scripts.ledger.open, shard, &[Rows]);
-            open += read::<u64>(&self.run(&call).await?)?;
+        for asked in shards.chunks(self.shards_at_once()) {
+            let calls = asked.iter().map(|&shard| {
+                let store = self.clone();
+                async move { store.count_in_shard(shard).await }
+            });
+            for count in at_once(calls).await {
+                open += count?;
+            }
         }
         Ok(open)
     }
+
+    async fn count_in_shard(&self, shard: u8) -> Result<u64, StoreError> {
+        let call = Call::of_shard(&self.scripts.ledger.open, shard, &[Rows]);
+        read(&self.run(&call).await?)
+    }
+}
+
+/// What the claims of one call have in common.
+#[derive(Clone, Copy)]
+struct ClaimTerms {
+    now: u64,
+    until: u64,
+    token: [u8; 16],
+}
+
+impl ClaimTerms {
+    fn new(now: SystemTime, visibility: Duration) -> Result<Self, StoreError> {
+        let mut token = [0; 16];
+        // A token of zeros marks a row that is not claimed.
+        while token == [0; 16] {
+            fill_random(&mut token)
+                .map_err(|error| StoreError::with_source(StoreErrorKind::Refused, error))?;
+        }
+        let until = now.checked_add(visibility).unwrap_or(now);
+        let now = unix_milliseconds(now);
+        Ok(Self {
+            now,
+            // Later than now, or the row would be found again at once.
+            until: unix_milliseconds(until).max(now.saturating_add(1)),
+            token,
+        })
+    }
+}
+
+/// The claimed rows of one shard.
+struct Claimed {
+    rows: Vec<DueUpload>,
+    /// The shard, if it may have more rows.
+    more: Option<u8>,
+}
+
+/// Makes calls at the same time. Over one connection, these are pipelined.
+async fn at_once<F, T>(calls: impl IntoIterator<Item = F>) -> Vec<Result<T, StoreError>>
+where
+    F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    T: Send + 'static,
+{
+    let mut tasks: JoinSet<_> = calls.into_iter().collect();
+    let mut results = Vec::with_capacity(tasks.len());
+    while let Some(result) = tasks.join_next().await {
+        results.push(result.unwrap_or_else(|_| Err(StoreErrorKind::Unavailable.into())));
+    }
+    results
 }
 
 /// One line, because JSON escapes line breaks.

@@ -1,9 +1,9 @@
 -- Claims rows that are due. Returns nonce, attempts and row of each.
 --
--- KEYS     rows, due, expiry, grants, claims, settled, forget
+-- KEYS     see rows.lua
 -- ARGV     now (ms), limit, until when the claims last (ms), token of the claims (16 bytes), longest
 --          life of a row (ms)
-free(KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], ARGV[1], 100)
+free(ARGV[1], 100)
 local found = {}
 for _, nonce in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])) do
   local row = redis.call('HGET', KEYS[1], nonce)
@@ -17,5 +17,8 @@ for _, nonce in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1], 'LI
     found[#found + 1] = {nonce, attempts, string.sub(row, 25)}
   end
 end
-if found[1] then keep(KEYS[5], tonumber(ARGV[5])) end
+local longest = tonumber(ARGV[5])
+if found[1] and redis.call('PTTL', KEYS[5]) < longest then
+  redis.call('PEXPIRE', KEYS[5], longest + day)
+end
 return found

@@ -1,10 +1,10 @@
 -- Adds rows, all or none. Returns 0 if the shard has no room.
 --
--- KEYS     rows, due, expiry, grants, claims, settled, forget
+-- KEYS     see rows.lua
 -- ARGV     now (ms), rows that the shard may have, longest life of a row (ms), then for each row:
 --          nonce, object and seconds of the grant and row, due (ms), expiry (ms)
 local now, room, longest = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-free(KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], now, (#ARGV - 3) + 4)
+free(now, (#ARGV - 3) + 4)
 local new = {}
 for at = 4, #ARGV, 4 do
   -- One that exists is the same call, repeated because its response was lost.
@@ -21,9 +21,12 @@ for _, at in ipairs(new) do
   local till = redis.call('ZSCORE', KEYS[7], object)
   if till and tonumber(till) < tonumber(ARGV[at + 3]) then
     redis.call('ZADD', KEYS[7], ARGV[at + 3], object)
-    keep(KEYS[6], longest)
-    keep(KEYS[7], longest)
+    if redis.call('PTTL', KEYS[6]) < longest then redis.call('PEXPIRE', KEYS[6], longest + day) end
+    if redis.call('PTTL', KEYS[7]) < longest then redis.call('PEXPIRE', KEYS[7], longest + day) end
   end
 end
-for at = 1, 4 do keep(KEYS[at], longest) end
+if redis.call('PTTL', KEYS[1]) < longest then redis.call('PEXPIRE', KEYS[1], longest + day) end
+if redis.call('PTTL', KEYS[2]) < longest then redis.call('PEXPIRE', KEYS[2], longest + day) end
+if redis.call('PTTL', KEYS[3]) < longest then redis.call('PEXPIRE', KEYS[3], longest + day) end
+if redis.call('PTTL', KEYS[4]) < longest then redis.call('PEXPIRE', KEYS[4], longest + day) end
 return 1

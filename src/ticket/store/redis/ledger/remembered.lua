@@ -1,7 +1,7 @@
 -- Remembers that an object was settled by a ticket of another shard.
 --
--- KEYS     grants, settled, forget
+-- KEYS     see rows.lua
 -- ARGV     object, line of the settled object, until when it is remembered (ms), longest life of a
 --          row (ms), settled objects that the shard may have
-remember(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]))
+remember(ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]))
 return 1

@@ -1,39 +1,37 @@
--- What the steps of the ledger have in common. They are compiled behind this text.
+-- What the steps of the ledger have in common. They are compiled behind this text, and get the keys
+-- of a shard as KEYS:
+--   1 rows     hash: nonce -> object (16 bytes), seconds of the grant (8 bytes), row
+--   2 due      sorted set: nonces by the time at which they are due (ms, by the clocks of the callers)
+--   3 expiry   sorted set: nonces by expiry (ms)
+--   4 grants   sorted set, by bytes: object, seconds of the grant, nonce
+--   5 claims   hash: nonce -> token of the claim (16 bytes, zeros if it is deferred), attempts
+--   6 settled  hash: object -> the settled objects of this key, one a line, the newest first
+--   7 forget   sorted set: objects by the time until which they are remembered (ms)
 --
--- A shard of the ledger is these keys, of which a step gets those that it needs as KEYS:
---   rows     hash: nonce -> object (16 bytes), seconds of the grant (8 bytes), row
---   due      sorted set: nonces by the time at which they are due (ms, by the clocks of the callers)
---   expiry   sorted set: nonces by expiry (ms)
---   grants   sorted set, by bytes: object, seconds of the grant, nonce
---   claims   hash: nonce -> token of the claim (16 bytes, zeros if it is deferred), attempts
---   settled  hash: object -> the settled objects of this key, one a line, the newest first
---   forget   sorted set: objects by the time until which they are remembered (ms)
+-- A key outlives everything in it. It is renewed once a day, because each renewal is a write.
 --
 -- No step depends on the number of rows, but for a logarithm.
-local function remove(rows, due, expiry, grants, claims, nonce)
-  local row = redis.call('HGET', rows, nonce)
+local day = 86400000
+
+local function remove(nonce)
+  local row = redis.call('HGET', KEYS[1], nonce)
   if not row then return 0 end
-  redis.call('HDEL', rows, nonce)
-  redis.call('HDEL', claims, nonce)
-  redis.call('ZREM', due, nonce)
-  redis.call('ZREM', expiry, nonce)
-  redis.call('ZREM', grants, string.sub(row, 1, 24) .. nonce)
+  redis.call('HDEL', KEYS[1], nonce)
+  redis.call('HDEL', KEYS[5], nonce)
+  redis.call('ZREM', KEYS[2], nonce)
+  redis.call('ZREM', KEYS[3], nonce)
+  redis.call('ZREM', KEYS[4], string.sub(row, 1, 24) .. nonce)
   return 1
 end
 
-local function free(rows, due, expiry, grants, claims, settled, forget, now, limit)
-  local old = redis.call('ZRANGEBYSCORE', expiry, '-inf', '(' .. now, 'LIMIT', 0, limit)
+local function free(now, limit)
+  local old = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', '(' .. now, 'LIMIT', 0, limit)
   for _, nonce in ipairs(old) do
-    remove(rows, due, expiry, grants, claims, nonce)
+    remove(nonce)
   end
-  old = redis.call('ZRANGEBYSCORE', forget, '-inf', '(' .. now, 'LIMIT', 0, limit)
+  old = redis.call('ZRANGEBYSCORE', KEYS[7], '-inf', '(' .. now, 'LIMIT', 0, limit)
   for _, object in ipairs(old) do
-    redis.call('HDEL', settled, object)
-    redis.call('ZREM', forget, object)
+    redis.call('HDEL', KEYS[6], object)
+    redis.call('ZREM', KEYS[7], object)
   end
-end
-
--- A key outlives everything in it. Renewed once a day, because each renewal is a write.
-local function keep(key, longest)
-  if redis.call('PTTL', key) < longest then redis.call('PEXPIRE', key, longest + 86400000) end
 end
