@@ -396,7 +396,10 @@ mod soak {
             failed_first,
             unexplained.len()
         );
-        assert!(unexplained.is_empty(), "{unexplained:?}");
+        assert!(
+            unexplained.is_empty(),
+            "{unexplained:?}, flushes {flushes:?}"
+        );
         assert_eq!(two_answers, 0);
         assert!(failed_first > 0, "no fault was felt");
     }

@@ -60,6 +60,11 @@ fn keys_of(redis: &Redis) -> Vec<String> {
     keys.iter().map(text).collect()
 }
 
+/// A row of this object.
+pub(crate) fn row(name: &str) -> GrantedUpload {
+    upload(name, start())
+}
+
 fn number(value: redis::Value) -> i64 {
     redis::from_redis_value(value).unwrap()
 }
@@ -247,8 +252,9 @@ async fn lg_07_a_nonce_of_another_object_is_refused() {
 async fn lg_08_instances_share_the_rows() {
     const ROWS: usize = 2_000;
     let redis = Redis::start(FORGETFUL);
+    let start = start();
     let rows: Vec<_> = (0..ROWS)
-        .map(|n| upload(&format!("a/{n}"), start()))
+        .map(|n| upload(&format!("a/{n}"), start))
         .collect();
     for batch in rows.chunks(100) {
         redis.store().granted(batch).await.unwrap();

@@ -1,4 +1,4 @@
-//! Runs a separate `redis-server` for each test.
+//! Runs a separate server for each test: `redis-server`, or the program that `REDIS_SERVER` names.
 
 use std::{
     ffi::OsString,
@@ -184,7 +184,7 @@ impl Redis {
 
     /// Starts the server without waiting for it.
     pub(crate) fn spawn(&mut self, options: &[OsString]) {
-        let server = Command::new("redis-server")
+        let server = Command::new(program())
             .args(["--port", "0", "--save", "", "--unixsocket"])
             .arg(self.socket())
             .arg("--dir")
@@ -195,7 +195,7 @@ impl Redis {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("redis-server is required: apt-get install redis-server");
+            .expect("needs redis-server (apt-get install redis-server), or REDIS_SERVER");
         self.server = Some(server);
     }
 
@@ -278,6 +278,12 @@ impl Redis {
             .query(&mut connection)
             .unwrap()
     }
+}
+
+/// Returns the program of the server. Another one than `redis-server` must have its options, as
+/// `valkey-server` does.
+pub(crate) fn program() -> OsString {
+    std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into())
 }
 
 /// Returns a port that was free a moment ago.

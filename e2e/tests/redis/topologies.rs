@@ -401,7 +401,7 @@ impl Sentinels {
                 master.port()
             );
             std::fs::write(&config, text).unwrap();
-            let process = Command::new("redis-server")
+            let process = Command::new(crate::server::program())
                 .arg(&config)
                 .arg("--sentinel")
                 .stdout(Stdio::null())
