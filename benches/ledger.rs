@@ -10,18 +10,17 @@
 //! without it. Each round measures every set-up, and the fastest round of each counts, because others
 //! may use the machine.
 
+mod redis_server;
+
 use std::{
     convert::Infallible,
     env,
     future::{Future, ready},
-    os::unix::net::UnixStream,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -29,76 +28,20 @@ use bytes::Bytes;
 use http::{Request, Response, request::Parts};
 use http_body_util::Full;
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::{runtime::Runtime, task::JoinSet};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_aliyun_oss::{
     Credentials, Grant, OssUploads, Refusal, SizeRange, TicketKey,
     callback::{CallbackReply, RequestBody},
     testing::CallbackSigner,
-    ticket::{MemoryStore, RedisStore, TicketKeys, Tickets, ledger::UploadLedger},
+    ticket::{MemoryStore, TicketKeys, Tickets, ledger::UploadLedger},
 };
+
+use redis_server::{Error, Redis};
 
 const ROUNDS: usize = 3;
 const CALLS: usize = 2_000;
 const AT_A_TIME: usize = 32;
-
-type Error = Box<dyn std::error::Error>;
-
-/// A `redis-server` of its own, on a socket in a folder of its own.
-struct Redis {
-    folder: TempDir,
-    server: Child,
-}
-
-impl Redis {
-    fn start(fsync: &str) -> Option<Self> {
-        let folder = tempfile::tempdir().ok()?;
-        let socket = folder.path().join("redis.sock");
-        let server = Command::new("redis-server")
-            .args([
-                "--port",
-                "0",
-                "--save",
-                "",
-                "--appendonly",
-                "yes",
-                "--appendfsync",
-                fsync,
-            ])
-            .arg("--unixsocket")
-            .arg(&socket)
-            .arg("--dir")
-            .arg(folder.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .ok()?;
-        let redis = Self { folder, server };
-        for _ in 0..500 {
-            if UnixStream::connect(redis.socket()).is_ok() {
-                return Some(redis);
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        None
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.path().join("redis.sock")
-    }
-
-    fn store(&self) -> Result<RedisStore, Error> {
-        let url = format!("redis+unix://{}", self.socket().display());
-        Ok(RedisStore::new(&url)?.timeout(Duration::from_secs(20)))
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _gone = self.server.kill();
-        let _gone = self.server.wait();
-    }
-}
 
 async fn authorize(_: &Parts) -> Result<Grant, Refusal> {
     let size = SizeRange::new(1, 1000)?;
