@@ -66,6 +66,17 @@ impl Step {
         }
     }
 
+    /// Counts what each call adds, or removes.
+    fn count(self, connection: &mut redis::Connection) -> Result<u64, Error> {
+        Ok(match self {
+            // Tickets, and their leases.
+            Self::Begin | Self::Finish => redis::cmd("DBSIZE").query(connection)?,
+            Self::Granted | Self::Settled => redis::cmd("HLEN")
+                .arg("oss-ledger:{00}:rows")
+                .query(connection)?,
+        })
+    }
+
     fn keys(self) -> Vec<String> {
         let ticket = format!("oss-ticket:{{00}}:{}{RANDOM}", "0".repeat(20));
         let leases = format!("{ticket}:leases");
@@ -164,6 +175,7 @@ pub(crate) fn of_redis_benchmark(
             PREPARED
         }
     };
+    let before = step.count(&mut connection)?;
     let program = env::var_os("REDIS_BENCHMARK").unwrap_or_else(|| "redis-benchmark".into());
     let keys = step.keys();
     let output = Command::new(program)
@@ -182,6 +194,10 @@ pub(crate) fn of_redis_benchmark(
         .args(step.arguments()?)
         .output()?;
     let text = String::from_utf8(output.stdout)?;
+    // It does not report errors of the server.
+    if step.count(&mut connection)?.abs_diff(before) < calls as u64 * 4 / 5 {
+        return Err("the scripts had no effect".into());
+    }
     // "EVALSHA …","calls per second","mean","least","p50","p95","p99","most", times in milliseconds
     let numbers: Vec<f64> = text
         .trim_end()

@@ -53,18 +53,20 @@ const TOMBSTONE: Duration = Duration::from_secs(60);
 ///
 /// Each step is one Lua script: atomic, one round trip, and as fast for a ticket with 65,535 used
 /// texts as for a new one. With [`OnFailure::AtMostOnce`](crate::ticket::OnFailure::AtMostOnce) a
-/// callback takes three steps, otherwise two. A ticket is one key, `oss-ticket:{shard}:nonce`, which
-/// Redis drops an hour after the ticket expires, beside short-lived keys. The shard is one of 64, two
-/// hexadecimal digits of the nonce, and the hash tag of all keys of a step. Leases are timed by the clock of Redis, and renewed while the handler runs. A text that
-/// another instance is handling is polled every 25 to 400 ms.
+/// callback takes [three steps](crate::guide::ledger#steps-in-redis), otherwise two. A ticket is one
+/// key, `oss-ticket:{shard}:nonce`, which Redis drops an hour after the ticket expires, beside
+/// short-lived keys. The shard is one of 64, two hexadecimal digits of the nonce, and the hash tag of
+/// all keys of a step. Leases are timed by the clock of Redis, and renewed while the handler runs. A
+/// text that another instance is handling is polled every 25 to 400 ms.
 ///
 /// The store is a [ledger](crate::ticket::ledger::UploadLedger) too. A shard of it is seven keys,
 /// `oss-ledger:{shard}:…`; an open row takes about 1.6 KB. See [the guide](crate::guide::ledger).
 ///
 /// The store connects on first use, over one multiplexed connection, and reconnects when that is
-/// lost. More connections were [measured](crate::guide::ledger#latency), and left out. Every step is idempotent, so a step that fails with its connection is repeated once. If
-/// Redis is unreachable or exceeds the [timeout](Self::timeout), the step fails and the layer
-/// responds with 503. The kind of the error tells what happened, see [`StoreErrorKind`].
+/// lost. More connections are [not faster](crate::guide::ledger#latency). Every step is idempotent, so
+/// a step that fails with its connection is repeated once. If Redis is unreachable or exceeds the
+/// [timeout](Self::timeout), the step fails and the layer responds with 503. The kind of the error
+/// tells what happened, see [`StoreErrorKind`].
 ///
 /// # Requirements
 ///
