@@ -197,7 +197,7 @@ impl App {
         let size = SizeRange::new(1, 1000).unwrap();
         let grant = Grant::exact(key.parse().unwrap(), size);
         let callback = self.uploads.recorded_callback_for(&grant).await.unwrap();
-        signed(&callback.encoded(), key)
+        signed(callback.encoded(), key)
     }
 
     /// Makes a callback for an upload of `key`. Returns the steps, and how many of them wait for one
@@ -357,9 +357,7 @@ async fn lg_21_a_pass_over_all_shards_takes_four_round_trips() {
         }
     }
     // Rows of several shards are added at the same time.
-    let rows: Vec<_> = ["a", "b", "c", "d"]
-        .map(|name| crate::ledger::row(name))
-        .into();
+    let rows: Vec<_> = ["a", "b", "c", "d"].map(crate::ledger::row).into();
     ledger.granted(&rows).await.unwrap();
     app.recorded.take();
     ledger.granted(&rows).await.unwrap();
