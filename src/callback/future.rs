@@ -579,7 +579,7 @@ where
                             false => attempt,
                         };
                         Self::Redeeming {
-                            redemption: Redemption::new(tickets, &attempt, &granted),
+                            redemption: Redemption::new(tickets, &attempt, &granted, recovered),
                             attempt,
                             timer: Timer::resume(started),
                             inner,

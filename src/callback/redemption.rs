@@ -102,9 +102,15 @@ pub(super) enum Decision {
 }
 
 impl Redemption {
-    pub(super) fn new(tickets: Tickets, attempt: &Attempt, granted: &Granted) -> Self {
+    /// `recovered` is whether a recovery made the request.
+    pub(super) fn new(
+        tickets: Tickets,
+        attempt: &Attempt,
+        granted: &Granted,
+        recovered: bool,
+    ) -> Self {
         Self {
-            settlement: Settlement::new(&tickets, granted),
+            settlement: Settlement::new(&tickets, granted, recovered),
             tickets,
             lease: Lease::new(attempt),
             must_start: attempt.is_at_most_once(),

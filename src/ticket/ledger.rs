@@ -82,8 +82,11 @@ pub trait UploadLedger: ReplayStore {
     ) -> Lookup<(), StoreError>;
 
     /// Releases the text as [`ReplayStore::fail`] does, and makes the row of this ticket due at
-    /// `due`, if that is earlier than before. Leaves a row alone that is claimed: the claimant
-    /// defers it.
+    /// `due`, if that is earlier than before.
+    ///
+    /// Does not change a row that is claimed, because the claimant defers it, nor one with a counted
+    /// [attempt](Claim::attempts), because a recovery determines its pauses. The layer calls it for
+    /// callbacks only: the ticket of a recovered upload is released with [`ReplayStore::fail`].
     fn failed(&self, lease: &Lease, due: SystemTime) -> Lookup<(), StoreError>;
 
     /// Claims at most `limit` rows that are due at `now`. Of all concurrent calls, one returns each

@@ -1,5 +1,7 @@
 //! The recovery of uploads whose callback did not reach the handler.
 
+mod attempts;
+mod faulty;
 mod imitations;
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -214,6 +216,15 @@ impl World {
         let world = Self::new();
         let tickets = world.tickets.clone().on_failure(OnFailure::AtMostOnce);
         Self { tickets, ..world }
+    }
+
+    /// Replaces the ledger, with faults or without, by one on the same rows.
+    fn with_ledger(self, ledger: faulty::Faulty) -> Self {
+        let at = self.clock.clone();
+        Self {
+            tickets: Tickets::with_ledger(keys(), ledger).clock(move || at.now()),
+            ..self
+        }
     }
 
     fn uploads(&self) -> OssUploads {

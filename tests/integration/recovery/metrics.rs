@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use tokio::time::sleep;
 
-use super::{runs::Flaky, *};
+use super::{faulty::Faulty, *};
 use crate::metrics::{recorded, value};
 
 fn rows(scraped: &str, outcome: &str) -> f64 {
@@ -136,11 +136,8 @@ fn recovered_callbacks_are_told_from_those_of_oss() {
 fn a_pass_without_a_ledger_is_counted_by_its_error() {
     let scraped = recorded(async {
         let world = World::new();
-        let flaky = Flaky(Arc::clone(&world.ledger), Arc::new(AtomicBool::new(true)));
-        let world = World {
-            tickets: Tickets::with_ledger(keys(), flaky),
-            ..world
-        };
+        let faulty = Faulty::down_while(&world.ledger, &Arc::new(AtomicBool::new(true)));
+        let world = world.with_ledger(faulty);
         world.recovery().tick().await.unwrap_err();
     });
     assert_eq!(passes(&scraped, "Unavailable"), 1.0);

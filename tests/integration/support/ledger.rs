@@ -264,10 +264,16 @@ async fn a_failure_makes_the_row_due_earlier(ledger: &impl UploadLedger) {
     let lease = begin(ledger, &row).await.unwrap();
     ledger.failed(&lease, at + SECOND).await.unwrap();
     assert!(due(ledger, at + SECOND).await.is_empty());
-    ledger.defer(&claim, at + HOUR, 1).await.unwrap();
+    ledger.defer(&claim, at + HOUR, 0).await.unwrap();
     let lease = begin(ledger, &row).await.unwrap();
     ledger.failed(&lease, at + MINUTE).await.unwrap();
-    assert_eq!(due(ledger, at + MINUTE).await.len(), 1);
+    let claim = due(ledger, at + MINUTE).await.remove(0).claim;
+    // An attempt is counted, so a recovery determines the pause.
+    ledger.defer(&claim, at + HOUR, 1).await.unwrap();
+    let lease = begin(ledger, &row).await.unwrap();
+    ledger.failed(&lease, at + 2 * MINUTE).await.unwrap();
+    assert!(due(ledger, at + HOUR - SECOND).await.is_empty());
+    assert_eq!(due(ledger, at + HOUR).await.len(), 1);
     // Without a row.
     let other = upload("b", start());
     let lease = begin(ledger, &other).await.unwrap();
@@ -507,7 +513,8 @@ pub async fn behaves_like_lists(ledger: &impl UploadLedger, steps: &[Step]) {
                 let row = rows
                     .iter_mut()
                     .find(|row| row.upload.nonce() == one.nonce());
-                if let Some(row) = row.filter(|row| row.claim.is_none()) {
+                let row = row.filter(|row| row.claim.is_none() && row.attempts == 0);
+                if let Some(row) = row {
                     row.due = row.due.min(due);
                 }
             }

@@ -133,12 +133,12 @@ impl Rows {
         }
     }
 
-    /// Makes a row due at `due`, if it is due later and not claimed.
+    /// Makes a row due at `due`, if it is due later, not claimed, and without a counted attempt.
     pub(super) fn hasten(&self, nonce: Nonce, due: SystemTime) {
         let due = milliseconds(due);
         let mut shard = self.lock(nonce);
         let row = shard.rows.get(nonce.as_bytes());
-        if row.is_some_and(|row| row.claim.is_none() && due < row.due) {
+        if row.is_some_and(|row| row.claim.is_none() && row.attempts == 0 && due < row.due) {
             shard.move_to(nonce.as_bytes(), due);
         }
     }
