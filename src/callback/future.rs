@@ -293,7 +293,7 @@ where
                         Poll::Ready(decision) => decision,
                         Poll::Pending => {
                             ready!(timer.as_mut().poll_elapsed(config.deadline, cx));
-                            Err(Kind::DeadlineExceeded.into())
+                            Err(redemption.overdue())
                         }
                     };
                     meter.stage(Stage::Store);

@@ -46,6 +46,11 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// Why a callback was not handled in time: another request with the same text runs the handler.
+#[derive(Debug, thiserror::Error)]
+#[error("another request runs the handler for the same callback, and has not ended yet")]
+pub(crate) struct HandlerRuns;
+
 type StoreStep<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
 /// One use of a ticket. Dropping it never leaks the ticket:
@@ -66,6 +71,8 @@ pub(super) struct Redemption {
     settlement: Option<Settlement>,
     /// Whether the ticket has to be used up immediately before the handler is called.
     must_start: bool,
+    /// Whether another request ran the handler for the same callback.
+    waited: bool,
     step: Step,
 }
 
@@ -114,6 +121,7 @@ impl Redemption {
             tickets,
             lease: Lease::new(attempt),
             must_start: attempt.is_at_most_once(),
+            waited: false,
             step: Step::Idle,
         }
     }
@@ -167,6 +175,7 @@ impl Redemption {
                     Ok(Decision::Run)
                 }
                 Ok(Begin::Running(wait)) => {
+                    self.waited = true;
                     self.step = Step::Waiting(wait);
                     continue;
                 }
@@ -185,6 +194,14 @@ impl Redemption {
                     self.failed(why)
                 }
             });
+        }
+    }
+
+    /// Returns the error of a ticket that was not redeemed within the deadline.
+    pub(super) fn overdue(&self) -> CallbackError {
+        match self.waited {
+            true => CallbackError::with_source(Kind::DeadlineExceeded, HandlerRuns),
+            false => Kind::DeadlineExceeded.into(),
         }
     }
 

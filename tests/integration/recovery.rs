@@ -1,6 +1,7 @@
 //! The recovery of uploads whose callback did not reach the handler.
 
 mod attempts;
+mod bounds;
 mod faulty;
 mod imitations;
 #[cfg(feature = "metrics")]

@@ -7,6 +7,7 @@ mod certificate;
 mod chaos;
 mod layer;
 mod ledger;
+mod recovery;
 mod server;
 mod store;
 #[path = "../../../tests/integration/support/tickets.rs"]

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tower_aliyun_oss::ticket::{
     ledger::{Claim, CloseReason, DueUpload, ObjectGrants, SettledObject},
     store::{Attempt, Begin, Lease, ReplayStore, StoreError, StoreErrorKind, StoredReply},
@@ -22,8 +22,8 @@ pub(super) enum Fault {
 pub(super) struct Faulty {
     memory: Arc<MemoryStore>,
     fault: Arc<dyn Fn(&str) -> Option<Fault> + Send + Sync>,
-    /// How long the last claims last.
-    pub(super) visibility: Arc<Mutex<Duration>>,
+    /// When rows were claimed, and for how long.
+    pub(super) claimed: Arc<Mutex<Option<(Instant, Duration)>>>,
 }
 
 impl Faulty {
@@ -34,7 +34,7 @@ impl Faulty {
         Self {
             memory: Arc::clone(memory),
             fault: Arc::new(fault),
-            visibility: Arc::default(),
+            claimed: Arc::default(),
         }
     }
 
@@ -119,7 +119,7 @@ impl UploadLedger for Faulty {
         limit: usize,
         visibility: Duration,
     ) -> Lookup<Vec<DueUpload>, StoreError> {
-        *self.visibility.lock().unwrap() = visibility;
+        *self.claimed.lock().unwrap() = Some((Instant::now(), visibility));
         self.call("due", move |memory| memory.due(now, limit, visibility))
     }
     fn defer(&self, claim: &Claim, due: SystemTime, attempts: u32) -> Lookup<(), StoreError> {
