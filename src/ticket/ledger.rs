@@ -16,6 +16,7 @@
 //!                                      └─▶ close
 //! ```
 
+mod expired;
 mod row;
 
 use std::{
@@ -26,6 +27,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
+pub(crate) use self::expired::ExpiredRows;
 use super::{
     key::Nonce,
     store::{Lease, ReplayStore, StoreError, StoredReply},
@@ -40,10 +42,13 @@ use crate::{
 ///
 /// A row is *open* from [`granted`](Self::granted) until [`settled`](Self::settled) or
 /// [`close`](Self::close) removes it. It becomes *due* when OSS can no longer store the object. An
-/// open row is never removed to make room; it expires at [`GrantedUpload::until`].
+/// open row is never removed to make room. It expires at [`GrantedUpload::until`], and is removed at
+/// [`GrantedUpload::freed_at`]: in between, a recovery reports it as a dead letter.
 ///
 /// All times are those of the callers, so the clocks of the instances must agree to within a few
-/// seconds. Every call must be idempotent, because a caller repeats one whose outcome is unknown.
+/// seconds. Every call except [`due`](Self::due) must be idempotent, because a caller repeats one
+/// whose outcome is unknown. A ledger that repeats `due` on its own, over a new connection, must
+/// return the same rows, with the same numbers of attempts.
 ///
 /// The record of a redeemed ticket must live at least as long as the row, so that a recovery cannot
 /// run the handler a second time. The layer passes a sufficient
@@ -89,9 +94,10 @@ pub trait UploadLedger: ReplayStore {
     /// callbacks only: the ticket of a recovered upload is released with [`ReplayStore::fail`].
     fn failed(&self, lease: &Lease, due: SystemTime) -> Lookup<(), StoreError>;
 
-    /// Claims at most `limit` rows that are due at `now`. Of all concurrent calls, one returns each
-    /// of them. A claimed row is due again after `visibility`, unless it is deferred or removed
-    /// before, so that the rows of a process that died are not lost.
+    /// Claims at most `limit` rows that are due at `now`, expired ones among them. Of all concurrent
+    /// calls, one returns each of them. A claimed row is due again after `visibility`, unless it is
+    /// deferred or removed before, so that the rows of a process that died are not lost. Nor are
+    /// those of a call whose result did not arrive.
     ///
     /// Each claim counts as an [attempt](Claim::attempts). A row that cannot be read is logged and
     /// left claimed.
@@ -187,7 +193,10 @@ pub const SHARDS: u8 = 64;
 
 /// The longest life of a row.
 pub(crate) const LONGEST_LIFE: Duration = Duration::from_secs(
-    MAX_LIFETIME.as_secs() + GrantedUpload::DUE_AFTER.as_secs() + GrantedUpload::LIFE.as_secs(),
+    MAX_LIFETIME.as_secs()
+        + GrantedUpload::DUE_AFTER.as_secs()
+        + GrantedUpload::LIFE.as_secs()
+        + GrantedUpload::GRACE.as_secs(),
 );
 
 /// The digest of a bucket and an object key. Its first byte determines the [shard](shard_of).
@@ -240,6 +249,10 @@ impl GrantedUpload {
 
     /// How long a row stays after it is due: time for 20 attempts of a recovery with growing pauses.
     pub const LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+    /// How long a ledger keeps an expired row, for a recovery that reports it as a dead letter: twice
+    /// the longest attempt, because a process can die with its claim.
+    pub const GRACE: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
     /// Creates a row. `nonce` is that of the ticket, from [`Nonce::for_object`]; `expires` is the
     /// expiry of the ticket: the end of the policy plus the time for the upload. Fractions of a
@@ -301,9 +314,16 @@ impl GrantedUpload {
     }
 
     /// Returns when the row expires: seven days after it is due. The recovery must run before.
+    /// Afterwards, the handler is not called any more.
     #[must_use]
     pub fn until(&self) -> SystemTime {
         row_until(self.expires)
+    }
+
+    /// Returns when a ledger may remove the row: two days after it has expired.
+    #[must_use]
+    pub fn freed_at(&self) -> SystemTime {
+        later(self.until(), Self::GRACE)
     }
 
     /// Returns the callback that OSS makes for the upload.

@@ -2,6 +2,7 @@
 
 mod attempts;
 mod bounds;
+mod expiry;
 mod faulty;
 mod imitations;
 #[cfg(feature = "metrics")]

@@ -109,6 +109,22 @@ fn a_storage_that_cannot_tell_and_a_dead_letter_are_counted() {
 }
 
 #[test]
+fn rows_that_expire_without_a_recovery_are_counted() {
+    let expired = "aliyun_oss_ledger_expired_rows_total";
+    let scraped = recorded(async { World::new().passes(|_| {}).await });
+    assert_eq!(value(&scraped, expired), 0.0);
+    let scraped = recorded(async {
+        let world = World::new();
+        world.stored("a.png").await;
+        world.stored("b.png").await;
+        world.clock.pass(10 * 24 * HOUR);
+        world.passes(|_| {}).await;
+        assert_eq!(world.open().await, 0);
+    });
+    assert_eq!(value(&scraped, expired), 2.0);
+}
+
+#[test]
 fn recovered_callbacks_are_told_from_those_of_oss() {
     let scraped = recorded(async {
         let world = World::new();

@@ -382,7 +382,15 @@ async fn expired_rows_are_freed(ledger: &impl UploadLedger) {
     ledger.granted(slice::from_ref(&row)).await.unwrap();
     settle(ledger, &upload("b", start), "E").await;
     assert_eq!(due(ledger, row.until()).await.len(), 1);
-    let after = row.until() + SECOND;
+    // Expired, and kept for a recovery.
+    assert_eq!(due(ledger, row.until() + HOUR).await.len(), 1);
+    let claim = due(ledger, row.freed_at() - HOUR).await.remove(0).claim;
+    ledger
+        .defer(&claim, row.freed_at() + HOUR, 1)
+        .await
+        .unwrap();
+    assert_eq!(due(ledger, row.freed_at()).await.len(), 1);
+    let after = row.freed_at() + SECOND;
     assert!(due(ledger, after).await.is_empty());
     assert_eq!(ledger.open().await.unwrap(), 0);
     let found = ledger.object(&bucket(), &object("b"), after).await.unwrap();

@@ -9,7 +9,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use redis::Value;
 use tokio::task::JoinSet;
 
 use super::{
@@ -82,9 +81,12 @@ impl RedisStore {
 
     /// Adds rows of one shard, all or none.
     async fn add_to_shard(&self, shard: u8, uploads: &[GrantedUpload]) -> Result<(), StoreError> {
-        match self.run(&self.granted_call(shard, uploads)?).await? {
-            Value::Int(1) => Ok(()),
-            Value::Int(0) => Err(StoreErrorKind::Full.into()),
+        let added = self.run(&self.granted_call(shard, uploads)?).await?;
+        let (added, expired): (u64, u64) = read(&added)?;
+        self.expired.removed(expired);
+        match added {
+            1 => Ok(()),
+            0 => Err(StoreErrorKind::Full.into()),
             _ => Err(StoreErrorKind::Unreadable.into()),
         }
     }
@@ -104,7 +106,7 @@ impl RedisStore {
                 .arg(&upload.nonce().as_bytes()[..])
                 .arg(row)
                 .arg(unix_milliseconds(upload.due_at()))
-                .arg(unix_milliseconds(upload.until()));
+                .arg(unix_milliseconds(upload.freed_at()));
         }
         Ok(call)
     }
@@ -196,12 +198,14 @@ impl RedisStore {
                 .arg(until)
                 .arg(&token[..])
                 .arg(milliseconds(LONGEST_LIFE));
-            let rows: Vec<(Vec<u8>, u32, Vec<u8>)> = match self.run(&call).await {
-                Ok(rows) => read(&rows)?,
+            let answer = self.run(&call).await.and_then(|rows| read(&rows));
+            let (expired, rows): (u64, Vec<(Vec<u8>, u32, Vec<u8>)>) = match answer {
+                Ok(answer) => answer,
                 // Those that are claimed must be recovered, or they wait for their visibility.
                 Err(_) if !found.is_empty() => break,
                 Err(error) => return Err(error),
             };
+            self.expired.removed(expired);
             for (nonce, attempts, row) in rows {
                 match (<[u8; 16]>::try_from(nonce), GrantedUpload::from_bytes(&row)) {
                     (Ok(nonce), Ok(upload)) => {
@@ -229,7 +233,8 @@ impl RedisStore {
             .arg(&claim.nonce().as_bytes()[..])
             .arg(&claim.token().to_be_bytes()[..])
             .arg(unix_milliseconds(due))
-            .arg(attempts);
+            .arg(attempts)
+            .arg(milliseconds(GrantedUpload::GRACE));
         held(&self.run(&call).await?)
     }
 

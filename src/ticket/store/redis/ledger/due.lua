@@ -1,9 +1,10 @@
--- Claims rows that are due. Returns nonce, attempts and row of each.
+-- Claims rows that are due. Returns the number of open rows that expired, and nonce, attempts and
+-- row of each claimed row.
 --
 -- KEYS     rows, due, expiry, grants, claims, settled, forget
--- ARGV     now (ms), limit, until when the claims last (ms), token of the claims (16 bytes), longest
---          life of a row (ms)
-free(KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], ARGV[1], 100)
+-- ARGV     now (ms), limit, until when the claims last (ms), token of the claims (16 bytes),
+--          longest life of a row (ms)
+local expired = free(KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], ARGV[1], 100)
 local found = {}
 for _, nonce in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])) do
   local row = redis.call('HGET', KEYS[1], nonce)
@@ -18,4 +19,4 @@ for _, nonce in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1], 'LI
   end
 end
 if found[1] then keep(KEYS[5], tonumber(ARGV[5])) end
-return found
+return {expired, found}

@@ -1,16 +1,17 @@
--- Adds rows, all or none. Returns 0 if the shard has no room.
+-- Adds rows, all or none. Returns 1, or 0 if the shard has no room, and the number of open rows that
+-- expired.
 --
 -- KEYS     rows, due, expiry, grants, claims, settled, forget
 -- ARGV     now (ms), rows that the shard may have, longest life of a row (ms), then for each row:
---          nonce, object and seconds of the grant and row, due (ms), expiry (ms)
+--          nonce, object and seconds of the grant and row, due (ms), when it is freed (ms)
 local now, room, longest = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-free(KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], now, (#ARGV - 3) + 4)
+local expired = free(KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], now, (#ARGV - 3) + 4)
 local new = {}
 for at = 4, #ARGV, 4 do
   -- One that exists is the same call, repeated because its response was lost.
   if redis.call('HEXISTS', KEYS[1], ARGV[at]) == 0 then new[#new + 1] = at end
 end
-if redis.call('HLEN', KEYS[1]) + #new > room then return 0 end
+if redis.call('HLEN', KEYS[1]) + #new > room then return {0, expired} end
 for _, at in ipairs(new) do
   redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1])
   redis.call('ZADD', KEYS[2], ARGV[at + 2], ARGV[at])
@@ -26,4 +27,4 @@ for _, at in ipairs(new) do
   end
 end
 for at = 1, 4 do keep(KEYS[at], longest) end
-return 1
+return {1, expired}
