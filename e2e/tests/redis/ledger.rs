@@ -5,13 +5,17 @@ mod support;
 
 use std::{
     collections::HashSet,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
 use proptest::{
     strategy::{Strategy as _, ValueTree as _},
     test_runner::TestRunner,
+};
+use redis::{
+    Cmd, Pipeline, RedisFuture, Value,
+    aio::{ConnectionLike, MultiplexedConnection},
 };
 use support::*;
 use tokio::{sync::Semaphore, task::JoinSet};
@@ -361,6 +365,84 @@ async fn lg_09_redis_killed_in_the_middle_loses_no_row() {
     }
     println!("{kept} open rows, {done} settled, {} found", found.len());
     assert!(kept > 100 && done > 50);
+}
+
+/// A connection that breaks once, after Redis has claimed rows and before their response arrives.
+#[derive(Clone)]
+struct Breaking {
+    connection: MultiplexedConnection,
+    /// The responses that were lost, or `None` while none is to be lost.
+    lost: Arc<Mutex<Option<Vec<Value>>>>,
+}
+
+impl ConnectionLike for Breaking {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        Box::pin(async move {
+            let response = self.connection.req_packed_command(command).await?;
+            let mut lost = self.lost.lock().unwrap();
+            let has_rows = matches!(
+                &response,
+                Value::Array(parts) if matches!(&parts[..], [_, Value::Array(rows)] if !rows.is_empty())
+            );
+            if let Some(lost) = &mut *lost
+                && lost.is_empty()
+                && has_rows
+            {
+                lost.push(response);
+                return Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into());
+            }
+            Ok(response)
+        })
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        commands: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        self.connection.req_packed_commands(commands, offset, count)
+    }
+
+    fn get_db(&self) -> i64 {
+        self.connection.get_db()
+    }
+}
+
+/// The store repeats a call that fails with its connection.
+#[ignore = "needs redis-server"]
+#[tokio::test]
+async fn lg_21_rows_whose_response_is_lost_are_claimed_nevertheless() {
+    let redis = Redis::start(FORGETFUL);
+    let client = redis::Client::open(redis.url()).unwrap();
+    let lost = Arc::<Mutex<Option<Vec<Value>>>>::default();
+    let connection = Breaking {
+        connection: client.get_multiplexed_async_connection().await.unwrap(),
+        lost: Arc::clone(&lost),
+    };
+    let ledger = RedisStore::with_connection(connection);
+    let rows: Vec<_> = (0..5).map(|_| upload("a", start())).collect();
+    ledger.granted(&rows).await.unwrap();
+    let at = rows[0].due_at();
+    // Rows of the same shard that another process has claimed until the same time.
+    let others = redis.store().due(at, 2, MINUTE).await.unwrap();
+    assert_eq!(others.len(), 2);
+    *lost.lock().unwrap() = Some(Vec::new());
+    let found = ledger.due(at, 10, MINUTE).await.unwrap();
+    assert_eq!(lost.lock().unwrap().as_ref().unwrap().len(), 1);
+    assert_eq!(found.len(), 3);
+    for row in &found {
+        assert_eq!(row.claim.attempts(), 1);
+        assert!(others.iter().all(|other| other.upload != row.upload));
+    }
+    // The claims are those of the caller.
+    for row in found {
+        ledger
+            .close(&row.claim, CloseReason::Dropped)
+            .await
+            .unwrap();
+    }
+    assert_eq!(ledger.open().await.unwrap(), 2);
 }
 
 /// Redis is killed, and later stopped: each call fails in time, and works again afterwards.

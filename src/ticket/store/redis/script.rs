@@ -255,7 +255,8 @@ mod tests {
                         "for at = 1, 4 do keep(KEYS[at], longest) end",
                         "for _, nonce in ipairs(ARGV) do",
                         "for known in string.gmatch(redis.call('HGET', settled, object) or '', '[^\\n]+') do",
-                        "for _, nonce in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])) do",
+                        "for _, nonce in ipairs(same) do",
+                        "for _, nonce in ipairs(new) do",
                     ]
                     .contains(&line.trim()),
                     "{line}"

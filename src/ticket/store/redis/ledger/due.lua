@@ -5,8 +5,18 @@
 -- ARGV     now (ms), limit, until when the claims last (ms), token of the claims (16 bytes),
 --          longest life of a row (ms)
 local expired = free(KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], ARGV[1], 100)
-local found = {}
-for _, nonce in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])) do
+local limit, found = tonumber(ARGV[2]), {}
+-- The same call, repeated because its response was lost: these rows are claimed already.
+local same = redis.call('ZRANGEBYSCORE', KEYS[2], ARGV[3], ARGV[3], 'LIMIT', 0, 1000)
+for _, nonce in ipairs(same) do
+  local claim = redis.call('HGET', KEYS[5], nonce)
+  local row = claim and redis.call('HGET', KEYS[1], nonce)
+  if row and string.sub(claim, 1, 16) == ARGV[4] and #found < limit then
+    found[#found + 1] = {nonce, tonumber(string.sub(claim, 17)), string.sub(row, 25)}
+  end
+end
+local new = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1], 'LIMIT', 0, limit - #found)
+for _, nonce in ipairs(new) do
   local row = redis.call('HGET', KEYS[1], nonce)
   -- First a command that frees memory: a Redis that is full then accepts the rest of the script.
   redis.call('ZREM', KEYS[2], nonce)
