@@ -112,8 +112,8 @@ struct Handles {
     next: AtomicU64,
 }
 
-/// The time between two callbacks that are timed. Clocks and histograms cost 5 to 10 % of a callback
-/// that waits for nothing, so a busy layer times a sample.
+/// The time between two callbacks that are timed. Clocks and histograms cost 5 to 10 % of a
+/// callback that waits for nothing, so a busy layer times a sample.
 #[cfg(feature = "metrics")]
 const SAMPLE_EVERY: u64 = 1_000_000;
 
@@ -251,8 +251,8 @@ pub(crate) struct Span();
 pub(crate) struct Entered;
 
 impl Span {
-    /// Creates the span of a callback. The ID of the upload request is not authenticated, so it is a
-    /// field only if it looks like one.
+    /// Creates the span of a callback. The ID of the upload request is not authenticated, so it is
+    /// a field only if it looks like one.
     pub(crate) fn of_callback(headers: &HeaderMap, recovered: bool) -> Self {
         #[cfg(feature = "metrics")]
         {

@@ -2,11 +2,11 @@
 //!
 //! OSS calls back once, waits five seconds, and never again. While an application is deployed, has
 //! crashed or waits for its database, it does not learn of the objects that are stored. A
-//! [ledger](crate::ticket::ledger) remembers every granted upload, and a [`Recovery`] delivers those
-//! that are missing: it asks OSS whether the object is stored, and calls the *same service* that
-//! takes callbacks, with the request that OSS would have sent. The layer checks it like a callback,
-//! except for the signature and the expiry of the ticket. The same one-use store ensures that a late
-//! callback and a recovery never both succeed. The handler finds
+//! [ledger](crate::ticket::ledger) remembers every granted upload, and a [`Recovery`] delivers
+//! those that are missing: it asks OSS whether the object is stored, and calls the *same service*
+//! that takes callbacks, with the request that OSS would have sent. The layer checks it like a
+//! callback, except for the signature and the expiry of the ticket. The same one-use store ensures
+//! that a late callback and a recovery never both succeed. The handler finds
 //! [`Origin::Recovered`](crate::callback::Origin::Recovered) in
 //! [`VerifiedCallback::origin`](crate::VerifiedCallback::origin).
 //!
@@ -52,9 +52,9 @@
 //!
 //! # Results of a due row
 //!
-//! A row is due one minute after its ticket has expired, when OSS can no longer store the object, or
-//! one minute after the handler of its callback failed. "Final" below: only once OSS can no longer
-//! store the object; before, the row waits until then.
+//! A row is due one minute after its ticket has expired, when OSS can no longer store the object,
+//! or one minute after the handler of its callback failed. "Final" below: only once OSS can no
+//! longer store the object; before, the row waits until then.
 //!
 //! | OSS and the ledger report | result |
 //! |---|---|
@@ -75,15 +75,15 @@
 //!
 //! Every object that is stored under a grant reaches the handler, and takes effect once if the
 //! handler writes [`upload_id`](crate::VerifiedCallback::upload_id) under a unique key in its own
-//! transaction. Without that key, a process that is killed after the commit of the handler and before
-//! the reply is stored runs the handler again.
+//! transaction. Without that key, a process that is killed after the commit of the handler and
+//! before the reply is stored runs the handler again.
 //!
 //! # What a recovered callback lacks
 //!
-//! OSS does not report afterwards what only the upload showed: the request ID, the IP address of the
-//! uploader, the VPC, the operation, and the size and format of an image. These variables are empty.
-//! The request has no `x-oss-owner` and no `x-oss-requester`, and none of the extensions that a
-//! server adds to requests from its network.
+//! OSS does not report afterwards what only the upload showed: the request ID, the IP address of
+//! the uploader, the VPC, the operation, and the size and format of an image. These variables are
+//! empty. The request has no `x-oss-owner` and no `x-oss-requester`, and none of the extensions
+//! that a server adds to requests from its network.
 
 mod batch;
 mod hooks;
@@ -138,9 +138,9 @@ use crate::{
 /// Delivers the uploads whose callback did not reach the handler. See the [module docs](self).
 ///
 /// Any number of processes may run one on the same ledger: each row is claimed by one of them at a
-/// time. The claims of a process that dies expire, and others continue: after seven minutes with the
-/// default settings, and at most an hour later than the
-/// [`attempt_timeout`](Recovery::attempt_timeout), however large the [batch](Recovery::batch) is.
+/// time. The claims of a process that dies expire, and others continue. A claim lasts as long as
+/// its [batch](Recovery::batch) can take: seven minutes with the default settings, and at most 61
+/// minutes, unless the [`attempt_timeout`](Recovery::attempt_timeout) is longer than an hour.
 #[must_use = "a recovery does nothing until it runs"]
 pub struct Recovery<S> {
     settings: Arc<Settings>,
@@ -156,8 +156,8 @@ impl<S> Recovery<S> {
     /// The default of [`max_attempts`](Self::max_attempts): 20.
     pub const DEFAULT_MAX_ATTEMPTS: u32 = 20;
 
-    /// Creates a recovery of these uploads. It asks `storage` about objects, and calls `service` with
-    /// the callbacks: the service, or the router, that OSS calls, with the
+    /// Creates a recovery of these uploads. It asks `storage` about objects, and calls `service`
+    /// with the callbacks: the service, or the router, that OSS calls, with the
     /// [callback layer](OssUploads::callback_layer) in it.
     ///
     /// The storage must report when an object was stored, its ETag and its content type.
@@ -210,8 +210,8 @@ impl<S> Recovery<S> {
         self.with(|settings| settings.batch = rows.clamp(1, MAX_BATCH))
     }
 
-    /// Sets how many rows are recovered at the same time; defaults to 8. 0 counts as 1. Each takes a
-    /// request to the storage, and then one to the service.
+    /// Sets how many rows are recovered at the same time; defaults to 8. 0 counts as 1. Each takes
+    /// a request to the storage, and then one to the service.
     pub fn concurrency(self, rows: usize) -> Self {
         self.with(|settings| settings.concurrency = rows.max(1))
     }
@@ -226,8 +226,8 @@ impl<S> Recovery<S> {
         self.with(|settings| settings.max_attempts = attempts.max(1))
     }
 
-    /// Sets the pauses between the attempts of one upload: the first, which doubles each time, and the
-    /// longest. Defaults to one minute and eight hours. Each pause varies by a quarter.
+    /// Sets the pauses between the attempts of one upload: the first, which doubles each time, and
+    /// the longest. Defaults to one minute and eight hours. Each pause varies by a quarter.
     pub fn back_off(self, first: Duration, longest: Duration) -> Self {
         self.with(|settings| {
             settings.first_pause = first;
@@ -236,8 +236,8 @@ impl<S> Recovery<S> {
     }
 
     /// Sets how long one attempt may take: the requests to the storage and the ledger, the handler,
-    /// and the hook for orphans. Defaults to 30 s, and is at most a day. Then its future is dropped,
-    /// and the attempt has failed.
+    /// and the hook for orphans. Defaults to 30 s, and is at most a day. Then its future is
+    /// dropped, and the attempt has failed.
     ///
     /// The hook for dead letters, and the last call of the ledger, may take ten seconds longer.
     pub fn attempt_timeout(self, time: Duration) -> Self {
@@ -252,19 +252,20 @@ impl<S> Recovery<S> {
 
     /// Sets by how much the clock of the application may run ahead of that of OSS; defaults to 5 s.
     ///
-    /// An object is one of a grant if it was stored after it. With clocks that differ, an object can
-    /// seem to be older than its own grant. If no other open grant owns it, it is accepted
-    /// nevertheless, unless it seems older by more than this time. Such an object is never an orphan.
+    /// An object is one of a grant if it was stored after it. With clocks that differ, an object
+    /// can seem to be older than its own grant. If no other open grant owns it, it is accepted
+    /// nevertheless, unless it seems older by more than this time. Such an object is never an
+    /// orphan.
     pub fn clock_difference(self, difference: Duration) -> Self {
         self.with(|settings| settings.clock_difference = difference)
     }
 
-    /// Sets what happens to a stored object that is outside of its grant, see [`Orphan`]. Defaults to
-    /// [`keep`], and nothing is ever deleted unless the hook returns [`OrphanAction::Delete`], as
-    /// [`delete`] does.
+    /// Sets what happens to a stored object that is outside of its grant, see [`Orphan`]. Defaults
+    /// to [`keep`], and nothing is ever deleted unless the hook returns [`OrphanAction::Delete`],
+    /// as [`delete`] does.
     ///
-    /// The hook is called concurrently, and its future must own what it uses: clone shared state for
-    /// each call.
+    /// The hook is called concurrently, and its future must own what it uses: clone shared state
+    /// for each call.
     ///
     /// ```
     /// # fn with<S>(recovery: tower_aliyun_oss::recovery::Recovery<S>) {
@@ -294,15 +295,15 @@ impl<S> Recovery<S> {
         self.with(|settings| settings.on_orphan = boxed(hook))
     }
 
-    /// Sets a hook for uploads that are given up, for example to store them for an operator. An error
-    /// in the log names each of them as well.
+    /// Sets a hook for uploads that are given up, for example to store them for an operator. An
+    /// error in the log names each of them as well.
     ///
     /// The object stays in the bucket, and the row is removed once the hook has returned. If the
-    /// process ends before, or the hook takes [too long](Self::attempt_timeout) or panics, it is called
-    /// again for the same upload.
+    /// process ends before, or the hook takes [too long](Self::attempt_timeout) or panics, it is
+    /// called again for the same upload.
     ///
-    /// The hook is called concurrently, and its future must own what it uses: clone shared state for
-    /// each call.
+    /// The hook is called concurrently, and its future must own what it uses: clone shared state
+    /// for each call.
     ///
     /// ```
     /// # fn with<S>(recovery: tower_aliyun_oss::recovery::Recovery<S>) {
@@ -339,10 +340,10 @@ where
 {
     /// Recovers uploads until `shutdown` completes.
     ///
-    /// After a pass it waits for the [interval](Self::interval). On shutdown it claims no more rows,
-    /// releases those that it has not started, and completes the others. This takes at most the
-    /// [`attempt_timeout`](Self::attempt_timeout) and ten seconds. If the ledger fails, it logs a
-    /// warning and tries again after the interval.
+    /// After a pass it waits for the [interval](Self::interval). On shutdown it claims no more
+    /// rows, releases those that it has not started, and completes the others. This takes at most
+    /// the [`attempt_timeout`](Self::attempt_timeout) and ten seconds. If the ledger fails, it logs
+    /// a warning and tries again after the interval.
     ///
     /// If the future is dropped, the handlers that run are dropped too. Their rows are due again
     /// when their claims expire.
@@ -443,8 +444,8 @@ where
                     target: TARGET,
                     claimed,
                     %error,
-                    "OSS reports of no due upload whether it is stored; check the endpoint, and that the \
-                     RAM policy grants oss:GetObject and oss:ListObjects"
+                    "it is unknown for all due uploads whether they are stored; check the \
+                     endpoint, and that the RAM policy grants oss:GetObject and oss:ListObjects"
                 );
                 break Ok(());
             }
@@ -571,7 +572,8 @@ impl<S> fmt::Debug for Recovery<S> {
 #[derive(Clone, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecoveryError {
-    /// The uploads have no ledger, which the recovery takes its rows from.
+    /// The uploads have no ledger. Call
+    /// [`OssUploadsBuilder::ledger`](crate::OssUploadsBuilder::ledger).
     #[error("a recovery needs a ledger; call OssUploadsBuilder::ledger")]
     NoLedger,
 }

@@ -32,8 +32,8 @@ use crate::{
     },
 };
 
-/// How long a response is offered to a store that fails. Until then its lease is renewed, so that no
-/// other instance runs the handler.
+/// How long a response is offered to a store that fails. Until then its lease is renewed, so that
+/// no other instance runs the handler.
 const OFFER_RESPONSE_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// How long a failing store is asked to release an at-most-once text that it may have used up
@@ -363,7 +363,8 @@ impl Redemption {
         self.tickets.runs_without_store() && out_of_reach
     }
 
-    /// Makes the last call for this lease. It continues in a task if it cannot be completed at once.
+    /// Makes the last call for this lease. It continues in a task if it cannot be completed at
+    /// once.
     ///
     /// Over the limit of such tasks no call is made, and the lease expires. Otherwise anyone who
     /// repeats a callback while the store fails could fill the memory, and flood the store when it

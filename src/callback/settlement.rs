@@ -19,8 +19,8 @@ use crate::{
 /// How long after a failure of the handler its upload is due for recovery.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// How long the record of a ticket outlives its settlement at least: a recovery that has claimed the
-/// row before may still be on its way.
+/// How long the record of a ticket outlives its settlement at least: a recovery that has claimed
+/// the row before may still be on its way.
 const KEPT: Duration = Duration::from_secs(60 * 60);
 
 /// The object of a callback, for the ledger.
@@ -80,8 +80,8 @@ pub(super) fn finish(
     }
 }
 
-/// Releases the ticket of a handler that failed. With a ledger, the upload of a callback is due in a
-/// minute.
+/// Releases the ticket of a handler that failed. With a ledger, the upload of a callback is due in
+/// a minute.
 ///
 /// The call of a recovered upload must not change when its row is due: it can take effect after the
 /// recovery has deferred the row, and would undo the pause.
@@ -93,7 +93,7 @@ pub(super) fn fail(
     match tickets.ledger().zip(settlement) {
         Some((ledger, settlement)) if !settlement.recovered => {
             let now = tickets.now();
-            ledger.failed(lease, now.checked_add(RETRY_AFTER).unwrap_or(now))
+            ledger.fail_upload(lease, now.checked_add(RETRY_AFTER).unwrap_or(now))
         }
         _ => tickets.store().fail(lease),
     }

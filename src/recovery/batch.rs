@@ -10,7 +10,7 @@ pub(super) enum Done {
     OrphanKept,
     OrphanDeleted,
     Deferred,
-    /// Deferred, because the storage could not tell.
+    /// Deferred, because it is unknown whether the object exists.
     Unknown(StorageError),
     Failed,
     DeadLetter,

@@ -58,17 +58,18 @@ pub enum OrphanAction {
     Delete,
 }
 
-/// Keeps an orphan: a hook for [`Recovery::on_orphan`](super::Recovery::on_orphan), and its default.
+/// Keeps an orphan: a hook for [`Recovery::on_orphan`](super::Recovery::on_orphan), and its
+/// default.
 pub async fn keep(_: Orphan) -> OrphanAction {
     OrphanAction::Keep
 }
 
 /// Deletes an orphan: a hook for [`Recovery::on_orphan`](super::Recovery::on_orphan).
 ///
-/// The recovery asks OSS and the ledger again immediately before. It deletes only if the version, or
-/// else the ETag, the size and the time are the same, and if nothing was granted or settled for the
-/// key meanwhile. OSS has no conditional `DeleteObject`, so an upload in the moment in between would
-/// be deleted.
+/// The recovery asks OSS and the ledger again immediately before. It deletes only if the version,
+/// or else the ETag, the size and the time are the same, and if nothing was granted or settled for
+/// the key meanwhile. OSS has no conditional `DeleteObject`, so an upload in the moment in between
+/// would be deleted.
 pub async fn delete(_: Orphan) -> OrphanAction {
     OrphanAction::Delete
 }
@@ -96,8 +97,9 @@ impl DeadLetter {
         &self.upload_id
     }
 
-    /// Returns how many attempts were counted. One that found the storage or the store of tickets out
-    /// of reach does not count. One whose process ended counts, even if it did not call the service.
+    /// Returns how many attempts were counted. One that found the storage or the store of tickets
+    /// out of reach does not count. One whose process ended counts, even if it did not call the
+    /// service.
     #[must_use]
     pub const fn attempts(&self) -> u32 {
         self.attempts
@@ -122,8 +124,8 @@ pub enum DeadLetterReason {
     /// A handler that runs [at most once](crate::ticket::OnFailure::AtMostOnce) was started and
     /// stored no reply, most likely because its process ended. It may have done its work.
     Started,
-    /// The row expired before an attempt succeeded: no recovery ran in time, or the store of tickets
-    /// was out of reach.
+    /// The row expired before an attempt succeeded: no recovery ran in time, or the store of
+    /// tickets was out of reach.
     Expired,
     /// The request did not pass an [`OssCallbackLayer`](crate::OssCallbackLayer) of these uploads:
     /// the service has no such route, or the layer has other settings.
@@ -131,7 +133,8 @@ pub enum DeadLetterReason {
     /// The ticket of the row cannot be checked: its key is no longer configured, or the row was
     /// changed.
     Row,
-    /// The storage did not report when the object was stored, or a content type that the grant needs.
+    /// The storage did not report when the object was stored, or a content type that the grant
+    /// needs.
     Metadata,
     /// It was unknown whether the object exists until the row expired: the storage failed.
     Storage(StorageError),

@@ -43,8 +43,8 @@ use crate::{
 /// The pause of an upload that another request handles, or whose store is out of reach.
 const BUSY_PAUSE: Duration = Duration::from_secs(60);
 
-/// How many attempts may find the ticket of an at-most-once handler used, before the handler counts as
-/// one whose process has ended.
+/// How many attempts may find the ticket of an at-most-once handler used, before the handler counts
+/// as one whose process has ended.
 const MAX_USED: u32 = 5;
 
 /// What to do with a row.
@@ -145,7 +145,7 @@ impl Row {
             }
             Err(error) => return Err(Verdict::Unknown(error)),
         };
-        // Without it, an object of this grant is the same as an older one.
+        // Without this time, an object that is older than the grant would be accepted.
         let stored = found
             .last_modified()
             .ok_or(Verdict::Failed(DeadLetterReason::Metadata))?;
@@ -279,8 +279,8 @@ impl Row {
         }
     }
 
-    /// Removes or defers the row. `called` is whether the handler was called; `ends` is when the work
-    /// on the row ends.
+    /// Removes or defers the row. `called` is whether the handler was called; `ends` is when the
+    /// work on the row ends.
     async fn conclude(&self, verdict: Verdict, called: bool, ends: Instant) -> Done {
         let upload = &self.due.upload;
         let (nonce, attempts) = (upload.nonce(), self.due.claim.attempts());
@@ -461,7 +461,8 @@ fn is_orphan(upload: &GrantedUpload, stored: SystemTime, grants: &ObjectGrants) 
     stored >= upload.granted_at() && grants.settled.is_empty() && grants.open <= 1
 }
 
-/// Returns whether two answers are about the same object. Without a version or an ETag, they are not.
+/// Returns whether two answers are about the same object. Without a version or an ETag, they are
+/// not.
 fn is_same(one: &ObjectMetadata, other: &ObjectMetadata) -> bool {
     let same_content = match (one.version_id(), other.version_id()) {
         (Some(one), Some(other)) => one == other,

@@ -11,12 +11,12 @@ const UNKNOWN_PAUSE: Duration = Duration::from_secs(5 * 60);
 /// The largest batch. Redis sends it in one response.
 pub(super) const MAX_BATCH: usize = 1000;
 
-/// The longest attempt. Half of the time for which an expired row is kept, so that one whose process
-/// dies is due again before it is freed.
+/// The longest attempt. Half of the time for which an expired row is kept, so that one whose
+/// process dies is due again before it is freed.
 pub(super) const MAX_ATTEMPT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long the hook for dead letters and the last call of the ledger may take after an attempt that
-/// took its whole time, and how long a shutdown releases rows.
+/// How long the hook for dead letters and the last call of the ledger may take after an attempt
+/// that took its whole time, and how long a shutdown releases rows.
 pub(super) const LAST_STEPS: Duration = Duration::from_secs(10);
 
 /// The part of [`LAST_STEPS`] that the hook leaves to the ledger.
@@ -25,8 +25,8 @@ pub(super) const LAST_CALL: Duration = Duration::from_secs(2);
 /// How many rows a shutdown releases at the same time.
 pub(super) const RELEASES: usize = 128;
 
-/// How long a claim lasts at most if each row takes its whole time, unless one row takes longer. Rows
-/// that are not started by then are released.
+/// How long a claim lasts at most if each row takes its whole time, unless one row takes longer.
+/// Rows that are not started by then are released.
 const LONGEST_CLAIM: Duration = Duration::from_secs(60 * 60);
 
 /// How much longer a claim lasts than the work on its rows. Half of it is for clocks that differ.
@@ -84,8 +84,8 @@ impl Settings {
     }
 }
 
-/// Shortens or lengthens a pause by up to a quarter, so that the instances, and the rows that failed
-/// together, do not all come back at once.
+/// Shortens or lengthens a pause by up to a quarter, so that the instances, and the rows that
+/// failed together, do not all come back at once.
 pub(super) fn jitter(pause: Duration) -> Duration {
     let mut random = [0; 2];
     // Without random numbers, the pause is as it was.

@@ -1,8 +1,8 @@
 //! The ledger of granted uploads: the trait to implement for a database, and its types.
 //!
-//! OSS calls back once, waits five seconds, and never again. A ledger remembers every granted upload
-//! until its callback has reached the handler, so that a recovery can deliver the others. A ledger
-//! is a [`ReplayStore`] too: the step that stores the reply of the handler removes the row.
+//! OSS calls back once, waits five seconds, and never again. A ledger remembers every granted
+//! upload until its callback has reached the handler, so that a recovery can deliver the others. A
+//! ledger is a [`ReplayStore`] too: the step that stores the reply of the handler removes the row.
 //!
 //! Applications pass [`MemoryStore`](super::MemoryStore) or `RedisStore` to
 //! [`OssUploadsBuilder::ledger`](crate::OssUploadsBuilder::ledger). Implement [`UploadLedger`] to
@@ -10,7 +10,7 @@
 //!
 //! ```text
 //! granted ─▶ open ─┬─▶ settled                  a callback reached the handler
-//!                  ├─▶ failed ─▶ open           the handler failed; the row is due in a minute
+//!                  ├─▶ fail_upload ─▶ open      the handler failed; the row is due in a minute
 //!                  └─▶ due ─▶ claimed ─┬─▶ settled
 //!                                      ├─▶ defer ─▶ open
 //!                                      └─▶ close
@@ -42,8 +42,8 @@ use crate::{
 ///
 /// A row is *open* from [`granted`](Self::granted) until [`settled`](Self::settled) or
 /// [`close`](Self::close) removes it. It becomes *due* when OSS can no longer store the object. An
-/// open row is never removed to make room. It expires at [`GrantedUpload::until`], and is removed at
-/// [`GrantedUpload::freed_at`]: in between, a recovery reports it as a dead letter.
+/// open row is never removed to make room. It expires at [`GrantedUpload::until`], and is removed
+/// at [`GrantedUpload::freed_at`]: in between, a recovery reports it as a dead letter.
 ///
 /// All times are those of the callers, so the clocks of the instances must agree to within a few
 /// seconds. Every call except [`due`](Self::due) must be idempotent, because a caller repeats one
@@ -55,8 +55,8 @@ use crate::{
 /// [`Attempt::until`](super::store::Attempt::until).
 pub trait UploadLedger: ReplayStore {
     /// Adds a row for each of these uploads. The service calls it before it sends the tokens, and
-    /// sends none of them if it fails. The service waits for it without a limit, so it must bound its
-    /// own time.
+    /// sends none of them if it fails. The service waits for it without a limit, so it must bound
+    /// its own time.
     ///
     /// What is known of a settled object is remembered as long as these rows, too.
     ///
@@ -89,15 +89,16 @@ pub trait UploadLedger: ReplayStore {
     /// Releases the text as [`ReplayStore::fail`] does, and makes the row of this ticket due at
     /// `due`, if that is earlier than before.
     ///
-    /// Does not change a row that is claimed, because the claimant defers it, nor one with a counted
-    /// [attempt](Claim::attempts), because a recovery determines its pauses. The layer calls it for
-    /// callbacks only: the ticket of a recovered upload is released with [`ReplayStore::fail`].
-    fn failed(&self, lease: &Lease, due: SystemTime) -> Lookup<(), StoreError>;
+    /// Does not change a row that is claimed, because the claimant defers it, nor one with a
+    /// counted [attempt](Claim::attempts), because a recovery determines its pauses. The layer
+    /// calls it for callbacks only: the ticket of a recovered upload is released with
+    /// [`ReplayStore::fail`].
+    fn fail_upload(&self, lease: &Lease, due: SystemTime) -> Lookup<(), StoreError>;
 
-    /// Claims at most `limit` rows that are due at `now`, expired ones among them. Of all concurrent
-    /// calls, one returns each of them. A claimed row is due again after `visibility`, unless it is
-    /// deferred or removed before, so that the rows of a process that died are not lost. Nor are
-    /// those of a call whose result did not arrive.
+    /// Claims at most `limit` rows that are due at `now`, expired ones among them. Of all
+    /// concurrent calls, one returns each of them. A claimed row is due again after `visibility`,
+    /// unless it is deferred or removed before. So nothing is lost if a process dies with its rows,
+    /// or if the result of a call does not arrive.
     ///
     /// Each claim counts as an [attempt](Claim::attempts). A row that cannot be read is logged and
     /// left claimed.
@@ -108,8 +109,8 @@ pub trait UploadLedger: ReplayStore {
         visibility: Duration,
     ) -> Lookup<Vec<DueUpload>, StoreError>;
 
-    /// Releases a claimed row, which is due again at `due`, and sets its number of attempts: that of
-    /// the claim, or less if this attempt does not count.
+    /// Releases a claimed row, which is due again at `due`, and sets its number of attempts: that
+    /// of the claim, or less if this attempt does not count.
     ///
     /// # Errors
     ///
@@ -125,8 +126,9 @@ pub trait UploadLedger: ReplayStore {
     /// changes nothing, if another caller has claimed the row meanwhile.
     fn close(&self, claim: &Claim, reason: CloseReason) -> Lookup<(), StoreError>;
 
-    /// Returns what the ledger knows of one object. `stored` is when OSS stored it, at most a second
-    /// later than it really did: grants of the same second count as earlier.
+    /// Returns the settled objects and the open grants of one key. `stored` is when OSS stored the
+    /// object that is looked for: the owner is the newest grant that is not later. Times have a
+    /// resolution of a second, so a grant of the same second counts as earlier.
     fn object(
         &self,
         bucket: &Bucket,
@@ -135,7 +137,7 @@ pub trait UploadLedger: ReplayStore {
     ) -> Lookup<ObjectGrants, StoreError>;
 
     /// Returns the number of open rows, for monitoring. Expired rows may be included.
-    fn open(&self) -> Lookup<u64, StoreError>;
+    fn open_rows(&self) -> Lookup<u64, StoreError>;
 }
 
 impl<L: UploadLedger + ?Sized> UploadLedger for Arc<L> {
@@ -153,8 +155,8 @@ impl<L: UploadLedger + ?Sized> UploadLedger for Arc<L> {
         (**self).settled(lease, reply, object, until)
     }
 
-    fn failed(&self, lease: &Lease, due: SystemTime) -> Lookup<(), StoreError> {
-        (**self).failed(lease, due)
+    fn fail_upload(&self, lease: &Lease, due: SystemTime) -> Lookup<(), StoreError> {
+        (**self).fail_upload(lease, due)
     }
 
     fn due(
@@ -183,8 +185,8 @@ impl<L: UploadLedger + ?Sized> UploadLedger for Arc<L> {
         (**self).object(bucket, key, stored)
     }
 
-    fn open(&self) -> Lookup<u64, StoreError> {
-        (**self).open()
+    fn open_rows(&self) -> Lookup<u64, StoreError> {
+        (**self).open_rows()
     }
 }
 
@@ -247,11 +249,11 @@ impl GrantedUpload {
     /// How long after the expiry of its ticket a row is due.
     pub const DUE_AFTER: Duration = Duration::from_secs(60);
 
-    /// How long a row stays after it is due: time for 20 attempts of a recovery with growing pauses.
+    /// How long a row is recovered after it is due: time for 20 attempts with growing pauses.
     pub const LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-    /// How long a ledger keeps an expired row, for a recovery that reports it as a dead letter: twice
-    /// the longest attempt, because a process can die with its claim.
+    /// How long a ledger keeps an expired row, for a recovery that reports it as a dead letter:
+    /// twice the longest attempt, because a process can die with its claim.
     pub const GRACE: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
     /// Creates a row. `nonce` is that of the ticket, from [`Nonce::for_object`]; `expires` is the
@@ -540,8 +542,8 @@ impl SettledObject {
         }
     }
 
-    /// Sets the ETag, without quotes. It is kept in upper case, and cut to 256 bytes: the holder of a
-    /// ticket can have OSS sign any text, and no true one is longer.
+    /// Sets the ETag, without quotes. It is kept in upper case, and cut to 256 bytes: the holder of
+    /// a ticket can have OSS sign any text, and no true one is longer.
     #[must_use]
     pub fn with_etag(mut self, etag: &str) -> Self {
         self.etag = (!etag.is_empty()).then(|| bounded(etag).to_ascii_uppercase().into());
@@ -599,7 +601,7 @@ fn bounded(text: &str) -> &str {
     &text[..end]
 }
 
-/// What a ledger knows of one object.
+/// The settled objects and the open grants of one key.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ObjectGrants {

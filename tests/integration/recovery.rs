@@ -283,7 +283,7 @@ impl World {
     }
 
     async fn open(&self) -> u64 {
-        self.ledger.open().await.unwrap()
+        self.ledger.open_rows().await.unwrap()
     }
 
     /// Until the row of a ticket that was granted now is due.

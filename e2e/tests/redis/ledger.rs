@@ -204,7 +204,7 @@ async fn lg_05_a_full_redis_refuses_grants_and_settles() {
         .close(&left.claim, CloseReason::Dropped)
         .await
         .unwrap();
-    assert_eq!(ledger.open().await.unwrap(), 0);
+    assert_eq!(ledger.open_rows().await.unwrap(), 0);
     redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
     ledger.granted(&[upload("c", start())]).await.unwrap();
 }
@@ -242,7 +242,7 @@ async fn lg_07_a_nonce_of_another_object_is_refused() {
     let wrong = GrantedUpload::new(nonce, bucket(), object("a"), at, end, row.call().clone());
     let refused = ledger.granted(&[row, wrong]).await.unwrap_err();
     assert_eq!(refused.kind(), StoreErrorKind::Refused);
-    assert_eq!(ledger.open().await.unwrap(), 0);
+    assert_eq!(ledger.open_rows().await.unwrap(), 0);
 }
 
 /// Four instances claim and settle at once. Each row is claimed once, and each is settled.
@@ -279,7 +279,7 @@ async fn lg_08_instances_share_the_rows() {
     println!("{:?}", shares.iter().map(Vec::len).collect::<Vec<_>>());
     let all: HashSet<_> = shares.iter().flatten().collect();
     assert_eq!((all.len(), shares.iter().map(Vec::len).sum()), (ROWS, ROWS));
-    assert_eq!(redis.store().open().await.unwrap(), 0);
+    assert_eq!(redis.store().open_rows().await.unwrap(), 0);
 }
 
 /// Kills Redis with SIGKILL while instances grant and settle. What was confirmed is there, and a
@@ -442,7 +442,7 @@ async fn lg_21_rows_whose_response_is_lost_are_claimed_nevertheless() {
             .await
             .unwrap();
     }
-    assert_eq!(ledger.open().await.unwrap(), 2);
+    assert_eq!(ledger.open_rows().await.unwrap(), 2);
 }
 
 /// Redis is killed, and later stopped: each call fails in time, and works again afterwards.
@@ -462,5 +462,5 @@ async fn lg_10_a_ledger_that_is_down_is_an_error_in_time() {
     let error = ledger.granted(&[upload("b", start())]).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::TimedOut);
     redis.go_on();
-    assert!(ledger.open().await.unwrap() >= 1);
+    assert!(ledger.open_rows().await.unwrap() >= 1);
 }

@@ -240,5 +240,5 @@ async fn rv_36_a_process_killed_in_an_at_most_once_handler_leaves_a_dead_letter(
     );
     assert_eq!((letters.len(), letters[0].attempts()), (1, 5));
     assert_eq!(world.runs.load(Ordering::SeqCst), 1);
-    assert_eq!(world.redis.store().open().await.unwrap(), 0);
+    assert_eq!(world.redis.store().open_rows().await.unwrap(), 0);
 }

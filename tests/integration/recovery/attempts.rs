@@ -16,7 +16,7 @@ use super::{
 async fn rv_34_a_late_release_does_not_shorten_the_pause() {
     let world = World::new();
     let released = |name: &str| {
-        matches!(name, "fail" | "failed").then_some(Fault::Late(Duration::from_secs(10)))
+        matches!(name, "fail" | "fail_upload").then_some(Fault::Late(Duration::from_secs(10)))
     };
     let ledger = Faulty::new(&world.ledger, released);
     let world = world.with_ledger(ledger);
@@ -163,8 +163,6 @@ async fn rv_36_an_at_least_once_handler_that_runs_uses_up_no_attempt() {
         world.passes(|summary| summary.deferred = 1).await;
         world.clock.pass(2 * MINUTE);
     }
-    assert_eq!(
-        (world.letters.lock().unwrap().len(), world.open().await),
-        (0, 1)
-    );
+    assert_eq!(world.letters.lock().unwrap().len(), 0);
+    assert_eq!(world.open().await, 1);
 }

@@ -17,11 +17,14 @@ pub(super) enum Fault {
     Late(Duration),
 }
 
+/// Returns the fault of the method with this name.
+type Faults = dyn Fn(&str) -> Option<Fault> + Send + Sync;
+
 /// A ledger in memory, with a fault for each method that `fault` names.
 #[derive(Clone)]
 pub(super) struct Faulty {
     memory: Arc<MemoryStore>,
-    fault: Arc<dyn Fn(&str) -> Option<Fault> + Send + Sync>,
+    fault: Arc<Faults>,
     /// When rows were claimed, and for how long.
     pub(super) claimed: Arc<Mutex<Option<(Instant, Duration)>>>,
 }
@@ -109,9 +112,9 @@ impl UploadLedger for Faulty {
             memory.settled(&lease, &reply, &object, until)
         })
     }
-    fn failed(&self, lease: &Lease, due: SystemTime) -> Lookup<(), StoreError> {
+    fn fail_upload(&self, lease: &Lease, due: SystemTime) -> Lookup<(), StoreError> {
         let lease = lease.clone();
-        self.call("failed", move |memory| memory.failed(&lease, due))
+        self.call("fail_upload", move |memory| memory.fail_upload(&lease, due))
     }
     fn due(
         &self,
@@ -139,7 +142,7 @@ impl UploadLedger for Faulty {
         let (bucket, key) = (bucket.clone(), key.clone());
         self.call("object", move |memory| memory.object(&bucket, &key, at))
     }
-    fn open(&self) -> Lookup<u64, StoreError> {
-        self.call("open", |memory| memory.open())
+    fn open_rows(&self) -> Lookup<u64, StoreError> {
+        self.call("open_rows", |memory| memory.open_rows())
     }
 }

@@ -161,8 +161,8 @@ fn a_pass_without_a_ledger_is_counted_by_its_error() {
     assert!(!scraped.contains("aliyun_oss_ledger_open_rows"));
 }
 
-/// The number of open rows that a recovery reports which runs for some seconds. One is granted after
-/// its first pass.
+/// The number of open rows that a recovery reports which runs for some seconds. One is granted
+/// after its first pass.
 fn open_after(seconds: u64) -> f64 {
     let scraped = recorded(async {
         let world = World::new();

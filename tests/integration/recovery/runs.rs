@@ -158,7 +158,7 @@ async fn rv_19_a_task_that_is_stopped_completes_what_it_has_begun() {
     drop(ends);
     task.await.unwrap();
     assert_eq!((world.app.runs().len(), world.open().await), (4, 16));
-    // The others are given back: another process need not wait for the claims to expire.
+    // The others are released: another process need not wait for the claims to expire.
     world.app.acts.lock().unwrap().clear();
     world.passes(|summary| summary.recovered = 16).await;
     // And no attempt is counted for them.

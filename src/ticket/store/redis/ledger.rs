@@ -1,7 +1,7 @@
 //! The ledger of granted uploads in Redis, in 64 shards.
 //!
-//! [`Nonce::for_object`] puts the grants of an object and their tickets into one shard, so each step
-//! is one script with the keys of one shard. A shard is seven keys, see `ledger/rows.lua`.
+//! [`Nonce::for_object`] puts the grants of an object and their tickets into one shard, so each
+//! step is one script with the keys of one shard. A shard is seven keys, see `ledger/rows.lua`.
 
 use std::{
     collections::BTreeMap,
@@ -34,6 +34,9 @@ use crate::{
 /// The shard where the next search for due rows starts: another one each time, so that rows of the
 /// last shards are not always the last to be found.
 static NEXT_SHARD: AtomicU8 = AtomicU8::new(0);
+
+/// Nonce, attempts and bytes of a row.
+type DueRow = (Vec<u8>, u32, Vec<u8>);
 
 impl RedisStore {
     async fn add_rows(self, uploads: Vec<GrantedUpload>) -> Result<(), StoreError> {
@@ -199,7 +202,7 @@ impl RedisStore {
                 .arg(&token[..])
                 .arg(milliseconds(LONGEST_LIFE));
             let answer = self.run(&call).await.and_then(|rows| read(&rows));
-            let (expired, rows): (u64, Vec<(Vec<u8>, u32, Vec<u8>)>) = match answer {
+            let (expired, rows): (u64, Vec<DueRow>) = match answer {
                 Ok(answer) => answer,
                 // Those that are claimed must be recovered, or they wait for their visibility.
                 Err(_) if !found.is_empty() => break,
@@ -320,7 +323,7 @@ impl UploadLedger for RedisStore {
         Lookup::pending(self.clone().settle(lease, reply, object, until))
     }
 
-    fn failed(&self, lease: &Lease, due: SystemTime) -> Lookup<(), StoreError> {
+    fn fail_upload(&self, lease: &Lease, due: SystemTime) -> Lookup<(), StoreError> {
         Lookup::pending(self.clone().fail_and_hasten(lease.clone(), due))
     }
 
@@ -350,7 +353,7 @@ impl UploadLedger for RedisStore {
         Lookup::pending(self.clone().grants_of(bucket.clone(), key.clone(), stored))
     }
 
-    fn open(&self) -> Lookup<u64, StoreError> {
+    fn open_rows(&self) -> Lookup<u64, StoreError> {
         Lookup::pending(self.clone().count())
     }
 }

@@ -1,5 +1,5 @@
--- Adds rows, all or none. Returns 1, or 0 if the shard has no room, and the number of open rows that
--- expired.
+-- Adds rows, all or none. Returns 1, or 0 if the shard has no room, and the number of open rows
+-- that expired.
 --
 -- KEYS     rows, due, expiry, grants, claims, settled, forget
 -- ARGV     now (ms), rows that the shard may have, longest life of a row (ms), then for each row:
