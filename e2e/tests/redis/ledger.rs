@@ -57,14 +57,14 @@ async fn lg_02_the_ledger_in_redis_behaves_like_lists() {
 }
 
 fn keys_of(redis: &Redis) -> Vec<String> {
-    let redis::Value::Array(keys) = redis.command(&["KEYS", "*"]) else {
+    let Value::Array(keys) = redis.command(&["KEYS", "*"]) else {
         panic!("no keys")
     };
-    let text = |key: &redis::Value| redis::from_redis_value_ref::<String>(key).unwrap();
+    let text = |key: &Value| redis::from_redis_value_ref::<String>(key).unwrap();
     keys.iter().map(text).collect()
 }
 
-fn number(value: redis::Value) -> i64 {
+fn number(value: Value) -> i64 {
     redis::from_redis_value(value).unwrap()
 }
 
@@ -151,7 +151,7 @@ async fn lg_04_a_row_takes_the_stated_memory() {
     let redis = Redis::start(FORGETFUL);
     let ledger = redis.store();
     let used = || {
-        let redis::Value::BulkString(info) = redis.command(&["INFO", "memory"]) else {
+        let Value::BulkString(info) = redis.command(&["INFO", "memory"]) else {
             panic!("no statistics")
         };
         let info = String::from_utf8(info).unwrap();
