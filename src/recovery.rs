@@ -449,6 +449,15 @@ where
                 );
                 break Ok(());
             }
+            if !batch.started && !stop.load(Relaxed) {
+                tracing::warn!(
+                    target: TARGET,
+                    claimed,
+                    "the ledger takes so long to claim rows that they are released again; check \
+                     it, or increase the batch of the recovery"
+                );
+                break Ok(());
+            }
         };
         if summary.claimed > 0 {
             tracing::info!(target: TARGET, "recovery: {summary}");
@@ -518,6 +527,7 @@ where
             }
             while tasks.len() < settings.concurrency {
                 let Some(row) = rows.next() else { break };
+                batch.started = true;
                 tasks.spawn(row.recover(self.service()));
             }
             let waiting = rows.len() > 0;

@@ -45,6 +45,27 @@ async fn rv_37_a_ledger_that_hangs_does_not_hold_a_shutdown() {
     assert_eq!(start.elapsed().as_secs(), 70);
 }
 
+/// A claim begins with its call. Rows whose claim is nearly over are released, and not claimed again
+/// and again.
+#[tokio::test(start_paused = true)]
+async fn rv_37_a_ledger_that_claims_slowly_ends_the_pass() {
+    let world = World::new();
+    let ledger = Faulty::new(&world.ledger, |name| {
+        (name == "due").then_some(Fault::Late(31 * SECOND))
+    });
+    let world = world.with_ledger(ledger);
+    world.stored("a.png").await;
+    world.pass_until_due();
+    let log = crate::support::Log::default();
+    let guard = log.listen();
+    let slow = world.recovery().batch(1);
+    assert_eq!(slow.tick().await.unwrap().deferred, 1);
+    drop(guard);
+    assert_eq!(log.count("WARN", "increase the batch"), 1);
+    // With the default batch, a claim lasts long enough.
+    world.passes(|summary| summary.recovered = 1).await;
+}
+
 /// A ledger that never answers must not keep the recovery from ending.
 #[tokio::test(start_paused = true)]
 async fn rv_37_a_ledger_that_hangs_does_not_hold_an_attempt() {
