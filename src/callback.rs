@@ -309,6 +309,7 @@ pub use event::{EventError, UploadEvent};
 pub use future::ResponseFuture;
 pub use layer::{ConfirmError, OssCallbackLayer};
 pub(crate) use recovered::RecoveredUpload;
+pub(crate) use redemption::HandlerRuns;
 pub use reply::{CallbackReply, ReplyError};
 pub use service::OssCallback;
 pub(crate) use verified::upload_id;

@@ -40,10 +40,12 @@ pub(crate) const TICKETS: &str = "aliyun_oss_tickets_issued_total";
 pub(crate) const RECOVERY_PASSES: &str = "aliyun_oss_recovery_passes_total";
 /// Rows that a recovery has claimed because they were due.
 pub(crate) const RECOVERY_DUE: &str = "aliyun_oss_recovery_due_total";
-/// What became of these rows, by `outcome`.
+/// The results of these rows, by `outcome`.
 pub(crate) const RECOVERY_ROWS: &str = "aliyun_oss_recovery_rows_total";
 /// Open rows of the ledger.
 pub(crate) const LEDGER_OPEN: &str = "aliyun_oss_ledger_open_rows";
+/// Open rows that the ledger has removed because no recovery took them in time.
+pub(crate) const LEDGER_EXPIRED: &str = "aliyun_oss_ledger_expired_rows_total";
 /// Fetches of public keys by `outcome`.
 #[cfg(feature = "fetch")]
 pub(crate) const KEY_FETCHES: &str = "aliyun_oss_key_fetches_total";
@@ -121,8 +123,8 @@ struct Handles {
     next: AtomicU64,
 }
 
-/// The time between two callbacks that are timed. To time a callback costs 5 to 10 % of one that
-/// waits for nothing, so a busy layer times a sample.
+/// The time between two callbacks that are timed. Clocks and histograms cost 5 to 10 % of a
+/// callback that waits for nothing, so a busy layer times a sample.
 #[cfg(feature = "metrics")]
 const SAMPLE_EVERY: u64 = 1_000_000;
 
@@ -307,8 +309,8 @@ pub(crate) struct Span();
 pub(crate) struct Entered;
 
 impl Span {
-    /// Creates the span of a callback. The ID of the upload request is not authenticated, so it is a
-    /// field only if it looks like one.
+    /// Creates the span of a callback. The ID of the upload request is not authenticated, so it is
+    /// a field only if it looks like one.
     pub(crate) fn of_callback(headers: &HeaderMap, recovered: bool) -> Self {
         #[cfg(feature = "metrics")]
         {
@@ -415,6 +417,7 @@ pub(crate) fn recovery_begins(outcomes: &[&'static str]) {
     {
         metrics::counter!(RECOVERY_PASSES, "outcome" => COMPLETED).increment(0);
         metrics::counter!(RECOVERY_DUE).increment(0);
+        metrics::counter!(LEDGER_EXPIRED).increment(0);
         for &outcome in outcomes {
             metrics::counter!(RECOVERY_ROWS, "outcome" => outcome).increment(0);
         }
@@ -433,10 +436,16 @@ pub(crate) fn rows_due(rows: u64) {
     metrics::counter!(RECOVERY_DUE).increment(rows);
 }
 
-/// Counts what became of a row that was due.
+/// Counts the result of a row that was due.
 pub(crate) fn row_done(outcome: &'static str) {
     #[cfg(feature = "metrics")]
     metrics::counter!(RECOVERY_ROWS, "outcome" => outcome).increment(1);
+}
+
+/// Counts open rows that the ledger has removed because no recovery took them in time.
+pub(crate) fn rows_expired(rows: u64) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!(LEDGER_EXPIRED).increment(rows);
 }
 
 /// Records the number of open rows.

@@ -1,12 +1,12 @@
 //! Recovery: the uploads whose callback did not reach the handler.
 //!
 //! OSS calls back once, waits five seconds, and never again. While an application is deployed, has
-//! crashed or waits for its database, objects are stored of which it never hears. A
-//! [ledger](crate::ticket::ledger) remembers every granted upload, and a [`Recovery`] delivers those
-//! that are missing: it asks OSS whether the object is stored, and calls the *same service* that
-//! takes callbacks, with the request that OSS would have sent. Every check applies to it as to a
-//! callback, but for the signature and the expiry of the ticket; the same one-use store ensures that
-//! a late callback and a recovery never both succeed. The handler finds
+//! crashed or waits for its database, it does not learn of the objects that are stored. A
+//! [ledger](crate::ticket::ledger) remembers every granted upload, and a [`Recovery`] delivers
+//! those that are missing: it asks OSS whether the object is stored, and calls the *same service*
+//! that takes callbacks, with the request that OSS would have sent. The layer checks it like a
+//! callback, except for the signature and the expiry of the ticket. The same one-use store ensures
+//! that a late callback and a recovery never both succeed. The handler finds
 //! [`Origin::Recovered`](crate::callback::Origin::Recovered) in
 //! [`VerifiedCallback::origin`](crate::VerifiedCallback::origin).
 //!
@@ -50,11 +50,11 @@
 //! # }
 //! ```
 //!
-//! # What becomes of a due row
+//! # Results of a due row
 //!
-//! A row is due one minute after its ticket has expired, when OSS can no longer store the object, or
-//! one minute after its handler failed. "Final" below: only once OSS can no longer store the object;
-//! before, the row waits until then.
+//! A row is due one minute after its ticket has expired, when OSS can no longer store the object,
+//! or one minute after the handler of its callback failed. "Final" below: only once OSS can no
+//! longer store the object; before, the row waits until then.
 //!
 //! | OSS and the ledger report | result |
 //! |---|---|
@@ -66,21 +66,24 @@
 //! | a size or type outside of the grant | an [orphan](Recovery::on_orphan), if final and nothing else is known of the key; else the grant is dropped |
 //! | an object within the grant | the service is called |
 //! | the service responds with success | settled |
-//! | the service fails | again after 1, 2, 4 … minutes, at most 8 hours; after 20 attempts, or the first of an [at-most-once](crate::ticket::OnFailure::AtMostOnce) handler, a [dead letter](Recovery::on_dead_letter) |
+//! | the service fails | again after 1, 2, 4 … minutes, at most 8 hours; after 20 attempts, or the first that calls an [at-most-once](crate::ticket::OnFailure::AtMostOnce) handler, a [dead letter](Recovery::on_dead_letter) |
+//! | another request handles the upload | again after a minute, without counting the attempt |
+//! | another request has started an at-most-once handler, which stored no reply | again after a minute; after five attempts a dead letter, because its process has most likely ended |
+//! | an object within the grant, but the row has [expired](crate::ticket::ledger::GrantedUpload::until) | a dead letter |
 //!
 //! # Once
 //!
 //! Every object that is stored under a grant reaches the handler, and takes effect once if the
 //! handler writes [`upload_id`](crate::VerifiedCallback::upload_id) under a unique key in its own
-//! transaction. Without that key, a process that is killed after the commit of the handler and before
-//! the reply is stored runs the handler again.
+//! transaction. Without that key, a process that is killed after the commit of the handler and
+//! before the reply is stored runs the handler again.
 //!
 //! # What a recovered callback lacks
 //!
-//! OSS does not report afterwards what only the upload showed: the request ID, the IP address of the
-//! uploader, the VPC, the operation, and the size and format of an image. These variables are empty.
-//! The request has no `x-oss-owner` and no `x-oss-requester`, and none of the extensions that a
-//! server adds to requests from its network.
+//! OSS does not report afterwards what only the upload showed: the request ID, the IP address of
+//! the uploader, the VPC, the operation, and the size and format of an image. These variables are
+//! empty. The request has no `x-oss-owner` and no `x-oss-requester`, and none of the extensions
+//! that a server adds to requests from its network.
 
 mod batch;
 mod hooks;
@@ -92,7 +95,7 @@ mod summary;
 
 use std::{
     fmt,
-    future::{Future, poll_fn},
+    future::{Future, IntoFuture as _, poll_fn},
     pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -104,8 +107,9 @@ use std::{
 
 use http::{Request, Response};
 use tokio::{
+    sync::Semaphore,
     task::JoinSet,
-    time::{Instant, sleep},
+    time::{Instant, Sleep, sleep, timeout_at},
 };
 use tower_service::Service;
 
@@ -114,7 +118,7 @@ use self::{
     hooks::boxed,
     open_rows::OpenRows,
     row::{Row, TARGET},
-    settings::{MAX_ATTEMPT, MAX_BATCH, Settings, jitter, random_below},
+    settings::{LAST_STEPS, MAX_ATTEMPT, MAX_BATCH, RELEASES, Settings, jitter, random_below},
 };
 pub use self::{
     hooks::{DeadLetter, DeadLetterReason, Orphan, OrphanAction, delete, keep},
@@ -134,7 +138,9 @@ use crate::{
 /// Delivers the uploads whose callback did not reach the handler. See the [module docs](self).
 ///
 /// Any number of processes may run one on the same ledger: each row is claimed by one of them at a
-/// time. A process that dies loses its claims after a few minutes, and others continue.
+/// time. The claims of a process that dies expire, and others continue. A claim lasts as long as
+/// its [batch](Recovery::batch) can take: seven minutes with the default settings, and at most 61
+/// minutes, unless the [`attempt_timeout`](Recovery::attempt_timeout) is longer than an hour.
 #[must_use = "a recovery does nothing until it runs"]
 pub struct Recovery<S> {
     settings: Arc<Settings>,
@@ -150,8 +156,8 @@ impl<S> Recovery<S> {
     /// The default of [`max_attempts`](Self::max_attempts): 20.
     pub const DEFAULT_MAX_ATTEMPTS: u32 = 20;
 
-    /// Creates a recovery of these uploads. It asks `storage` about objects, and calls `service` with
-    /// the callbacks: the service, or the router, that OSS calls, with the
+    /// Creates a recovery of these uploads. It asks `storage` about objects, and calls `service`
+    /// with the callbacks: the service, or the router, that OSS calls, with the
     /// [callback layer](OssUploads::callback_layer) in it.
     ///
     /// The storage must report when an object was stored, its ETag and its content type.
@@ -204,8 +210,8 @@ impl<S> Recovery<S> {
         self.with(|settings| settings.batch = rows.clamp(1, MAX_BATCH))
     }
 
-    /// Sets how many rows are recovered at the same time; defaults to 8. 0 counts as 1. Each takes a
-    /// request to the storage, and then one to the service.
+    /// Sets how many rows are recovered at the same time; defaults to 8. 0 counts as 1. Each takes
+    /// a request to the storage, and then one to the service.
     pub fn concurrency(self, rows: usize) -> Self {
         self.with(|settings| settings.concurrency = rows.max(1))
     }
@@ -214,14 +220,14 @@ impl<S> Recovery<S> {
     /// [dead letter](Self::on_dead_letter); defaults to 20. 0 counts as 1.
     ///
     /// A row expires seven days after it is due. With the default [pauses](Self::back_off), 20
-    /// attempts take at most five days; an upload whose next attempt would come too late becomes a
-    /// dead letter earlier.
+    /// attempts take at most five days. An upload whose next attempt would come too late becomes a
+    /// dead letter earlier, and so does one whose row has expired when a pass finds it.
     pub fn max_attempts(self, attempts: u32) -> Self {
         self.with(|settings| settings.max_attempts = attempts.max(1))
     }
 
-    /// Sets the pauses between the attempts of one upload: the first, which doubles each time, and the
-    /// longest. Defaults to one minute and eight hours. Each pause varies by a quarter.
+    /// Sets the pauses between the attempts of one upload: the first, which doubles each time, and
+    /// the longest. Defaults to one minute and eight hours. Each pause varies by a quarter.
     pub fn back_off(self, first: Duration, longest: Duration) -> Self {
         self.with(|settings| {
             settings.first_pause = first;
@@ -230,8 +236,10 @@ impl<S> Recovery<S> {
     }
 
     /// Sets how long one attempt may take: the requests to the storage and the ledger, the handler,
-    /// and the hooks. Defaults to 30 s, and is at most a day. Then its future is dropped, and the
-    /// attempt has failed.
+    /// and the hook for orphans. Defaults to 30 s, and is at most a day. Then its future is
+    /// dropped, and the attempt has failed.
+    ///
+    /// The hook for dead letters, and the last call of the ledger, may take ten seconds longer.
     pub fn attempt_timeout(self, time: Duration) -> Self {
         self.with(|settings| settings.attempt_timeout = time.min(MAX_ATTEMPT))
     }
@@ -244,27 +252,37 @@ impl<S> Recovery<S> {
 
     /// Sets by how much the clock of the application may run ahead of that of OSS; defaults to 5 s.
     ///
-    /// An object is one of a grant if it was stored after it. With clocks that differ, an object can
-    /// seem to be older than its own grant. If no other open grant owns it, it is accepted
-    /// nevertheless, unless it seems older by more than this time. Such an object is never an orphan.
+    /// An object is one of a grant if it was stored after it. With clocks that differ, an object
+    /// can seem to be older than its own grant. If no other open grant owns it, it is accepted
+    /// nevertheless, unless it seems older by more than this time. Such an object is never an
+    /// orphan.
     pub fn clock_difference(self, difference: Duration) -> Self {
         self.with(|settings| settings.clock_difference = difference)
     }
 
-    /// Sets what happens to a stored object that is outside of its grant, see [`Orphan`]. Defaults to
-    /// [`keep`], and nothing is ever deleted unless the hook returns [`OrphanAction::Delete`], as
-    /// [`delete`] does.
+    /// Sets what happens to a stored object that is outside of its grant, see [`Orphan`]. Defaults
+    /// to [`keep`], and nothing is ever deleted unless the hook returns [`OrphanAction::Delete`],
+    /// as [`delete`] does.
+    ///
+    /// The hook is called concurrently, and its future must own what it uses: clone shared state
+    /// for each call.
     ///
     /// ```
     /// # fn with<S>(recovery: tower_aliyun_oss::recovery::Recovery<S>) {
+    /// use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
     /// use tower_aliyun_oss::recovery::{self, Orphan, OrphanAction};
     ///
     /// let recovery = recovery.on_orphan(recovery::delete);
     /// // Or:
-    /// let recovery = recovery.on_orphan(async |orphan: Orphan| {
-    ///     match orphan.upload().key().as_str().starts_with("tmp/") {
-    ///         true => OrphanAction::Delete,
-    ///         false => OrphanAction::Keep,
+    /// let deleted = Arc::new(AtomicU64::new(0));
+    /// let recovery = recovery.on_orphan(move |orphan: Orphan| {
+    ///     let deleted = Arc::clone(&deleted);
+    ///     async move {
+    ///         if !orphan.upload().key().as_str().starts_with("tmp/") {
+    ///             return OrphanAction::Keep;
+    ///         }
+    ///         deleted.fetch_add(1, Ordering::Relaxed);
+    ///         OrphanAction::Delete
     ///     }
     /// });
     /// # }
@@ -277,11 +295,29 @@ impl<S> Recovery<S> {
         self.with(|settings| settings.on_orphan = boxed(hook))
     }
 
-    /// Sets a hook for uploads that are given up, for example to store them for an operator. An error
-    /// in the log names each of them as well.
+    /// Sets a hook for uploads that are given up, for example to store them for an operator. An
+    /// error in the log names each of them as well.
     ///
     /// The object stays in the bucket, and the row is removed once the hook has returned. If the
-    /// process ends before, the hook is called again for the same upload.
+    /// process ends before, or the hook takes [too long](Self::attempt_timeout) or panics, it is
+    /// called again for the same upload.
+    ///
+    /// The hook is called concurrently, and its future must own what it uses: clone shared state
+    /// for each call.
+    ///
+    /// ```
+    /// # fn with<S>(recovery: tower_aliyun_oss::recovery::Recovery<S>) {
+    /// use tokio::sync::mpsc;
+    ///
+    /// // A pool of database connections is cloned likewise.
+    /// let (letters, mut received) = mpsc::channel(100);
+    /// let recovery = recovery.on_dead_letter(move |letter| {
+    ///     let letters = letters.clone();
+    ///     async move { drop(letters.send(letter).await) }
+    /// });
+    /// # drop((recovery, received.try_recv()));
+    /// # }
+    /// ```
     pub fn on_dead_letter<F, Fut>(self, hook: F) -> Self
     where
         F: Fn(DeadLetter) -> Fut + Send + Sync + 'static,
@@ -304,13 +340,17 @@ where
 {
     /// Recovers uploads until `shutdown` completes.
     ///
-    /// After a pass it waits for the [interval](Self::interval). On shutdown it claims no more rows,
-    /// gives back those that it has not started, and completes the others, which takes at most the
-    /// [`attempt_timeout`](Self::attempt_timeout). If the ledger fails, it logs a warning and tries
-    /// again after the interval.
+    /// After a pass it waits for the [interval](Self::interval). On shutdown it claims no more
+    /// rows, releases those that it has not started, and completes the others. This takes at most
+    /// the [`attempt_timeout`](Self::attempt_timeout) and ten seconds. If the ledger fails, it logs
+    /// a warning and tries again after the interval.
     ///
     /// If the future is dropped, the handlers that run are dropped too. Their rows are due again
-    /// after a few minutes.
+    /// when their claims expire.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a Tokio runtime, or if the runtime has no timer.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
         let stop = AtomicBool::new(false);
         let mut shutdown = pin!(shutdown);
@@ -362,12 +402,17 @@ where
     /// Recovers the uploads that are due now, for a scheduler such as cron. One pass of
     /// [`run`](Self::run) does the same.
     ///
-    /// It ends when no row is due any more. It ends early if the storage cannot tell of any of the
-    /// objects in a batch.
+    /// It ends when no row is due any more. It ends early if the storage fails for all objects of a
+    /// batch.
     ///
     /// # Errors
     ///
-    /// Fails if the ledger returns no rows. Those that were recovered before stay recovered.
+    /// Fails if the ledger fails to return the rows that are due. What was recovered before stays
+    /// recovered.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a Tokio runtime, or if the runtime has no timer.
     pub async fn tick(&self) -> Result<RecoverySummary, StoreError> {
         let passed = self.pass(&AtomicBool::new(false)).await;
         if passed.is_ok() {
@@ -384,23 +429,32 @@ where
             if stop.load(Relaxed) {
                 break Ok(());
             }
-            let Settings { tickets, batch, .. } = &*self.settings;
-            let visibility = self.settings.visibility();
-            let rows = match self.ledger.due(tickets.now(), *batch, visibility).await {
+            // The claims begin with the call, however long it takes.
+            let since = Instant::now();
+            let rows = match self.due(stop).await {
                 Ok(rows) if rows.is_empty() => break Ok(()),
                 Ok(rows) => rows,
                 Err(error) => break Err(error),
             };
             let claimed = rows.len();
-            let batch = self.batch_of(rows, stop).await;
+            let batch = self.batch_of(rows, since, stop).await;
             summary += batch.summary;
             if let Some(error) = batch.unknown.filter(|_| batch.all_unknown) {
                 tracing::warn!(
                     target: TARGET,
                     claimed,
                     %error,
-                    "OSS cannot tell of any upload that is due; check the endpoint, and that the RAM \
-                     policy grants oss:GetObject and oss:ListObjects"
+                    "it is unknown for all due uploads whether they are stored; check the \
+                     endpoint, and that the RAM policy grants oss:GetObject and oss:ListObjects"
+                );
+                break Ok(());
+            }
+            if !batch.started && !stop.load(Relaxed) {
+                tracing::warn!(
+                    target: TARGET,
+                    claimed,
+                    "the ledger takes so long to claim rows that they are released again; check \
+                     it, or increase the batch of the recovery"
                 );
                 break Ok(());
             }
@@ -413,17 +467,40 @@ where
         claimed.map(|()| summary)
     }
 
-    /// Recovers claimed rows.
-    async fn batch_of(&self, mut rows: Vec<DueUpload>, stop: &AtomicBool) -> Batch {
-        let claimed = Instant::now();
+    /// Claims rows. A shutdown does not wait for a ledger that hangs.
+    async fn due(&self, stop: &AtomicBool) -> Result<Vec<DueUpload>, StoreError> {
+        let Settings { tickets, batch, .. } = &*self.settings;
+        let visibility = self.settings.visibility();
+        let due = self.ledger.due(tickets.now(), *batch, visibility);
+        let mut due = pin!(due.into_future());
+        let mut limit = pin!(None::<Sleep>);
+        poll_fn(|cx| {
+            if let Poll::Ready(rows) = due.as_mut().poll(cx) {
+                return Poll::Ready(rows);
+            }
+            if !stop.load(Relaxed) {
+                return Poll::Pending;
+            }
+            if limit.is_none() {
+                limit.set(Some(sleep(LAST_STEPS)));
+            }
+            match limit.as_mut().as_pin_mut() {
+                Some(limit) => limit
+                    .poll(cx)
+                    .map(|()| Err(StoreErrorKind::TimedOut.into())),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Recovers rows that were claimed `since` then.
+    async fn batch_of(&self, mut rows: Vec<DueUpload>, since: Instant, stop: &AtomicBool) -> Batch {
         let settings = &self.settings;
-        // A row that waited for so long can be claimed by another process while it is recovered.
-        let latest = settings
-            .visibility()
-            .saturating_sub(settings.attempt_timeout);
+        let latest = settings.latest_start();
         let mut batch = Batch::new(rows.len());
-        // A row that kills its process takes those behind it along, which must not be the same ones
-        // each time.
+        // If an upload ends its process, the rows behind it are not recovered. They must not be the
+        // same ones each time.
         if rows.iter().any(|row| row.claim.attempts() > 1) {
             let first = random_below(rows.len());
             rows.rotate_left(first);
@@ -435,24 +512,41 @@ where
         });
         let mut tasks = JoinSet::new();
         loop {
-            while tasks.len() < settings.concurrency {
-                let Some(row) = rows.next() else { break };
-                if stop.load(Relaxed) || claimed.elapsed() > latest {
-                    batch.count(&row.release().await);
-                } else {
-                    tasks.spawn(row.recover(self.service()));
+            if stop.load(Relaxed) || since.elapsed() > latest {
+                let ends = Instant::now() + LAST_STEPS;
+                let permits = Arc::new(Semaphore::new(RELEASES));
+                for row in rows.by_ref() {
+                    let permits = Arc::clone(&permits);
+                    tasks.spawn(async move {
+                        match timeout_at(ends, permits.acquire_owned()).await {
+                            Ok(_permit) => (row.release(ends).await, 0),
+                            Err(_) => (Done::Lost, 0),
+                        }
+                    });
                 }
             }
-            match tasks.join_next().await {
-                Some(Ok((done, asked))) => {
+            while tasks.len() < settings.concurrency {
+                let Some(row) = rows.next() else { break };
+                batch.started = true;
+                tasks.spawn(row.recover(self.service()));
+            }
+            let waiting = rows.len() > 0;
+            let next = poll_fn(|cx| match waiting && stop.load(Relaxed) {
+                true => Poll::Ready(None),
+                false => tasks.poll_join_next(cx).map(Some),
+            });
+            match next.await {
+                Some(Some(Ok((done, asked)))) => {
                     batch.summary.storage_requests += asked;
                     batch.count(&done);
                     if let Done::Unknown(error) = done {
                         batch.unknown = Some(error);
                     }
                 }
-                Some(Err(_)) => batch.count(&Done::Lost),
-                None => return batch,
+                Some(Some(Err(_))) => batch.count(&Done::Lost),
+                Some(None) => return batch,
+                // The shutdown has begun.
+                None => {}
             }
         }
     }
@@ -485,10 +579,11 @@ impl<S> fmt::Debug for Recovery<S> {
 }
 
 /// Why a [`Recovery`] cannot be created.
-#[derive(Clone, Copy, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecoveryError {
-    /// The uploads have no ledger, so nothing is known of those that are missing.
+    /// The uploads have no ledger. Call
+    /// [`OssUploadsBuilder::ledger`](crate::OssUploadsBuilder::ledger).
     #[error("a recovery needs a ledger; call OssUploadsBuilder::ledger")]
     NoLedger,
 }

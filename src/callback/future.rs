@@ -300,7 +300,7 @@ where
                         Poll::Ready(decision) => decision,
                         Poll::Pending => {
                             ready!(timer.as_mut().poll_elapsed(config.deadline, cx));
-                            Err(Kind::DeadlineExceeded.into())
+                            Err(redemption.overdue())
                         }
                     };
                     meter.stage(Stage::Store, &config.metrics);
@@ -586,7 +586,7 @@ where
                             false => attempt,
                         };
                         Self::Redeeming {
-                            redemption: Redemption::new(tickets, &attempt, &granted),
+                            redemption: Redemption::new(tickets, &attempt, &granted, recovered),
                             attempt,
                             timer: Timer::resume(started),
                             inner,

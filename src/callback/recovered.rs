@@ -1,4 +1,4 @@
-//! What stands in for the signature of OSS in a request that this process made itself.
+//! The proof of a request that a recovery made, in place of the signature of OSS.
 
 use std::{
     fmt,
@@ -28,7 +28,7 @@ struct Inner {
 }
 
 impl RecoveredUpload {
-    /// Stands in for the signature of this text. `found` is what OSS reports about the object.
+    /// Creates the proof of this text. `found` is what OSS reports about the object.
     pub(crate) fn new(target: &CallbackTarget, body: &[u8], found: Arc<ObjectMetadata>) -> Self {
         Self(Arc::new(Inner {
             digest: text_digest(target, body),
@@ -38,7 +38,7 @@ impl RecoveredUpload {
         }))
     }
 
-    /// Returns the SHA-256 of the text that it stands for.
+    /// Returns the SHA-256 of the text that it proves.
     pub(super) fn digest(&self) -> [u8; 32] {
         self.0.digest
     }

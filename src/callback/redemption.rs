@@ -32,8 +32,8 @@ use crate::{
     },
 };
 
-/// How long a response is offered to a store that fails. Until then its lease is renewed, so that no
-/// other instance runs the handler.
+/// How long a response is offered to a store that fails. Until then its lease is renewed, so that
+/// no other instance runs the handler.
 const OFFER_RESPONSE_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// How long a failing store is asked to release an at-most-once text that it may have used up
@@ -45,6 +45,11 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Why a callback was not handled in time: another request with the same text runs the handler.
+#[derive(Debug, thiserror::Error)]
+#[error("another request runs the handler for the same callback, and has not ended yet")]
+pub(crate) struct HandlerRuns;
 
 type StoreStep<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
@@ -66,6 +71,8 @@ pub(super) struct Redemption {
     settlement: Option<Settlement>,
     /// Whether the ticket has to be used up immediately before the handler is called.
     must_start: bool,
+    /// Whether another request ran the handler for the same callback.
+    waited: bool,
     step: Step,
 }
 
@@ -102,12 +109,19 @@ pub(super) enum Decision {
 }
 
 impl Redemption {
-    pub(super) fn new(tickets: Tickets, attempt: &Attempt, granted: &Granted) -> Self {
+    /// `recovered` is whether a recovery made the request.
+    pub(super) fn new(
+        tickets: Tickets,
+        attempt: &Attempt,
+        granted: &Granted,
+        recovered: bool,
+    ) -> Self {
         Self {
-            settlement: Settlement::new(&tickets, granted),
+            settlement: Settlement::new(&tickets, granted, recovered),
             tickets,
             lease: Lease::new(attempt),
             must_start: attempt.is_at_most_once(),
+            waited: false,
             step: Step::Idle,
         }
     }
@@ -161,6 +175,7 @@ impl Redemption {
                     Ok(Decision::Run)
                 }
                 Ok(Begin::Running(wait)) => {
+                    self.waited = true;
                     self.step = Step::Waiting(wait);
                     continue;
                 }
@@ -179,6 +194,14 @@ impl Redemption {
                     self.failed(why)
                 }
             });
+        }
+    }
+
+    /// Returns the error of a ticket that was not redeemed within the deadline.
+    pub(super) fn overdue(&self) -> CallbackError {
+        match self.waited {
+            true => CallbackError::with_source(Kind::DeadlineExceeded, HandlerRuns),
+            false => Kind::DeadlineExceeded.into(),
         }
     }
 
@@ -340,7 +363,8 @@ impl Redemption {
         self.tickets.runs_without_store() && out_of_reach
     }
 
-    /// Makes the last call for this lease. It continues in a task if it cannot be completed at once.
+    /// Makes the last call for this lease. It continues in a task if it cannot be completed at
+    /// once.
     ///
     /// Over the limit of such tasks no call is made, and the lease expires. Otherwise anyone who
     /// repeats a callback while the store fails could fill the memory, and flood the store when it

@@ -19,8 +19,8 @@ use crate::{
 /// How long after a failure of the handler its upload is due for recovery.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// How long the record of a ticket outlives its settlement at least: a recovery that has claimed the
-/// row before may still be on its way.
+/// How long the record of a ticket outlives its settlement at least: a recovery that has claimed
+/// the row before may still be on its way.
 const KEPT: Duration = Duration::from_secs(60 * 60);
 
 /// The object of a callback, for the ledger.
@@ -29,11 +29,13 @@ pub(super) struct Settlement {
     object: Arc<SettledObject>,
     /// When the ticket stops being accepted.
     until: SystemTime,
+    /// Whether a recovery made the request. It has claimed the row, and defers it itself.
+    recovered: bool,
 }
 
 impl Settlement {
     /// Returns `None` without a ledger.
-    pub(super) fn new(tickets: &Tickets, granted: &Granted) -> Option<Self> {
+    pub(super) fn new(tickets: &Tickets, granted: &Granted, recovered: bool) -> Option<Self> {
         tickets.ledger()?;
         let event = &granted.upload.event;
         let key = event.object().unwrap_or_default();
@@ -42,6 +44,7 @@ impl Settlement {
         Some(Self {
             object: Arc::new(object.with_etag(etag)),
             until: granted.ticket.until(),
+            recovered,
         })
     }
 
@@ -66,7 +69,7 @@ pub(super) fn finish(
     reply: &StoredReply,
 ) -> Lookup<(), StoreError> {
     match tickets.ledger().zip(settlement) {
-        Some((ledger, Settlement { object, until })) => {
+        Some((ledger, Settlement { object, until, .. })) => {
             let now = tickets.now();
             let until = now
                 .checked_add(KEPT)
@@ -77,17 +80,21 @@ pub(super) fn finish(
     }
 }
 
-/// Releases the ticket of a handler that failed. With a ledger, the upload is due in a minute.
+/// Releases the ticket of a handler that failed. With a ledger, the upload of a callback is due in
+/// a minute.
+///
+/// The call of a recovered upload must not change when its row is due: it can take effect after the
+/// recovery has deferred the row, and would undo the pause.
 pub(super) fn fail(
     tickets: &Tickets,
     lease: &Lease,
     settlement: Option<&Settlement>,
 ) -> Lookup<(), StoreError> {
     match tickets.ledger().zip(settlement) {
-        Some((ledger, _)) => {
+        Some((ledger, settlement)) if !settlement.recovered => {
             let now = tickets.now();
-            ledger.failed(lease, now.checked_add(RETRY_AFTER).unwrap_or(now))
+            ledger.fail_upload(lease, now.checked_add(RETRY_AFTER).unwrap_or(now))
         }
-        None => tickets.store().fail(lease),
+        _ => tickets.store().fail(lease),
     }
 }

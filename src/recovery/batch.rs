@@ -10,7 +10,7 @@ pub(super) enum Done {
     OrphanKept,
     OrphanDeleted,
     Deferred,
-    /// Deferred, because the storage could not tell.
+    /// Deferred, because it is unknown whether the object exists.
     Unknown(StorageError),
     Failed,
     DeadLetter,
@@ -67,6 +67,8 @@ pub(super) struct Batch {
     /// The last failure of the storage.
     pub(super) unknown: Option<StorageError>,
     pub(super) all_unknown: bool,
+    /// Whether the work on a row was started. Otherwise all of them were released.
+    pub(super) started: bool,
 }
 
 impl Batch {
@@ -80,6 +82,7 @@ impl Batch {
             },
             unknown: None,
             all_unknown: true,
+            started: false,
         }
     }
 

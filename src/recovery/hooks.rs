@@ -58,17 +58,18 @@ pub enum OrphanAction {
     Delete,
 }
 
-/// Keeps an orphan: a hook for [`Recovery::on_orphan`](super::Recovery::on_orphan), and its default.
+/// Keeps an orphan: a hook for [`Recovery::on_orphan`](super::Recovery::on_orphan), and its
+/// default.
 pub async fn keep(_: Orphan) -> OrphanAction {
     OrphanAction::Keep
 }
 
 /// Deletes an orphan: a hook for [`Recovery::on_orphan`](super::Recovery::on_orphan).
 ///
-/// The recovery asks OSS and the ledger again immediately before. It deletes only if the version, or
-/// else the ETag, the size and the time are the same, and if nothing was granted or settled for the
-/// key meanwhile. OSS has no conditional `DeleteObject`, so an upload in the moment in between would
-/// be deleted.
+/// The recovery asks OSS and the ledger again immediately before. It deletes only if the version,
+/// or else the ETag, the size and the time are the same, and if nothing was granted or settled for
+/// the key meanwhile. OSS has no conditional `DeleteObject`, so an upload in the moment in between
+/// would be deleted.
 pub async fn delete(_: Orphan) -> OrphanAction {
     OrphanAction::Delete
 }
@@ -96,36 +97,46 @@ impl DeadLetter {
         &self.upload_id
     }
 
-    /// Returns how often the recovery called the service.
+    /// Returns how many attempts were counted. One that found the storage or the store of tickets
+    /// out of reach does not count. One whose process ended counts, even if it did not call the
+    /// service.
     #[must_use]
     pub const fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// Returns why the last attempt failed.
+    /// Returns why the upload is given up.
     #[must_use]
     pub const fn reason(&self) -> &DeadLetterReason {
         &self.reason
     }
 }
 
-/// Why the last attempt to recover an upload failed.
+/// Why an upload is given up: mostly, why the last attempt to recover it failed.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum DeadLetterReason {
     /// The service responded with this status, which is no success.
     Status(http::StatusCode),
-    /// The service returned an error, panicked, or did not respond in time.
+    /// The service returned an error, panicked, or did not respond in time, or the process ended
+    /// during each attempt.
     Failed,
+    /// A handler that runs [at most once](crate::ticket::OnFailure::AtMostOnce) was started and
+    /// stored no reply, most likely because its process ended. It may have done its work.
+    Started,
+    /// The row expired before an attempt succeeded: no recovery ran in time, or the store of
+    /// tickets was out of reach.
+    Expired,
     /// The request did not pass an [`OssCallbackLayer`](crate::OssCallbackLayer) of these uploads:
     /// the service has no such route, or the layer has other settings.
     NotVerified,
     /// The ticket of the row cannot be checked: its key is no longer configured, or the row was
     /// changed.
     Row,
-    /// The storage did not report when the object was stored, or a content type that the grant needs.
+    /// The storage did not report when the object was stored, or a content type that the grant
+    /// needs.
     Metadata,
-    /// The storage could not tell whether the object exists, until the row was about to expire.
+    /// It was unknown whether the object exists until the row expired: the storage failed.
     Storage(StorageError),
 }
 
@@ -133,9 +144,18 @@ impl fmt::Display for DeadLetterReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(status) => write!(f, "the service responded with {}", status.as_u16()),
-            Self::Failed => {
-                f.write_str("the service returned an error, panicked, or did not respond in time")
-            }
+            Self::Failed => f.write_str(
+                "the service returned an error, panicked, or did not respond in time, or the process \
+                 ended",
+            ),
+            Self::Started => f.write_str(
+                "its at-most-once handler was started and stored no reply; check whether it did its \
+                 work",
+            ),
+            Self::Expired => f.write_str(
+                "its row expired before an attempt succeeded; run the recovery at least once in seven \
+                 days",
+            ),
             Self::NotVerified => f.write_str(
                 "the request did not pass the callback layer of these uploads; has the service the \
                  route of the callback URL?",
@@ -147,7 +167,7 @@ impl fmt::Display for DeadLetterReason {
                 "the storage does not report the time or the type of the object; set them in \
                  ObjectMetadata",
             ),
-            Self::Storage(error) => write!(f, "the storage cannot tell: {error}"),
+            Self::Storage(error) => write!(f, "it is unknown whether the object exists: {error}"),
         }
     }
 }

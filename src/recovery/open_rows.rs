@@ -35,8 +35,8 @@ pub(super) struct OpenRows {
 }
 
 impl OpenRows {
-    /// Counts the rows, unless that was less than a minute ago. Takes at most `limit`. A failure has
-    /// no consequence: the next pass reports that the ledger fails.
+    /// Counts the rows, unless that was less than a minute ago. Takes at most `limit`. A failure
+    /// has no consequence: the next pass reports that the ledger fails.
     pub(super) async fn count(&mut self, ledger: &dyn UploadLedger, limit: Duration) {
         #[cfg(feature = "metrics")]
         {
@@ -44,7 +44,7 @@ impl OpenRows {
                 return;
             }
             self.counted = Some(Instant::now());
-            match timeout(limit, ledger.open().into_future()).await {
+            match timeout(limit, ledger.open_rows().into_future()).await {
                 Ok(Ok(rows)) => metrics::rows_open(rows),
                 Ok(Err(error)) => {
                     tracing::debug!(target: TARGET, %error, "the ledger cannot count its rows");

@@ -1,6 +1,7 @@
 //! The recovery of one row, according to what OSS reports.
 
 use std::{
+    error::Error,
     fmt::Display,
     future::{Future, IntoFuture as _, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
@@ -15,17 +16,20 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tower_service::Service;
 
 use super::{
     batch::Done,
     hooks::{DeadLetter, DeadLetterReason, Orphan, OrphanAction},
     request::{self, RecoveryBody},
-    settings::Settings,
+    settings::{LAST_CALL, Settings},
 };
 use crate::{
-    callback::{CallbackError, CallbackErrorKind, RecoveredUpload, find_ticket, upload_id},
+    Lookup,
+    callback::{
+        CallbackError, CallbackErrorKind, HandlerRuns, RecoveredUpload, find_ticket, upload_id,
+    },
     protocol::CallbackTarget,
     storage::{ObjectMetadata, StorageError, StorageErrorKind},
     ticket::{
@@ -36,8 +40,12 @@ use crate::{
     },
 };
 
-/// How long a row waits whose upload another request handles, or whose store is out of reach.
+/// The pause of an upload that another request handles, or whose store is out of reach.
 const BUSY_PAUSE: Duration = Duration::from_secs(60);
+
+/// How many attempts may find the ticket of an at-most-once handler used, before the handler counts
+/// as one whose process has ended.
+const MAX_USED: u32 = 5;
 
 /// What to do with a row.
 enum Verdict {
@@ -49,8 +57,12 @@ enum Verdict {
     OrphanDeleted,
     /// Not now, for this reason. No attempt counts.
     Later(Duration, &'static str),
-    /// The storage cannot tell. No attempt counts.
+    /// It is unknown whether the object exists. No attempt counts.
     Unknown(StorageError),
+    /// Another request handles the upload, or has.
+    Used,
+    /// The row has expired.
+    Expired,
     /// The attempt failed.
     Failed(DeadLetterReason),
     /// The ledger failed. The claim expires.
@@ -71,21 +83,23 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// Recovers the row, and tells the ledger.
+    /// Recovers the row, and changes it in the ledger.
     pub(super) async fn recover<S, B>(self, service: S) -> (Done, u64)
     where
         S: Service<Request<RecoveryBody>, Response = Response<B>>,
     {
         let asked = AtomicU64::new(0);
         let call = OnceLock::new();
+        let started = Instant::now();
+        let ends = started + self.settings.row_time();
         // The processes that claimed it before have died, perhaps because of this upload.
         if self.due.claim.attempts() > self.settings.max_attempts {
             let verdict = Verdict::Failed(DeadLetterReason::Failed);
-            return (self.conclude(verdict, false).await, 0);
+            return (self.conclude(verdict, false, ends).await, 0);
         }
         let verdict = {
             let attempt = self.attempt(service, &asked, &call);
-            let mut attempt = pin!(timeout(self.settings.attempt_timeout, attempt));
+            let mut attempt = pin!(timeout_at(started + self.settings.attempt_timeout, attempt));
             // A handler or a hook that panics must not end the recovery. After a panic, the future
             // is not polled again.
             let caught = poll_fn(|cx| {
@@ -98,16 +112,18 @@ impl Row {
             }
         };
         let called = call.get().is_some_and(RecoveredUpload::was_called);
-        (self.conclude(verdict, called).await, asked.into_inner())
+        let done = self.conclude(verdict, called, ends).await;
+        (done, asked.into_inner())
     }
 
     fn now(&self) -> SystemTime {
         self.settings.tickets.now()
     }
 
-    /// Gives the claim back, because the recovery shuts down.
-    pub(super) async fn release(self) -> Done {
-        self.defer(Duration::ZERO, false, Done::Deferred).await
+    /// Releases the claim of a row that is not started. `ends` is when the attempt to do so ends.
+    pub(super) async fn release(self, ends: Instant) -> Done {
+        self.defer(Duration::ZERO, false, Done::Deferred, ends)
+            .await
     }
 
     /// Returns early with what is decided before the last step: `?` on a verdict.
@@ -129,7 +145,7 @@ impl Row {
             }
             Err(error) => return Err(Verdict::Unknown(error)),
         };
-        // Without it, nothing tells an object of this grant from an older one.
+        // Without this time, an object that is older than the grant would be accepted.
         let stored = found
             .last_modified()
             .ok_or(Verdict::Failed(DeadLetterReason::Metadata))?;
@@ -161,6 +177,10 @@ impl Row {
                 return self.outside(found, stored, &grants, asked).await;
             }
             Err(error) => return Err(unusable(error)),
+        }
+        // The record of the ticket expires with the row, so the handler could run a second time.
+        if self.now() >= upload.until() {
+            return Err(Verdict::Expired);
         }
         let prefix = self.settings.proxy_prefix.as_deref();
         let call = request::call(upload, found, body, prefix, self.now()).map_err(unusable)?;
@@ -259,8 +279,9 @@ impl Row {
         }
     }
 
-    /// Tells the ledger what became of the row. `called` is whether the handler was called.
-    async fn conclude(&self, verdict: Verdict, called: bool) -> Done {
+    /// Removes or defers the row. `called` is whether the handler was called; `ends` is when the
+    /// work on the row ends.
+    async fn conclude(&self, verdict: Verdict, called: bool, ends: Instant) -> Done {
         let upload = &self.due.upload;
         let (nonce, attempts) = (upload.nonce(), self.due.claim.attempts());
         match verdict {
@@ -270,7 +291,7 @@ impl Row {
             }
             Verdict::Drop(why) => {
                 tracing::debug!(target: TARGET, ?nonce, why, "a grant is dropped");
-                self.close(CloseReason::Dropped, Done::Dropped).await
+                self.close(CloseReason::Dropped, Done::Dropped, ends).await
             }
             Verdict::OrphanKept => {
                 tracing::warn!(
@@ -279,7 +300,8 @@ impl Row {
                     key = upload.key().as_str(),
                     "a stored object is outside of its grant, and is kept; see Recovery::on_orphan"
                 );
-                self.close(CloseReason::Dropped, Done::OrphanKept).await
+                self.close(CloseReason::Dropped, Done::OrphanKept, ends)
+                    .await
             }
             Verdict::OrphanDeleted => {
                 tracing::info!(
@@ -288,23 +310,57 @@ impl Row {
                     key = upload.key().as_str(),
                     "a stored object was outside of its grant, and is deleted"
                 );
-                self.close(CloseReason::Dropped, Done::OrphanDeleted).await
+                self.close(CloseReason::Dropped, Done::OrphanDeleted, ends)
+                    .await
+            }
+            Verdict::Expired => {
+                let attempts = attempts.saturating_sub(1);
+                self.give_up(DeadLetterReason::Expired, attempts, ends)
+                    .await
             }
             Verdict::Later(pause, why) => {
                 if self.expires_within(pause) {
-                    return self.give_up(DeadLetterReason::Failed, attempts).await;
+                    let attempts = attempts.saturating_sub(1);
+                    return self
+                        .give_up(DeadLetterReason::Expired, attempts, ends)
+                        .await;
                 }
                 tracing::debug!(target: TARGET, ?nonce, why, "an upload is not recovered yet");
-                self.defer(pause, false, Done::Deferred).await
+                self.defer(pause, false, Done::Deferred, ends).await
+            }
+            Verdict::Used => {
+                // A failure does not free the ticket, nor does the end of the process.
+                let counts = !self.settings.tickets.frees_on_failure();
+                let last = attempts >= MAX_USED.min(self.settings.max_attempts);
+                let expires = self.expires_within(BUSY_PAUSE);
+                if counts && (last || expires) {
+                    return self
+                        .give_up(DeadLetterReason::Started, attempts, ends)
+                        .await;
+                }
+                if expires {
+                    let attempts = attempts.saturating_sub(1);
+                    return self
+                        .give_up(DeadLetterReason::Expired, attempts, ends)
+                        .await;
+                }
+                tracing::debug!(target: TARGET, ?nonce, "another request handles the upload");
+                self.defer(BUSY_PAUSE, counts, Done::Deferred, ends).await
             }
             Verdict::Unknown(error) => {
                 let pause = self.settings.unknown_pause();
                 if self.expires_within(pause) {
                     let reason = DeadLetterReason::Storage(error);
-                    return self.give_up(reason, attempts.saturating_sub(1)).await;
+                    let attempts = attempts.saturating_sub(1);
+                    return self.give_up(reason, attempts, ends).await;
                 }
-                tracing::debug!(target: TARGET, ?nonce, %error, "OSS cannot tell of an upload");
-                self.defer(pause, false, Done::Unknown(error)).await
+                tracing::debug!(
+                    target: TARGET,
+                    ?nonce,
+                    %error,
+                    "it is unknown whether an object exists"
+                );
+                self.defer(pause, false, Done::Unknown(error), ends).await
             }
             Verdict::Failed(reason) => {
                 let pause = self.settings.back_off(attempts);
@@ -312,7 +368,7 @@ impl Row {
                 let used_up = called && !self.settings.tickets.frees_on_failure();
                 let last = attempts >= self.settings.max_attempts || used_up;
                 if last || self.expires_within(pause) {
-                    return self.give_up(reason, attempts).await;
+                    return self.give_up(reason, attempts, ends).await;
                 }
                 tracing::warn!(
                     target: TARGET,
@@ -321,7 +377,7 @@ impl Row {
                     again_in = ?pause,
                     "an upload could not be recovered: {reason}"
                 );
-                self.defer(pause, true, Done::Failed).await
+                self.defer(pause, true, Done::Failed, ends).await
             }
             Verdict::Ledger(error) => {
                 tracing::debug!(target: TARGET, ?nonce, %error, "the ledger fails");
@@ -335,7 +391,7 @@ impl Row {
         again.is_none_or(|again| again >= self.due.upload.until())
     }
 
-    async fn give_up(&self, reason: DeadLetterReason, attempts: u32) -> Done {
+    async fn give_up(&self, reason: DeadLetterReason, attempts: u32, ends: Instant) -> Done {
         let upload = &self.due.upload;
         tracing::error!(
             target: TARGET,
@@ -352,29 +408,32 @@ impl Row {
         };
         // The row stays claimed if the process ends here, and the hook is called again.
         let hook = (self.settings.on_dead_letter)(letter);
-        if timeout(self.settings.attempt_timeout, hook).await.is_err() {
+        if timeout_at(ends - LAST_CALL, hook).await.is_err() {
             tracing::warn!(target: TARGET, "the hook for dead letters does not return in time");
             return Done::Lost;
         }
-        self.close(CloseReason::DeadLetter, Done::DeadLetter).await
+        self.close(CloseReason::DeadLetter, Done::DeadLetter, ends)
+            .await
     }
 
-    async fn close(&self, reason: CloseReason, done: Done) -> Done {
-        let closed = self.ledger.close(&self.due.claim, reason).await;
-        self.told(closed, done)
+    async fn close(&self, reason: CloseReason, done: Done, ends: Instant) -> Done {
+        let closed = self.ledger.close(&self.due.claim, reason);
+        self.changed(closed, done, ends).await
     }
 
-    async fn defer(&self, pause: Duration, counts: bool, done: Done) -> Done {
+    async fn defer(&self, pause: Duration, counts: bool, done: Done, ends: Instant) -> Done {
         let claim = &self.due.claim;
         let now = self.now();
         let due = now.checked_add(pause).unwrap_or(now);
         let attempts = claim.attempts().saturating_sub(u32::from(!counts));
-        let deferred = self.ledger.defer(claim, due, attempts).await;
-        self.told(deferred, done)
+        let deferred = self.ledger.defer(claim, due, attempts);
+        self.changed(deferred, done, ends).await
     }
 
-    fn told(&self, told: Result<(), StoreError>, done: Done) -> Done {
-        match told {
+    /// Waits for a change of the row until `ends`. Returns `done` if the ledger has made it.
+    async fn changed(&self, change: Lookup<(), StoreError>, done: Done, ends: Instant) -> Done {
+        let change = timeout_at(ends, change.into_future()).await;
+        match change.unwrap_or_else(|_| Err(StoreErrorKind::TimedOut.into())) {
             Ok(()) => done,
             Err(error) => {
                 let nonce = self.due.upload.nonce();
@@ -402,8 +461,8 @@ fn is_orphan(upload: &GrantedUpload, stored: SystemTime, grants: &ObjectGrants) 
     stored >= upload.granted_at() && grants.settled.is_empty() && grants.open <= 1
 }
 
-/// Returns whether two answers are about the same object. Without a version or an ETag, nothing
-/// tells.
+/// Returns whether two answers are about the same object. Without a version or an ETag, they are
+/// not.
 fn is_same(one: &ObjectMetadata, other: &ObjectMetadata) -> bool {
     let same_content = match (one.version_id(), other.version_id()) {
         (Some(one), Some(other)) => one == other,
@@ -427,12 +486,14 @@ where
     };
     let status = response.status();
     let error = response.extensions().get::<CallbackError>();
+    let runs = error
+        .and_then(Error::source)
+        .is_some_and(|source| source.is::<HandlerRuns>());
     match error.map(CallbackError::kind) {
         // A late callback holds the ticket, or has used it. If it fails, the row is due again.
-        Some(CallbackErrorKind::TicketUsed | CallbackErrorKind::DeadlineExceeded) => {
-            Verdict::Later(BUSY_PAUSE, "another request handles the upload")
-        }
-        Some(CallbackErrorKind::StoreUnavailable) => {
+        Some(CallbackErrorKind::TicketUsed) => Verdict::Used,
+        Some(CallbackErrorKind::DeadlineExceeded) if runs => Verdict::Used,
+        Some(CallbackErrorKind::StoreUnavailable | CallbackErrorKind::DeadlineExceeded) => {
             Verdict::Later(BUSY_PAUSE, "the store of tickets is not available")
         }
         _ if !upload.has_arrived() => Verdict::Failed(DeadLetterReason::NotVerified),

@@ -5,18 +5,32 @@ use std::{sync::Arc, time::Duration};
 use super::hooks::{DeadLetterHook, OrphanHook};
 use crate::{storage::ObjectStorage, ticket::Tickets};
 
-/// How long an upload waits that the storage cannot tell of.
+/// The pause of an upload if it is unknown whether its object exists.
 const UNKNOWN_PAUSE: Duration = Duration::from_secs(5 * 60);
 
 /// The largest batch. Redis sends it in one response.
 pub(super) const MAX_BATCH: usize = 1000;
 
-/// The longest attempt. Much less than the life of a row, so that one whose process dies is due again.
+/// The longest attempt. Half of the time for which an expired row is kept, so that one whose
+/// process dies is due again before it is freed.
 pub(super) const MAX_ATTEMPT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long a claim lasts at most if each row takes its whole time, unless one row takes longer. Rows
-/// that are not begun by then are given back.
+/// How long the hook for dead letters and the last call of the ledger may take after an attempt
+/// that took its whole time, and how long a shutdown releases rows.
+pub(super) const LAST_STEPS: Duration = Duration::from_secs(10);
+
+/// The part of [`LAST_STEPS`] that the hook leaves to the ledger.
+pub(super) const LAST_CALL: Duration = Duration::from_secs(2);
+
+/// How many rows a shutdown releases at the same time.
+pub(super) const RELEASES: usize = 128;
+
+/// How long a claim lasts at most if each row takes its whole time, unless one row takes longer.
+/// Rows that are not started by then are released.
 const LONGEST_CLAIM: Duration = Duration::from_secs(60 * 60);
+
+/// How much longer a claim lasts than the work on its rows. Half of it is for clocks that differ.
+const MARGIN: Duration = Duration::from_secs(60);
 
 #[derive(Clone)]
 pub(super) struct Settings {
@@ -49,17 +63,29 @@ impl Settings {
         jitter(UNKNOWN_PAUSE)
     }
 
+    /// Returns how long the work on one row takes at most.
+    pub(super) fn row_time(&self) -> Duration {
+        self.attempt_timeout.saturating_add(LAST_STEPS)
+    }
+
     /// Returns how long a batch can take, and a claim therefore lasts, up to [`LONGEST_CLAIM`].
     pub(super) fn visibility(&self) -> Duration {
         let rounds = u32::try_from(self.batch.div_ceil(self.concurrency)).unwrap_or(u32::MAX);
-        let rounds = self.attempt_timeout.saturating_mul(rounds);
-        let longest = LONGEST_CLAIM.max(self.attempt_timeout);
-        rounds.min(longest).saturating_add(Duration::from_secs(60))
+        let rounds = self.row_time().saturating_mul(rounds);
+        let longest = LONGEST_CLAIM.max(self.row_time());
+        rounds.min(longest).saturating_add(MARGIN)
+    }
+
+    /// Returns how long after its claim the work on a row can start. Later, another process could
+    /// claim the row before the work ends.
+    pub(super) fn latest_start(&self) -> Duration {
+        let needed = self.row_time().saturating_add(MARGIN / 2);
+        self.visibility().saturating_sub(needed)
     }
 }
 
-/// Shortens or lengthens a pause by up to a quarter, so that the instances, and the rows that failed
-/// together, do not all come back at once.
+/// Shortens or lengthens a pause by up to a quarter, so that the instances, and the rows that
+/// failed together, do not all come back at once.
 pub(super) fn jitter(pause: Duration) -> Duration {
     let mut random = [0; 2];
     // Without random numbers, the pause is as it was.

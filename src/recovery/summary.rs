@@ -1,9 +1,9 @@
-//! What a pass of a recovery did.
+//! The results of a pass, counted.
 
 use std::{fmt, ops::AddAssign};
 
-/// What a [pass](super::Recovery::tick) of a recovery did. Each claimed row is counted once more, as
-/// one of the others.
+/// The results of a [pass](super::Recovery::tick) of a recovery. Each claimed row has one result,
+/// so `claimed` is the sum of the others without `storage_requests`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct RecoverySummary {
@@ -17,15 +17,16 @@ pub struct RecoverySummary {
     pub orphans_kept: u64,
     /// Objects outside of their grant that were deleted.
     pub orphans_deleted: u64,
-    /// Rows that are due again later, because the storage could not tell, the object can still be
-    /// stored, or another request handles the upload.
+    /// Rows that are due again later, because it is unknown whether the object exists, the object
+    /// can still be stored, or another request handles the upload.
     pub deferred: u64,
     /// Uploads whose handler failed. They are due again later.
     pub failed: u64,
     /// Uploads that were given up.
     pub dead_letters: u64,
-    /// Rows that another process has claimed meanwhile, or that could not be changed because the
-    /// ledger failed.
+    /// Rows that another process has claimed meanwhile, that could not be changed because the
+    /// ledger failed, or whose hook for dead letters did not return in time. They are due again
+    /// when their claims expire.
     pub lost: u64,
     /// Requests to the storage.
     pub storage_requests: u64,

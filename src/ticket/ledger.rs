@@ -1,8 +1,8 @@
 //! The ledger of granted uploads: the trait to implement for a database, and its types.
 //!
-//! OSS calls back once, waits five seconds, and never again. A ledger remembers every granted upload
-//! until its callback has reached the handler, so that a recovery can deliver the others. A ledger
-//! is a [`ReplayStore`] too: the step that stores the reply of the handler removes the row.
+//! OSS calls back once, waits five seconds, and never again. A ledger remembers every granted
+//! upload until its callback has reached the handler, so that a recovery can deliver the others. A
+//! ledger is a [`ReplayStore`] too: the step that stores the reply of the handler removes the row.
 //!
 //! Applications pass [`MemoryStore`](super::MemoryStore) or `RedisStore` to
 //! [`OssUploadsBuilder::ledger`](crate::OssUploadsBuilder::ledger). Implement [`UploadLedger`] to
@@ -10,12 +10,13 @@
 //!
 //! ```text
 //! granted ─▶ open ─┬─▶ settled                  a callback reached the handler
-//!                  ├─▶ failed ─▶ open           the handler failed; the row is due in a minute
+//!                  ├─▶ fail_upload ─▶ open      the handler failed; the row is due in a minute
 //!                  └─▶ due ─▶ claimed ─┬─▶ settled
 //!                                      ├─▶ defer ─▶ open
 //!                                      └─▶ close
 //! ```
 
+mod expired;
 mod row;
 
 use std::{
@@ -26,6 +27,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
+pub(crate) use self::expired::ExpiredRows;
 use super::{
     key::Nonce,
     store::{Lease, ReplayStore, StoreError, StoredReply},
@@ -40,18 +42,21 @@ use crate::{
 ///
 /// A row is *open* from [`granted`](Self::granted) until [`settled`](Self::settled) or
 /// [`close`](Self::close) removes it. It becomes *due* when OSS can no longer store the object. An
-/// open row is never removed to make room; it expires at [`GrantedUpload::until`].
+/// open row is never removed to make room. It expires at [`GrantedUpload::until`], and is removed
+/// at [`GrantedUpload::freed_at`]: in between, a recovery reports it as a dead letter.
 ///
 /// All times are those of the callers, so the clocks of the instances must agree to within a few
-/// seconds. Every call must be idempotent, because a caller repeats one whose outcome is unknown.
+/// seconds. Every call except [`due`](Self::due) must be idempotent, because a caller repeats one
+/// whose outcome is unknown. A ledger that repeats `due` on its own, over a new connection, must
+/// return the same rows, with the same numbers of attempts.
 ///
 /// The record of a redeemed ticket must live at least as long as the row, so that a recovery cannot
 /// run the handler a second time. The layer passes a sufficient
 /// [`Attempt::until`](super::store::Attempt::until).
 pub trait UploadLedger: ReplayStore {
     /// Adds a row for each of these uploads. The service calls it before it sends the tokens, and
-    /// sends none of them if it fails. The service waits for it without a limit, so it must bound its
-    /// own time.
+    /// sends none of them if it fails. The service waits for it without a limit, so it must bound
+    /// its own time.
     ///
     /// What is known of a settled object is remembered as long as these rows, too.
     ///
@@ -82,13 +87,18 @@ pub trait UploadLedger: ReplayStore {
     ) -> Lookup<(), StoreError>;
 
     /// Releases the text as [`ReplayStore::fail`] does, and makes the row of this ticket due at
-    /// `due`, if that is earlier than before. Leaves a row alone that is claimed: the claimant
-    /// defers it.
-    fn failed(&self, lease: &Lease, due: SystemTime) -> Lookup<(), StoreError>;
+    /// `due`, if that is earlier than before.
+    ///
+    /// Does not change a row that is claimed, because the claimant defers it, nor one with a
+    /// counted [attempt](Claim::attempts), because a recovery determines its pauses. The layer
+    /// calls it for callbacks only: the ticket of a recovered upload is released with
+    /// [`ReplayStore::fail`].
+    fn fail_upload(&self, lease: &Lease, due: SystemTime) -> Lookup<(), StoreError>;
 
-    /// Claims at most `limit` rows that are due at `now`. Of all concurrent calls, one returns each
-    /// of them. A claimed row is due again after `visibility`, unless it is deferred or removed
-    /// before, so that the rows of a process that died are not lost.
+    /// Claims at most `limit` rows that are due at `now`, expired ones among them. Of all
+    /// concurrent calls, one returns each of them. A claimed row is due again after `visibility`,
+    /// unless it is deferred or removed before. So nothing is lost if a process dies with its rows,
+    /// or if the result of a call does not arrive.
     ///
     /// Each claim counts as an [attempt](Claim::attempts). A row that cannot be read is logged and
     /// left claimed.
@@ -99,8 +109,8 @@ pub trait UploadLedger: ReplayStore {
         visibility: Duration,
     ) -> Lookup<Vec<DueUpload>, StoreError>;
 
-    /// Releases a claimed row, which is due again at `due`, and sets its number of attempts: that of
-    /// the claim, or less if this attempt does not count.
+    /// Releases a claimed row, which is due again at `due`, and sets its number of attempts: that
+    /// of the claim, or less if this attempt does not count.
     ///
     /// # Errors
     ///
@@ -116,8 +126,9 @@ pub trait UploadLedger: ReplayStore {
     /// changes nothing, if another caller has claimed the row meanwhile.
     fn close(&self, claim: &Claim, reason: CloseReason) -> Lookup<(), StoreError>;
 
-    /// Returns what the ledger knows of one object. `stored` is when OSS stored it, at most a second
-    /// later than it really did: grants of the same second count as earlier.
+    /// Returns the settled objects and the open grants of one key. `stored` is when OSS stored the
+    /// object that is looked for: the owner is the newest grant that is not later. Times have a
+    /// resolution of a second, so a grant of the same second counts as earlier.
     fn object(
         &self,
         bucket: &Bucket,
@@ -126,7 +137,7 @@ pub trait UploadLedger: ReplayStore {
     ) -> Lookup<ObjectGrants, StoreError>;
 
     /// Returns the number of open rows, for monitoring. Expired rows may be included.
-    fn open(&self) -> Lookup<u64, StoreError>;
+    fn open_rows(&self) -> Lookup<u64, StoreError>;
 }
 
 impl<L: UploadLedger + ?Sized> UploadLedger for Arc<L> {
@@ -144,8 +155,8 @@ impl<L: UploadLedger + ?Sized> UploadLedger for Arc<L> {
         (**self).settled(lease, reply, object, until)
     }
 
-    fn failed(&self, lease: &Lease, due: SystemTime) -> Lookup<(), StoreError> {
-        (**self).failed(lease, due)
+    fn fail_upload(&self, lease: &Lease, due: SystemTime) -> Lookup<(), StoreError> {
+        (**self).fail_upload(lease, due)
     }
 
     fn due(
@@ -174,8 +185,8 @@ impl<L: UploadLedger + ?Sized> UploadLedger for Arc<L> {
         (**self).object(bucket, key, stored)
     }
 
-    fn open(&self) -> Lookup<u64, StoreError> {
-        (**self).open()
+    fn open_rows(&self) -> Lookup<u64, StoreError> {
+        (**self).open_rows()
     }
 }
 
@@ -184,7 +195,10 @@ pub const SHARDS: u8 = 64;
 
 /// The longest life of a row.
 pub(crate) const LONGEST_LIFE: Duration = Duration::from_secs(
-    MAX_LIFETIME.as_secs() + GrantedUpload::DUE_AFTER.as_secs() + GrantedUpload::LIFE.as_secs(),
+    MAX_LIFETIME.as_secs()
+        + GrantedUpload::DUE_AFTER.as_secs()
+        + GrantedUpload::LIFE.as_secs()
+        + GrantedUpload::GRACE.as_secs(),
 );
 
 /// The digest of a bucket and an object key. Its first byte determines the [shard](shard_of).
@@ -235,8 +249,12 @@ impl GrantedUpload {
     /// How long after the expiry of its ticket a row is due.
     pub const DUE_AFTER: Duration = Duration::from_secs(60);
 
-    /// How long a row stays after it is due: time for 20 attempts of a recovery with growing pauses.
+    /// How long a row is recovered after it is due: time for 20 attempts with growing pauses.
     pub const LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+    /// How long a ledger keeps an expired row, for a recovery that reports it as a dead letter:
+    /// twice the longest attempt, because a process can die with its claim.
+    pub const GRACE: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
     /// Creates a row. `nonce` is that of the ticket, from [`Nonce::for_object`]; `expires` is the
     /// expiry of the ticket: the end of the policy plus the time for the upload. Fractions of a
@@ -298,9 +316,16 @@ impl GrantedUpload {
     }
 
     /// Returns when the row expires: seven days after it is due. The recovery must run before.
+    /// Afterwards, the handler is not called any more.
     #[must_use]
     pub fn until(&self) -> SystemTime {
         row_until(self.expires)
+    }
+
+    /// Returns when a ledger may remove the row: two days after it has expired.
+    #[must_use]
+    pub fn freed_at(&self) -> SystemTime {
+        later(self.until(), Self::GRACE)
     }
 
     /// Returns the callback that OSS makes for the upload.
@@ -517,8 +542,8 @@ impl SettledObject {
         }
     }
 
-    /// Sets the ETag, without quotes. It is kept in upper case, and cut to 256 bytes: the holder of a
-    /// ticket can have OSS sign any text, and no true one is longer.
+    /// Sets the ETag, without quotes. It is kept in upper case, and cut to 256 bytes: the holder of
+    /// a ticket can have OSS sign any text, and no true one is longer.
     #[must_use]
     pub fn with_etag(mut self, etag: &str) -> Self {
         self.etag = (!etag.is_empty()).then(|| bounded(etag).to_ascii_uppercase().into());
@@ -576,7 +601,7 @@ fn bounded(text: &str) -> &str {
     &text[..end]
 }
 
-/// What a ledger knows of one object.
+/// The settled objects and the open grants of one key.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ObjectGrants {

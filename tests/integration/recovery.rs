@@ -1,5 +1,9 @@
 //! The recovery of uploads whose callback did not reach the handler.
 
+mod attempts;
+mod bounds;
+mod expiry;
+mod faulty;
 mod imitations;
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -216,6 +220,15 @@ impl World {
         Self { tickets, ..world }
     }
 
+    /// Replaces the ledger, with faults or without, by one on the same rows.
+    fn with_ledger(self, ledger: faulty::Faulty) -> Self {
+        let at = self.clock.clone();
+        Self {
+            tickets: Tickets::with_ledger(keys(), ledger).clock(move || at.now()),
+            ..self
+        }
+    }
+
     fn uploads(&self) -> OssUploads {
         OssUploads::builder(
             "examplebucket".parse().unwrap(),
@@ -270,7 +283,7 @@ impl World {
     }
 
     async fn open(&self) -> u64 {
-        self.ledger.open().await.unwrap()
+        self.ledger.open_rows().await.unwrap()
     }
 
     /// Until the row of a ticket that was granted now is due.

@@ -57,13 +57,13 @@ async fn complete_parts(app: &App, created: &Value, numbers: &[u64]) -> u16 {
 async fn ps_15_a_failed_callback_stays_open_until_it_is_settled() {
     let (app, ledger) = start().await;
     let created = app.create("a.bin", 5, "").await;
-    assert_eq!(ledger.open().await.unwrap(), 1);
+    assert_eq!(ledger.open_rows().await.unwrap(), 1);
     // The handle is valid for a day, and the upload may take another hour.
     assert_eq!(due_in(&ledger, 25 * 60 * MINUTE).await.len(), 0);
     app.failures.store(2, Ordering::SeqCst);
     for _ in 0..2 {
         assert_eq!(complete(&app, &created).await, 203);
-        assert_eq!(ledger.open().await.unwrap(), 1);
+        assert_eq!(ledger.open_rows().await.unwrap(), 1);
         assert_eq!(app.runs(), 0);
     }
     // A recovery can deliver it a minute after the failure: the row has what OSS sent.
@@ -74,7 +74,7 @@ async fn ps_15_a_failed_callback_stays_open_until_it_is_settled() {
     assert_eq!(row.upload.call().target(), "/oss/callback");
 
     assert_eq!(complete(&app, &created).await, 200);
-    assert_eq!((ledger.open().await.unwrap(), app.runs()), (0, 1));
+    assert_eq!((ledger.open_rows().await.unwrap(), app.runs()), (0, 1));
     let found = ledger.object(
         row.upload.bucket(),
         row.upload.key(),
@@ -93,9 +93,9 @@ async fn ps_15_an_upload_that_is_never_completed_stays_open() {
     let abort = app.step("abort", &created, &id).await;
     app.send(&abort, "").await.assert_ok();
     // The handle can start another upload.
-    assert_eq!(ledger.open().await.unwrap(), 1);
+    assert_eq!(ledger.open_rows().await.unwrap(), 1);
     assert_eq!(complete(&app, &created).await, 200);
-    assert_eq!(ledger.open().await.unwrap(), 0);
+    assert_eq!(ledger.open_rows().await.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -104,11 +104,11 @@ async fn ps_03_a_hundred_completions_settle_one_row() {
     // Another grant of the same object has a row of its own.
     app.create("a.bin", 5, "").await;
     let created = app.create("a.bin", 5, "").await;
-    assert_eq!(ledger.open().await.unwrap(), 2);
+    assert_eq!(ledger.open_rows().await.unwrap(), 2);
     for number in 0..100 {
         let expected = if number == 0 { 200 } else { 203 };
         assert_eq!(complete(&app, &created).await, expected, "{number}");
-        assert_eq!(ledger.open().await.unwrap(), 1, "{number}");
+        assert_eq!(ledger.open_rows().await.unwrap(), 1, "{number}");
     }
     assert_eq!(app.runs(), 1);
 }
@@ -123,7 +123,7 @@ async fn ps_16_a_failed_callback_is_recovered_once() {
     assert_eq!(complete_parts(&app, &created, &[1, 2]).await, 203);
     let recovery = Recovery::new(&app.uploads, app.client(), app.router.clone()).unwrap();
     assert_eq!(recovery.tick().await.unwrap().claimed, 0);
-    assert_eq!(ledger.open().await.unwrap(), 1);
+    assert_eq!(ledger.open_rows().await.unwrap(), 1);
 
     app.pass(2 * MINUTE);
     let summary = recovery.tick().await.unwrap();
@@ -135,7 +135,7 @@ async fn ps_16_a_failed_callback_is_recovered_once() {
         "film.bin".to_owned(),
     );
     assert_eq!(*app.seen.lock().unwrap(), [seen]);
-    assert_eq!(ledger.open().await.unwrap(), 0);
+    assert_eq!(ledger.open_rows().await.unwrap(), 0);
     // The ticket is redeemed: the handle can store the object again, and the handler does not run.
     let put = json!({ "action": "put", "handle": created["handle"] });
     let put = app.signed(put).await;
@@ -173,7 +173,7 @@ async fn ps_16_an_abandoned_upload_is_dropped_after_the_end_of_its_handle() {
     app.pass(3 * MINUTE);
     let summary = recovery.tick().await.unwrap();
     assert_eq!((summary.claimed, summary.dropped), (1, 1), "{summary}");
-    assert_eq!((ledger.open().await.unwrap(), app.runs()), (0, 0));
+    assert_eq!((ledger.open_rows().await.unwrap(), app.runs()), (0, 0));
 }
 
 /// Companion lists the parts and completes the upload itself.
@@ -184,7 +184,7 @@ async fn ps_12_an_upload_by_companion_is_recorded_and_settled() {
     let create = json!({ "filename": "a.bin", "type": "application/octet-stream" });
     let (status, created) = fetch(&service, "POST", "/multipart", Some(create)).await;
     assert_eq!(status, 200, "{created}");
-    assert_eq!(ledger.open().await.unwrap(), 1);
+    assert_eq!(ledger.open_rows().await.unwrap(), 1);
     let (handle, id) = (
         created["key"].as_str().unwrap(),
         created["uploadId"].as_str().unwrap(),
@@ -202,10 +202,10 @@ async fn ps_12_an_upload_by_companion_is_recorded_and_settled() {
         (status.as_u16(), &answer["code"]),
         (502, &json!("CallbackFailed"))
     );
-    assert_eq!(ledger.open().await.unwrap(), 1);
+    assert_eq!(ledger.open_rows().await.unwrap(), 1);
     // The same ticket, in another request.
     let put = json!({ "action": "put", "handle": handle });
     let put = app.signed(put).await;
     app.send(&put["request"], "hello").await.assert_ok();
-    assert_eq!((ledger.open().await.unwrap(), app.runs()), (0, 1));
+    assert_eq!((ledger.open_rows().await.unwrap(), app.runs()), (0, 1));
 }

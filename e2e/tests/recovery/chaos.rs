@@ -234,7 +234,7 @@ async fn run(with_redis: bool) {
     // Every ticket has expired. While the recovery runs, replicas are killed as well; the clock of
     // those that follow has passed the claims of the killed ones.
     let store = RedisStore::new(&chaos.redis.url()).unwrap();
-    let open_before = store.open().await.unwrap();
+    let open_before = store.open_rows().await.unwrap();
     let mut kills = 0;
     let give_up = Instant::now() + PATIENCE;
     let mut open = open_before;
@@ -258,7 +258,7 @@ async fn run(with_redis: bool) {
             chaos.restart(kills % 2);
             progress = Instant::now();
         }
-        let left = store.open().await.unwrap_or(open);
+        let left = store.open_rows().await.unwrap_or(open);
         if left < open {
             progress = Instant::now();
         }

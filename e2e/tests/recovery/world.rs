@@ -132,7 +132,7 @@ impl World {
     }
 
     pub async fn open(&self) -> u64 {
-        self.ledger.open().await.unwrap()
+        self.ledger.open_rows().await.unwrap()
     }
 
     pub fn pass_until_due(&self) {

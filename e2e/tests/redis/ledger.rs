@@ -5,13 +5,17 @@ mod support;
 
 use std::{
     collections::HashSet,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
 use proptest::{
     strategy::{Strategy as _, ValueTree as _},
     test_runner::TestRunner,
+};
+use redis::{
+    Cmd, Pipeline, RedisFuture, Value,
+    aio::{ConnectionLike, MultiplexedConnection},
 };
 use support::*;
 use tokio::{sync::Semaphore, task::JoinSet};
@@ -53,10 +57,10 @@ async fn lg_02_the_ledger_in_redis_behaves_like_lists() {
 }
 
 fn keys_of(redis: &Redis) -> Vec<String> {
-    let redis::Value::Array(keys) = redis.command(&["KEYS", "*"]) else {
+    let Value::Array(keys) = redis.command(&["KEYS", "*"]) else {
         panic!("no keys")
     };
-    let text = |key: &redis::Value| redis::from_redis_value_ref::<String>(key).unwrap();
+    let text = |key: &Value| redis::from_redis_value_ref::<String>(key).unwrap();
     keys.iter().map(text).collect()
 }
 
@@ -65,7 +69,7 @@ pub(crate) fn row(name: &str) -> GrantedUpload {
     upload(name, start())
 }
 
-fn number(value: redis::Value) -> i64 {
+fn number(value: Value) -> i64 {
     redis::from_redis_value(value).unwrap()
 }
 
@@ -152,7 +156,7 @@ async fn lg_04_a_row_takes_the_stated_memory() {
     let redis = Redis::start(FORGETFUL);
     let ledger = redis.store();
     let used = || {
-        let redis::Value::BulkString(info) = redis.command(&["INFO", "memory"]) else {
+        let Value::BulkString(info) = redis.command(&["INFO", "memory"]) else {
             panic!("no statistics")
         };
         let info = String::from_utf8(info).unwrap();
@@ -205,7 +209,7 @@ async fn lg_05_a_full_redis_refuses_grants_and_settles() {
         .close(&left.claim, CloseReason::Dropped)
         .await
         .unwrap();
-    assert_eq!(ledger.open().await.unwrap(), 0);
+    assert_eq!(ledger.open_rows().await.unwrap(), 0);
     redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
     ledger.granted(&[upload("c", start())]).await.unwrap();
 }
@@ -243,7 +247,7 @@ async fn lg_07_a_nonce_of_another_object_is_refused() {
     let wrong = GrantedUpload::new(nonce, bucket(), object("a"), at, end, row.call().clone());
     let refused = ledger.granted(&[row, wrong]).await.unwrap_err();
     assert_eq!(refused.kind(), StoreErrorKind::Refused);
-    assert_eq!(ledger.open().await.unwrap(), 0);
+    assert_eq!(ledger.open_rows().await.unwrap(), 0);
 }
 
 /// Four instances claim and settle at once. Each row is claimed once, and each is settled.
@@ -281,7 +285,7 @@ async fn lg_08_instances_share_the_rows() {
     println!("{:?}", shares.iter().map(Vec::len).collect::<Vec<_>>());
     let all: HashSet<_> = shares.iter().flatten().collect();
     assert_eq!((all.len(), shares.iter().map(Vec::len).sum()), (ROWS, ROWS));
-    assert_eq!(redis.store().open().await.unwrap(), 0);
+    assert_eq!(redis.store().open_rows().await.unwrap(), 0);
 }
 
 /// Kills Redis with SIGKILL while instances grant and settle. What was confirmed is there, and a
@@ -369,6 +373,84 @@ async fn lg_09_redis_killed_in_the_middle_loses_no_row() {
     assert!(kept > 100 && done > 50);
 }
 
+/// A connection that breaks once, after Redis has claimed rows and before their response arrives.
+#[derive(Clone)]
+struct Breaking {
+    connection: MultiplexedConnection,
+    /// The responses that were lost, or `None` while none is to be lost.
+    lost: Arc<Mutex<Option<Vec<Value>>>>,
+}
+
+impl ConnectionLike for Breaking {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        Box::pin(async move {
+            let response = self.connection.req_packed_command(command).await?;
+            let mut lost = self.lost.lock().unwrap();
+            let has_rows = matches!(
+                &response,
+                Value::Array(parts) if matches!(&parts[..], [_, Value::Array(rows)] if !rows.is_empty())
+            );
+            if let Some(lost) = &mut *lost
+                && lost.is_empty()
+                && has_rows
+            {
+                lost.push(response);
+                return Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into());
+            }
+            Ok(response)
+        })
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        commands: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        self.connection.req_packed_commands(commands, offset, count)
+    }
+
+    fn get_db(&self) -> i64 {
+        self.connection.get_db()
+    }
+}
+
+/// The store repeats a call that fails with its connection.
+#[ignore = "needs redis-server"]
+#[tokio::test]
+async fn lg_22_rows_whose_response_is_lost_are_claimed_nevertheless() {
+    let redis = Redis::start(FORGETFUL);
+    let client = redis::Client::open(redis.url()).unwrap();
+    let lost = Arc::<Mutex<Option<Vec<Value>>>>::default();
+    let connection = Breaking {
+        connection: client.get_multiplexed_async_connection().await.unwrap(),
+        lost: Arc::clone(&lost),
+    };
+    let ledger = RedisStore::with_connection(connection);
+    let rows: Vec<_> = (0..5).map(|_| upload("a", start())).collect();
+    ledger.granted(&rows).await.unwrap();
+    let at = rows[0].due_at();
+    // Rows of the same shard that another process has claimed until the same time.
+    let others = redis.store().due(at, 2, MINUTE).await.unwrap();
+    assert_eq!(others.len(), 2);
+    *lost.lock().unwrap() = Some(Vec::new());
+    let found = ledger.due(at, 10, MINUTE).await.unwrap();
+    assert_eq!(lost.lock().unwrap().as_ref().unwrap().len(), 1);
+    assert_eq!(found.len(), 3);
+    for row in &found {
+        assert_eq!(row.claim.attempts(), 1);
+        assert!(others.iter().all(|other| other.upload != row.upload));
+    }
+    // The claims are those of the caller.
+    for row in found {
+        ledger
+            .close(&row.claim, CloseReason::Dropped)
+            .await
+            .unwrap();
+    }
+    assert_eq!(ledger.open_rows().await.unwrap(), 2);
+}
+
 /// Redis is killed, and later stopped: each call fails in time, and works again afterwards.
 #[ignore = "needs redis-server"]
 #[tokio::test]
@@ -386,5 +468,5 @@ async fn lg_10_a_ledger_that_is_down_is_an_error_in_time() {
     let error = ledger.granted(&[upload("b", start())]).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::TimedOut);
     redis.go_on();
-    assert!(ledger.open().await.unwrap() >= 1);
+    assert!(ledger.open_rows().await.unwrap() >= 1);
 }

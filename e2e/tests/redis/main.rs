@@ -8,6 +8,7 @@ mod certificate;
 mod chaos;
 mod layer;
 mod ledger;
+mod recovery;
 mod round_trips;
 mod server;
 mod store;

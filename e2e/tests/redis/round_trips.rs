@@ -349,7 +349,7 @@ async fn lg_21_a_pass_over_all_shards_takes_four_round_trips() {
             0
         );
         let due = app.recorded.take();
-        assert_eq!(ledger.open().await.unwrap(), 0);
+        assert_eq!(ledger.open_rows().await.unwrap(), 0);
         let open = app.recorded.take();
         if known {
             assert_eq!(due, (vec!["due"; 64], 4));

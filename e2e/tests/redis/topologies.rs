@@ -152,7 +152,7 @@ async fn no_double_success(stores: Vec<RedisStore>, disturb: impl Future<Output 
         }
     }
     assert_eq!(
-        stores[0].open().await.unwrap(),
+        stores[0].open_rows().await.unwrap(),
         0,
         "rows that are settled stay"
     );
@@ -343,7 +343,7 @@ async fn steps(store: &RedisStore) -> Vec<StoreErrorKind> {
     let lease = Lease::new(&attempt(ticket));
     note(
         store
-            .failed(&lease, rows[0].due_at())
+            .fail_upload(&lease, rows[0].due_at())
             .await
             .map_err(|error| error.kind()),
     );
@@ -356,7 +356,13 @@ async fn steps(store: &RedisStore) -> Vec<StoreErrorKind> {
         .object(second.bucket(), second.key(), SystemTime::now())
         .await;
     note(known.map(drop).map_err(|error| error.kind()));
-    note(store.open().await.map(drop).map_err(|error| error.kind()));
+    note(
+        store
+            .open_rows()
+            .await
+            .map(drop)
+            .map_err(|error| error.kind()),
+    );
     let due = store.due(second.due_at() + PATIENCE, 10, PATIENCE).await;
     for (index, row) in due
         .map_err(|error| note(Err(error.kind())))

@@ -53,14 +53,14 @@ const SWEEPS_FOR_ROOM: usize = 8;
 /// For a service that runs as a single process. Instances do not share their records, and a restart
 /// loses them: unexpired tickets can then be redeemed again. Use `RedisStore` where that matters.
 ///
-/// A ticket takes at most 128 bytes besides its stored replies, and 160 while its handler runs; each
-/// further text of a ticket for a prefix takes no more than that. Stored replies take the configured
-/// room at most. An empty store takes 64 bytes for each 256 texts of its capacity. Only expired
-/// records are evicted. A full store returns [`StoreErrorKind::Full`], and the layer responds with
-/// 503.
+/// A ticket takes at most 128 bytes besides its stored replies, and 160 while its handler runs;
+/// each further text of a ticket for a prefix takes no more than that. Stored replies take the
+/// configured room at most. An empty store takes 64 bytes for each 256 texts of its capacity. Only
+/// expired records are evicted. A full store returns [`StoreErrorKind::Full`], and the layer
+/// responds with 503.
 ///
-/// The store is a [ledger](UploadLedger) too, with memory of its own: an open row takes about 1.2 KB.
-/// See [the guide](crate::guide::ledger).
+/// The store is a [ledger](UploadLedger) too, with memory of its own: an open row takes about 1.2
+/// KB. See [the guide](crate::guide::ledger).
 ///
 /// A call visits a few hundred records at most, however many there are: each
 /// [`begin`](ReplayStore::begin) frees the expired records of one part of the store. What has
@@ -392,7 +392,7 @@ impl UploadLedger for MemoryStore {
         Lookup::Ready(finished.map(|()| self.rows().settle(lease.nonce(), object, until)))
     }
 
-    fn failed(&self, lease: &Lease, due: SystemTime) -> Lookup<(), StoreError> {
+    fn fail_upload(&self, lease: &Lease, due: SystemTime) -> Lookup<(), StoreError> {
         self.release(lease, true);
         self.rows().hasten(lease.nonce(), due);
         Lookup::Ready(Ok(()))
@@ -424,7 +424,7 @@ impl UploadLedger for MemoryStore {
         Lookup::Ready(Ok(self.rows().object(bucket, key, stored)))
     }
 
-    fn open(&self) -> Lookup<u64, StoreError> {
+    fn open_rows(&self) -> Lookup<u64, StoreError> {
         Lookup::Ready(Ok(self.rows().open()))
     }
 }

@@ -34,7 +34,7 @@ use self::{
 use super::{
     Attempt, Begin, Lease, ReplayStore, StoreError, StoreErrorKind, StoredReply, UseLimit,
 };
-use crate::{Lookup, metrics::RedisCall};
+use crate::{Lookup, metrics::RedisCall, ticket::ledger::ExpiredRows};
 
 /// The first pause before a running text is polled again. Doubles with each attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
@@ -96,6 +96,7 @@ pub struct RedisStore {
     link: Link,
     scripts: Arc<Scripts>,
     ledger_capacity: u64,
+    expired: Arc<ExpiredRows>,
     timeout: Duration,
     replicas: Option<NonZeroU8>,
 }
@@ -274,6 +275,7 @@ impl RedisStore {
                 ledger: LedgerScripts::new(),
             }),
             ledger_capacity: Self::DEFAULT_LEDGER_CAPACITY,
+            expired: Arc::default(),
             timeout: Self::DEFAULT_TIMEOUT,
             replicas: None,
         }

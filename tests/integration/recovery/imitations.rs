@@ -4,8 +4,8 @@ use http::{Extensions, HeaderName, HeaderValue};
 
 use super::*;
 
-/// Recovers an upload, and returns the extensions of its request, as a layer outside of the callback
-/// layer sees them, and its body.
+/// Recovers an upload, and returns the extensions of its request, as a layer outside of the
+/// callback layer sees them, and its body.
 async fn captured(world: &World) -> (Extensions, String) {
     let grant = world.stored("a.png").await;
     world.pass_until_due();
@@ -133,7 +133,8 @@ async fn rv_02_the_extension_is_for_one_text() {
     assert_eq!(world.app.runs().len(), 1);
 }
 
-/// Even for the same text, it proves nothing to a layer that requires no tickets, or has other keys.
+/// Even for the same text, it proves nothing to a layer that requires no tickets, or has other
+/// keys.
 #[tokio::test]
 async fn rv_02_the_extension_needs_a_layer_with_the_ticket() {
     let world = World::new();

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use tokio::time::sleep;
 
-use super::{runs::Flaky, *};
+use super::{faulty::Faulty, *};
 use crate::metrics::{recorded, value};
 
 fn rows(scraped: &str, outcome: &str) -> f64 {
@@ -109,6 +109,22 @@ fn a_storage_that_cannot_tell_and_a_dead_letter_are_counted() {
 }
 
 #[test]
+fn rows_that_expire_without_a_recovery_are_counted() {
+    let expired = "aliyun_oss_ledger_expired_rows_total";
+    let scraped = recorded(async { World::new().passes(|_| {}).await });
+    assert_eq!(value(&scraped, expired), 0.0);
+    let scraped = recorded(async {
+        let world = World::new();
+        world.stored("a.png").await;
+        world.stored("b.png").await;
+        world.clock.pass(10 * 24 * HOUR);
+        world.passes(|_| {}).await;
+        assert_eq!(world.open().await, 0);
+    });
+    assert_eq!(value(&scraped, expired), 2.0);
+}
+
+#[test]
 fn recovered_callbacks_are_told_from_those_of_oss() {
     let scraped = recorded(async {
         let world = World::new();
@@ -136,11 +152,8 @@ fn recovered_callbacks_are_told_from_those_of_oss() {
 fn a_pass_without_a_ledger_is_counted_by_its_error() {
     let scraped = recorded(async {
         let world = World::new();
-        let flaky = Flaky(Arc::clone(&world.ledger), Arc::new(AtomicBool::new(true)));
-        let world = World {
-            tickets: Tickets::with_ledger(keys(), flaky),
-            ..world
-        };
+        let faulty = Faulty::down_while(&world.ledger, &Arc::new(AtomicBool::new(true)));
+        let world = world.with_ledger(faulty);
         world.recovery().tick().await.unwrap_err();
     });
     assert_eq!(passes(&scraped, "Unavailable"), 1.0);
@@ -148,8 +161,8 @@ fn a_pass_without_a_ledger_is_counted_by_its_error() {
     assert!(!scraped.contains("aliyun_oss_ledger_open_rows"));
 }
 
-/// The number of open rows that a recovery reports which runs for some seconds. One is granted after
-/// its first pass.
+/// The number of open rows that a recovery reports which runs for some seconds. One is granted
+/// after its first pass.
 fn open_after(seconds: u64) -> f64 {
     let scraped = recorded(async {
         let world = World::new();

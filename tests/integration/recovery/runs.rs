@@ -3,15 +3,9 @@
 use std::sync::atomic::AtomicBool;
 
 use tokio::time::{Instant, sleep};
-use tower_aliyun_oss::{
-    recovery::RecoveryError,
-    ticket::{
-        ledger::{Claim, CloseReason, DueUpload, ObjectGrants, SettledObject},
-        store::{Attempt, Begin, Lease, ReplayStore, StoreError, StoreErrorKind, StoredReply},
-    },
-};
+use tower_aliyun_oss::{recovery::RecoveryError, ticket::store::StoreErrorKind};
 
-use super::*;
+use super::{faulty::Faulty, *};
 
 impl World {
     async fn many(&self, count: usize) -> Vec<String> {
@@ -164,7 +158,7 @@ async fn rv_19_a_task_that_is_stopped_completes_what_it_has_begun() {
     drop(ends);
     task.await.unwrap();
     assert_eq!((world.app.runs().len(), world.open().await), (4, 16));
-    // The others are given back: another process need not wait for the claims to expire.
+    // The others are released: another process need not wait for the claims to expire.
     world.app.acts.lock().unwrap().clear();
     world.passes(|summary| summary.recovered = 16).await;
     // And no attempt is counted for them.
@@ -236,90 +230,12 @@ async fn rv_26_an_upload_that_kills_its_processes_does_not_take_others_along() {
     assert_eq!(world.app.runs().len(), 39);
 }
 
-/// A ledger that is out of reach while a test says so.
-#[derive(Clone)]
-pub(super) struct Flaky(pub(super) Arc<MemoryStore>, pub(super) Arc<AtomicBool>);
-
-impl Flaky {
-    fn or<T>(&self, works: impl FnOnce() -> Lookup<T, StoreError>) -> Lookup<T, StoreError> {
-        match self.1.load(Ordering::SeqCst) {
-            true => Lookup::Ready(Err(StoreErrorKind::Unavailable.into())),
-            false => works(),
-        }
-    }
-}
-
-impl ReplayStore for Flaky {
-    fn begin(&self, attempt: &Attempt) -> Lookup<Begin, StoreError> {
-        self.or(|| self.0.begin(attempt))
-    }
-    fn start(&self, lease: &Lease) -> Lookup<(), StoreError> {
-        self.or(|| self.0.start(lease))
-    }
-    fn finish(&self, lease: &Lease, reply: &StoredReply) -> Lookup<(), StoreError> {
-        self.or(|| self.0.finish(lease, reply))
-    }
-    fn fail(&self, lease: &Lease) -> Lookup<(), StoreError> {
-        self.or(|| self.0.fail(lease))
-    }
-    fn abandon(&self, lease: &Lease) -> Lookup<(), StoreError> {
-        self.or(|| self.0.abandon(lease))
-    }
-}
-
-impl UploadLedger for Flaky {
-    fn granted(&self, uploads: &[GrantedUpload]) -> Lookup<(), StoreError> {
-        self.or(|| self.0.granted(uploads))
-    }
-    fn settled(
-        &self,
-        lease: &Lease,
-        reply: &StoredReply,
-        object: &SettledObject,
-        until: SystemTime,
-    ) -> Lookup<(), StoreError> {
-        self.or(|| self.0.settled(lease, reply, object, until))
-    }
-    fn failed(&self, lease: &Lease, due: SystemTime) -> Lookup<(), StoreError> {
-        self.or(|| self.0.failed(lease, due))
-    }
-    fn due(
-        &self,
-        now: SystemTime,
-        limit: usize,
-        for_: Duration,
-    ) -> Lookup<Vec<DueUpload>, StoreError> {
-        self.or(|| self.0.due(now, limit, for_))
-    }
-    fn defer(&self, claim: &Claim, due: SystemTime, attempts: u32) -> Lookup<(), StoreError> {
-        self.or(|| self.0.defer(claim, due, attempts))
-    }
-    fn close(&self, claim: &Claim, reason: CloseReason) -> Lookup<(), StoreError> {
-        self.or(|| self.0.close(claim, reason))
-    }
-    fn object(
-        &self,
-        bucket: &Bucket,
-        key: &ObjectKey,
-        at: SystemTime,
-    ) -> Lookup<ObjectGrants, StoreError> {
-        self.or(|| self.0.object(bucket, key, at))
-    }
-    fn open(&self) -> Lookup<u64, StoreError> {
-        self.or(|| self.0.open())
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn rv_23_a_ledger_that_fails_stops_nothing_for_good() {
     let world = World::new();
     let down = Arc::new(AtomicBool::new(false));
-    let at = world.clock.clone();
-    let flaky = Flaky(Arc::clone(&world.ledger), Arc::clone(&down));
-    let world = World {
-        tickets: Tickets::with_ledger(keys(), flaky).clock(move || at.now()),
-        ..world
-    };
+    let faulty = Faulty::down_while(&world.ledger, &down);
+    let world = world.with_ledger(faulty);
     world.many(3).await;
     down.store(true, Ordering::SeqCst);
     let error = world.recovery().tick().await.unwrap_err();
@@ -350,12 +266,8 @@ async fn rv_23_a_ledger_that_fails_stops_nothing_for_good() {
 async fn rv_23_a_ledger_that_fails_in_a_pass_loses_nothing() {
     let world = World::new();
     let down = Arc::new(AtomicBool::new(false));
-    let at = world.clock.clone();
-    let flaky = Flaky(Arc::clone(&world.ledger), Arc::clone(&down));
-    let world = World {
-        tickets: Tickets::with_ledger(keys(), flaky).clock(move || at.now()),
-        ..world
-    };
+    let faulty = Faulty::down_while(&world.ledger, &down);
+    let world = world.with_ledger(faulty);
     let keys = world.many(3).await;
     let (end, until) = tokio::sync::oneshot::channel();
     world.app.does(Act::Wait(until));

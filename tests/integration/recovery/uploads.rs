@@ -1,4 +1,4 @@
-//! What becomes of an upload.
+//! The results of due uploads.
 
 use super::*;
 

@@ -29,8 +29,8 @@ const VISIBILITY: Duration = MINUTE;
 /// The life of the tickets in these tests.
 const LIFE: Duration = HOUR;
 
-/// The time of the first grant: a whole second, close to now, because a store in another process has
-/// its own clock for what expires.
+/// The time of the first grant: a whole second, close to now, because a store in another process
+/// has its own clock for what expires.
 pub fn start() -> SystemTime {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     SystemTime::UNIX_EPOCH + Duration::from_secs(now.unwrap().as_secs())
@@ -120,7 +120,7 @@ async fn a_row_is_due_once_after_its_ticket(ledger: &impl UploadLedger) {
     // The same call, because its outcome was unknown.
     ledger.granted(&uploads).await.unwrap();
     ledger.granted(&[]).await.unwrap();
-    assert_eq!(ledger.open().await.unwrap(), 100);
+    assert_eq!(ledger.open_rows().await.unwrap(), 100);
     let at = uploads[0].due_at();
     assert_eq!(at, start + LIFE + MINUTE);
     assert!(due(ledger, at - SECOND).await.is_empty());
@@ -141,7 +141,7 @@ async fn a_row_is_due_once_after_its_ticket(ledger: &impl UploadLedger) {
         assert_eq!(row.claim.attempts(), 1);
         assert_eq!(row.claim.nonce(), row.upload.nonce());
     }
-    assert_eq!(ledger.open().await.unwrap(), 100);
+    assert_eq!(ledger.open_rows().await.unwrap(), 100);
 }
 
 async fn a_claim_ends_with_its_visibility(ledger: &impl UploadLedger) {
@@ -187,7 +187,7 @@ async fn only_the_last_claim_moves_or_removes_a_row(ledger: &impl UploadLedger) 
     ledger.close(&third, CloseReason::DeadLetter).await.unwrap();
     lost(ledger.defer(&third, at, 1).await).await;
     assert!(due(ledger, row.until()).await.is_empty());
-    assert_eq!(ledger.open().await.unwrap(), 0);
+    assert_eq!(ledger.open_rows().await.unwrap(), 0);
 
     // A claim that was never made.
     let stranger = Claim::new(upload("b", start()).nonce(), 0, 1);
@@ -218,13 +218,13 @@ async fn a_row_is_removed_with_the_reply(ledger: &impl UploadLedger) {
             .await,
     )
     .await;
-    assert_eq!(ledger.open().await.unwrap(), 2);
+    assert_eq!(ledger.open_rows().await.unwrap(), 2);
     for _ in 0..2 {
         ledger
             .settled(&lease, &reply(), &settled("a", "E"), until)
             .await
             .unwrap();
-        assert_eq!(ledger.open().await.unwrap(), 1);
+        assert_eq!(ledger.open_rows().await.unwrap(), 1);
     }
     assert!(begin(ledger, &one).await.is_none(), "the reply is stored");
     assert_eq!(nonces(ledger, one.due_at()).await, set([&two]));
@@ -253,27 +253,33 @@ async fn a_failure_makes_the_row_due_earlier(ledger: &impl UploadLedger) {
     ledger.granted(slice::from_ref(&row)).await.unwrap();
     let lease = begin(ledger, &row).await.unwrap();
     let at = row.granted_at() + 5 * MINUTE;
-    ledger.failed(&lease, at).await.unwrap();
+    ledger.fail_upload(&lease, at).await.unwrap();
     // Released: the same text begins again.
     let lease = begin(ledger, &row).await.unwrap();
     // Later than it is due already.
-    ledger.failed(&lease, at + MINUTE).await.unwrap();
+    ledger.fail_upload(&lease, at + MINUTE).await.unwrap();
     assert!(due(ledger, at - SECOND).await.is_empty());
     let claim = due(ledger, at).await.remove(0).claim;
     // The claimant defers the row.
     let lease = begin(ledger, &row).await.unwrap();
-    ledger.failed(&lease, at + SECOND).await.unwrap();
+    ledger.fail_upload(&lease, at + SECOND).await.unwrap();
     assert!(due(ledger, at + SECOND).await.is_empty());
+    ledger.defer(&claim, at + HOUR, 0).await.unwrap();
+    let lease = begin(ledger, &row).await.unwrap();
+    ledger.fail_upload(&lease, at + MINUTE).await.unwrap();
+    let claim = due(ledger, at + MINUTE).await.remove(0).claim;
+    // An attempt is counted, so a recovery determines the pause.
     ledger.defer(&claim, at + HOUR, 1).await.unwrap();
     let lease = begin(ledger, &row).await.unwrap();
-    ledger.failed(&lease, at + MINUTE).await.unwrap();
-    assert_eq!(due(ledger, at + MINUTE).await.len(), 1);
+    ledger.fail_upload(&lease, at + 2 * MINUTE).await.unwrap();
+    assert!(due(ledger, at + HOUR - SECOND).await.is_empty());
+    assert_eq!(due(ledger, at + HOUR).await.len(), 1);
     // Without a row.
     let other = upload("b", start());
     let lease = begin(ledger, &other).await.unwrap();
-    ledger.failed(&lease, at).await.unwrap();
+    ledger.fail_upload(&lease, at).await.unwrap();
     assert!(begin(ledger, &other).await.is_some());
-    assert_eq!(ledger.open().await.unwrap(), 1);
+    assert_eq!(ledger.open_rows().await.unwrap(), 1);
 }
 
 /// The ledger has room for 64 rows, one in each shard if it has shards.
@@ -296,7 +302,7 @@ async fn a_full_ledger_takes_all_or_none_and_evicts_nothing(ledger: &impl Upload
     }
     println!("{} rows of 64, {full} refused", kept.len());
     assert!((2..=64).contains(&kept.len()) && full > 300);
-    assert_eq!(ledger.open().await.unwrap(), kept.len() as u64);
+    assert_eq!(ledger.open_rows().await.unwrap(), kept.len() as u64);
     let too_many: Vec<_> = (0..100).map(|n| upload(&format!("c/{n}"), start)).collect();
     let error = ledger.granted(&too_many).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Full);
@@ -305,7 +311,7 @@ async fn a_full_ledger_takes_all_or_none_and_evicts_nothing(ledger: &impl Upload
     for row in &kept {
         settle(ledger, row, "E").await;
     }
-    assert_eq!(ledger.open().await.unwrap(), 0);
+    assert_eq!(ledger.open_rows().await.unwrap(), 0);
     ledger.granted(&[upload("d", start)]).await.unwrap();
 }
 
@@ -376,9 +382,17 @@ async fn expired_rows_are_freed(ledger: &impl UploadLedger) {
     ledger.granted(slice::from_ref(&row)).await.unwrap();
     settle(ledger, &upload("b", start), "E").await;
     assert_eq!(due(ledger, row.until()).await.len(), 1);
-    let after = row.until() + SECOND;
+    // Expired, and kept for a recovery.
+    assert_eq!(due(ledger, row.until() + HOUR).await.len(), 1);
+    let claim = due(ledger, row.freed_at() - HOUR).await.remove(0).claim;
+    ledger
+        .defer(&claim, row.freed_at() + HOUR, 1)
+        .await
+        .unwrap();
+    assert_eq!(due(ledger, row.freed_at()).await.len(), 1);
+    let after = row.freed_at() + SECOND;
     assert!(due(ledger, after).await.is_empty());
-    assert_eq!(ledger.open().await.unwrap(), 0);
+    assert_eq!(ledger.open_rows().await.unwrap(), 0);
     let found = ledger.object(&bucket(), &object("b"), after).await.unwrap();
     assert!(found.settled.is_empty(), "forgotten, too");
     // Without a recovery, a full ledger takes new rows once the old ones have expired.
@@ -393,7 +407,7 @@ async fn expired_rows_are_freed(ledger: &impl UploadLedger) {
     for name in &names {
         ledger.granted(&[upload(name, after)]).await.unwrap();
     }
-    assert_eq!(ledger.open().await.unwrap(), names.len() as u64);
+    assert_eq!(ledger.open_rows().await.unwrap(), names.len() as u64);
 }
 
 /// A step of the comparison with a model.
@@ -503,11 +517,12 @@ pub async fn behaves_like_lists(ledger: &impl UploadLedger, steps: &[Step]) {
                     continue;
                 };
                 let due = now + Duration::from_secs(*after);
-                ledger.failed(&lease, due).await.unwrap();
+                ledger.fail_upload(&lease, due).await.unwrap();
                 let row = rows
                     .iter_mut()
                     .find(|row| row.upload.nonce() == one.nonce());
-                if let Some(row) = row.filter(|row| row.claim.is_none()) {
+                let row = row.filter(|row| row.claim.is_none() && row.attempts == 0);
+                if let Some(row) = row {
                     row.due = row.due.min(due);
                 }
             }
@@ -580,6 +595,10 @@ pub async fn behaves_like_lists(ledger: &impl UploadLedger, steps: &[Step]) {
             }
             _ => {}
         }
-        assert_eq!(ledger.open().await.unwrap(), rows.len() as u64, "step {at}");
+        assert_eq!(
+            ledger.open_rows().await.unwrap(),
+            rows.len() as u64,
+            "step {at}"
+        );
     }
 }

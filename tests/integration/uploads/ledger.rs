@@ -53,7 +53,7 @@ impl Ledger {
     }
 
     async fn open(&self) -> u64 {
-        self.memory.open().await.unwrap()
+        self.memory.open_rows().await.unwrap()
     }
 
     fn fail(&self, kind: Option<StoreErrorKind>) {
@@ -112,8 +112,8 @@ impl UploadLedger for Ledger {
         self.memory.settled(lease, reply, object, until)
     }
 
-    fn failed(&self, lease: &Lease, due: SystemTime) -> Lookup<(), StoreError> {
-        self.memory.failed(lease, due)
+    fn fail_upload(&self, lease: &Lease, due: SystemTime) -> Lookup<(), StoreError> {
+        self.memory.fail_upload(lease, due)
     }
 
     fn due(
@@ -142,8 +142,8 @@ impl UploadLedger for Ledger {
         self.memory.object(bucket, key, stored)
     }
 
-    fn open(&self) -> Lookup<u64, StoreError> {
-        self.memory.open()
+    fn open_rows(&self) -> Lookup<u64, StoreError> {
+        self.memory.open_rows()
     }
 }
 

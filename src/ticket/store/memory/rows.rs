@@ -17,14 +17,17 @@ use super::super::{Nonce, StoreError, StoreErrorKind};
 use crate::{
     protocol::{Bucket, ObjectKey},
     ticket::ledger::{
-        Claim, DueUpload, GrantedUpload, LONGEST_LIFE, ObjectGrants, SHARDS, SettledObject,
-        object_digest, shard_of,
+        Claim, DueUpload, ExpiredRows, GrantedUpload, LONGEST_LIFE, ObjectGrants, SHARDS,
+        SettledObject, object_digest, shard_of,
     },
 };
 
 /// How many expired rows one step frees at most. More than it adds, so that a ledger whose recovery
 /// does not run keeps its size.
 const FREED_PER_STEP: usize = 4;
+
+/// [`GrantedUpload::GRACE`] in milliseconds.
+const GRACE: u64 = GrantedUpload::GRACE.as_secs() * 1000;
 
 type Bytes16 = [u8; 16];
 
@@ -38,6 +41,7 @@ pub(super) struct Rows {
     next_claim: AtomicU64,
     /// The shard where the next search for due rows starts.
     next_shard: AtomicUsize,
+    expired: ExpiredRows,
 }
 
 #[derive(Default)]
@@ -45,7 +49,7 @@ struct Shard {
     rows: BTreeMap<Bytes16, Row>,
     /// Nonces by the time at which they are due, in milliseconds.
     due: BTreeSet<(u64, Bytes16)>,
-    /// Nonces by expiry, in milliseconds.
+    /// Nonces by the time at which their rows are freed, in milliseconds.
     expiry: BTreeSet<(u64, Bytes16)>,
     /// Open grants by object and time, in seconds.
     grants: BTreeSet<(Bytes16, u64, Bytes16)>,
@@ -60,7 +64,8 @@ struct Row {
     object: Bytes16,
     granted: u64,
     due: u64,
-    until: u64,
+    /// When the row is freed.
+    freed: u64,
     attempts: u32,
     claim: Option<u64>,
 }
@@ -80,6 +85,7 @@ impl Rows {
             capacity,
             next_claim: AtomicU64::new(1),
             next_shard: AtomicUsize::new(0),
+            expired: ExpiredRows::default(),
         }
     }
 
@@ -93,20 +99,27 @@ impl Rows {
             return Ok(());
         };
         let now = milliseconds(now);
-        if self.reserve(rows.len()).is_err() {
+        let mut expired = 0;
+        let mut reserved = self.reserve(rows.len());
+        if reserved.is_err() {
             for index in 0..self.shards.len() {
-                self.free_expired(&mut self.lock_at(index), now, usize::MAX);
+                expired += self.free_expired(&mut self.lock_at(index), now, usize::MAX);
             }
-            self.reserve(rows.len())?;
+            reserved = self.reserve(rows.len());
+        }
+        if let Err(error) = reserved {
+            self.expired.removed(expired);
+            return Err(error);
         }
         for (upload, row) in rows {
             let mut shard = self.lock(upload.nonce());
-            self.free_expired(&mut shard, now, FREED_PER_STEP);
+            expired += self.free_expired(&mut shard, now, FREED_PER_STEP);
             if !shard.insert(*upload.nonce().as_bytes(), row) {
                 // The same call, repeated because its outcome was unknown.
                 self.release(1);
             }
         }
+        self.expired.removed(expired);
         Ok(())
     }
 
@@ -133,12 +146,12 @@ impl Rows {
         }
     }
 
-    /// Makes a row due at `due`, if it is due later and not claimed.
+    /// Makes a row due at `due`, if it is due later, not claimed, and without a counted attempt.
     pub(super) fn hasten(&self, nonce: Nonce, due: SystemTime) {
         let due = milliseconds(due);
         let mut shard = self.lock(nonce);
         let row = shard.rows.get(nonce.as_bytes());
-        if row.is_some_and(|row| row.claim.is_none() && due < row.due) {
+        if row.is_some_and(|row| row.claim.is_none() && row.attempts == 0 && due < row.due) {
             shard.move_to(nonce.as_bytes(), due);
         }
     }
@@ -154,11 +167,11 @@ impl Rows {
             milliseconds(now.checked_add(visibility).unwrap_or(now)),
             milliseconds(now),
         );
-        let mut claimed = Vec::new();
+        let (mut claimed, mut expired) = (Vec::new(), 0);
         let start = self.next_shard.fetch_add(1, Ordering::Relaxed) % self.shards.len();
         for index in (start..self.shards.len()).chain(0..start) {
             let mut shard = self.lock_at(index);
-            self.free_expired(&mut shard, now, FREED_PER_STEP);
+            expired += self.free_expired(&mut shard, now, FREED_PER_STEP);
             while claimed.len() < limit {
                 let Some(&(due, nonce)) = shard.due.first() else {
                     break;
@@ -181,6 +194,7 @@ impl Rows {
                 }
             }
         }
+        self.expired.removed(expired);
         claimed
     }
 
@@ -197,8 +211,8 @@ impl Rows {
             .ok_or(StoreErrorKind::LeaseLost)?;
         row.claim = None;
         row.attempts = attempts;
-        // A row that is due later than it lives would never be.
-        let due = milliseconds(due).min(row.until);
+        // Before it is freed, a recovery must find it expired.
+        let due = milliseconds(due).min(row.freed.saturating_sub(GRACE));
         shard.move_to(claim.nonce().as_bytes(), due);
         Ok(())
     }
@@ -249,11 +263,15 @@ impl Rows {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn free_expired(&self, shard: &mut Shard, now: u64, limit: usize) {
+    /// Returns how many open rows it has removed.
+    fn free_expired(&self, shard: &mut Shard, now: u64, limit: usize) -> u64 {
+        let mut expired = 0;
         for _ in 0..limit {
             match shard.expiry.first() {
-                Some(&(until, nonce)) if until < now => {
-                    self.release(usize::from(shard.remove(&nonce)));
+                Some(&(freed, nonce)) if freed < now => {
+                    let removed = shard.remove(&nonce);
+                    self.release(usize::from(removed));
+                    expired += u64::from(removed);
                 }
                 _ => break,
             }
@@ -267,6 +285,7 @@ impl Rows {
                 _ => break,
             }
         }
+        expired
     }
 
     fn reserve(&self, count: usize) -> Result<(), StoreError> {
@@ -290,12 +309,12 @@ impl Shard {
             return false;
         }
         self.due.insert((row.due, nonce));
-        self.expiry.insert((row.until, nonce));
+        self.expiry.insert((row.freed, nonce));
         self.grants.insert((row.object, row.granted, nonce));
         // What is known of the object is needed as long as this row.
         if let Some(settled) = self.settled.get_mut(&row.object) {
             self.settled_expiry.remove(&(settled.until, row.object));
-            settled.until = settled.until.max(row.until);
+            settled.until = settled.until.max(row.freed);
             self.settled_expiry.insert((settled.until, row.object));
         }
         self.rows.insert(nonce, row);
@@ -308,7 +327,7 @@ impl Shard {
             return false;
         };
         self.due.remove(&(row.due, *nonce));
-        self.expiry.remove(&(row.until, *nonce));
+        self.expiry.remove(&(row.freed, *nonce));
         self.grants.remove(&(row.object, row.granted, *nonce));
         true
     }
@@ -354,7 +373,7 @@ impl Row {
             object: object_digest(upload.bucket().as_str(), upload.key().as_str()),
             granted: milliseconds(upload.granted_at()) / 1000,
             due: milliseconds(upload.due_at()),
-            until: milliseconds(upload.until()),
+            freed: milliseconds(upload.freed_at()),
             attempts: 0,
             claim: None,
         })

@@ -1,7 +1,7 @@
 //! The ledger of granted uploads in Redis, in 64 shards.
 //!
-//! [`Nonce::for_object`] puts the grants of an object and their tickets into one shard, so each step
-//! is one script with the keys of one shard. A shard is seven keys, see `ledger/rows.lua`.
+//! [`Nonce::for_object`] puts the grants of an object and their tickets into one shard, so each
+//! step is one script with the keys of one shard. A shard is seven keys, see `ledger/rows.lua`.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -9,7 +9,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use redis::Value;
 use tokio::task::JoinSet;
 
 use super::{
@@ -39,6 +38,9 @@ const SHARDS_AT_ONCE: usize = 16;
 /// The shard where the next search for due rows starts: another one each time, so that rows of the
 /// last shards are not always the last to be found.
 static NEXT_SHARD: AtomicU8 = AtomicU8::new(0);
+
+/// Nonce, attempts and bytes of a row.
+type DueRow = (Vec<u8>, u32, Vec<u8>);
 
 impl RedisStore {
     async fn add_rows(self, uploads: Vec<GrantedUpload>) -> Result<(), StoreError> {
@@ -79,9 +81,12 @@ impl RedisStore {
 
     /// Adds rows of one shard, all or none.
     async fn add_to_shard(&self, shard: u8, uploads: &[GrantedUpload]) -> Result<(), StoreError> {
-        match self.run(&self.granted_call(shard, uploads)?).await? {
-            Value::Int(1) => Ok(()),
-            Value::Int(0) => Err(StoreErrorKind::Full.into()),
+        let added = self.run(&self.granted_call(shard, uploads)?).await?;
+        let (added, expired): (u64, u64) = read(&added)?;
+        self.expired.removed(expired);
+        match added {
+            1 => Ok(()),
+            0 => Err(StoreErrorKind::Full.into()),
             _ => Err(StoreErrorKind::Unreadable.into()),
         }
     }
@@ -100,7 +105,7 @@ impl RedisStore {
                 .arg(&upload.nonce().as_bytes()[..])
                 .arg(row)
                 .arg(unix_milliseconds(upload.due_at()))
-                .arg(unix_milliseconds(upload.until()));
+                .arg(unix_milliseconds(upload.freed_at()));
         }
         Ok(call)
     }
@@ -168,7 +173,6 @@ impl RedisStore {
         limit: usize,
         visibility: Duration,
     ) -> Result<Vec<DueUpload>, StoreError> {
-        let claims = ClaimTerms::new(now, visibility)?;
         let start = NEXT_SHARD.fetch_add(1, Ordering::Relaxed) % SHARDS;
         // Those that may have more rows.
         let mut shards: VecDeque<u8> = (start..SHARDS).chain(0..start).collect();
@@ -179,7 +183,7 @@ impl RedisStore {
             let share = left / asked;
             let calls = shards.drain(..asked).map(|shard| {
                 let store = self.clone();
-                async move { store.claim_in_shard(shard, share, claims).await }
+                async move { store.claim_in_shard(shard, share, now, visibility).await }
             });
             let mut failure = None;
             for claimed in at_once(calls.collect::<Vec<_>>()).await {
@@ -206,15 +210,19 @@ impl RedisStore {
         &self,
         shard: u8,
         share: usize,
-        claims: ClaimTerms,
+        now: SystemTime,
+        visibility: Duration,
     ) -> Result<Claimed, StoreError> {
+        // New ones for each call: the script returns again what the same token has claimed.
+        let claims = ClaimTerms::new(now, visibility)?;
         let call = Call::of_shard(&self.scripts.ledger.due, shard, &Table::ALL)
             .arg(claims.now)
             .arg(share)
             .arg(claims.until)
             .arg(&claims.token[..])
             .arg(milliseconds(LONGEST_LIFE));
-        let rows: Vec<(Vec<u8>, u32, Vec<u8>)> = read(&self.run(&call).await?)?;
+        let (expired, rows): (u64, Vec<DueRow>) = read(&self.run(&call).await?)?;
+        self.expired.removed(expired);
         let more = (rows.len() >= share).then_some(shard);
         let mut found = Vec::with_capacity(rows.len());
         for (nonce, attempts, row) in rows {
@@ -252,7 +260,8 @@ impl RedisStore {
             .arg(&claim.nonce().as_bytes()[..])
             .arg(&claim.token().to_be_bytes()[..])
             .arg(unix_milliseconds(due))
-            .arg(attempts);
+            .arg(attempts)
+            .arg(milliseconds(GrantedUpload::GRACE));
         held(&self.run(&call).await?)
     }
 
@@ -311,7 +320,6 @@ impl RedisStore {
 }
 
 /// What the claims of one call have in common.
-#[derive(Clone, Copy)]
 struct ClaimTerms {
     now: u64,
     until: u64,
@@ -396,7 +404,7 @@ impl UploadLedger for RedisStore {
         Lookup::pending(self.clone().settle(lease, reply, object, until))
     }
 
-    fn failed(&self, lease: &Lease, due: SystemTime) -> Lookup<(), StoreError> {
+    fn fail_upload(&self, lease: &Lease, due: SystemTime) -> Lookup<(), StoreError> {
         Lookup::pending(self.clone().fail_and_hasten(lease.clone(), due))
     }
 
@@ -426,7 +434,7 @@ impl UploadLedger for RedisStore {
         Lookup::pending(self.clone().grants_of(bucket.clone(), key.clone(), stored))
     }
 
-    fn open(&self) -> Lookup<u64, StoreError> {
+    fn open_rows(&self) -> Lookup<u64, StoreError> {
         Lookup::pending(self.clone().count())
     }
 }

@@ -315,7 +315,8 @@ mod tests {
                         "for _, at in ipairs(new) do",
                         "for _, nonce in ipairs(ARGV) do",
                         "for known in string.gmatch(redis.call('HGET', KEYS[6], object) or '', '[^\\n]+') do",
-                        "for _, nonce in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])) do",
+                        "for _, nonce in ipairs(same) do",
+                        "for _, nonce in ipairs(new) do",
                     ]
                     .contains(&line.trim()),
                     "{line}"

@@ -202,7 +202,7 @@ async fn lg_03_a_settled_record_lives_as_long_as_its_ticket() {
             let done = store.settled(&lease, &reply("{}"), &object, until);
             done.await.unwrap();
         } else {
-            store.failed(&lease, now() + MINUTE).await.unwrap();
+            store.fail_upload(&lease, now() + MINUTE).await.unwrap();
         }
         advance(later).await;
         // Any call frees what has expired for a while.

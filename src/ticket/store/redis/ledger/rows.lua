@@ -2,7 +2,7 @@
 -- of a shard as KEYS:
 --   1 rows     hash: nonce -> object (16 bytes), seconds of the grant (8 bytes), row
 --   2 due      sorted set: nonces by the time at which they are due (ms, by the clocks of the callers)
---   3 expiry   sorted set: nonces by expiry (ms)
+--   3 expiry   sorted set: nonces by the time at which they are freed (ms)
 --   4 grants   sorted set, by bytes: object, seconds of the grant, nonce
 --   5 claims   hash: nonce -> token of the claim (16 bytes, zeros if it is deferred), attempts
 --   6 settled  hash: object -> the settled objects of this key, one a line, the newest first
@@ -24,14 +24,17 @@ local function remove(nonce)
   return 1
 end
 
+-- Returns the number of open rows that were removed.
 local function free(now, limit)
   local old = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', '(' .. now, 'LIMIT', 0, limit)
+  local expired = 0
   for _, nonce in ipairs(old) do
-    remove(nonce)
+    expired = expired + remove(nonce)
   end
   old = redis.call('ZRANGEBYSCORE', KEYS[7], '-inf', '(' .. now, 'LIMIT', 0, limit)
   for _, object in ipairs(old) do
     redis.call('HDEL', KEYS[6], object)
     redis.call('ZREM', KEYS[7], object)
   end
+  return expired
 end
