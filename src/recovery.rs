@@ -171,14 +171,15 @@ impl<S> Recovery<S> {
         service: S,
     ) -> Result<Self, RecoveryError> {
         let tickets = uploads.tickets().ok_or(RecoveryError::NoLedger)?;
-        let ledger = tickets.ledger().ok_or(RecoveryError::NoLedger)?;
+        let ledger = tickets.shared_ledger();
+        let ledger = ledger.ok_or(RecoveryError::NoLedger)?;
         let prefix = uploads
             .get_proxy_prefix()
             .map(|prefix| prefix.trim_matches('/'))
             .filter(|prefix| !prefix.is_empty())
             .map(|prefix| format!("/{prefix}").into());
         Ok(Self {
-            ledger: Arc::clone(ledger),
+            ledger,
             settings: Arc::new(Settings {
                 tickets: tickets.clone(),
                 storage: Arc::new(storage),

@@ -238,8 +238,13 @@ impl Tickets {
 
     /// Returns the ledger, if this configuration [has one](Self::with_ledger). It is the store, too.
     #[must_use]
-    pub fn ledger(&self) -> Option<&Arc<dyn UploadLedger>> {
-        self.0.ledger.as_ref()
+    pub fn ledger(&self) -> Option<&dyn UploadLedger> {
+        self.0.ledger.as_deref()
+    }
+
+    /// Returns the ledger, to keep it longer than this configuration.
+    pub(crate) fn shared_ledger(&self) -> Option<Arc<dyn UploadLedger>> {
+        self.0.ledger.clone()
     }
 
     /// Returns the current time of the configured [clock](Self::clock).

@@ -28,7 +28,7 @@ use tower_aliyun_oss::{
     recovery::Recovery,
     storage::{ObjectMetadata, ObjectPage, ObjectStorage, StorageError, StorageErrorKind},
     testing::CallbackSigner,
-    ticket::{OnFailure, RedisStore, Tickets, ledger::UploadLedger as _},
+    ticket::{OnFailure, RedisStore, Tickets},
 };
 
 use crate::{
