@@ -292,6 +292,8 @@ struct State {
     allowance: u64,
     digest: Option<Md5>,
     ended: bool,
+    /// For how long a limit has delayed the request.
+    delay: Duration,
 }
 
 impl Inbound {
@@ -308,6 +310,7 @@ impl Inbound {
             allowance: 0,
             digest: with_digest.then(Md5::new),
             ended: false,
+            delay: Duration::ZERO,
         })))
     }
 
@@ -317,6 +320,16 @@ impl Inbound {
     pub(crate) fn allow(&self, more: u64) {
         let mut state = self.lock();
         state.allowance = state.pulled.saturating_add(more);
+    }
+
+    /// Notes that a limit has delayed the request for so long.
+    pub(crate) fn delayed(&self, delay: Duration) {
+        self.lock().delay += delay;
+    }
+
+    /// Returns for how long a limit has delayed the request.
+    pub(crate) fn delay(&self) -> Duration {
+        self.lock().delay
     }
 
     /// Whether the body is known to be empty.

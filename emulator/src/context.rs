@@ -233,7 +233,7 @@ impl RequestContext<'_> {
         let mut pace = self.traffic_limit()?.map(TrafficLimit::begin);
         while let Some(data) = self.inbound.chunk().await.map_err(|e| body_refusal(&e))? {
             if let Some(pace) = &mut pace {
-                pace.wait(data.len()).await;
+                self.inbound.delayed(pace.wait(data.len()).await);
             }
             upload.write(data).await.map_err(|e| store_refusal(&e))?;
         }

@@ -29,6 +29,7 @@ use crate::{
     report::UploadReport,
     response::{self, http_date},
     store::{BucketState, ObjectStore},
+    traffic_limit,
 };
 use tower_aliyun_oss::key::PinnedKeys;
 
@@ -343,12 +344,15 @@ fn error_response(
     response
 }
 
-/// Inserts the time by which the limit of an upload has delayed it. The emulator limits nothing.
+/// Inserts the time by which the limit of an upload has delayed it, in milliseconds.
 fn insert_delay(headers: &mut HeaderMap, context: &ServiceContext<'_>) {
-    const LIMIT: &str = "x-oss-traffic-limit";
-    let is_limited = context.query.has(LIMIT) || context.headers().contains_key(LIMIT);
-    if is_limited && [Method::POST, Method::PUT].contains(&context.parts.method) {
-        headers.insert("x-oss-qos-delay-time", HeaderValue::from_static("0"));
+    let limit = traffic_limit::NAME;
+    let is_limited = context.query.has(limit) || context.headers().contains_key(limit);
+    let delay = context.inbound.delay();
+    let is_upload = [Method::POST, Method::PUT].contains(&context.parts.method);
+    if is_upload && (is_limited || !delay.is_zero()) {
+        let name = HeaderName::from_static("x-oss-qos-delay-time");
+        response::insert(headers, name, &delay.as_millis().to_string());
     }
 }
 

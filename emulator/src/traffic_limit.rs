@@ -70,9 +70,12 @@ impl Pace {
         self.begun + Duration::from_nanos(nanos)
     }
 
-    /// Waits until `bytes` more may have been transferred.
-    pub(crate) async fn wait(&mut self, bytes: usize) {
-        sleep_until(self.due(bytes)).await;
+    /// Waits until `bytes` more may have been transferred, and returns how long that takes.
+    pub(crate) async fn wait(&mut self, bytes: usize) -> Duration {
+        let due = self.due(bytes);
+        let delay = due.saturating_duration_since(Instant::now());
+        sleep_until(due).await;
+        delay
     }
 
     /// How much to send at a time: a tenth of a second, so that a client sees steady progress.

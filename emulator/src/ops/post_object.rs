@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     auth,
-    body::{EmulatorBody, MAX_BODY},
+    body::{EmulatorBody, Inbound, MAX_BODY},
     bucket::Acl,
     callback::{self, Directive},
     context::{RequestContext, store_refusal},
@@ -152,7 +152,7 @@ async fn store_file(
     let range = min..=max.min(MAX_OBJECT);
     let upload = context.shared.store.begin(&context.bucket.name).await;
     let mut upload = upload.map_err(|_| errors::INTERNAL)?;
-    if let Err(error) = receive_into(&mut upload, reader, range, limit).await {
+    if let Err(error) = receive_into(&mut upload, reader, range, limit, context.inbound).await {
         upload.discard().await;
         return Err(error);
     }
@@ -164,6 +164,7 @@ async fn receive_into(
     reader: &mut FormReader,
     range: RangeInclusive<u64>,
     limit: Option<TrafficLimit>,
+    inbound: &Inbound,
 ) -> Result<(), OssError> {
     let mut pace = limit.map(TrafficLimit::begin);
     let mut size = 0_u64;
@@ -173,7 +174,7 @@ async fn receive_into(
             return Err(errors::TOO_LARGE);
         }
         if let Some(pace) = &mut pace {
-            pace.wait(data.len()).await;
+            inbound.delayed(pace.wait(data.len()).await);
         }
         upload.write(data).await.map_err(|e| store_refusal(&e))?;
     }

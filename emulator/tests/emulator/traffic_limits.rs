@@ -11,6 +11,7 @@ use super::{
 };
 
 const LIMIT: (&str, &str) = ("x-oss-traffic-limit", "819200");
+const DELAY: &str = "x-oss-qos-delay-time";
 /// What a limit of 100 KiB a second lets pass in ten seconds.
 const SIZE: usize = 1000 * 1024;
 const TEN_SECONDS: Duration = Duration::from_secs(10);
@@ -25,6 +26,7 @@ async fn uploads_and_downloads_keep_the_limit() {
         (answer.status.as_u16(), begun.elapsed()),
         (200, TEN_SECONDS)
     );
+    assert_eq!(answer.header(DELAY), Some("10000"));
 
     let begun = Instant::now();
     let answer = ask(&emulator, Method::GET, "/a", &[LIMIT], b"").await;
@@ -62,6 +64,7 @@ async fn uploads_and_downloads_keep_the_limit() {
     let answer = form.post(&emulator_of_forms()).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(begun.elapsed(), TEN_SECONDS);
+    assert_eq!(answer.header(DELAY), Some("10000"));
 
     // Without a limit nothing waits.
     let begun = Instant::now();
