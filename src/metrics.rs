@@ -147,6 +147,7 @@ impl Callbacks {
             Callback(Some(Measured {
                 recovered,
                 since: handles.sample(),
+                handler_runs: false,
             }))
         }
         #[cfg(not(feature = "metrics"))]
@@ -245,9 +246,18 @@ struct Measured {
     recovered: bool,
     /// When the current stage began. `None` if this callback is not timed.
     since: Option<Instant>,
+    handler_runs: bool,
 }
 
 impl Callback {
+    /// Notes that the handler is polled, or no longer. If it panics, it stays noted.
+    pub(crate) fn handler_runs(&mut self, runs: bool) {
+        #[cfg(feature = "metrics")]
+        if let Some(measured) = &mut self.0 {
+            measured.handler_runs = runs;
+        }
+    }
+
     /// Ends a stage: the time since the previous call belongs to it.
     pub(crate) fn stage(&mut self, stage: Stage, callbacks: &Callbacks) {
         #[cfg(feature = "metrics")]
@@ -271,10 +281,16 @@ impl Callback {
         }
     }
 
-    /// Counts a client that left, unless the measurement has ended.
+    /// Counts a client that left, or a handler that panicked, unless the measurement has ended.
     pub(crate) fn cancel(&mut self, callbacks: &Callbacks) {
         #[cfg(feature = "metrics")]
-        self.count(CANCELED, callbacks);
+        {
+            let panicked = self
+                .0
+                .as_ref()
+                .is_some_and(|measured| measured.handler_runs);
+            self.count(if panicked { FAILED } else { CANCELED }, callbacks);
+        }
     }
 
     /// Returns whether this was the end.

@@ -361,7 +361,10 @@ where
                     }
                 }
                 StateProj::Handling { response, .. } => {
-                    let response = match ready!(response.poll(cx)) {
+                    meter.handler_runs(true);
+                    let polled = response.poll(cx);
+                    meter.handler_runs(false);
+                    let response = match ready!(polled) {
                         Ok(response) => response,
                         Err(error) => {
                             meter.stage(Stage::Handler, &config.metrics);

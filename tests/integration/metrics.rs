@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     task::{Context, Poll, Waker},
 };
@@ -206,6 +207,35 @@ fn a_client_that_leaves_is_counted() {
     });
     assert_eq!(callbacks(&scraped, "Canceled"), 1.0);
     assert_eq!(callbacks(&scraped, "Accepted"), 0.0);
+}
+
+/// A panic is caught in front of the layer, or ends the task; the future is dropped in both cases.
+#[test]
+fn a_handler_that_panics_has_failed() {
+    let scraped = recorded(async {
+        let layer = Signer::with_512_bits().layer();
+        let handler = service_fn(|_| async {
+            tokio::task::yield_now().await;
+            panic!("a fault of the handler");
+            #[allow(unreachable_code, reason = "names the type")]
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+        });
+        for _ in 0..2 {
+            let task = tokio::spawn(layer.clone().layer(handler.clone()).oneshot(callback()));
+            assert!(task.await.is_err_and(|error| error.is_panic()));
+        }
+        let mut service = layer.layer(handler);
+        let mut response = Box::pin(service.call(callback()));
+        let mut poll = || {
+            let mut context = Context::from_waker(Waker::noop());
+            let poll = AssertUnwindSafe(|| response.as_mut().poll(&mut context).is_pending());
+            catch_unwind(poll)
+        };
+        assert!(poll().unwrap());
+        assert!(poll().is_err());
+    });
+    assert_eq!(callbacks(&scraped, "HandlerFailed"), 3.0);
+    assert_eq!(callbacks(&scraped, "Canceled"), 0.0);
 }
 
 #[test]
