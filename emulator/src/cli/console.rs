@@ -117,8 +117,7 @@ impl Console {
                 .parse()
                 .map_err(|_| bad_request("after must be a sequence number"))?,
         };
-        let mut requests = self.history.after(after);
-        let last = requests.last().map_or(after, |entry| entry.sequence);
+        let (mut requests, last) = self.history.after(after);
         for (name, value) in query.iter() {
             let fits: fn(&Requested, &str) -> bool = match name {
                 "bucket" => |entry, value| entry.bucket.as_deref() == Some(value),

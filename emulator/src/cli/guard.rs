@@ -10,6 +10,9 @@
 //! | A page resolves its own host name to this machine (DNS rebinding), so that it has the same origin. | `Host` must be an address, `localhost` or a host that the options name |
 //! | An object is a page, and so has the origin of the emulator. | It is [sandboxed](sandbox), so its origin is `null` |
 //! | Another machine connects. | the address that the connection arrived at, unless `--console all` |
+//!
+//! A proxy on this machine connects from this machine for everyone whom it serves. The program cannot
+//! distinguish them, so the README says to turn the endpoints off behind one.
 
 use std::net::IpAddr;
 

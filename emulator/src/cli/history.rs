@@ -149,14 +149,15 @@ impl History {
         entry
     }
 
-    /// Returns the requests behind `after`, the oldest first.
-    pub(super) fn after(&self, after: u64) -> Vec<Entry> {
+    /// Returns the requests behind `after`, the oldest first, and the number of the last request.
+    ///
+    /// A larger number is one of an earlier process, so all requests are behind it.
+    pub(super) fn after(&self, after: u64) -> (Vec<Entry>, u64) {
         let state = self.state();
+        let after = if after > state.count { 0 } else { after };
         let entries = state.entries.iter();
-        entries
-            .filter(|entry| entry.sequence > after)
-            .cloned()
-            .collect()
+        let found = entries.filter(|entry| entry.sequence > after);
+        (found.cloned().collect(), state.count)
     }
 
     /// Forgets the requests. The count goes on, so that a client which polls misses none.
@@ -330,7 +331,7 @@ mod tests {
         let query = "x-oss-signature=s3cret&Signature=s3cret&security-token=s3cret&\
                      x-oss-security-tok%65n=s3cret&callback=s3cret&callback-var=s3cret&prefix=kept";
         let history = history([get(&format!("/examplebucket/a.txt?{query}"))]).await;
-        let [entry] = &*history.after(0) else {
+        let [entry] = &*history.after(0).0 else {
             panic!()
         };
         assert!(!serde_json::to_string(entry).unwrap().contains("s3cret"));
@@ -346,14 +347,14 @@ mod tests {
     async fn em_09_a_bounded_number_is_kept() {
         let requests = (0..MAX_ENTRIES + 5).map(|n| get(&format!("/examplebucket/{n}")));
         let history = history(requests).await;
-        let entries = history.after(0);
+        let (entries, _) = history.after(0);
         assert_eq!(entries.len(), MAX_ENTRIES);
         assert_eq!(entries[0].key.as_deref(), Some("5"));
         let last = entries.last().unwrap().sequence;
         assert_eq!(last, MAX_ENTRIES as u64 + 5);
-        assert_eq!(history.after(last - 2).len(), 2);
+        assert_eq!(history.after(last - 2).0.len(), 2);
         history.clear();
-        assert!(history.after(0).is_empty());
+        assert!(history.after(0).0.is_empty());
         assert_eq!(history.state().bytes, 0);
     }
 
@@ -362,7 +363,7 @@ mod tests {
         let long = "k".repeat(30_000);
         let requests = (0..400).map(|_| get(&format!("/examplebucket/{long}?prefix={long}")));
         let history = history(requests).await;
-        let entries = history.after(0);
+        let (entries, _) = history.after(0);
         assert!(
             entries.len() < 400 && entries.len() > 100,
             "{}",
@@ -408,7 +409,7 @@ mod tests {
         history.state().waiting.clear();
         history.state().entries.push_back(entry);
         history.uploaded(&report);
-        let [entry] = &*history.after(0) else {
+        let [entry] = &*history.after(0).0 else {
             panic!()
         };
         assert_eq!(entry.callbacks[0].body, "\u{fffd}");

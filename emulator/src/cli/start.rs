@@ -1,4 +1,4 @@
-//! What the program says at its start: where it listens, and how SDKs reach it.
+//! The lines that the program prints at its start: where it listens, and how SDKs reach it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

@@ -87,6 +87,10 @@ fn the_last_requests_are_listed_for_assertions() {
     let of = |query: &str| program.console(&format!("requests?{query}"))["requests"].clone();
     assert_eq!(of("after=3").as_array().unwrap().len(), 1);
     assert_eq!(of("after=4"), json!([]));
+    // A number of an earlier process: this one counts from the beginning.
+    let restarted = program.console("requests?after=500&operation=GetObject");
+    assert_eq!(restarted["requests"].as_array().unwrap().len(), 1);
+    assert_eq!(restarted["last"], 4);
     let failed = of("status=404&operation=GetObject");
     assert_eq!(failed[0]["code"], "NoSuchKey");
     assert_eq!(failed[0]["ec"], "0026-00000001");

@@ -10,6 +10,8 @@ let last = 0;
 /** Adds the requests since the last call. Returns whether there were any. */
 export async function update() {
   const answer = await ask("requests", { after: last });
+  // The emulator has been started again, and counts from the beginning.
+  if (answer.last < last) clear();
   last = answer.last;
   const list = byId("requests");
   for (const request of answer.requests.slice(-KEPT)) list.prepend(row(request));
