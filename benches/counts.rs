@@ -4,10 +4,10 @@
 //! cargo bench -p benches --bench counts
 //! ```
 //!
-//! prints the allocations and the least time of each case. With the name of a case and a number, it runs
-//! this case so often, for tools that count instructions: `benches/locked.py` runs it in callgrind
-//! and counts the instructions and the atomic operations of one callback. With `--features metrics`,
-//! the layer records its metrics.
+//! prints the allocations and the least time of each case. With the name of a case and a number, it
+//! runs this case so often, for tools that count instructions: `benches/locked.py` runs it in
+//! callgrind and counts the instructions and the atomic operations of one callback. With
+//! `--features metrics`, the layer records its metrics.
 
 mod callbacks;
 

@@ -7,9 +7,9 @@
 //!
 //! Both servers run in this process. One client uploads generated files of 512 MiB to each of them
 //! over loopback, in five pairs of alternating order. First the bare route discards the data, and
-//! the emulator stores it in a temporary folder. Then both keep it in memory. If the disk is slower than the checksums, it limits
-//! the result: set `TMPDIR` to an in-memory file system to exclude it. Only the ratio is
-//! meaningful.
+//! the emulator stores it in a temporary folder. Then both keep it in memory. If the disk is slower
+//! than the checksums, it limits the result: set `TMPDIR` to an in-memory file system to exclude
+//! it. Only the ratio is meaningful.
 
 use std::{
     env,

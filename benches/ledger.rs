@@ -6,9 +6,9 @@
 //! ```
 //!
 //! 32 requests are under way at a time, all in this process. Redis runs on this machine, with
-//! `appendfsync always`, and without it; the figures for Redis need `redis-server`, and are left out
-//! without it. Each round measures every set-up, and the fastest round of each counts, because others
-//! may use the machine.
+//! `appendfsync always`, and without it; the figures for Redis need `redis-server`, and are left
+//! out without it. Each round measures every set-up, and the fastest round of each counts, because
+//! others may use the machine.
 
 mod redis_server;
 

@@ -7,8 +7,9 @@
 //!
 //! The first is without the feature, the second with it and with a recorder, that of
 //! `metrics-exporter-prometheus`. Each prints the median and the least time of a callback and its
-//! allocations. With the name of a case, such as `ticket`, it runs this case only, one round for each
-//! line that it reads: `benches/alternate.py` runs both programs so, and compares their rounds.
+//! allocations. With the name of a case, such as `ticket`, it runs this case only, one round for
+//! each line that it reads: `benches/alternate.py` runs both programs so, and compares their
+//! rounds.
 
 mod callbacks;
 

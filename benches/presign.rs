@@ -1,5 +1,5 @@
-//! Compares the cost of a signed part URL with its lower bound: the SHA-256 of the canonical request
-//! and the HMAC-SHA256 of the string to sign.
+//! Compares the cost of a signed part URL with its lower bound: the SHA-256 of the canonical
+//! request and the HMAC-SHA256 of the string to sign.
 //!
 //! ```text
 //! cargo bench -p benches --bench presign
@@ -9,8 +9,8 @@
 //! handle, signing, and writing the answer. Uses neither sockets nor a runtime. The signing key of
 //! the day is precomputed on both sides. Only the ratio within one run is meaningful.
 //!
-//! The cost of one URL is a 99th of the difference between an ask for 100 parts and one for a single
-//! part: what an ask costs beside its parts is in both.
+//! The cost of one URL is a 99th of the difference between an ask for 100 parts and one for a
+//! single part: what an ask costs beside its parts is in both.
 
 mod samples;
 

@@ -1,5 +1,5 @@
-//! Measures the steps of `RedisStore` under concurrent callers, beside `redis-benchmark`, which calls
-//! the same scripts with arguments of the same size.
+//! Measures the steps of `RedisStore` under concurrent callers, beside `redis-benchmark`, which
+//! calls the same scripts with arguments of the same size.
 //!
 //! ```text
 //! cargo bench -p benches --bench redis
@@ -7,9 +7,9 @@
 //! ```
 //!
 //! Each caller makes one call after the other. All callers of the store share one connection;
-//! `redis-benchmark` opens one for each. Every round measures both, one after the other, because others
-//! may use the machine, and the median of all rounds counts. Then the callers are divided among two and
-//! four connections.
+//! `redis-benchmark` opens one for each. Every round measures both, one after the other, because
+//! others may use the machine, and the median of all rounds counts. Then the callers are divided
+//! among two and four connections.
 //!
 //! Needs `redis-server` and `redis-benchmark`, or the programs that `REDIS_SERVER` and
 //! `REDIS_BENCHMARK` name.
@@ -102,8 +102,8 @@ fn medians(rounds: &[Figures]) -> Figures {
     }
 }
 
-/// The medians of the ratios of each round, so that work of others which slows a round down as a whole
-/// does not count.
+/// The medians of the ratios of each round, so that work of others which slows a round down as a
+/// whole does not count.
 fn ratios(rounds: &[Figures], to: &[Figures]) -> String {
     let of = |get: fn(&Figures) -> f64| {
         let pairs = rounds.iter().zip(to);

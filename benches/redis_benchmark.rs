@@ -13,8 +13,8 @@ use crate::{
     reply,
 };
 
-/// How many tickets and rows `redis-benchmark` finds. It chooses them at random, and finds few of them
-/// twice.
+/// How many tickets and rows `redis-benchmark` finds. It chooses them at random, and finds few of
+/// them twice.
 const PREPARED: usize = 20_000;
 
 /// Texts of the length of a digest and of a fence.

@@ -14,8 +14,8 @@ use tower_aliyun_oss::ticket::RedisStore;
 
 pub(crate) type Error = Box<dyn std::error::Error>;
 
-/// A server for one benchmark, on a socket in a folder of its own: `redis-server`, or the program that
-/// `REDIS_SERVER` names.
+/// A server for one benchmark, on a socket in a folder of its own: `redis-server`, or the program
+/// that `REDIS_SERVER` names.
 pub(crate) struct Redis {
     folder: TempDir,
     server: Child,

@@ -53,8 +53,9 @@
 //!    key URL is in the table of the key source (otherwise 403). `x-oss-signature-version` is
 //!    absent or `1.0` (otherwise 400).
 //! 3. The path of the request is equivalent to its [canonical](crate::protocol::CallbackTarget)
-//!    spelling or to an [`only_path`](OssCallbackLayer::only_path); otherwise 400. The inner service
-//!    sees the canonical spelling. With tickets, an ambiguous path is decided on in check 7.
+//!    spelling or to an [`only_path`](OssCallbackLayer::only_path); otherwise 400. The inner
+//!    service sees the canonical spelling. With tickets, an ambiguous path is decided on in check
+//!    7.
 //! 4. `content-length` does not exceed the [`body_limit`](OssCallbackLayer::body_limit); otherwise
 //!    413.
 //! 5. The content type is one of [`content_types`](OssCallbackLayer::content_types), without
@@ -77,8 +78,8 @@
 //!     type of the callback (otherwise 403), and responds in time (otherwise 503).
 //!
 //! A [recovery](crate::recovery) calls the same service, in this process. In place of its checks 2,
-//! 8 and 9, the request has an extension that only this crate can create, and that is valid for this
-//! target and body only. Its ticket may have expired. Every other check applies.
+//! 8 and 9, the request has an extension that only this crate can create, and that is valid for
+//! this target and body only. Its ticket may have expired. Every other check applies.
 //!
 //! A rejection is JSON with a constant text and an exact length. Its extensions contain the
 //! [`CallbackError`]. Errors of the inner service pass through unchanged. No error is answered with
@@ -254,8 +255,8 @@
 //! # When the signature never matches
 //!
 //! Something between OSS and the layer rewrites the path, the query or the body. A warning reports
-//! the first signature that OSS made for another text, and one an hour after that. Set the log level
-//! of the target `tower_aliyun_oss::diagnose` to `DEBUG`
+//! the first signature that OSS made for another text, and one an hour after that. Set the log
+//! level of the target `tower_aliyun_oss::diagnose` to `DEBUG`
 //! (`RUST_LOG=tower_aliyun_oss::diagnose=debug`). Each mismatch then starts a search for the text
 //! that OSS signed, and the log names that text and what to change. Without tower, call
 //! [`diagnose()`]. The search never changes a response and takes about ten milliseconds at most.

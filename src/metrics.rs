@@ -109,8 +109,8 @@ pub(crate) struct Callbacks {
 #[derive(Clone, Default)]
 struct Registered {
     handles: OnceLock<Arc<Handles>>,
-    /// Handles of a recorder without size. That is most likely the one which `metrics` has until the
-    /// application installs another one, so they are used until there is another one.
+    /// Handles of a recorder without size. That is most likely the one which `metrics` has until
+    /// the application installs another one, so they are used until there is another one.
     interim: OnceLock<Arc<Handles>>,
 }
 

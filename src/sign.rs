@@ -28,9 +28,9 @@ pub enum SignatureVersion {
     V4,
     /// HMAC-SHA1 with the AccessKey secret itself, for stores and clients that do not support V4.
     ///
-    /// Alibaba Cloud is switching this version off in phases: for new accounts since 2025-03-01, for
-    /// new buckets since 2025-09-01 (403, EC 0002-00000080). The notice does not state whether form
-    /// uploads are affected.
+    /// Alibaba Cloud is switching this version off in phases: for new accounts since 2025-03-01,
+    /// for new buckets since 2025-09-01 (403, EC 0002-00000080). The notice does not state whether
+    /// form uploads are affected.
     V1,
 }
 

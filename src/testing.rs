@@ -127,8 +127,8 @@ impl CallbackSigner {
         &self.public_key
     }
 
-    /// Returns the public half of the key as a PEM block, for an application that reads its key from
-    /// a file.
+    /// Returns the public half of the key as a PEM block, for an application that reads its key
+    /// from a file.
     #[must_use]
     pub fn public_key_pem(&self) -> &str {
         &self.public_pem

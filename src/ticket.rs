@@ -80,10 +80,11 @@
 //!
 //! The layer reports success only after the store confirms the reply. If a handler ran but its
 //! reply could not be stored, the layer returns an error, and offers the reply to the store for ten
-//! more minutes. With [`OnFailure::Retry`] the handler can run again only if the process died before
-//! that, or was blocked or cut off from the store for longer than its [lease](Tickets::lease), or if
-//! more than 1,024 replies wait for a failing store. A callback whose
-//! handler was not called, because the store failed or the client left, can always be sent again.
+//! more minutes. With [`OnFailure::Retry`] the handler can run again only if the process died
+//! before that, or was blocked or cut off from the store for longer than its
+//! [lease](Tickets::lease), or if more than 1,024 replies wait for a failing store. A callback
+//! whose handler was not called, because the store failed or the client left, can always be sent
+//! again.
 //!
 //! A handler that always fails is started at most [`max_attempts`](Tickets::max_attempts) times per
 //! use of a ticket, however often a captured callback is sent. This is not *exactly once*: where
@@ -114,8 +115,8 @@
 //! reports about the upload is not proven against the holder:
 //!
 //! * That the object exists. Its size and content type, beyond that they are within the grant. Its
-//!   `etag`, `crc64` and `contentMd5`. With [`confirm`](crate::OssCallbackLayer::confirm), the layer
-//!   asks OSS for these.
+//!   `etag`, `crc64` and `contentMd5`. With [`confirm`](crate::OssCallbackLayer::confirm), the
+//!   layer asks OSS for these.
 //! * `imageInfo.*`, `clientIp`, `vpcId`, `reqId` and `operation`. Nothing confirms these.
 //! * For a prefix, the name below it.
 

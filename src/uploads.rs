@@ -293,9 +293,9 @@ impl OssUploads {
 
     /// Returns the same configuration for another bucket, at the public endpoint of its region.
     ///
-    /// The [storage](OssUploadsBuilder::confirm) stays the same. If it cannot reach the other bucket,
-    /// call [`OssCallbackLayer::confirm`] on the layer with another one: an `OssClient` signs for one
-    /// region.
+    /// The [storage](OssUploadsBuilder::confirm) stays the same. If it cannot reach the other
+    /// bucket, call [`OssCallbackLayer::confirm`] on the layer with another one: an `OssClient`
+    /// signs for one region.
     #[must_use]
     pub fn with_bucket(&self, bucket: Bucket, region: Region) -> Self {
         let mut other = self.clone();
@@ -444,8 +444,8 @@ impl OssUploadsBuilder {
         self
     }
 
-    /// Sets tickets with several keys, another store, or other settings. They contain their keys, so
-    /// a [`ticket_key`](Self::ticket_key) as well is an error.
+    /// Sets tickets with several keys, another store, or other settings. They contain their keys,
+    /// so a [`ticket_key`](Self::ticket_key) as well is an error.
     pub fn tickets(mut self, tickets: Tickets) -> Self {
         self.tickets = Some(tickets);
         self
@@ -578,8 +578,8 @@ impl OssUploadsBuilder {
     ///
     /// Fails if the region, the callback or the ticket key is missing, if OSS would not call the
     /// callback or the layer would reject it, if a callback URL is not under the
-    /// [`proxy_prefix`](Self::proxy_prefix), or if the token format cannot express the policy. Fails
-    /// if two settings contradict each other.
+    /// [`proxy_prefix`](Self::proxy_prefix), or if the token format cannot express the policy.
+    /// Fails if two settings contradict each other.
     pub fn build(self) -> Result<OssUploads, OssUploadsError> {
         let region = self.region.ok_or(OssUploadsError::NoRegion)?;
         let callback = match self.callback.ok_or(OssUploadsError::NoCallback)? {
@@ -683,8 +683,8 @@ pub enum OssUploadsError {
     /// [`tickets`](OssUploadsBuilder::tickets), which contain their own keys.
     #[error("ticket_key and tickets are set, and tickets contain their keys; remove ticket_key")]
     TicketKeyAndTickets,
-    /// There is a [`ledger`](OssUploadsBuilder::ledger), and [`tickets`](OssUploadsBuilder::tickets)
-    /// with a store of their own.
+    /// There is a [`ledger`](OssUploadsBuilder::ledger), and
+    /// [`tickets`](OssUploadsBuilder::tickets) with a store of their own.
     #[error(
         "tickets and a ledger are set, and tickets contain their store; create them with \
         Tickets::with_ledger, and remove ledger"

@@ -148,8 +148,8 @@ impl Bench {
     }
 }
 
-/// The fields of [`Bench::callback`]. The last one fills the body up to its size, so its value is not
-/// sealed.
+/// The fields of [`Bench::callback`]. The last one fills the body up to its size, so its value is
+/// not sealed.
 fn fields(body_type: CallbackBodyType) -> impl Iterator<Item = BodyField<'static>> {
     let height = (body_type == CallbackBodyType::Json).then_some(SystemVariable::ImageHeight);
     let variables = [

@@ -17,8 +17,8 @@ pub(crate) struct Address {
     pub(crate) bucket: Option<Result<Bucket, BadBucket>>,
     /// Percent-decoded; empty if the request addresses the bucket itself.
     pub(crate) key: Result<String, BadKey>,
-    /// `http://host:port` as requested, so with the bucket in the host if it was there. `https://` if
-    /// the target is absolute and has this scheme.
+    /// `http://host:port` as requested, so with the bucket in the host if it was there. `https://`
+    /// if the target is absolute and has this scheme.
     pub(crate) origin: String,
     /// Whether the bucket is the first segment of the path.
     pub(crate) path_style: bool,
@@ -71,8 +71,8 @@ impl Address {
         Self {
             bucket: bucket.map(|bucket| bucket.parse().map_err(|_| BadBucket::of(bucket))),
             key: key.map(Into::into).map_err(|_| BadKey),
-            // Only an absolute target has a scheme. A server with TLS in front of the emulator makes
-            // targets absolute.
+            // Only an absolute target has a scheme. A server with TLS in front of the emulator
+            // makes targets absolute.
             origin: format!("{}://{authority}", parts.uri.scheme_str().unwrap_or("http")),
             path_style,
             host,
@@ -89,7 +89,8 @@ impl Address {
         }
     }
 
-    /// Returns the host and port at which clients reach every bucket: as requested, without a bucket.
+    /// Returns the host and port at which clients reach every bucket: as requested, without a
+    /// bucket.
     pub(crate) fn endpoint(&self) -> &str {
         let authority = self.origin.split_once("://").map_or("", |(_, rest)| rest);
         match authority.split_once('.') {

@@ -280,7 +280,8 @@ impl FileRange {
 /// A received body, read within limits.
 ///
 /// Clones share the body: the form parser reads it first, then the code that drains what the parser
-/// left. A read fails after [`IDLE_TIME`] without data. Nothing can be read before [`allow`](Self::allow).
+/// left. A read fails after [`IDLE_TIME`] without data. Nothing can be read before
+/// [`allow`](Self::allow).
 #[derive(Clone)]
 pub(crate) struct Inbound(Arc<Mutex<State>>);
 

@@ -206,9 +206,9 @@ impl EmulatorBuilder {
 
     /// Allows callbacks to the host and the port of this URL, even if its address is private.
     ///
-    /// Callbacks to other private addresses still fail, so a client of the emulator cannot reach the
-    /// local network with them. [`build`](Self::build) fails if the text is not an `http` or `https`
-    /// URL.
+    /// Callbacks to other private addresses still fail, so a client of the emulator cannot reach
+    /// the local network with them. [`build`](Self::build) fails if the text is not an `http` or
+    /// `https` URL.
     pub fn allow_callbacks_to(mut self, url: &str) -> Self {
         if !self.allowed_private.allow(url) {
             self.bad_callback_url.get_or_insert_with(|| url.into());
@@ -238,8 +238,8 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Drops multipart uploads that were idle for this long: no part was added since. By default they
-    /// stay until they are completed or aborted, as on OSS without a lifecycle rule.
+    /// Drops multipart uploads that were idle for this long: no part was added since. By default
+    /// they stay until they are completed or aborted, as on OSS without a lifecycle rule.
     ///
     /// They are dropped with the next request that concerns multipart uploads.
     ///
@@ -255,8 +255,8 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Refuses requests of web pages whose origin no CORS rule of the bucket allows, with 403 and EC
-    /// 0003-00000602.
+    /// Refuses requests of web pages whose origin no CORS rule of the bucket allows, with 403 and
+    /// EC 0003-00000602.
     ///
     /// OSS processes such a request, and it is the browser that withholds the response from the
     /// page. On a developer's machine, that lets every page that the developer visits send forms to
@@ -315,8 +315,8 @@ impl EmulatorBuilder {
     /// Sets a function that is called with a report of every request, once it is answered or its
     /// client is gone.
     ///
-    /// The [`observer`](Self::observer) sees an upload before this function sees its request, unless
-    /// the client is gone before the upload ends. The function must not block.
+    /// The [`observer`](Self::observer) sees an upload before this function sees its request,
+    /// unless the client is gone before the upload ends. The function must not block.
     ///
     /// ```
     /// use aliyun_oss_emulator::Emulator;
@@ -369,8 +369,8 @@ impl EmulatorBuilder {
     /// # Errors
     ///
     /// Fails if there is no bucket and requests cannot create one, if two buckets have the same
-    /// name, if a bucket has more than ten CORS rules, if a folder store cannot be written, and if a
-    /// URL of [`allow_callbacks_to`](Self::allow_callbacks_to) is not a URL.
+    /// name, if a bucket has more than ten CORS rules, if a folder store cannot be written, and if
+    /// a URL of [`allow_callbacks_to`](Self::allow_callbacks_to) is not a URL.
     pub fn build(self) -> Result<Emulator, EmulatorError> {
         if let Some(url) = self.bad_callback_url {
             return Err(EmulatorError::CallbackUrl(url));

@@ -143,8 +143,8 @@ async fn serve(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-/// Raises the limit of open files to the highest that the system allows. Each connection is one, and
-/// many shells allow 256 or 1024.
+/// Raises the limit of open files to the highest that the system allows. Each connection is one,
+/// and many shells allow 256 or 1024.
 fn raise_file_limit() {
     #[cfg(unix)]
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {

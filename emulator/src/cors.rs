@@ -200,8 +200,8 @@ pub(crate) fn preflight(cors: &CorsRules, request: &HeaderMap) -> Result<HeaderM
 
 /// Returns the CORS headers of any other response.
 ///
-/// They contain no more than `Vary` if no rule matches. The request is processed in any case: it is the browser that
-/// enforces CORS.
+/// They contain no more than `Vary` if no rule matches. The request is processed in any case: it is
+/// the browser that enforces CORS.
 pub(crate) fn simple(cors: &CorsRules, method: &Method, request: &HeaderMap) -> HeaderMap {
     let mut response = HeaderMap::new();
     if let Some(origin) = request.get(header::ORIGIN) {

@@ -230,8 +230,8 @@ catalogue! {
     TOO_MANY_UPLOADS = 500 "InternalError" "The emulator has too many multipart uploads in progress." "";
 }
 
-// Conditions, copies, appended objects and symbolic links. Codes and EC: the tests of the SDKs for Go
-// (versions 1 and 2), Java and Python, and the EC pages.
+// Conditions, copies, appended objects and symbolic links. Codes and EC: the tests of the SDKs for
+// Go (versions 1 and 2), Java and Python, and the EC pages.
 catalogue! {
     PRECONDITION_FAILED = 412 "PreconditionFailed" "At least one of the pre-conditions you specified did not hold." "0017-00001001";
     ANONYMOUS_OVERRIDE = 400 "InvalidRequest" "Response headers can only be overridden by signed requests." "";
@@ -260,7 +260,8 @@ catalogue! {
     IMAGE_FEATURE = 400 "NotImplemented" "The emulator was built without its feature image, which image processing needs." "";
 }
 
-// Image processing. EC: the EC pages. The codes are those of the list of errors of image processing.
+// Image processing. EC: the EC pages. The codes are those of the list of errors of image
+// processing.
 #[cfg(feature = "image")]
 catalogue! {
     IMAGE = 400 "BadRequest" "The object is not an image that can be processed." "0040-00000005";

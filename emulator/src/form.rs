@@ -1,7 +1,7 @@
 //! The `multipart/form-data` body of `PostObject`.
 //!
-//! [`FormReader`] parses the fields up to the file, and then streams the file, so that signature and
-//! policy are checked before its content is read. The parser shares the body with the code that
+//! [`FormReader`] parses the fields up to the file, and then streams the file, so that signature
+//! and policy are checked before its content is read. The parser shares the body with the code that
 //! drains it: see [`Inbound`].
 
 mod part_head;

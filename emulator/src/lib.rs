@@ -95,8 +95,8 @@
 //! # As a program
 //!
 //! The feature `cli`, on by default, is the program `oss-emulator`: the emulator for tests in any
-//! language, with an access log and with endpoints that a test asks what happened. The README of this
-//! package describes it. It includes the feature `image`. A library user disables it:
+//! language, with an access log and with endpoints that a test asks what happened. The README of
+//! this package describes it. It includes the feature `image`. A library user disables it:
 //! `default-features = false`.
 //!
 //! # Operations
@@ -136,7 +136,8 @@
 //! | `PutBucketTags`, `GetBucketTags`, `DeleteBucketTags` | |
 //! | `PutBucketCors`, `GetBucketCors`, `DeleteBucketCors`, `OPTIONS` | the rules of the builder apply until `PutBucketCors` replaces them |
 //!
-//! `x-oss-traffic-limit` slows uploads and `GetObject` down to the limit, and has no effect on copies.
+//! `x-oss-traffic-limit` slows uploads and `GetObject` down to the limit, and has no effect on
+//! copies.
 //!
 //! Requests are signed with version 1, 2 or 4, in a header or in the URL, with a long-term key or a
 //! temporary key of STS. A signed request may do everything. Every other operation fails with
@@ -185,8 +186,8 @@
 //!   document (`alibabacloud-oss-go-sdk-v2` `client_mock_test.go`).
 //! * A range whose last byte lies behind the object is ignored, unless the request has
 //!   `x-oss-range-behavior: standard` (tests of the SDKs for Java and Go).
-//! * `PreconditionFailed` names the condition without the prefix `x-oss-copy-source-`. `ali-oss` sends
-//!   the conditions of a copy with and without it.
+//! * `PreconditionFailed` names the condition without the prefix `x-oss-copy-source-`. `ali-oss`
+//!   sends the conditions of a copy with and without it.
 //! * Only the first append describes an object. A later one sets its ACL (test of the SDK for Go).
 //! * A symbolic link may point to nothing, and to itself. Reading it then fails with
 //!   `SymlinkTargetNotExist` or `InvalidTargetType` (test of the SDK for Java).
@@ -243,9 +244,9 @@
 //!   `application/xml`.
 //! * A callback without a URL is refused.
 //! * Fields after `file` are refused, except `submit`, which the samples send.
-//! * Any header of a part before `Content-Disposition` is refused, not only `Content-Type`. A quoted
-//!   boundary is refused: the C# SDK removes the quotes for OSS. A file name without quotes counts
-//!   as absent, like a name without quotes.
+//! * Any header of a part before `Content-Disposition` is refused, not only `Content-Type`. A
+//!   quoted boundary is refused: the C# SDK removes the quotes for OSS. A file name without quotes
+//!   counts as absent, like a name without quotes.
 //! * `success_action_redirect` responds with 303, as S3 does. With a callback, both `success_*`
 //!   fields are ignored.
 //! * A name in `callback-var` that does not begin with `x:` is refused, except with
@@ -254,8 +255,8 @@
 //! * Headers of `CreateBucket` for settings that the emulator does not have are refused.
 //! * `trigger/callback` requires a signature, even in a public bucket. `${operation}` is empty in
 //!   its callback, and its response carries no checksums.
-//! * `response-*` of a request without a signature is refused, with a code and words of the emulator.
-//!   So is `x-oss-process` of a `HEAD`.
+//! * `response-*` of a request without a signature is refused, with a code and words of the
+//!   emulator. So is `x-oss-process` of a `HEAD`.
 //! * Redirects and other statuses of the application server are not relayed.
 //!
 //! Where no reading is stricter, it takes one that loses nothing:
@@ -263,29 +264,29 @@
 //! * `charset` before the boundary, as in `multipart/form-data; charset=utf-8; boundary=…`, is
 //!   accepted.
 //! * In form bodies of callbacks, everything but letters, digits and `-._~` is percent-encoded: a
-//!   space is `%20`, and `*'()` are encoded. OSS may send `+` for a space. In JSON bodies, only what
-//!   JSON requires is escaped.
+//!   space is `%20`, and `*'()` are encoded. OSS may send `+` for a space. In JSON bodies, only
+//!   what JSON requires is escaped.
 //! * Several conditions of a read or a copy combine as in RFC 9110 section 13.2.2. `PutObject` and
 //!   `UploadPart` have none: `x-oss-forbid-overwrite` is what OSS documents for them.
-//! * A copy keeps the ETag of its source, and `Multipart` as its type. A copy of an appendable object
-//!   is `Normal`, except onto itself. The ETag of an appendable object and that of a symbolic link are
-//!   values of the emulator.
-//! * Of a JPEG, `quality,q_…` is relative to the quality that its tables show. WebP is written without
-//!   loss, whatever the quality. `info` shows no EXIF data. Animations of WebP and PNG become their
-//!   first frame.
-//! * The message and the code for version 1, if it is rejected, and the message for a reserved header
-//!   are those of the emulator.
+//! * A copy keeps the ETag of its source, and `Multipart` as its type. A copy of an appendable
+//!   object is `Normal`, except onto itself. The ETag of an appendable object and that of a
+//!   symbolic link are values of the emulator.
+//! * Of a JPEG, `quality,q_…` is relative to the quality that its tables show. WebP is written
+//!   without loss, whatever the quality. `info` shows no EXIF data. Animations of WebP and PNG
+//!   become their first frame.
+//! * The message and the code for version 1, if it is rejected, and the message for a reserved
+//!   header are those of the emulator.
 //!
 //! # Limits
 //!
-//! An image is processed if its file has at most 20 MB and each of its frames 64 megapixels. Two images
-//! are processed at a time.
+//! An image is processed if its file has at most 20 MB and each of its frames 64 megapixels. Two
+//! images are processed at a time.
 //!
 //! The emulator is not a durable store, and it must not be reachable from the internet: anyone who
-//! reaches it can fill it. Requests cannot create more than 100 buckets. Signatures of version 2 and
-//! object versions are not implemented, and neither is version 2.0 of the callback signature, which
-//! Alibaba Cloud offers by invitation. Nothing is encrypted, although responses repeat the encryption
-//! that a request names. Callbacks to `https` URLs need `CallbackTls`, feature `tls`.
+//! reaches it can fill it. Requests cannot create more than 100 buckets. Signatures of version 2
+//! and object versions are not implemented, and neither is version 2.0 of the callback signature,
+//! which Alibaba Cloud offers by invitation. Nothing is encrypted, although responses repeat the
+//! encryption that a request names. Callbacks to `https` URLs need `CallbackTls`, feature `tls`.
 //!
 //! Sources: [PostObject], [Callback] and the [EC pages].
 //!

@@ -55,8 +55,8 @@ pub(crate) struct NewObject {
 }
 
 impl NewObject {
-    /// Reads the fields of a form. The ACL may come in a request header instead of a field. `default`
-    /// is the encryption of the bucket.
+    /// Reads the fields of a form. The ACL may come in a request header instead of a field.
+    /// `default` is the encryption of the bucket.
     pub(crate) fn of(
         form: &Form,
         headers: &HeaderMap,

@@ -194,8 +194,8 @@ impl Operation {
             | Self::PutBucketTransferAcceleration => false,
             // As on OSS, only the owner sees and sets the ACL of an object.
             Self::GetObjectAcl | Self::PutObjectAcl => false,
-            // Whether the ACL of a bucket covers tags, versions and restorations, and who may call back
-            // for an existing object, is not documented: the stricter reading.
+            // Whether the ACL of a bucket covers tags, versions and restorations, and who may call
+            // back for an existing object, is not documented: the stricter reading.
             Self::CleanRestoredObject
             | Self::DeleteObjectTagging
             | Self::GetObjectTagging

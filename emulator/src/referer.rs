@@ -1,7 +1,7 @@
 //! Hotlink protection: which pages may link to the objects of a bucket.
 //!
-//! Sources: [PutBucketReferer], the page about hotlink protection, the pages of the EC, and the tests
-//! of the SDKs, which agree that `AllowTruncateQueryString` defaults to true.
+//! Sources: [PutBucketReferer], the page about hotlink protection, the pages of the EC, and the
+//! tests of the SDKs, which agree that `AllowTruncateQueryString` defaults to true.
 //!
 //! [PutBucketReferer]: https://www.alibabacloud.com/help/en/oss/developer-reference/putbucketreferer
 
@@ -68,7 +68,8 @@ impl RefererRules {
     }
 }
 
-/// Whether `pattern` matches `text` or a start of it. `*` stands for any text, `?` for any character.
+/// Whether `pattern` matches `text` or a start of it. `*` stands for any text, `?` for any
+/// character.
 fn matches_start(pattern: &str, text: &str) -> bool {
     let pattern: Vec<_> = pattern.chars().collect();
     let text: Vec<_> = text.chars().collect();

@@ -8,14 +8,14 @@ use http::{HeaderMap, StatusCode};
 use crate::{errors::OssError, form::Form};
 use tower_aliyun_oss::protocol::Bucket;
 
-/// How much of the fields of a form a report keeps, in bytes. Observers keep reports, and a form may
-/// have 8 MiB of fields before anything about it is verified.
+/// How much of the fields of a form a report keeps, in bytes. Observers keep reports, and a form
+/// may have 8 MiB of fields before anything about it is verified.
 const MAX_FIELDS: usize = 64 * 1024;
 
 /// One upload, from the request to the response.
 ///
-/// `Debug` shows neither fields nor bodies, because they contain signatures and tokens. Of a callback
-/// it shows the URL, and the status of the response or why there is none.
+/// `Debug` shows neither fields nor bodies, because they contain signatures and tokens. Of a
+/// callback it shows the URL, and the status of the response or why there is none.
 #[derive(Clone)]
 pub struct UploadReport {
     pub(crate) request_id: String,

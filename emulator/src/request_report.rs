@@ -104,8 +104,8 @@ impl RequestReport {
         self.key.as_deref()
     }
 
-    /// Returns the operation as the reference of OSS names it, such as `PutObject`, or `None` if the
-    /// emulator does not know it.
+    /// Returns the operation as the reference of OSS names it, such as `PutObject`, or `None` if
+    /// the emulator does not know it.
     #[must_use]
     pub fn operation(&self) -> Option<&str> {
         self.operation

@@ -13,16 +13,16 @@ const ATTEMPTS: usize = 10;
 
 impl Emulator {
     /// Deletes all objects, ends all uploads in parts, and restores the buckets as they were when
-    /// this emulator was built: what requests have created is deleted, and what they have deleted or
-    /// changed, such as an ACL, CORS rules or tags, is as before.
+    /// this emulator was built: what requests have created is deleted, and what they have deleted
+    /// or changed, such as an ACL, CORS rules or tags, is as before.
     ///
     /// For tests that share an emulator. Requests in progress are not waited for, so an upload that
     /// ends later is stored.
     ///
     /// # Errors
     ///
-    /// Fails if the store cannot be read or written, and with `ResourceBusy` if clients keep storing
-    /// into a bucket that is to be deleted. Some objects may then be deleted.
+    /// Fails if the store cannot be read or written, and with `ResourceBusy` if clients keep
+    /// storing into a bucket that is to be deleted. Some objects may then be deleted.
     pub async fn reset(&self) -> io::Result<()> {
         let shared = &self.0;
         shared.blocks_public_access.store(false, Ordering::Relaxed);

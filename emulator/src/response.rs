@@ -38,8 +38,8 @@ pub(crate) fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 
 /// Inserts `ETag`, `x-oss-hash-crc64ecma` and `Content-MD5`.
 ///
-/// An object uploaded in parts or by appending has no `Content-MD5`: OSS never computes the MD5 of its
-/// content.
+/// An object uploaded in parts or by appending has no `Content-MD5`: OSS never computes the MD5 of
+/// its content.
 pub(crate) fn insert_checksums(headers: &mut HeaderMap, record: &Record) {
     let content = &record.content;
     insert(headers, header::ETAG, &format!("\"{}\"", content.etag()));

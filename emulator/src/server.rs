@@ -22,8 +22,8 @@ use crate::{body::EmulatorBody, context::ClientAddress, service::Emulator};
 
 /// Limit for receiving the headers of a request.
 const HEADER_TIME: Duration = Duration::from_secs(30);
-/// The size of a read buffer, in bytes. It also limits the head of a request. The memory store keeps
-/// buffers that are at least half full.
+/// The size of a read buffer, in bytes. It also limits the head of a request. The memory store
+/// keeps buffers that are at least half full.
 const BUFFER: usize = 128 * 1024;
 /// The same for a connection beyond the first [`FEW`]: a thousand of them take 32 MiB and not 128.
 const SMALL_BUFFER: usize = 32 * 1024;

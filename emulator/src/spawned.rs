@@ -74,8 +74,8 @@ impl EmulatorBuilder {
     ///
     /// Fails if no port of this machine can be bound, or for the reasons of [`build`](Self::build).
     /// Fails if a [`network`](Self::network) is set, or
-    /// [`allow_private_callbacks`](Self::allow_private_callbacks), because the spawned emulator has a
-    /// network of its own.
+    /// [`allow_private_callbacks`](Self::allow_private_callbacks), because the spawned emulator has
+    /// a network of its own.
     pub async fn spawn(self) -> io::Result<SpawnedEmulator> {
         let invalid = |error: BoxError| io::Error::new(io::ErrorKind::InvalidInput, error);
         if self.has_network() {
@@ -350,8 +350,8 @@ pub struct UploadResponse {
 }
 
 impl UploadResponse {
-    /// Returns the status: 200, 201 or 204 for a stored object, 203 if it is stored and the callback
-    /// failed.
+    /// Returns the status: 200, 201 or 204 for a stored object, 203 if it is stored and the
+    /// callback failed.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status

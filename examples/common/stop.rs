@@ -4,7 +4,8 @@ use std::{future::Future, io};
 
 use tokio::signal;
 
-/// Completes on Ctrl-C and, on Unix, on SIGTERM, which service managers and container runtimes send.
+/// Completes on Ctrl-C and, on Unix, on SIGTERM, which service managers and container runtimes
+/// send.
 ///
 /// OSS does not repeat a callback, so a server must answer those that have arrived before it exits.
 ///

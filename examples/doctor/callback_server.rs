@@ -47,8 +47,8 @@ pub(crate) struct CallbackServer {
 }
 
 impl CallbackServer {
-    /// Starts to serve. Callbacks are verified with `keys`. Without a URL, an OSS on this machine can
-    /// call.
+    /// Starts to serve. Callbacks are verified with `keys`. Without a URL, an OSS on this machine
+    /// can call.
     pub(crate) fn start(
         listener: TcpListener,
         url: Option<String>,

@@ -30,8 +30,8 @@ pub struct Observation {
     pub callbacks: Vec<String>,
 }
 
-/// A name with the characters whose encoding is not documented. OSS accepts a backslash, keys of this
-/// crate do not contain one.
+/// A name with the characters whose encoding is not documented. OSS accepts a backslash, keys of
+/// this crate do not contain one.
 const SPECIAL: &str = "a b+c*d'e(f)g~h\"i&j=k%l中.txt";
 
 pub(crate) async fn observe(oss: &Oss<'_>, server: CallbackServer) -> Vec<Observation> {

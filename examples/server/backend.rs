@@ -61,8 +61,9 @@ pub(crate) const TYPES: [&str; 20] = [
     "video/x-msvideo",
 ];
 
-/// How far the clock of the recovery runs ahead. A real one waits until the token has expired: until
-/// then, the object can still be stored. The demo does not, so that the page shows a recovery at once.
+/// How far the clock of the recovery runs ahead. A real one waits until the token has expired:
+/// until then, the object can still be stored. The demo does not, so that the page shows a recovery
+/// at once.
 const AHEAD: Duration = Duration::from_secs(3 * 60 * 60);
 
 /// The age of the tokens that the page requests to show what happens when one has expired.
@@ -167,7 +168,8 @@ impl Backend {
         let secret = URL_SAFE_NO_PAD.encode(secret);
         let feed = feed.clone();
         let emulator = Emulator::builder()
-            // The page links to the objects. In a private bucket, the links would have to be signed.
+            // The page links to the objects. In a private bucket, the links would have to be
+            // signed.
             .bucket(
                 HostedBucket::new(bucket.clone())
                     .acl(Acl::PublicRead)

@@ -1,4 +1,5 @@
-//! Fuzzes a request target: an accepted target has one canonical spelling, with the same signed text.
+//! Fuzzes a request target: an accepted target has one canonical spelling, with the same signed
+//! text.
 #![no_main]
 
 use http::uri::PathAndQuery;

@@ -125,7 +125,8 @@ impl VerifierConfig {
         Ok(self)
     }
 
-    /// See [`OssCallbackLayer::dangerous_accept_ambiguous_targets`](super::OssCallbackLayer::dangerous_accept_ambiguous_targets).
+    /// See
+    /// [`OssCallbackLayer::dangerous_accept_ambiguous_targets`](super::OssCallbackLayer::dangerous_accept_ambiguous_targets).
     #[must_use]
     pub fn dangerous_accept_ambiguous_targets(mut self) -> Self {
         self.ambiguous_targets = true;
@@ -150,7 +151,8 @@ impl VerifierConfig {
         self
     }
 
-    /// See [`OssCallbackLayer::diagnose_proxy_prefix`](super::OssCallbackLayer::diagnose_proxy_prefix).
+    /// See
+    /// [`OssCallbackLayer::diagnose_proxy_prefix`](super::OssCallbackLayer::diagnose_proxy_prefix).
     #[must_use]
     pub fn diagnose_proxy_prefix(mut self, prefix: &str) -> Self {
         let prefix = prefix.trim_matches('/');
@@ -177,9 +179,10 @@ impl VerifierConfig {
 
     /// Requires a ticket, see [`OssCallbackLayer::tickets`](super::OssCallbackLayer::tickets).
     ///
-    /// Without tower, you call [`CallbackVerifier::check_ticket`](super::CallbackVerifier::check_ticket) before
-    /// you look up the key, and the [store](Tickets::store) after the verification: the verifier
-    /// does not enforce one use.
+    /// Without tower, you call
+    /// [`CallbackVerifier::check_ticket`](super::CallbackVerifier::check_ticket) before you look up
+    /// the key, and the [store](Tickets::store) after the verification: the verifier does not
+    /// enforce one use.
     #[must_use]
     pub fn tickets(mut self, tickets: Tickets) -> Self {
         self.tickets = Some(tickets);
@@ -189,10 +192,9 @@ impl VerifierConfig {
     /// Returns whether a request has to be verified. Without [`only_path`](Self::only_path), every
     /// request has to.
     ///
-    /// A request is a callback if its own path or the signed path is one of the configured paths, in
-    /// any [equivalent](CallbackTarget) spelling.
-    /// So a header or an outer router can add requests to those that are verified, and never remove
-    /// one.
+    /// A request is a callback if its own path or the signed path is one of the configured paths,
+    /// in any [equivalent](CallbackTarget) spelling. So a header or an outer router can add
+    /// requests to those that are verified, and never remove one.
     #[must_use]
     pub fn apply_to(&self, parts: &Parts) -> bool {
         self.only_paths.is_empty()

@@ -1,7 +1,7 @@
 //! Asks OSS whether an upload is stored as its callback reports it.
 //!
-//! The holder of a ticket can have OSS sign a false size, type or checksum through a bucket of their
-//! own, or a callback for no object at all. Only the storage itself can tell.
+//! The holder of a ticket can have OSS sign a false size, type or checksum through a bucket of
+//! their own, or a callback for no object at all. Only the storage itself can tell.
 
 use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 

@@ -179,8 +179,8 @@ kinds! {
     TicketInvalid, FORBIDDEN, "the ticket is not valid for this callback";
     /// The key source does not have the key, or failed to fetch it; see the source.
     KeyUnavailable, SERVICE_UNAVAILABLE, "the public key is not available";
-    /// Body, key and store together missed the deadline. If another request runs the handler for the
-    /// same callback, the source says so.
+    /// Body, key and store together missed the deadline. If another request runs the handler for
+    /// the same callback, the source says so.
     DeadlineExceeded, SERVICE_UNAVAILABLE, "the verification took too long";
     /// The signature does not verify for this target and body with this key.
     SignatureMismatch, FORBIDDEN, "the signature does not match";

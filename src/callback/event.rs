@@ -212,9 +212,9 @@ impl UploadEvent {
     /// Returns `operation`: the API operation that called back, such as `PostObject`. Not proven.
     ///
     /// OSS calls back for `PutObject`, `PostObject` and `CompleteMultipartUpload`, and for
-    /// `trigger/callback` (`POST ?x-oss-process`), which stores nothing: it calls back for an object
-    /// that exists already, and its custom variables may lack `x:`. Which text `operation` has then
-    /// is not documented.
+    /// `trigger/callback` (`POST ?x-oss-process`), which stores nothing: it calls back for an
+    /// object that exists already, and its custom variables may lack `x:`. Which text `operation`
+    /// has then is not documented.
     #[must_use]
     pub fn operation(&self) -> Option<&str> {
         self.variable(SystemVariable::Operation)
@@ -400,8 +400,8 @@ impl UploadEvent {
         }
     }
 
-    /// Adds a custom variable, unless it is empty. [`sort_custom`](Self::sort_custom) must follow the
-    /// last one.
+    /// Adds a custom variable, unless it is empty. [`sort_custom`](Self::sort_custom) must follow
+    /// the last one.
     fn push_custom(&mut self, name: &str, value: Span) {
         if !self.part(value).is_empty() {
             let name = Span::push(&mut self.text, name);
@@ -410,8 +410,8 @@ impl UploadEvent {
     }
 
     /// Sorts the custom variables, once: inserted in their order, those of a whole body would be
-    /// moved once for each other. The names are different, because `form` and `json` reject duplicate
-    /// ones first, and a template has none.
+    /// moved once for each other. The names are different, because `form` and `json` reject
+    /// duplicate ones first, and a template has none.
     fn sort_custom(&mut self) {
         let Self { text, custom, .. } = self;
         let part = |span: Span| text.get(span.start..span.end).unwrap_or_default();

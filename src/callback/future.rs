@@ -6,10 +6,10 @@
 //! ```
 //!
 //! A state is skipped if there is nothing to wait for: `AwaitingKey` if the key is in memory,
-//! `Redeeming`, `Collecting` and `Finishing` if no ticket is required, `Confirming` if no storage is
-//! asked, and `Starting` if the ticket need not be used up before the handler runs. A failed check
-//! leads from any state to `Rejected`. `Untouched` takes the place of all of them for requests that
-//! are not verified.
+//! `Redeeming`, `Collecting` and `Finishing` if no ticket is required, `Confirming` if no storage
+//! is asked, and `Starting` if the ticket need not be used up before the handler runs. A failed
+//! check leads from any state to `Rejected`. `Untouched` takes the place of all of them for
+//! requests that are not verified.
 
 use std::{
     error::Error,
@@ -613,8 +613,8 @@ where
         meter: &mut Meter,
     ) -> Self {
         let callback = held.request.extensions().get::<VerifiedCallback>();
-        // A recovery asked just before it made this request. A second answer would be as old when the
-        // handler runs.
+        // A recovery asked just before it made this request. A second answer would be as old when
+        // the handler runs.
         if let Some(found) = callback.and_then(|callback| callback.confirmed.as_deref()) {
             let found = Ok(found.clone());
             return Self::confirmed(held, Some(found), started);

@@ -21,8 +21,8 @@ use crate::{
 
 /// Verifies that a request is a callback signed by OSS before the inner service receives it.
 ///
-/// [`OssUploads`](crate::OssUploads) configures the layer and the service that issues the tokens, so
-/// the layer accepts only the callbacks of uploads that this server granted:
+/// [`OssUploads`](crate::OssUploads) configures the layer and the service that issues the tokens,
+/// so the layer accepts only the callbacks of uploads that this server granted:
 ///
 /// ```
 /// # #[cfg(feature = "axum")]
@@ -96,10 +96,11 @@ impl OssCallbackLayer {
     ///
     /// The path is compared with the raw path of a request, without its query, both in their
     /// [canonical](crate::protocol::CallbackTarget) spelling: `/%70` equals `/p`, and the inner
-    /// service sees `/p`. Behind a router of axum, which has matched the raw path, only the spelling
-    /// that is configured here is accepted, and an equivalent one is rejected. Any other request (`/p/`, `//p`) reaches the inner service untouched and
-    /// without a [`VerifiedCallback`](super::VerifiedCallback), so a handler that takes one never
-    /// runs for it.
+    /// service sees `/p`. Behind a router of axum, which has matched the raw path, only the
+    /// spelling that is configured here is accepted, and an equivalent one is rejected. Any other
+    /// request (`/p/`, `//p`) reaches the inner service untouched and without a
+    /// [`VerifiedCallback`](super::VerifiedCallback), so a handler that takes one never runs for
+    /// it.
     ///
     /// The path may be ambiguous, such as `/a%2Fb` or `/a+b`: naming it here selects this spelling,
     /// and not `/a/b`, although both have the same signatures.
@@ -209,7 +210,8 @@ impl OssCallbackLayer {
     }
 
     /// Sets how long the body, the key, the store of used tickets and a
-    /// [confirmation](Self::confirm) may take together; defaults to 4 s. If they take longer, the request is rejected with 503.
+    /// [confirmation](Self::confirm) may take together; defaults to 4 s. If they take longer, the
+    /// request is rejected with 503.
     ///
     /// This includes the wait for a concurrent callback with the same ticket. Storing the response
     /// has a deadline of the same length of its own, because the inner service runs in between.
@@ -334,8 +336,8 @@ impl OssCallbackLayer {
         Ok(self)
     }
 
-    /// Sets how long [`confirm`](Self::confirm) may take; defaults to 1.5 s. If the storage does not
-    /// respond in time, the request is rejected with 503. Has no effect before `confirm`.
+    /// Sets how long [`confirm`](Self::confirm) may take; defaults to 1.5 s. If the storage does
+    /// not respond in time, the request is rejected with 503. Has no effect before `confirm`.
     ///
     /// The [`deadline`](Self::deadline) applies as well.
     pub fn confirm_deadline(mut self, time: Duration) -> Self {

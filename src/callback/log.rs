@@ -126,8 +126,8 @@ impl Log {
         }
     }
 
-    /// Warns that the handler failed for a ticket, or OSS refuted it, as often as may be. Logged once per ticket, which
-    /// takes a ticket of yours.
+    /// Warns that the handler failed for a ticket, or OSS refuted it, as often as may be. Logged
+    /// once per ticket, which takes a ticket of yours.
     pub(super) fn too_many_attempts(nonce: Nonce) {
         tracing::warn!(
             target: "tower_aliyun_oss::rejection",
@@ -137,8 +137,9 @@ impl Log {
         );
     }
 
-    /// Reports a request without a verified callback to a handler that takes one, once and once an hour
-    /// again with a count. Such a handler can be without a layer, so all of them share the count.
+    /// Reports a request without a verified callback to a handler that takes one, once and once an
+    /// hour again with a count. Such a handler can be without a layer, so all of them share the
+    /// count.
     #[cfg(feature = "axum")]
     pub(super) fn not_verified() {
         static REPORTED: LazyLock<(std::time::Instant, Repeated)> =

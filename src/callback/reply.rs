@@ -106,9 +106,9 @@ impl CallbackReply {
         Self::checked(XML, document.into(), b"<")
     }
 
-    /// Creates the document that `CompleteMultipartUpload` of S3 returns, with `Location`, `Bucket`,
-    /// `Key` and `ETag`. OSS returns the reply of the callback in place of its own document, and
-    /// clients such as uppy read `Location` and `Key`.
+    /// Creates the document that `CompleteMultipartUpload` of S3 returns, with `Location`,
+    /// `Bucket`, `Key` and `ETag`. OSS returns the reply of the callback in place of its own
+    /// document, and clients such as uppy read `Location` and `Key`.
     ///
     /// `location` is the URL of the object, such as
     /// [`OssUploads::object_url`](crate::OssUploads::object_url).

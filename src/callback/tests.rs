@@ -193,8 +193,8 @@ fn ticket_keys() -> TicketKeys {
     )
 }
 
-/// A signed callback with a ticket for `a` in `yonghu-test`. `report` is what the body reports about
-/// the upload.
+/// A signed callback with a ticket for `a` in `yonghu-test`. `report` is what the body reports
+/// about the upload.
 fn granted(
     report: &str,
     store: impl ReplayStore + 'static,

@@ -16,8 +16,8 @@ pub(super) fn start_text<D: Digest>(target: &CallbackTarget) -> D {
 
 /// Returns the SHA-256 of the signed text.
 ///
-/// Not the MD5 of the signature: two bodies with the same MD5 take seconds to find, and a store would
-/// take the second one for a repetition of the first.
+/// Not the MD5 of the signature: two bodies with the same MD5 take seconds to find, and a store
+/// would take the second one for a repetition of the first.
 pub(super) fn text_digest(target: &CallbackTarget, body: &[u8]) -> [u8; 32] {
     let mut text: Sha256 = start_text(target);
     text.update(body);

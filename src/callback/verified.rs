@@ -87,7 +87,8 @@ pub struct VerifiedCallback {
     pub(super) confirmed: Option<Arc<ObjectMetadata>>,
 }
 
-/// Returns the [identifier](VerifiedCallback::upload_id) of the upload with a ticket for one object.
+/// Returns the [identifier](VerifiedCallback::upload_id) of the upload with a ticket for one
+/// object.
 pub(crate) fn upload_id(nonce: Nonce) -> String {
     base16ct::lower::encode_string(nonce.as_bytes())
 }
@@ -166,14 +167,15 @@ impl VerifiedCallback {
         }
     }
 
-    /// Like [`event`](Self::event), but also reads the names of Alibaba's sample servers: `filename`
-    /// as the object, and `height`, `width` and `format` as those of the image. A variable that is
-    /// present under its own name keeps that value.
+    /// Like [`event`](Self::event), but also reads the names of Alibaba's sample servers:
+    /// `filename` as the object, and `height`, `width` and `format` as those of the image. A
+    /// variable that is present under its own name keeps that value.
     ///
     /// For the `callbackBody` of the samples, which [`CallbackDirective::new`] sends too:
     /// `filename=${object}&size=${size}&mimeType=${mimeType}&height=${imageInfo.height}&width=…`.
     /// Without a ticket, do not use it for other templates: a `filename` there may be something
-    /// else. With a ticket, each variable is already known under the name that the template gave it.
+    /// else. With a ticket, each variable is already known under the name that the template gave
+    /// it.
     ///
     /// ```
     /// use tower_aliyun_oss::callback::{EventError, VerifiedCallback};
@@ -256,20 +258,21 @@ impl VerifiedCallback {
         self.ticket().ok_or(TicketError::Absent)?.claims()
     }
 
-    /// Returns the name of the file that the client requested the token for: the `filename` that the
-    /// authoriser also finds in
+    /// Returns the name of the file that the client requested the token for: the `filename` that
+    /// the authoriser also finds in
     /// [`RequestedFile::filename`](crate::policy::RequestedFile::filename). It tells the files of a
     /// batch apart, and is what a user expects to see in a list of uploads.
     ///
-    /// The ticket seals the name, so the holder of the token cannot change it. Nothing confirms that
-    /// the uploaded file has this name, and with a grant for
-    /// [any name under a prefix](crate::policy::Grant::any_name_under), several uploads can have the
-    /// same. `None` if the client sent no name or an empty one, if the upload is
-    /// [not from a client](crate::OssUploads::callback_for), or if the callback has no ticket.
+    /// The ticket seals the name, so the holder of the token cannot change it. Nothing confirms
+    /// that the uploaded file has this name, and with a grant for [any name under a
+    /// prefix](crate::policy::Grant::any_name_under), several uploads can have the same. `None` if
+    /// the client sent no name or an empty one, if the upload is [not from a
+    /// client](crate::OssUploads::callback_for), or if the callback has no ticket.
     ///
-    /// **It is hostile text** of 1 to 1,023 bytes. It can contain `../`, HTML, line breaks, and marks
-    /// that display text in another order than it is stored in. Never use it as a path, escape it in
-    /// pages, and log it with `{:?}`, which escapes control characters and these marks.
+    /// **It is hostile text** of 1 to 1,023 bytes. It can contain `../`, HTML, line breaks, and
+    /// marks that display text in another order than it is stored in. Never use it as a path,
+    /// escape it in pages, and log it with `{:?}`, which escapes control characters and these
+    /// marks.
     ///
     /// ```
     /// use tower_aliyun_oss::{CallbackReply, VerifiedCallback};
@@ -332,8 +335,8 @@ impl VerifiedCallback {
     /// Returns where the callback comes from.
     ///
     /// A [recovered](Origin::Recovered) callback is not signed. It has the body that OSS would have
-    /// sent, as far as OSS reports it afterwards: it lacks what only the upload itself showed, such as
-    /// the request ID, the IP address of the uploader and the size of an image. It always is
+    /// sent, as far as OSS reports it afterwards: it lacks what only the upload itself showed, such
+    /// as the request ID, the IP address of the uploader and the size of an image. It always is
     /// [confirmed](Self::confirmed).
     #[must_use]
     pub fn origin(&self) -> Origin {
@@ -350,9 +353,9 @@ impl VerifiedCallback {
     /// once, whatever fails in between.
     ///
     /// It consists of lower-case hex digits and `-`, at most 65 characters. With a ticket for one
-    /// object, it is the [nonce](Self::ticket_nonce) of the ticket. With a ticket for several objects,
-    /// which is not recovered, half of the [text digest](Self::text_digest) follows. Without a ticket
-    /// it is the text digest.
+    /// object, it is the [nonce](Self::ticket_nonce) of the ticket. With a ticket for several
+    /// objects, which is not recovered, half of the [text digest](Self::text_digest) follows.
+    /// Without a ticket it is the text digest.
     ///
     /// ```
     /// use std::collections::HashMap;

@@ -33,7 +33,8 @@ use crate::{
 ///
 /// 1. [`check`](Self::check) validates the request head.
 /// 2. [`update`](Self::update) receives the body.
-/// 3. [`check_ticket`](Self::check_ticket) validates the ticket, if the [`VerifierConfig`] require one.
+/// 3. [`check_ticket`](Self::check_ticket) validates the ticket, if the [`VerifierConfig`] require
+///    one.
 /// 4. [`verify`](Self::verify) verifies the signature with the key from [`key_url`](Self::key_url).
 ///
 /// The bytes that were hashed are the body of the [`VerifiedCallback`]:
@@ -96,8 +97,8 @@ enum VerifierState {
         /// Moved from here to the redemption: a clone in each step would write to a cache line that
         /// all threads share.
         tickets: Tickets,
-        /// `None` until the ticket is checked. There is no hash: a body without a valid ticket is not
-        /// worth hashing, and without a hash nothing can be verified.
+        /// `None` until the ticket is checked. There is no hash: a body without a valid ticket is
+        /// not worth hashing, and without a hash nothing can be verified.
         checked: Option<Checked>,
     },
 }
@@ -142,8 +143,8 @@ impl CallbackVerifier {
     }
 
     /// Like [`check`](Self::check), and accepts equivalent spellings of the target as well: it
-    /// replaces the path of the URI by the canonical one. Call it before anything reads the path, so
-    /// that all spellings under one signature are one request. If an axum router has routed the
+    /// replaces the path of the URI by the canonical one. Call it before anything reads the path,
+    /// so that all spellings under one signature are one request. If an axum router has routed the
     /// request already, which its `OriginalUri` reveals, only the exact spelling is accepted.
     ///
     /// # Errors
@@ -162,8 +163,8 @@ impl CallbackVerifier {
 
     /// Also returns whether the path of the request has to be replaced.
     fn check_head(parts: &Parts, config: &VerifierConfig) -> Result<(Self, bool), CallbackError> {
-        // None of these checks needs the body, a key or the network, so that a request with a bad head
-        // costs as little as possible.
+        // None of these checks needs the body, a key or the network, so that a request with a bad
+        // head costs as little as possible.
         check_method(parts)?;
         let headers = &parts.headers;
         let signature = signature(headers)?;
@@ -197,8 +198,8 @@ impl CallbackVerifier {
         self.content.end_of_body()
     }
 
-    /// Checks the ticket in the body, if the [configuration](VerifierConfig::tickets) require one, and does nothing
-    /// otherwise.
+    /// Checks the ticket in the body, if the [configuration](VerifierConfig::tickets) require one,
+    /// and does nothing otherwise.
     ///
     /// Call it after the last chunk and before you look up the key, so that a request without a
     /// valid ticket costs neither a key lookup nor a signature check.
@@ -435,7 +436,8 @@ impl Content {
         }
     }
 
-    /// Verifies that the request is the one that the recovery made, and its body against the ticket.
+    /// Verifies that the request is the one that the recovery made, and its body against the
+    /// ticket.
     pub(super) fn verify_recovered(
         self,
         upload: &RecoveredUpload,

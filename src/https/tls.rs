@@ -23,8 +23,8 @@ pub(crate) enum Roots {
 }
 
 impl Roots {
-    /// Parses one or more certificates in PEM. Returns `None` if `pem` has no certificate, or has one
-    /// that cannot be a root.
+    /// Parses one or more certificates in PEM. Returns `None` if `pem` has no certificate, or has
+    /// one that cannot be a root.
     pub(crate) fn from_pem(pem: &[u8]) -> Option<Self> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {

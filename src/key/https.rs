@@ -155,9 +155,9 @@ impl HttpsFetcher {
         }
     }
 
-    /// Sets the time limit of a fetch. Defaults to 2 s. Half of it is for resolving the host (or the
-    /// proxy) and connecting to it over TCP. The addresses share that half: at most four are tried,
-    /// two of IPv4 and two of IPv6 if the host has both.
+    /// Sets the time limit of a fetch. Defaults to 2 s. Half of it is for resolving the host (or
+    /// the proxy) and connecting to it over TCP. The addresses share that half: at most four are
+    /// tried, two of IPv4 and two of IPv6 if the host has both.
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }

@@ -1,10 +1,10 @@
-//! Verification of a signature: the primitive RSAVP1 (RFC 8017 section 5.2.2), and the comparison of
-//! the block that it returns with the one of EMSA-PKCS1-v1_5 (section 8.2.2).
+//! Verification of a signature: the primitive RSAVP1 (RFC 8017 section 5.2.2), and the comparison
+//! of the block that it returns with the one of EMSA-PKCS1-v1_5 (section 8.2.2).
 //!
-//! `rsa` computes the same, in a time that depends on neither operand, as the private operation needs
-//! it. Here all operands are public, and the time may depend on the exponent: a squaring per bit, and
-//! a product per bit that is set. The parameters of the modulus are computed once per key. With a
-//! modulus of 64 bytes, that of the published key, everything is on the stack.
+//! `rsa` computes the same, in a time that depends on neither operand, as the private operation
+//! needs it. Here all operands are public, and the time may depend on the exponent: a squaring per
+//! bit, and a product per bit that is set. The parameters of the modulus are computed once per key.
+//! With a modulus of 64 bytes, that of the published key, everything is on the stack.
 //!
 //! The tests compare every verdict with that of `rsa`.
 
@@ -61,8 +61,8 @@ impl VerifyingKey {
         &self.key
     }
 
-    /// Returns whether `signature` is one of `digest`: its length is that of the modulus, it is less
-    /// than the modulus, and its block has every byte of the one that the digest determines.
+    /// Returns whether `signature` is one of `digest`: its length is that of the modulus, it is
+    /// less than the modulus, and its block has every byte of the one that the digest determines.
     pub(super) fn verify_md5(&self, digest: &[u8; 16], signature: &[u8]) -> bool {
         self.with_block(signature, |block| is_block_of(block, digest))
             .unwrap_or_default()
@@ -78,8 +78,8 @@ impl VerifyingKey {
         })?
     }
 
-    /// Passes the block of a signature, which has the length of the modulus, to `read`. `None` if the
-    /// signature has another length, or is not less than the modulus.
+    /// Passes the block of a signature, which has the length of the modulus, to `read`. `None` if
+    /// the signature has another length, or is not less than the modulus.
     fn with_block<T>(&self, signature: &[u8], read: impl FnOnce(&[u8]) -> T) -> Option<T> {
         if signature.len() != self.size {
             return None;
@@ -137,8 +137,8 @@ fn power<M: MontyForm>(base: &M::Integer, exponent: NonZeroU64, params: &M::Para
         }
         at = next;
         if at == 0 {
-            // The base itself, without the factor R of the Montgomery form: the product is without it
-            // as well, which saves a reduction.
+            // The base itself, without the factor R of the Montgomery form: the product is without
+            // it as well, which saves a reduction.
             let plain = M::from_montgomery(base.clone(), params);
             multiplier.mul_assign(&mut power, &plain);
             return power.into_montgomery();
@@ -301,7 +301,8 @@ mod tests {
         }
     }
 
-    /// Compares verdicts on signatures that are valid, have one bit flipped, or have another length.
+    /// Compares verdicts on signatures that are valid, have one bit flipped, or have another
+    /// length.
     fn compare_verdicts(bytes: &mut Bytes, private: &PrivateKey, rounds: usize) {
         let key = VerifyingKey::new(rsa::PublicKey::from(private)).unwrap();
         for _ in 0..rounds {

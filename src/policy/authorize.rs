@@ -511,8 +511,8 @@ impl Refusal {
 }
 
 impl fmt::Debug for Refusal {
-    /// Shows only the `Display` of the error. The `Debug` of foreign errors can contain requests and
-    /// secrets.
+    /// Shows only the `Display` of the error. The `Debug` of foreign errors can contain requests
+    /// and secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let error = self.error().map(ToString::to_string);
         f.debug_struct("Refusal")

@@ -87,7 +87,8 @@ struct Parts {
 }
 
 impl CallbackDirective {
-    /// Creates a callback to one URL with the [body of the sample servers](CallbackTemplate::sample).
+    /// Creates a callback to one URL with the [body of the sample
+    /// servers](CallbackTemplate::sample).
     ///
     /// As in OSS, `http://` is optional. For `https://`, OSS is asked to send the host name in the
     /// TLS handshake (`callbackSNI`); most servers need it to select their certificate.
@@ -169,8 +170,8 @@ impl CallbackDirective {
     /// Adds a custom variable that the body does not declare, with the value that every upload must
     /// send for it.
     ///
-    /// OSS ignores the variable unless the body contains `${x:…}`; [`CallbackTemplate::custom`] adds
-    /// the variable and the field together.
+    /// OSS ignores the variable unless the body contains `${x:…}`; [`CallbackTemplate::custom`]
+    /// adds the variable and the field together.
     ///
     /// # Errors
     ///

@@ -53,7 +53,8 @@ pub enum PolicyError {
     /// round.
     #[error("the grant is for reading, and an upload is requested, or the other way round")]
     Access,
-    /// [Signed URLs](super::OssPresignService) need tickets, whose keys seal the handle of an upload.
+    /// [Signed URLs](super::OssPresignService) need tickets, whose keys seal the handle of an
+    /// upload.
     #[error("signed URLs need tickets, whose keys seal the upload handle; set the ticket key")]
     Tickets,
     /// The part size is not 100 KiB to 5 GiB.

@@ -186,8 +186,8 @@ impl Grant {
 
     /// Permits this value of `x-oss-process` for a [download](Self::read), such as
     /// `image/resize,w_200`; call it once for each value. Without it, a download is the object
-    /// itself. Alibaba Cloud bills each processing, so permit the values that your pages use. Has no
-    /// effect on uploads.
+    /// itself. Alibaba Cloud bills each processing, so permit the values that your pages use. Has
+    /// no effect on uploads.
     pub fn process(mut self, process: &str) -> Self {
         if let Some(reads) = &mut self.reads {
             reads.processes.push(process.into());
@@ -229,8 +229,9 @@ impl Grant {
     /// (125,000 bytes per second), at least the lifetime, and at most this maximum.
     ///
     /// Defaults to 12 hours, in which the largest form upload, 5 GiB, arrives at that rate. If only
-    /// `lifetime` is set, the maximum is equal to it. The policy permits exactly the requested size.
-    /// No token outlives the credentials that sign it, so STS sessions need a sufficient duration.
+    /// `lifetime` is set, the maximum is equal to it. The policy permits exactly the requested
+    /// size. No token outlives the credentials that sign it, so STS sessions need a sufficient
+    /// duration.
     pub fn max_lifetime(mut self, max_lifetime: Duration) -> Self {
         self.max_lifetime = Some(max_lifetime);
         self
@@ -243,9 +244,8 @@ impl Grant {
         self
     }
 
-    /// Sets the content types that the client may request, such as
-    /// [`ContentType::IMAGES`]. Unless there is only one, it must request one of them, and the token
-    /// then permits only that type.
+    /// Sets the content types that the client may request, such as [`ContentType::IMAGES`]. Unless
+    /// there is only one, it must request one of them, and the token then permits only that type.
     ///
     /// If the client sends no type or an empty one, as browsers do for many files, the extension of
     /// `filename` decides. `image/jpg` is accepted for `image/jpeg`. Otherwise the response is an
@@ -336,9 +336,10 @@ impl Grant {
     /// Sets for how many files of one request the client gets a token; defaults to one. If the
     /// client requests more, the response is 422, and no token is issued.
     ///
-    /// Each of these tokens permits what this grant permits, with the same claims. For different ones,
-    /// return one grant per file; see [`Authorize`](super::Authorize#several-files). An [exact key](Self::exact) is for one file, so more is
-    /// an error. A request has at most 100 files.
+    /// Each of these tokens permits what this grant permits, with the same claims. For different
+    /// ones, return one grant per file; see [`Authorize`](super::Authorize#several-files). An
+    /// [exact key](Self::exact) is for one file, so more is an error. A request has at most 100
+    /// files.
     pub fn max_files(mut self, max_files: usize) -> Self {
         self.max_files = max_files;
         self
@@ -377,12 +378,12 @@ impl Grant {
         self
     }
 
-    /// Excludes the uploads from the [ledger](crate::OssUploadsBuilder::ledger), and from the promise
-    /// that every object stored under a grant reaches the handler: if the callback of OSS does not
-    /// arrive, nothing recovers it. Issuing then does not wait for the ledger.
+    /// Excludes the uploads from the [ledger](crate::OssUploadsBuilder::ledger), and from the
+    /// promise that every object stored under a grant reaches the handler: if the callback of OSS
+    /// does not arrive, nothing recovers it. Issuing then does not wait for the ledger.
     ///
-    /// A grant that leaves the name of the object open needs it where there is a ledger. That is one
-    /// for [any name under a prefix](Self::any_name_under) in the [formats of the
+    /// A grant that leaves the name of the object open needs it where there is a ledger. That is
+    /// one for [any name under a prefix](Self::any_name_under) in the [formats of the
     /// samples](super::TokenFormat), or where a callback for it is requested. In
     /// [`TokenFormat::Fields`](super::TokenFormat::Fields), any name under a prefix is otherwise
     /// pinned: to the requested name, or, without a valid one, to a generated name. Has no effect
@@ -841,7 +842,8 @@ impl Grant {
         pairs(&self.variables)
     }
 
-    /// Returns the [claims](Self::claims). `None` for a grant without claims, or if they do not match `T`.
+    /// Returns the [claims](Self::claims). `None` for a grant without claims, or if they do not
+    /// match `T`.
     #[must_use]
     pub fn get_claims<T: DeserializeOwned>(&self) -> Option<T> {
         match &self.claims {

@@ -76,8 +76,8 @@ pub use future::PresignFuture;
 /// ```
 ///
 /// The service accepts `POST` with a JSON body of at most 64 KiB. It keeps nothing, and connects to
-/// nothing but the [ledger](crate::OssUploadsBuilder::ledger), if there is one: the client sends the
-/// signed requests to OSS itself.
+/// nothing but the [ledger](crate::OssUploadsBuilder::ledger), if there is one: the client sends
+/// the signed requests to OSS itself.
 ///
 /// | `action` | members | signed request |
 /// |---|---|---|
@@ -89,15 +89,15 @@ pub use future::PresignFuture;
 /// | `put` | `handle` | `PutObject`, with the callback: the whole file at once |
 /// | `get` | `key`, `download`, `process` | `GetObject` |
 ///
-/// Only `create` and `get` ask `authorize`, and of the endpoints of [Companion](Self::storage) those
-/// that create an upload or return the token of a form. The answer to `create` contains a *handle*:
-/// the object key, size, type, claims and expiry, sealed with the ticket keys. The holder of the
-/// handle can continue the upload, from the same page after a reload or from another device. The
-/// guide [presigned uploads](crate::guide::presign) has the JSON, a browser client, the limits, and
-/// what a client can do with a handle.
+/// Only `create` and `get` ask `authorize`, and of the endpoints of [Companion](Self::storage)
+/// those that create an upload or return the token of a form. The answer to `create` contains a
+/// *handle*: the object key, size, type, claims and expiry, sealed with the ticket keys. The holder
+/// of the handle can continue the upload, from the same page after a reload or from another device.
+/// The guide [presigned uploads](crate::guide::presign) has the JSON, a browser client, the limits,
+/// and what a client can do with a handle.
 ///
-/// With a [ledger](crate::OssUploadsBuilder::ledger), `create` records the upload before it answers.
-/// Each handle has one row, and one ticket.
+/// With a [ledger](crate::OssUploadsBuilder::ledger), `create` records the upload before it
+/// answers. Each handle has one row, and one ticket.
 ///
 /// The rules of a [`Grant`] apply as in [`OssPolicyService`](super::OssPolicyService), with these
 /// differences:
@@ -108,10 +108,10 @@ pub use future::PresignFuture;
 /// * The object has exactly one type. If the grant permits any and the client requests none, it is
 ///   `application/octet-stream`.
 /// * For [`Grant::any_name_under`], the name is the requested `filename`.
-/// * [Fields](super::Grant::field) become headers: `x-oss-*`, `Cache-Control`, `Content-Disposition`,
-///   `Content-Encoding`, `Content-Language` and `Expires`. Others, and
-///   [conditions](super::Grant::condition), are an error. The
-///   [status of a success](super::Grant::success_action_status) has no effect.
+/// * [Fields](super::Grant::field) become headers: `x-oss-*`, `Cache-Control`,
+///   `Content-Disposition`, `Content-Encoding`, `Content-Language` and `Expires`. Others, and
+///   [conditions](super::Grant::condition), are an error. The [status of a
+///   success](super::Grant::success_action_status) has no effect.
 ///
 /// [`Grant`]: super::Grant
 /// [`Grant::lifetime`]: super::Grant::lifetime
@@ -148,8 +148,8 @@ pub enum PresignFormat {
     ///
     /// uppy names the file in the `key` of its first request. The answer contains the handle as the
     /// key, and uppy sends it with every other request, also after a reload. uppy sends no size, so
-    /// every size of the grant is permitted and no length is signed. An application that adds `size`
-    /// to the first request gets a handle for that size only; uppy still chooses the parts.
+    /// every size of the grant is permitted and no length is signed. An application that adds
+    /// `size` to the first request gets a handle for that size only; uppy still chooses the parts.
     SignRequest,
 }
 
@@ -167,9 +167,9 @@ impl<A: Authorize> OssPresignService<A> {
         })
     }
 
-    /// Sets how long a URL of an upload is valid, one second to seven days; defaults to one hour. OSS
-    /// compares the time when a request arrives, so an upload may take longer. No URL outlives its
-    /// handle or the credentials. A URL to download is valid for the
+    /// Sets how long a URL of an upload is valid, one second to seven days; defaults to one hour.
+    /// OSS compares the time when a request arrives, so an upload may take longer. No URL outlives
+    /// its handle or the credentials. A URL to download is valid for the
     /// [lifetime](super::Grant::lifetime) of its grant.
     ///
     /// # Errors

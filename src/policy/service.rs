@@ -108,8 +108,8 @@ pub(super) use response::token_response;
 /// [`rejection`](Self::rejection) renders them in another way, and the extensions of the response
 /// contain the [`TokenError`].
 ///
-/// All responses have `Cache-Control: no-store` and `Cross-Origin-Resource-Policy: same-origin`. See
-/// [the browser guide](crate::guide::browser) for protection against requests that other sites
+/// All responses have `Cache-Control: no-store` and `Cross-Origin-Resource-Policy: same-origin`.
+/// See [the browser guide](crate::guide::browser) for protection against requests that other sites
 /// forge.
 ///
 /// Without [`OssUploads`](crate::OssUploads), the callback layer and its [tickets](Self::tickets)
@@ -142,8 +142,9 @@ pub struct OssPolicyService<A> {
 
 /// # Settings
 ///
-/// The order of the setters has no effect on the tokens. A setter that returns a `Result` checks the
-/// settings at that point, and fails if it needs a region or bucket that is set only afterwards.
+/// The order of the setters has no effect on the tokens. A setter that returns a `Result` checks
+/// the settings at that point, and fails if it needs a region or bucket that is set only
+/// afterwards.
 impl<A: Authorize> OssPolicyService<A> {
     /// Creates a service that issues tokens for this bucket. They are signed for `region` with the
     /// credentials of the provider, and every upload has this callback.

@@ -27,8 +27,8 @@ use crate::protocol::UploadUrl;
 ///
 /// It deserialises from the same object, for clients and tests in Rust. Other members are ignored,
 /// and the fields keep the order that the format gives them, as `serde_json` does from text. The
-/// [formats of the samples](super::TokenFormat) do not have these members, so they are an error. The
-/// response to a batch has a `Vec<UploadToken>` as its member `uploads`.
+/// [formats of the samples](super::TokenFormat) do not have these members, so they are an error.
+/// The response to a batch has a `Vec<UploadToken>` as its member `uploads`.
 ///
 /// ```
 /// use tower_aliyun_oss::policy::UploadToken;

@@ -90,10 +90,10 @@ impl ObjectPrefix {
     ///
     /// # Errors
     ///
-    /// Fails if there is no segment, if a segment is empty, or if a consumer may resolve it to `.` or
-    /// `..`, as listed for [`ReceivedName`]. Also fails if a segment contains a slash, a backslash,
-    /// `$`, a control character or a mark that changes the direction of text, or if the prefix
-    /// exceeds 1,023 bytes of UTF-8.
+    /// Fails if there is no segment, if a segment is empty, or if a consumer may resolve it to `.`
+    /// or `..`, as listed for [`ReceivedName`]. Also fails if a segment contains a slash, a
+    /// backslash, `$`, a control character or a mark that changes the direction of text, or if the
+    /// prefix exceeds 1,023 bytes of UTF-8.
     pub fn from_segments<I>(segments: I) -> Result<Self, ObjectError>
     where
         I: IntoIterator<Item: AsRef<str>>,
@@ -158,8 +158,8 @@ impl fmt::Display for ObjectPrefix {
 ///   some longer segments to these, so they are rejected too: with tabs or line breaks in between,
 ///   with spaces or control characters around, and followed by `?`, `#`, `;` or NUL and any text.
 ///
-/// The bare prefix, such as `user/7/`, is accepted: consoles and tools create an object of this name
-/// to show an empty folder.
+/// The bare prefix, such as `user/7/`, is accepted: consoles and tools create an object of this
+/// name to show an empty folder.
 ///
 /// **The name is still hostile text.** It can deceive a reader (`photo\u{202e}gpj.exe` is
 /// displayed as `photoexe.jpg`), break lines of a log, contain HTML or `${…}`, and be a path that
@@ -308,9 +308,9 @@ fn hex_digit(byte: u8) -> Option<u8> {
 /// The sizes that an upload may have, in bytes, both ends included: the `content-length-range` of a
 /// policy.
 ///
-/// OSS accepts at most 5 GiB in one form or one `PutObject` ([PostObject]), and 48.8 TiB in an object
-/// that is [uploaded in parts](crate::policy::OssPresignService). A policy for a larger range permits
-/// 5 GiB.
+/// OSS accepts at most 5 GiB in one form or one `PutObject` ([PostObject]), and 48.8 TiB in an
+/// object that is [uploaded in parts](crate::policy::OssPresignService). A policy for a larger
+/// range permits 5 GiB.
 ///
 /// ```
 /// use tower_aliyun_oss::protocol::SizeRange;

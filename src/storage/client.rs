@@ -43,10 +43,11 @@ use crate::{
 /// version 4. It also implements [`MultipartStorage`](super::MultipartStorage).
 ///
 /// By default a call connects within 1 s and ends within 2 s, including the time for credentials.
-/// Connections are kept for 15 s, and shared by clones. If a connection breaks, which the server can
-/// do at any time while it is idle, the request is sent once more if it can be repeated. Creating and
-/// completing an upload in parts cannot. Redirects are not followed, nothing is decompressed, and proxy variables in the
-/// environment are ignored. A response has at most 64 KiB of headers, and a page 4 MiB.
+/// Connections are kept for 15 s, and shared by clones. If a connection breaks, which the server
+/// can do at any time while it is idle, the request is sent once more if it can be repeated.
+/// Creating and completing an upload in parts cannot. Redirects are not followed, nothing is
+/// decompressed, and proxy variables in the environment are ignored. A response has at most 64 KiB
+/// of headers, and a page 4 MiB.
 ///
 /// The AccessKey needs `oss:GetObject` for `head`, `oss:ListObjects` for `list` and
 /// `oss:DeleteObject` for `delete`. Without `oss:ListObjects`, OSS can respond to a missing object
@@ -134,8 +135,8 @@ impl OssClient {
     ///
     /// # Errors
     ///
-    /// Fails with [`StorageErrorKind::Tls`](Kind::Tls) if `pem` contains no certificate, or one that
-    /// cannot be a root.
+    /// Fails with [`StorageErrorKind::Tls`](Kind::Tls) if `pem` contains no certificate, or one
+    /// that cannot be a root.
     pub fn root_certificates(self, pem: &[u8]) -> Result<Self, StorageError> {
         let roots = Roots::from_pem(pem).ok_or_else(|| {
             StorageError::with_source(Kind::Tls, "root certificates must be certificates in PEM")

@@ -61,8 +61,8 @@ const MAX_IN_BACKGROUND: usize = 1024;
 /// A handler fails if it returns an error or a status other than 2xx, panics, produces an unusable
 /// response, or is dropped because the client disconnects before the handler responds.
 ///
-/// Once the handler responds with 2xx, it has succeeded. If the client disconnects while the body of
-/// that response is awaited, the ticket is consumed with either setting, and the same callback
+/// Once the handler responds with 2xx, it has succeeded. If the client disconnects while the body
+/// of that response is awaited, the ticket is consumed with either setting, and the same callback
 /// receives 503.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
@@ -85,8 +85,8 @@ impl Tickets {
     /// The default of [`max_attempts`](Self::max_attempts): 5.
     pub const DEFAULT_MAX_ATTEMPTS: u16 = 5;
 
-    /// The shortest [`lease`](Self::lease): 2 s. A shorter one could expire while a step of the store
-    /// is slow, which may take 1 s.
+    /// The shortest [`lease`](Self::lease): 2 s. A shorter one could expire while a step of the
+    /// store is slow, which may take 1 s.
     pub const MIN_LEASE: Duration = Duration::from_secs(2);
 
     /// Creates a configuration that issues and verifies tickets with `keys` and records their use
@@ -153,18 +153,18 @@ impl Tickets {
     /// Sets after what time another instance considers the process of a handler dead and runs the
     /// same callback. Defaults to 10 s; less than [`MIN_LEASE`](Self::MIN_LEASE) counts as 2 s.
     ///
-    /// A process that is blocked for longer than the lease counts as dead, too: the renewal is a task
-    /// of its runtime.
+    /// A process that is blocked for longer than the lease counts as dead, too: the renewal is a
+    /// task of its runtime.
     ///
-    /// It does not limit the handler: `RedisStore` renews the lease while the handler runs, and in a
-    /// [`MemoryStore`] it does not expire.
+    /// It does not limit the handler: `RedisStore` renews the lease while the handler runs, and in
+    /// a [`MemoryStore`] it does not expire.
     #[must_use]
     pub fn lease(self, lease: Duration) -> Self {
         self.with(|settings| settings.lease = lease.max(Self::MIN_LEASE))
     }
 
-    /// Sets how often a ticket may start the handler per use, with [`OnFailure::Retry`]. Defaults to
-    /// 5; 0 counts as 1.
+    /// Sets how often a ticket may start the handler per use, with [`OnFailure::Retry`]. Defaults
+    /// to 5; 0 counts as 1.
     ///
     /// One captured callback can be sent any number of times, and a handler that fails would run
     /// each time. Once a ticket has started the handler this often, times the uses of
@@ -203,9 +203,9 @@ impl Tickets {
 
     /// Runs the handler when the store is out of reach, instead of responding with 503.
     ///
-    /// That is an error of the kind `Unavailable`, `TimedOut`, `Tls`, `Denied`, `Loading`, `ReadOnly`
-    /// or `Moved`. A store that works and refuses a callback, because it is full or lost the reply
-    /// or the lease, still leads to 503.
+    /// That is an error of the kind `Unavailable`, `TimedOut`, `Tls`, `Denied`, `Loading`,
+    /// `ReadOnly` or `Moved`. A store that works and refuses a callback, because it is full or lost
+    /// the reply or the lease, still leads to 503.
     ///
     /// Anyone who can make the store fail can then replay a callback any number of times until its
     /// ticket expires. Use it only for idempotent handlers.
@@ -214,11 +214,11 @@ impl Tickets {
         self.with(|settings| settings.without_store = true)
     }
 
-    /// Issues tokens although the ledger is full or out of reach, instead of responding with 503. The
-    /// log gets an error for each response.
+    /// Issues tokens although the ledger is full or out of reach, instead of responding with 503.
+    /// The log gets an error for each response.
     ///
-    /// Nothing recovers these uploads: if the callback of OSS does not arrive, your application never
-    /// hears of the object. Has no effect without a ledger.
+    /// Nothing recovers these uploads: if the callback of OSS does not arrive, your application
+    /// never hears of the object. Has no effect without a ledger.
     #[must_use]
     pub fn dangerous_issue_when_ledger_fails(self) -> Self {
         self.with(|settings| settings.unrecorded = true)
@@ -236,7 +236,8 @@ impl Tickets {
         &*self.0.store
     }
 
-    /// Returns the ledger, if this configuration [has one](Self::with_ledger). It is the store, too.
+    /// Returns the ledger, if this configuration [has one](Self::with_ledger). It is the store,
+    /// too.
     #[must_use]
     pub fn ledger(&self) -> Option<&dyn UploadLedger> {
         self.0.ledger.as_deref()

@@ -28,8 +28,8 @@ impl TicketKeys {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Returns the content of an authentic text of at most `max_len` characters. The MAC is compared
-    /// in constant time.
+    /// Returns the content of an authentic text of at most `max_len` characters. The MAC is
+    /// compared in constant time.
     pub(crate) fn open(&self, domain: Domain, text: &str, max_len: usize) -> Option<Vec<u8>> {
         if text.len() > max_len {
             return None;

@@ -3,8 +3,8 @@
 //! Applications use [`MemoryStore`](super::MemoryStore) or `RedisStore` and need nothing from this
 //! module. Implement [`ReplayStore`] to keep the records elsewhere.
 //!
-//! For each callback the layer makes one [`Attempt`] to redeem a ticket for a signed text, and calls
-//! the store:
+//! For each callback the layer makes one [`Attempt`] to redeem a ticket for a signed text, and
+//! calls the store:
 //!
 //! ```text
 //! begin ─▶ Fresh ─▶ start* ─▶ handler ─┬─▶ finish    it answered: the reply is stored
@@ -47,15 +47,15 @@ pub use super::key::Nonce;
 /// [`fail`](Self::fail) or [`abandon`](Self::abandon), or until its process died and its lease
 /// expired. Each attempt has a random [fence](Attempt::fence), by which the store knows the holder.
 ///
-/// The outcome of a call that times out is unknown: it may have been executed, or it may be executed
-/// later. Therefore every call must be idempotent for one fence, and `abandon` must also cancel a
-/// `begin` that arrives after it.
+/// The outcome of a call that times out is unknown: it may have been executed, or it may be
+/// executed later. Therefore every call must be idempotent for one fence, and `abandon` must also
+/// cancel a `begin` that arrives after it.
 ///
 /// Return [`Lookup::Ready`] if the call does not wait. Do not hold a lock while waiting. If the
 /// store is unreachable, return an error: the layer responds with 503. It repeats `finish` in the
 /// background for up to ten minutes, and `fail`, `abandon` and `refuse` once within the lease; the
-/// `abandon` that follows a `start` for up to 30 s. It repeats nothing if the kind of the error shows
-/// that this is useless, such as [`LeaseLost`](StoreErrorKind::LeaseLost).
+/// `abandon` that follows a `start` for up to 30 s. It repeats nothing if the kind of the error
+/// shows that this is useless, such as [`LeaseLost`](StoreErrorKind::LeaseLost).
 ///
 /// Of these calls, at most 1,024 `abandon` or `refuse`, and 1,024 others, are under way in the
 /// background at a time. Over these limits the layer drops them, and the lease of the text must
@@ -63,8 +63,8 @@ pub use super::key::Nonce;
 pub trait ReplayStore: Send + Sync {
     /// Attempts to redeem a ticket for a text.
     ///
-    /// Without [`at_most_once`](Attempt::is_at_most_once), `Fresh` counts as a start of the handler.
-    /// If the ticket has used up its [starts](Attempt::max_starts) or its
+    /// Without [`at_most_once`](Attempt::is_at_most_once), `Fresh` counts as a start of the
+    /// handler. If the ticket has used up its [starts](Attempt::max_starts) or its
     /// [refusals](Attempt::max_refusals), return [`Begin::Spent`] instead of `Fresh`, and change
     /// nothing.
     fn begin(&self, attempt: &Attempt) -> Lookup<Begin, StoreError>;
@@ -93,17 +93,17 @@ pub trait ReplayStore: Send + Sync {
     /// Releases a text whose handler was not called, and does not count a start. Has no effect if
     /// the lease is lost or finished.
     ///
-    /// If the fence of the lease has not begun, a later `begin` with this fence must change nothing,
-    /// for at least as long as it can be delayed on its way to the store.
+    /// If the fence of the lease has not begun, a later `begin` with this fence must change
+    /// nothing, for at least as long as it can be delayed on its way to the store.
     fn abandon(&self, lease: &Lease) -> Lookup<(), StoreError>;
 
     /// Releases a text whose upload OSS refutes. Its handler was not called, and no start counts.
     /// Counts a refusal of the ticket instead, at most [`Attempt::MAX_REFUSALS`]. Has no effect if
     /// the lease is lost or finished.
     ///
-    /// By default it calls [`fail`](Self::fail): a refusal counts as a start, and a ticket has fewer
-    /// of them. A store for at-most-once handlers must implement it, because their starts are not
-    /// counted.
+    /// By default it calls [`fail`](Self::fail): a refusal counts as a start, and a ticket has
+    /// fewer of them. A store for at-most-once handlers must implement it, because their starts are
+    /// not counted.
     fn refuse(&self, lease: &Lease) -> Lookup<(), StoreError> {
         self.fail(lease)
     }

@@ -89,7 +89,8 @@ impl TargetDigest {
     }
 }
 
-/// The contents of a ticket: everything that it grants. See the [module](super::internal) for an example.
+/// The contents of a ticket: everything that it grants. See the [module](super::internal) for an
+/// example.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Terms {
     pub(super) bucket: Bucket,

@@ -35,8 +35,8 @@ use crate::protocol::{
 pub const SKEW: Duration = Duration::from_secs(60);
 
 impl TicketKeys {
-    /// Issues a ticket for `terms` with the newest key. It seals `fields`, the fields of the callback
-    /// body in their order. `nonce` must be unique.
+    /// Issues a ticket for `terms` with the newest key. It seals `fields`, the fields of the
+    /// callback body in their order. `nonce` must be unique.
     ///
     /// # Errors
     ///

@@ -221,7 +221,7 @@ fn a_handler_that_panics_has_failed() {
             Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
         });
         for _ in 0..2 {
-            let task = tokio::spawn(layer.clone().layer(handler.clone()).oneshot(callback()));
+            let task = tokio::spawn(layer.clone().layer(handler).oneshot(callback()));
             assert!(task.await.is_err_and(|error| error.is_panic()));
         }
         let mut service = layer.layer(handler);

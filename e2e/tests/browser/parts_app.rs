@@ -1,4 +1,5 @@
-//! An application that signs uploads in parts, and the emulator behind a proxy that cuts connections.
+//! An application that signs uploads in parts, and the emulator behind a proxy that cuts
+//! connections.
 
 use std::{
     collections::BTreeMap,

@@ -1,5 +1,5 @@
-//! Tests `@uppy/aws-s3` in parts with Golden Retriever, both unchanged from npm, and the snippets of
-//! the guides.
+//! Tests `@uppy/aws-s3` in parts with Golden Retriever, both unchanged from npm, and the snippets
+//! of the guides.
 
 use axum::{Router, response::Html, routing::get};
 use http::header::CONTENT_TYPE;

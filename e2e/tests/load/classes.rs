@@ -352,8 +352,8 @@ impl Round<'_> {
         (reply, failed)
     }
 
-    /// Sends the callback until it succeeds, which must be at once, and checks what its handler did.
-    /// `reply` is that of an earlier success.
+    /// Sends the callback until it succeeds, which must be at once, and checks what its handler
+    /// did. `reply` is that of an earlier success.
     async fn settle(
         &self,
         genuine: &Genuine,

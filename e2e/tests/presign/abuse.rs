@@ -1,4 +1,5 @@
-//! What a client with a lawful handle can try. Each row of the table in `docs/presign.md` is a test.
+//! What a client with a lawful handle can try. Each row of the table in `docs/presign.md` is a
+//! test.
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
@@ -54,7 +55,8 @@ async fn ps_07_a_second_completion_finds_no_upload() {
     app.send(&request, document.clone()).await.assert_ok();
     let again = app.send(&request, document.clone()).await;
     again.assert_code(404, "NoSuchUpload");
-    // Without permission to overwrite, neither does another upload of the handle replace the object.
+    // Without permission to overwrite, neither does another upload of the handle replace the
+    // object.
     let refused = app.send(&created["request"], "").await;
     if refused.status == 200 {
         let id = refused.element("UploadId");

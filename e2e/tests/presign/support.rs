@@ -57,8 +57,8 @@ pub struct App {
     pub seen: Arc<Mutex<Vec<Seen>>>,
     /// How many more callbacks the handler fails.
     pub failures: Arc<AtomicUsize>,
-    /// Seconds by which the clock of the emulator and of the service is ahead; with a ledger, also that
-    /// of the callback layer.
+    /// Seconds by which the clock of the emulator and of the service is ahead; with a ledger, also
+    /// that of the callback layer.
     pub ahead: Arc<AtomicU64>,
 }
 
@@ -201,8 +201,8 @@ impl App {
                 Ok(reply(&uploads.object_url(event.object().unwrap()), &event))
             }
         };
-        // Without a ledger, the clock of the layer is that of this machine: a test that moves the other
-        // one sends no callback.
+        // Without a ledger, the clock of the layer is that of this machine: a test that moves the
+        // other one sends no callback.
         let layer = uploads.callback_layer();
         let router: Router = Router::new().route("/oss/callback", post(on_upload).layer(layer));
         let served = router.clone();

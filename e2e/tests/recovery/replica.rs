@@ -1,6 +1,7 @@
 //! One process of the application: tokens, callbacks and a recovery.
 //!
-//! It is this test binary, started for the test [`a_replica`], so that it can be killed and stopped.
+//! It is this test binary, started for the test [`a_replica`], so that it can be killed and
+//! stopped.
 
 use std::{
     fs::{File, OpenOptions},
@@ -135,7 +136,8 @@ fn failed() -> StatusCode {
     StatusCode::INTERNAL_SERVER_ERROR
 }
 
-/// Fails at random 30 % of the time: before it commits, after it has committed, or too late for OSS.
+/// Fails at random 30 % of the time: before it commits, after it has committed, or too late for
+/// OSS.
 async fn on_upload(
     State(database): State<Database>,
     callback: VerifiedCallback,

@@ -1,7 +1,7 @@
 //! Two servers on one Redis, while all three are killed, stopped and stalled.
 //!
-//! The servers are processes of their own, so that they can be killed: this test binary, started for the test
-//! `a_server`. They write each run of a handler to a file before the handler answers.
+//! The servers are processes of their own, so that they can be killed: this test binary, started
+//! for the test `a_server`. They write each run of a handler to a file before the handler answers.
 
 use std::{
     collections::{BTreeMap, HashMap},

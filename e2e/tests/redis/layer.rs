@@ -200,7 +200,8 @@ async fn rp_06_redis_killed_in_the_middle() {
     }
 }
 
-/// Whatever the fault: a callback whose handler did not run can run afterwards, and none runs twice.
+/// Whatever the fault: a callback whose handler did not run can run afterwards, and none runs
+/// twice.
 #[ignore = "needs redis-server"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rp_22_after_a_fault_what_did_not_run_can_run() {

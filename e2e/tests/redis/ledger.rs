@@ -115,8 +115,8 @@ async fn lg_03_every_key_expires_and_has_the_tag_of_the_object() {
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A row as a service with the standard body issues it: 20 fields, a ticket of 400 characters, and a
-/// key with a UUID.
+/// A row as a service with the standard body issues it: 20 fields, a ticket of 400 characters, and
+/// a key with a UUID.
 fn typical(n: usize) -> GrantedUpload {
     let key = format!("user/7/01900000-0000-7000-8000-{n:012}.jpg");
     let row = upload(&key, start());

@@ -1,5 +1,5 @@
-//! Counts the steps that a callback, a token and a recovery take in Redis, and how many of them wait
-//! for one another. `docs/ledger.md` states these numbers.
+//! Counts the steps that a callback, a token and a recovery take in Redis, and how many of them
+//! wait for one another. `docs/ledger.md` states these numbers.
 
 use std::{
     collections::HashMap,
@@ -36,7 +36,8 @@ use crate::{
     support::{keys, send},
 };
 
-/// Words by which a script is recognised, and the name of its operation. The first that fits counts.
+/// Words by which a script is recognised, and the name of its operation. The first that fits
+/// counts.
 const SCRIPTS: [(&str, &str); 12] = [
     ("Redeems a ticket", "begin"),
     ("Uses up a text", "start"),
@@ -200,8 +201,8 @@ impl App {
         signed(callback.encoded(), key)
     }
 
-    /// Makes a callback for an upload of `key`. Returns the steps, and how many of them wait for one
-    /// another.
+    /// Makes a callback for an upload of `key`. Returns the steps, and how many of them wait for
+    /// one another.
     async fn steps_of_a_callback(
         &self,
         key: &str,

@@ -270,7 +270,8 @@ async fn rp_05_a_lease_that_ends_frees_the_text_and_fences_its_holder() {
     );
     assert_eq!(stored(&one, &once(1, 1)).await, reply("[]"));
 
-    // What a holder left behind keeps no other text out, and a late holder that nobody replaced may finish.
+    // What a holder left behind keeps no other text out, and a late holder that nobody replaced may
+    // finish.
     dead(&one, &once(2, 1).lease(short)).await;
     dead(&one, &up_to(1, 3, 1).lease(short)).await;
     let late = dead(&one, &once(4, 1).lease(short)).await;
@@ -470,7 +471,8 @@ async fn rp_22_a_redis_that_stalls_leaves_nothing_behind() {
     }
 }
 
-/// The time of a replay and of a refusal, at so many uses. Nothing walks over them: see the unit test.
+/// The time of a replay and of a refusal, at so many uses. Nothing walks over them: see the unit
+/// test.
 #[ignore = "needs redis-server"]
 #[tokio::test]
 async fn rp_23_a_used_up_ticket_costs_no_more_than_a_new_one() {

@@ -502,8 +502,8 @@ async fn rp_06_a_master_killed_and_replaced() {
     assert_eq!(promoted.count(), 1, "port {old} is still the master");
 }
 
-/// A sentinel whose machine is gone, or that hangs, must not keep a process from the master. It takes
-/// connections and never responds, like one behind a firewall that drops everything.
+/// A sentinel whose machine is gone, or that hangs, must not keep a process from the master. It
+/// takes connections and never responds, like one behind a firewall that drops everything.
 #[ignore = "needs redis-server"]
 #[tokio::test]
 async fn rp_06_a_sentinel_that_hangs() {

@@ -174,8 +174,8 @@ where
     }
 }
 
-// `io::Error` instead of a boxed error: the compiler cannot prove that a future is `Send` in which a
-// boxed error is converted to itself.
+// `io::Error` instead of a boxed error: the compiler cannot prove that a future is `Send` in which
+// a boxed error is converted to itself.
 async fn call<S, B>(
     mut app: S,
     request: Request<Incoming>,

@@ -168,7 +168,8 @@ impl AllowedPrivate {
         self.all = true;
     }
 
-    /// Allows the host and the port of a URL. Returns `false` if it is not an `http` or `https` URL.
+    /// Allows the host and the port of a URL. Returns `false` if it is not an `http` or `https`
+    /// URL.
     pub(crate) fn allow(&mut self, url: &str) -> bool {
         let named = host_and_port(url);
         let is_url = named.is_some();

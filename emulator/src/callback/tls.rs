@@ -21,8 +21,8 @@ use crate::tls::provider;
 ///
 /// The host of the URL is verified with the root certificates of the machine and those that
 /// [`add_root_certificates`](Self::add_root_certificates) adds. The handshake sends the host name
-/// only if the callback has `callbackSNI`, as OSS does: without it, a server with several host names
-/// may refuse the handshake or present another certificate, and the upload returns 203 with
+/// only if the callback has `callbackSNI`, as OSS does: without it, a server with several host
+/// names may refuse the handshake or present another certificate, and the upload returns 203 with
 /// `Error status : 502.`.
 ///
 /// The cryptography is that of the rustls provider which the application has installed, or else a

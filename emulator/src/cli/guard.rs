@@ -11,8 +11,8 @@
 //! | An object is a page, and so has the origin of the emulator. | It is [sandboxed](sandbox), so its origin is `null` |
 //! | Another machine connects. | the address that the connection arrived at, unless `--console all` |
 //!
-//! A proxy on this machine connects from this machine for everyone whom it serves. The program cannot
-//! distinguish them, so the README says to turn the endpoints off behind one.
+//! A proxy on this machine connects from this machine for everyone whom it serves. The program
+//! cannot distinguish them, so the README says to turn the endpoints off behind one.
 
 use std::net::IpAddr;
 
@@ -20,8 +20,8 @@ use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 
 use super::options::{ConsoleAccess, PublicUrl};
 
-/// The documents of browsers that the emulator serves as objects: without access to anything else of
-/// its origin.
+/// The documents of browsers that the emulator serves as objects: without access to anything else
+/// of its origin.
 const SANDBOX: HeaderValue = HeaderValue::from_static(
     "sandbox allow-downloads allow-forms allow-modals allow-popups allow-scripts",
 );
@@ -77,8 +77,8 @@ impl Guard {
         self.check_origin(&parts.method, &parts.headers, parts.uri.path(), authority)
     }
 
-    /// Whether the client of a request with this authority speaks HTTPS: to the program, or to a proxy
-    /// in front of it.
+    /// Whether the client of a request with this authority speaks HTTPS: to the program, or to a
+    /// proxy in front of it.
     pub(super) fn is_https(&self, authority: &str) -> bool {
         let host = host(authority);
         let public = self.public_url.as_ref();
@@ -142,8 +142,8 @@ impl Guard {
 
 /// Makes a browser show an object without access to what else the emulator serves at its origin.
 ///
-/// Scripts of the object run, but in an origin of its own. OSS serves objects from another host than
-/// its console.
+/// Scripts of the object run, but in an origin of its own. OSS serves objects from another host
+/// than its console.
 pub(super) fn sandbox(headers: &mut HeaderMap) {
     headers.insert(header::CONTENT_SECURITY_POLICY, SANDBOX);
 }

@@ -160,7 +160,8 @@ fn text(entry: &Entry) -> String {
     line
 }
 
-/// Returns the line of a request as an object. Bodies of callbacks and their responses are left out.
+/// Returns the line of a request as an object. Bodies of callbacks and their responses are left
+/// out.
 fn object(entry: &Entry) -> Value {
     let callbacks = entry.callbacks.iter();
     let callbacks: Vec<_> = callbacks

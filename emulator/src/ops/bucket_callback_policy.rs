@@ -66,8 +66,8 @@ async fn set(context: &RequestContext<'_>, policies: Vec<CallbackPolicy>) -> Res
         .await
 }
 
-/// Checks that the query is `policy&comp=callback`. Without `comp` it is about bucket policies, which
-/// are not implemented.
+/// Checks that the query is `policy&comp=callback`. Without `comp` it is about bucket policies,
+/// which are not implemented.
 fn check(context: &RequestContext<'_>) -> Result<(), OssError> {
     match context.query.get("comp") == Some("callback") && context.query.has("policy") {
         true => Ok(()),

@@ -94,8 +94,8 @@ impl Commit {
         }
     }
 
-    /// Ends a multipart upload once the object is stored. If the store fails, the client can complete
-    /// the upload again.
+    /// Ends a multipart upload once the object is stored. If the store fails, the client can
+    /// complete the upload again.
     pub(super) fn of_session(mut self, id: &str, session: Session) -> Self {
         self.session = Some((id.to_owned(), session));
         self

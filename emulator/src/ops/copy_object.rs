@@ -1,9 +1,9 @@
 //! `CopyObject`: a `PutObject` whose content is another object.
 //!
 //! Source: the [reference], and the tests of the SDKs for Go, Java, JavaScript and Python. What it
-//! does not say: a copy keeps the ETag, and is `Multipart` if its source is; a copy of an appendable
-//! object is `Normal`, except onto itself. If the metadata is replaced, a request without
-//! `Content-Type` keeps the type, and the metadata of client-side encryption stays.
+//! does not say: a copy keeps the ETag, and is `Multipart` if its source is; a copy of an
+//! appendable object is `Normal`, except onto itself. If the metadata is replaced, a request
+//! without `Content-Type` keeps the type, and the metadata of client-side encryption stays.
 //!
 //! [reference]: https://www.alibabacloud.com/help/en/oss/developer-reference/copyobject
 

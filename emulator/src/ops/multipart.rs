@@ -177,8 +177,8 @@ struct PartListing<'a> {
     upload_id: &'a str,
     storage_class: &'a str,
     part_number_marker: u16,
-    /// Empty without parts: `oss2` requires the element, and the tests of aliyun-oss-java-sdk expect
-    /// no number in it.
+    /// Empty without parts: `oss2` requires the element, and the tests of aliyun-oss-java-sdk
+    /// expect no number in it.
     next_part_number_marker: Option<u16>,
     max_parts: usize,
     is_truncated: bool,

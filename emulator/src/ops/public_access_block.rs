@@ -1,8 +1,8 @@
 //! Block Public Access, of a bucket and of the account.
 //!
-//! While one of both is on, requests without a signature may do nothing, whatever the ACL of the bucket and
-//! of its objects, and no ACL can be made public. OSS turns it on for new buckets. Here it is off,
-//! so that a test can create a public bucket.
+//! While one of both is on, requests without a signature may do nothing, whatever the ACL of the
+//! bucket and of its objects, and no ACL can be made public. OSS turns it on for new buckets. Here
+//! it is off, so that a test can create a public bucket.
 
 use std::sync::atomic::Ordering;
 

@@ -1,7 +1,7 @@
 //! `PutSymlink` and `GetSymlink`: an object that points to another one of its bucket.
 //!
-//! Sources: [PutSymlink], [GetSymlink], and the tests of the SDKs for Go, Java and Python, which show
-//! that a link may point to nothing, and to itself.
+//! Sources: [PutSymlink], [GetSymlink], and the tests of the SDKs for Go, Java and Python, which
+//! show that a link may point to nothing, and to itself.
 //!
 //! [PutSymlink]: https://www.alibabacloud.com/help/en/oss/developer-reference/putsymlink
 //! [GetSymlink]: https://www.alibabacloud.com/help/en/oss/developer-reference/getsymlink

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Content never changes, so a copy of a large object is a second name of the same file, a hard
-//! link, and takes no time. An appendable object grows in its content file: the record says how much
-//! of it is content, and what a crash leaves behind that is not.
+//! link, and takes no time. An appendable object grows in its content file: the record says how
+//! much of it is content, and what a crash leaves behind that is not.
 
 use std::{
     collections::HashSet,

@@ -46,7 +46,8 @@ pub(super) struct FolderStore {
 /// What the file of an object says.
 #[derive(Deserialize, Serialize)]
 struct Entry {
-    // Not flattened: to read it, serde would keep every value first, which takes longer than the rest.
+    // Not flattened: to read it, serde would keep every value first, which takes longer than the
+    // rest.
     record: Record,
     /// The name of the content file, if the content is not in this file.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -21,8 +21,8 @@ use tower_aliyun_oss::protocol::Bucket;
 
 /// The smallest chunk that is kept as it is, in bytes.
 ///
-/// A smaller one may be a slice of a buffer that it would keep alive. Those of the server have twice
-/// this size.
+/// A smaller one may be a slice of a buffer that it would keep alive. Those of the server have
+/// twice this size.
 const WHOLE_CHUNK: usize = 64 * 1024;
 /// How much of the content is searched for an image header, in bytes.
 const HEAD: usize = 1024 * 1024;

@@ -32,7 +32,8 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Runs `work` with the storage class of the bucket if the bucket exists, and keeps it meanwhile.
+    /// Runs `work` with the storage class of the bucket if the bucket exists, and keeps it
+    /// meanwhile.
     fn run<T>(&self, work: impl FnOnce(&str) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let _kept = self.buckets.keep();
         let bucket = self.buckets.get(&self.bucket);

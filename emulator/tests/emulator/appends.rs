@@ -262,7 +262,8 @@ async fn what_a_crash_leaves_is_not_content() {
     assert_eq!(content_files(folder.path()), 2);
 }
 
-/// `SymlinkTest` of aliyun-oss-java-sdk, `TestSymlink` of aliyun-oss-go-sdk, `test_object.py` of oss2.
+/// `SymlinkTest` of aliyun-oss-java-sdk, `TestSymlink` of aliyun-oss-go-sdk, `test_object.py` of
+/// oss2.
 #[tokio::test]
 async fn links_are_followed() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,7 @@
 //! Objects of the archive storage classes: they are read after they were restored.
 //!
-//! The facts are those that the tests of the SDKs for C#, Go, Java, JavaScript, PHP and Python assert.
+//! The facts are those that the tests of the SDKs for C#, Go, Java, JavaScript, PHP and Python
+//! assert.
 
 use std::sync::{
     Arc,

@@ -2,8 +2,9 @@
 //!
 //! The browser bytes are those of Chromium; antd `Upload`, element-plus, Dropzone, `FilePond` and
 //! uppy send a `FormData` of the browser too. Dart bytes are from the source of dio 5, and those of
-//! Android apps from the source of `OkHttp` 3 and 4, which writes a `Content-Length` into each part.
-//! No capture of `wx.uploadFile` on a device is public; the developer tools send the browser bytes.
+//! Android apps from the source of `OkHttp` 3 and 4, which writes a `Content-Length` into each
+//! part. No capture of `wx.uploadFile` on a device is public; the developer tools send the browser
+//! bytes.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 

@@ -265,8 +265,8 @@ async fn a_bucket_of_another_account() {
     assert!(error.contains(BUCKET), "{error}");
 }
 
-/// `EncryptionClientRsaTest`, and the page about EC 0005-00000420: a client that encrypts the object
-/// announces its size.
+/// `EncryptionClientRsaTest`, and the page about EC 0005-00000420: a client that encrypts the
+/// object announces its size.
 #[tokio::test]
 async fn parts_that_are_not_what_the_client_encrypts() {
     let emulator = today().build().unwrap();

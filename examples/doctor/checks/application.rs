@@ -78,8 +78,8 @@ pub(super) async fn stranger(oss: &Oss<'_>) -> Finding {
 
 /// Uploads a form whose callback goes to the application.
 ///
-/// It has no ticket, so an application with tickets rejects it. An application without tickets would
-/// run its handler.
+/// It has no ticket, so an application with tickets rejects it. An application without tickets
+/// would run its handler.
 pub(super) async fn form(oss: &Oss<'_>) -> Finding {
     if !oss.settings.has_tickets {
         return Finding::skipped(

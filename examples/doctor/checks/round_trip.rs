@@ -169,7 +169,7 @@ mod tests {
         let rejected = request(true, false);
         let verified = request(true, true);
         assert!(callback_of(&[]).is_none());
-        assert!(callback_of(&[stranger.clone()]).is_none());
+        assert!(callback_of(std::slice::from_ref(&stranger)).is_none());
         let two = [stranger.clone(), rejected.clone()];
         assert!(callback_of(&two).is_some_and(Received::is_signed));
         let all = [stranger, rejected, verified];

@@ -118,8 +118,8 @@ const SPELLINGS: &[(&str, &[&str])] = &[
 /// What handlers saw: their route, and its parameter.
 type Reached = Arc<Mutex<Vec<String>>>;
 
-/// Sends every spelling, and compares what was reached with what the signed one reaches. Returns how
-/// many other spellings reached a handler.
+/// Sends every spelling, and compares what was reached with what the signed one reaches. Returns
+/// how many other spellings reached a handler.
 async fn check(server: SocketAddr, reached: &Reached) -> usize {
     let signer = CallbackSigner::new();
     let mut accepted = 0;
@@ -211,8 +211,9 @@ mod poem_body {
     pub(crate) type BoxBody = http_body_util::combinators::BoxBody<bytes::Bytes, std::io::Error>;
 }
 
-/// poem passes no sign of its routing to the layer, which then accepts equivalent spellings. A route
-/// with a parameter takes them for another path, so its layer must accept the exact spelling only.
+/// poem passes no sign of its routing to the layer, which then accepts equivalent spellings. A
+/// route with a parameter takes them for another path, so its layer must accept the exact spelling
+/// only.
 #[tokio::test]
 async fn cn_048_poem_reaches_the_same_handler_or_none() {
     use poem::{Route, Server, endpoint::TowerCompatExt as _, listener::TcpAcceptor};

@@ -1,4 +1,5 @@
-//! The fields of a body that is written as our template writes it, in one pass and without decoding.
+//! The fields of a body that is written as our template writes it, in one pass and without
+//! decoding.
 
 use super::json::end_of_string;
 use crate::{protocol::CallbackBodyType, ticket::TicketError};

@@ -19,8 +19,8 @@ use crate::{
     ticket::TicketError,
 };
 
-/// Returns the ticket in a body, in one pass. In a form, only the ticket and the names that are encoded
-/// are decoded.
+/// Returns the ticket in a body, in one pass. In a form, only the ticket and the names that are
+/// encoded are decoded.
 ///
 /// # Errors
 ///

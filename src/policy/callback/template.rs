@@ -294,8 +294,8 @@ impl CallbackTemplate {
         Ok(())
     }
 
-    /// Returns the template with what [`push_additions`](Self::push_additions) has checked and added,
-    /// as OSS reads it.
+    /// Returns the template with what [`push_additions`](Self::push_additions) has checked and
+    /// added, as OSS reads it.
     pub(super) fn with_additions(
         &self,
         variables: &[(Box<str>, Box<str>)],

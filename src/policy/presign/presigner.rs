@@ -35,8 +35,8 @@ use crate::{
 /// How long a handle is valid unless the grant has a lifetime: time to sleep over a pause.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How far a large file lengthens that, unless the grant has a maximum. The longest that OSS accepts
-/// a signature.
+/// How far a large file lengthens that, unless the grant has a maximum. The longest that OSS
+/// accepts a signature.
 const DEFAULT_MAX_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// How long a URL is valid by default.
@@ -204,9 +204,9 @@ impl Presigner {
         recorded.map_err(TokenError::ledger)
     }
 
-    /// Returns the row of the ledger. It is due a minute after its ticket expires, which is at the end
-    /// of the handle plus the upload time. No URL outlives the handle, so OSS can store the object
-    /// until then.
+    /// Returns the row of the ledger. It is due a minute after its ticket expires, which is at the
+    /// end of the handle plus the upload time. No URL outlives the handle, so OSS can store the
+    /// object until then.
     fn row(
         &self,
         upload: &Upload,

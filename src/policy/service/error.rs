@@ -227,7 +227,8 @@ impl From<PolicyError> for TokenError {
 impl From<Denied> for TokenError {
     fn from(denied: Denied) -> Self {
         match denied {
-            // The messages consist of constants and the granted sizes and types, nothing of the request.
+            // The messages consist of constants and the granted sizes and types, nothing of the
+            // request.
             Denied::Size(granted) => Self::with_message(
                 TokenErrorKind::SizeNotGranted,
                 format!(

@@ -36,8 +36,8 @@ pub enum TokenFormat {
     /// `{"accessid","host","policy","signature","expire","dir","callback"}`, the format of the
     /// first samples. Signed with [version 1](SignatureVersion::V1), which Alibaba Cloud is
     /// switching off for new accounts (since 2025-03-01) and new buckets (since 2025-09-01; 403, EC
-    /// 0002-00000080): use it only for clients that you cannot change. Its clients do not send an STS token, so credentials
-    /// with one are an error.
+    /// 0002-00000080): use it only for clients that you cannot change. Its clients do not send an
+    /// STS token, so credentials with one are an error.
     Legacy,
 }
 

@@ -1,5 +1,5 @@
-//! From the head of a request to its response, for the futures of the services that issue tokens and
-//! sign URLs: reads the body, then waits for the answer.
+//! From the head of a request to its response, for the futures of the services that issue tokens
+//! and sign URLs: reads the body, then waits for the answer.
 
 use std::{
     error::Error,

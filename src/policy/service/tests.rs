@@ -164,7 +164,8 @@ fn a_setting_without_an_effect_is_an_error() {
     );
 }
 
-/// The URL of a demo contains its host, with or without a bucket, so another one is no silent no-op.
+/// The URL of a demo contains its host, with or without a bucket, so another one is no silent
+/// no-op.
 #[test]
 fn the_endpoint_of_a_demo_is_an_error() {
     let error = demo().endpoint(Endpoint::accelerate()).unwrap_err();

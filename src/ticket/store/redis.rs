@@ -53,25 +53,25 @@ const TOMBSTONE: Duration = Duration::from_secs(60);
 ///
 /// Each step is one Lua script: atomic, one round trip, and as fast for a ticket with 65,535 used
 /// texts as for a new one. With [`OnFailure::AtMostOnce`](crate::ticket::OnFailure::AtMostOnce) a
-/// callback takes [three steps](crate::guide::ledger#steps-in-redis), otherwise two. A ticket is one
-/// key, `oss-ticket:{shard}:nonce`, which Redis drops an hour after the ticket expires, beside
-/// short-lived keys. The shard is one of 64, two hexadecimal digits of the nonce, and the hash tag of
-/// all keys of a step. Leases are timed by the clock of Redis, and renewed while the handler runs. A
-/// text that another instance is handling is polled every 25 to 400 ms.
+/// callback takes [three steps](crate::guide::ledger#steps-in-redis), otherwise two. A ticket is
+/// one key, `oss-ticket:{shard}:nonce`, which Redis drops an hour after the ticket expires, beside
+/// short-lived keys. The shard is one of 64, two hexadecimal digits of the nonce, and the hash tag
+/// of all keys of a step. Leases are timed by the clock of Redis, and renewed while the handler
+/// runs. A text that another instance is handling is polled every 25 to 400 ms.
 ///
 /// The store is a [ledger](crate::ticket::ledger::UploadLedger) too. A shard of it is seven keys,
 /// `oss-ledger:{shard}:…`; an open row takes about 1.6 KB. See [the guide](crate::guide::ledger).
 ///
 /// The store connects on first use, over one multiplexed connection, and reconnects when that is
-/// lost. More connections are [not faster](crate::guide::ledger#latency). Every step is idempotent, so
-/// a step that fails with its connection is repeated once. If Redis is unreachable or exceeds the
-/// [timeout](Self::timeout), the step fails and the layer responds with 503. The kind of the error
-/// tells what happened, see [`StoreErrorKind`].
+/// lost. More connections are [not faster](crate::guide::ledger#latency). Every step is idempotent,
+/// so a step that fails with its connection is repeated once. If Redis is unreachable or exceeds
+/// the [timeout](Self::timeout), the step fails and the layer responds with 503. The kind of the
+/// error tells what happened, see [`StoreErrorKind`].
 ///
 /// # Requirements
 ///
-/// * Redis 5 or later, or a server with compatible Lua scripts: tested with Redis 7.0 and Valkey. For
-///   Tair, see [the guide](crate::guide::deployment#tair).
+/// * Redis 5 or later, or a server with compatible Lua scripts: tested with Redis 7.0 and Valkey.
+///   For Tair, see [the guide](crate::guide::deployment#tair).
 /// * **`appendonly yes` and `appendfsync always`**, so that confirmed replies are on disk. With
 ///   `everysec`, the default once `appendonly` is on, a crash loses up to a second or two. Without
 ///   `appendonly` it loses everything since the last snapshot. A failover to a replica loses writes
@@ -143,8 +143,8 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// Fails as [`new`](Self::new) does, and with [`StoreErrorKind::Tls`] if `pem` contains no valid
-    /// certificate.
+    /// Fails as [`new`](Self::new) does, and with [`StoreErrorKind::Tls`] if `pem` contains no
+    /// valid certificate.
     #[cfg(feature = "redis-tls")]
     pub fn with_root_certificates(url: &str, pem: &[u8]) -> Result<Self, StoreError> {
         use redis::IntoConnectionInfo as _;
@@ -169,8 +169,8 @@ impl RedisStore {
     }
 
     /// Creates a store that uses a connection of the application: a `ConnectionManager`, a
-    /// connection to a cluster, or any other that is cheap to clone. How it connects, reconnects and
-    /// authenticates is up to it.
+    /// connection to a cluster, or any other that is cheap to clone. How it connects, reconnects
+    /// and authenticates is up to it.
     ///
     /// The trait is that of version 1 of the crate `redis`. All keys of a script have the same hash
     /// tag, so a cluster can run it.
@@ -192,14 +192,14 @@ impl RedisStore {
         Self::with_link(Link::given(connection))
     }
 
-    /// Creates a store on the master that sentinels name, which they replace when it fails. `master`
-    /// is the URL of the master with its name in place of the host, such as
-    /// `redis://user:password@mymaster/0`, and `rediss://…` for TLS. `sentinels` are the URLs of the
-    /// sentinels. Does not connect yet.
+    /// Creates a store on the master that sentinels name, which they replace when it fails.
+    /// `master` is the URL of the master with its name in place of the host, such as
+    /// `redis://user:password@mymaster/0`, and `rediss://…` for TLS. `sentinels` are the URLs of
+    /// the sentinels. Does not connect yet.
     ///
-    /// While the sentinels elect a master, steps fail and the layer responds with 503. The new master
-    /// lacks what the old one had not replicated, unless the store
-    /// [waits for replicas](Self::wait_for_replicas).
+    /// While the sentinels elect a master, steps fail and the layer responds with 503. The new
+    /// master lacks what the old one had not replicated, unless the store [waits for
+    /// replicas](Self::wait_for_replicas).
     ///
     /// ```no_run
     /// use std::num::NonZeroU8;
@@ -213,8 +213,8 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// Fails with [`StoreErrorKind::Url`] if a URL is invalid, requires TLS without `redis-tls`, or if
-    /// there is no sentinel, and with [`StoreErrorKind::Tls`] as [`new`](Self::new) does.
+    /// Fails with [`StoreErrorKind::Url`] if a URL is invalid, requires TLS without `redis-tls`, or
+    /// if there is no sentinel, and with [`StoreErrorKind::Tls`] as [`new`](Self::new) does.
     #[cfg(feature = "redis-sentinel")]
     pub fn sentinel<'a>(
         sentinels: impl IntoIterator<Item = &'a str>,
@@ -227,9 +227,9 @@ impl RedisStore {
     /// Creates a store on a cluster, which is found through any of these nodes: URLs as for
     /// [`new`](Self::new), with the same user, password and TLS. Does not connect yet.
     ///
-    /// The records of a ticket are in one slot. They move with it while the cluster is resharded. If a
-    /// master fails, its replica lacks what was not replicated, unless the store
-    /// [waits for replicas](Self::wait_for_replicas).
+    /// The records of a ticket are in one slot. They move with it while the cluster is resharded.
+    /// If a master fails, its replica lacks what was not replicated, unless the store [waits for
+    /// replicas](Self::wait_for_replicas).
     ///
     /// ```no_run
     /// use tower_aliyun_oss::ticket::RedisStore;
@@ -240,23 +240,23 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// Fails with [`StoreErrorKind::Url`] if a URL is invalid, requires TLS without `redis-tls`, or if
-    /// there is none, and with [`StoreErrorKind::Tls`] as [`new`](Self::new) does.
+    /// Fails with [`StoreErrorKind::Url`] if a URL is invalid, requires TLS without `redis-tls`, or
+    /// if there is none, and with [`StoreErrorKind::Tls`] as [`new`](Self::new) does.
     #[cfg(feature = "redis-cluster")]
     pub fn cluster<'a>(nodes: impl IntoIterator<Item = &'a str>) -> Result<Self, StoreError> {
         let opened = cluster::open(nodes)?;
         Ok(Self::with_link(Link::Opened(Arc::new(opened))))
     }
 
-    /// Makes every step wait until this many replicas have its effect (`WAIT`). A failover to one of
-    /// them then loses no redeemed ticket. A step that too few replicas confirm within 40 % of the
-    /// [timeout](Self::timeout) fails with [`StoreErrorKind::NotReplicated`], and the layer
+    /// Makes every step wait until this many replicas have its effect (`WAIT`). A failover to one
+    /// of them then loses no redeemed ticket. A step that too few replicas confirm within 40 % of
+    /// the [timeout](Self::timeout) fails with [`StoreErrorKind::NotReplicated`], and the layer
     /// responds with 503.
     ///
     /// A replica confirms what it has in memory. With fewer replicas than that, no callback is
-    /// accepted. Each step takes one round trip to the replicas longer, and the steps of one process
-    /// wait one after the other. Not for a [connection of the application](Self::with_connection) to a
-    /// cluster, which sends `WAIT` to other nodes.
+    /// accepted. Each step takes one round trip to the replicas longer, and the steps of one
+    /// process wait one after the other. Not for a [connection of the
+    /// application](Self::with_connection) to a cluster, which sends `WAIT` to other nodes.
     #[must_use]
     pub const fn wait_for_replicas(mut self, replicas: NonZeroU8) -> Self {
         self.replicas = Some(replicas);
@@ -289,9 +289,10 @@ impl RedisStore {
         self
     }
 
-    /// Sets how many granted uploads can be open in the [ledger](crate::ticket::ledger::UploadLedger)
-    /// at a time. It is divided among 64 parts, so a part can be full when a small ledger as a whole
-    /// is not. All instances must have the same value.
+    /// Sets how many granted uploads can be open in the
+    /// [ledger](crate::ticket::ledger::UploadLedger) at a time. It is divided among 64 parts, so a
+    /// part can be full when a small ledger as a whole is not. All instances must have the same
+    /// value.
     #[must_use]
     pub const fn ledger_capacity(mut self, rows: u64) -> Self {
         self.ledger_capacity = rows;

@@ -1,5 +1,5 @@
-//! A replay of a genuine callback under any equivalent spelling of its path reaches the same handler
-//! or none, whatever the router does with escapes.
+//! A replay of a genuine callback under any equivalent spelling of its path reaches the same
+//! handler or none, whatever the router does with escapes.
 
 use std::{
     convert::Infallible,

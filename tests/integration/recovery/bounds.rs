@@ -45,8 +45,8 @@ async fn rv_37_a_ledger_that_hangs_does_not_hold_a_shutdown() {
     assert_eq!(start.elapsed().as_secs(), 70);
 }
 
-/// A claim begins with its call. Rows whose claim is nearly over are released, and not claimed again
-/// and again.
+/// A claim begins with its call. Rows whose claim is nearly over are released, and not claimed
+/// again and again.
 #[tokio::test(start_paused = true)]
 async fn rv_37_a_ledger_that_claims_slowly_ends_the_pass() {
     let world = World::new();

@@ -195,7 +195,8 @@ async fn rp_05_a_client_that_leaves_frees_the_ticket_or_uses_it_up() {
     }
 }
 
-/// The lease is for a process that dies. A handler of this process keeps its text however long it takes.
+/// The lease is for a process that dies. A handler of this process keeps its text however long it
+/// takes.
 #[tokio::test(start_paused = true)]
 async fn rp_05_a_handler_that_outlives_its_lease_runs_once() {
     for on_failure in BOTH {
@@ -297,7 +298,8 @@ fn rp_21_a_handler_that_always_fails_runs_so_many_times_per_use() {
     }
 }
 
-/// What is refused before the handler is called counts for nothing, and what was answered is answered for ever.
+/// What is refused before the handler is called counts for nothing, and what was answered is
+/// answered for ever.
 #[tokio::test(start_paused = true)]
 async fn rp_21_only_calls_of_the_handler_count() {
     let store = CountedStore::default();

@@ -108,8 +108,8 @@ impl Entry {
 }
 
 /// The texts that a ticket was redeemed for. A ticket for one object has one text, stored inline to
-/// avoid a second allocation. Many are a map: a ticket for a prefix can have 65,535 of them, and any
-/// replay looks one up. A tree, unlike a hash table, never moves all of them at once.
+/// avoid a second allocation. Many are a map: a ticket for a prefix can have 65,535 of them, and
+/// any replay looks one up. A tree, unlike a hash table, never moves all of them at once.
 pub(super) enum Texts {
     None,
     One(Digest, State),

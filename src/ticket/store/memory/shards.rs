@@ -54,8 +54,8 @@ pub(super) enum Need {
 pub(super) struct Shards {
     shards: Box<[Mutex<Shard>]>,
     /// For each shard, the monotonic time until which none of its records expires. A shard with
-    /// records that have expired and cannot be freed yet has a later time. Written under the lock of
-    /// the shard. Beside the shards, so that a search reads little memory.
+    /// records that have expired and cannot be freed yet has a later time. Written under the lock
+    /// of the shard. Beside the shards, so that a search reads little memory.
     due: Box<[AtomicU64]>,
     /// Random, so that the shards have equally many records whatever the nonces are.
     hasher: RandomState,
@@ -112,8 +112,8 @@ impl Shards {
 
     fn lock_at(&self, index: usize) -> Locked<'_> {
         Locked {
-            // Ignores poisoning: counters and records are updated one by one, so a panic between the
-            // updates leaves both usable.
+            // Ignores poisoning: counters and records are updated one by one, so a panic between
+            // the updates leaves both usable.
             shard: self.shards[index]
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
@@ -121,8 +121,8 @@ impl Shards {
         }
     }
 
-    /// Finds a shard in which a record has expired, and sweeps it. `None` if no shard has one, or if a
-    /// search within the last second found none.
+    /// Finds a shard in which a record has expired, and sweeps it. `None` if no shard has one, or
+    /// if a search within the last second found none.
     pub(super) fn sweep_one(&self, now: Clocks, need: Need) -> Option<Swept> {
         let (late, search) = match need {
             Need::Tidiness => (LATE, &self.searches[0]),

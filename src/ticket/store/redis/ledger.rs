@@ -31,8 +31,8 @@ use crate::{
     },
 };
 
-/// How many shards are asked at a time. Their steps are pipelined over one connection. All 64 at once
-/// would delay the steps of callbacks on the same connection.
+/// How many shards are asked at a time. Their steps are pipelined over one connection. All 64 at
+/// once would delay the steps of callbacks on the same connection.
 const SHARDS_AT_ONCE: usize = 16;
 
 /// The shard where the next search for due rows starts: another one each time, so that rows of the
@@ -239,8 +239,8 @@ impl RedisStore {
         Ok(Claimed { rows: found, more })
     }
 
-    /// The waits for replicas of one connection come one after the other. Many of them would delay the
-    /// steps of callbacks.
+    /// The waits for replicas of one connection come one after the other. Many of them would delay
+    /// the steps of callbacks.
     const fn shards_at_once(&self) -> usize {
         match self.replicas {
             Some(_) => 1,

@@ -35,8 +35,8 @@ impl Opened {
     pub(super) async fn execute(&self, step: Step, timeout: Duration) -> Result<Value, LinkError> {
         let cell = Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner));
         let execute = cell.get_or_try_init(|| (self.open)(timeout)).await?;
-        // A master that hangs keeps its connection, and another one may have taken its place. Shorter than
-        // the timeout of the step, which drops this future.
+        // A master that hangs keeps its connection, and another one may have taken its place.
+        // Shorter than the timeout of the step, which drops this future.
         let limit = timeout.mul_f32(0.9);
         let result = match time::timeout(limit, execute(step)).await {
             Ok(result) => result,

@@ -106,7 +106,8 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// Creates a call with the keys of a ticket, and with the text and fence as its first arguments.
+    /// Creates a call with the keys of a ticket, and with the text and fence as its first
+    /// arguments.
     pub(super) fn of_lease(script: &'a LuaScript, lease: &Lease) -> Self {
         Self::of_ticket(script, lease.nonce(), lease.digest(), lease.fence())
     }
@@ -146,8 +147,8 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// Puts all keys of a shard of the ledger before those of the ticket and its leases, and drops the
-    /// mark of an abandoned attempt.
+    /// Puts all keys of a shard of the ledger before those of the ticket and its leases, and drops
+    /// the mark of an abandoned attempt.
     pub(super) fn behind_tables(mut self, shard: u8) -> Self {
         self.keys.truncate(2);
         let tables = Table::ALL.iter().map(|table| table.key(shard));
@@ -207,8 +208,8 @@ mod tests {
         assert_eq!(tags(&Call::of_shard(&script, shard, &tables)), ["2b"; 2]);
     }
 
-    /// The commands of the scripts, all of which take as long for 65,535 texts, or a million rows, as
-    /// for one, but for a logarithm.
+    /// The commands of the scripts, all of which take as long for 65,535 texts, or a million rows,
+    /// as for one, but for a logarithm.
     const COMMANDS: [&str; 20] = [
         "TIME",
         "EXISTS",
@@ -254,8 +255,8 @@ mod tests {
         ]
     }
 
-    /// What the proxies of Tair check before they run a script in a cluster: each command is named by
-    /// a literal, and its key is one of `KEYS`, without a variable or an expression in between.
+    /// What the proxies of Tair check before they run a script in a cluster: each command is named
+    /// by a literal, and its key is one of `KEYS`, without a variable or an expression in between.
     #[test]
     fn rp_06_every_key_in_a_script_is_one_of_its_keys() {
         for script in scripts() {

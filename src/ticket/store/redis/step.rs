@@ -28,8 +28,8 @@ pub(super) struct Step {
 impl Step {
     pub(super) fn new(script: Cmd, sending: Sending) -> Self {
         let replicas = sending.replicas.map(|replicas| {
-            // Ends before the timeout of the step, which would hide that replicas are missing, even if
-            // the script must be sent twice.
+            // Ends before the timeout of the step, which would hide that replicas are missing, even
+            // if the script must be sent twice.
             let time = sending.timeout.mul_f32(0.4);
             let mut wait = redis::cmd("WAIT");
             wait.arg(replicas.get()).arg(milliseconds(time).max(1));
@@ -48,8 +48,8 @@ impl Step {
         }
     }
 
-    /// Returns the commands to send in one batch, so that no reconnection comes between them: `WAIT`
-    /// knows what this connection has written.
+    /// Returns the commands to send in one batch, so that no reconnection comes between them:
+    /// `WAIT` knows what this connection has written.
     pub(super) fn pipeline(&self) -> Pipeline {
         let mut pipeline = redis::pipe();
         pipeline.add_command(self.script.clone());

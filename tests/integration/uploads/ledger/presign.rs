@@ -61,8 +61,8 @@ async fn ps_12_an_upload_is_recorded_before_its_handle_is_sent() {
         assert_eq!(row.expires(), handle_ends + 10 * MINUTE);
         assert_eq!(row.due_at(), handle_ends + 11 * MINUTE);
 
-        // The callbacks of all requests that store the object are that of the row. None of them, and
-        // no other step, adds another.
+        // The callbacks of all requests that store the object are that of the row. None of them,
+        // and no other step, adds another.
         for action in ["complete", "put", "parts", "list", "abort", "complete"] {
             let body = json!({
                 "action": action, "handle": created.json["handle"], "uploadId": "U", "parts": [1],
