@@ -75,8 +75,10 @@ export class Upload {
     this.#attempts = new Attempts(options, () => this.#show());
     this.#records = new Records(storage, scope);
     this.#fingerprint = options.fingerprint ?? fingerprintOf(file, filename);
-    // A copy, because the upload changes it. That of an application may be frozen.
-    this.#session = isRecord(options.session) ? structuredClone(options.session) : null;
+    // A copy, because the upload changes it. That of an application may be frozen or a proxy, which
+    // `structuredClone` refuses.
+    const { session } = options;
+    this.#session = isRecord(session) ? JSON.parse(JSON.stringify(session)) : null;
     this.#progress = new Progress(file.size, options.onProgress);
     this.#source = new Source(file);
     this.#urls = new PartUrls(concurrency, async (parts) => {

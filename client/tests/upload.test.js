@@ -736,8 +736,8 @@ test("another device continues with the session", async () => {
   const outcome = await create(file, {
     storage: new MemoryStorage(),
     scope: "other",
-    // As a store of an application keeps it.
-    session: Object.freeze({ ...session, etags: Object.freeze(session.etags) }),
+    // As stores of applications keep it.
+    session: new Proxy(Object.freeze({ ...session, etags: Object.freeze(session.etags) }), {}),
   }).start();
   assertStored(bytes, { puts: 2 });
   assert.equal(outcome.key, session.key);
