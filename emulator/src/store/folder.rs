@@ -11,7 +11,10 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use serde::{Deserialize, Serialize};
@@ -43,15 +46,32 @@ pub(super) struct FolderStore {
     catalog: Arc<Catalog>,
 }
 
-/// What the file of an object says.
-#[derive(Deserialize, Serialize)]
+/// What the file of an object says. As JSON, the content file is a member beside those of the
+/// record.
+#[derive(Serialize)]
 struct Entry {
-    // Not flattened: to read it, serde would keep every value first, which takes longer than the
-    // rest.
+    #[serde(flatten)]
     record: Record,
     /// The name of the content file, if the content is not in this file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     content_file: Option<String>,
+}
+
+impl Entry {
+    /// Reads the record and the content file one after the other. To read a flattened record, serde
+    /// would keep every value first, which takes longer than reading the text twice.
+    fn parse(json: &[u8]) -> serde_json::Result<Self> {
+        #[derive(Deserialize)]
+        struct Beside {
+            #[serde(default)]
+            content_file: Option<String>,
+        }
+        let Beside { content_file } = serde_json::from_slice(json)?;
+        Ok(Self {
+            record: serde_json::from_slice(json)?,
+            content_file,
+        })
+    }
 }
 
 impl FolderStore {
@@ -74,10 +94,16 @@ impl FolderStore {
         let root = self.home.buckets();
         let thread = std::thread::Builder::new().name("oss-emulator-index".to_owned());
         thread.spawn(move || {
-            let look = |path: &Path, name: &str| look(&contents, path, name);
+            let is_damaged = AtomicBool::new(false);
+            let look = |path: &Path, name: &str| {
+                let found = look(&contents, path, name)?;
+                is_damaged.fetch_or(found.is_none(), Ordering::Relaxed);
+                Ok(found)
+            };
             let read = fill(&catalog, &root, &look);
             if let Some(catalog) = catalog.upgrade() {
-                if read.is_ok() {
+                // A file that cannot be read may name a content file.
+                if read.is_ok() && !is_damaged.load(Ordering::Relaxed) {
                     contents.remove_unused();
                 }
                 catalog.end(read);
@@ -397,7 +423,7 @@ fn content_file(path: &Path) -> Option<String> {
 
 /// Reads the file of an object.
 fn read(path: &Path) -> io::Result<(Entry, File)> {
-    let Found { record, file, size } = record_file::read::<Entry>(path)?;
+    let Found { record, file, size } = record_file::read(path, Entry::parse)?;
     let expected = match record.content_file {
         Some(_) => 0,
         None => record.record.content.size,

@@ -169,7 +169,8 @@ impl PartFiles {
             };
             self.order.fetch_max(order + 1, Ordering::Relaxed);
             let file = FilePart::new(entry.path());
-            let found = match record_file::read::<SavedPart>(&entry.path()) {
+            let parse = |json: &[u8]| serde_json::from_slice::<SavedPart>(json);
+            let found = match record_file::read(&entry.path(), parse) {
                 Ok(found) if found.size == found.record.content.size => found,
                 Err(error) if error.kind() != io::ErrorKind::InvalidData => return Err(error),
                 Ok(_) | Err(_) => continue,

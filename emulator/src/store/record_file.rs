@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use tempfile::NamedTempFile;
 
 const MARK: [u8; 8] = *b"oss-obj1";
@@ -33,8 +33,11 @@ pub(super) struct Found<R> {
     pub(super) size: u64,
 }
 
-/// Reads the record of a file. Fails with `InvalidData` if there is none.
-pub(super) fn read<R: DeserializeOwned>(path: &Path) -> io::Result<Found<R>> {
+/// Reads the record of a file. Fails with `InvalidData` if there is none that `parse` can read.
+pub(super) fn read<R>(
+    path: &Path,
+    parse: impl Fn(&[u8]) -> serde_json::Result<R>,
+) -> io::Result<Found<R>> {
     // Not a link, for example.
     if !fs::symlink_metadata(path)?.is_file() {
         return Err(broken());
@@ -55,12 +58,12 @@ pub(super) fn read<R: DeserializeOwned>(path: &Path) -> io::Result<Found<R>> {
     let size = size.ok_or_else(broken)?;
     let begin = usize::try_from(record_length).ok();
     let record = match begin.and_then(|length| end.len().checked_sub(length)) {
-        Some(begin) => serde_json::from_slice(&end[begin..]),
+        Some(begin) => parse(&end[begin..]),
         None => {
             let mut text = Vec::new();
             file.seek(SeekFrom::Start(size))?;
             (&file).take(record_length).read_to_end(&mut text)?;
-            serde_json::from_slice(&text)
+            parse(&text)
         }
     };
     let record = record.map_err(|_| broken())?;
@@ -99,7 +102,8 @@ mod tests {
                 let mut file = NamedTempFile::new_in(&folder).unwrap();
                 file.write_all(&vec![b'c'; content]).unwrap();
                 finish(&mut file, &"r".repeat(record)).unwrap();
-                let mut found = read::<String>(file.path()).unwrap();
+                let parse = |text: &[u8]| serde_json::from_slice::<String>(text);
+                let mut found = read(file.path(), parse).unwrap();
                 assert_eq!(found.record, "r".repeat(record));
                 assert_eq!(found.size, content as u64);
                 let mut text = Vec::new();
@@ -109,7 +113,7 @@ mod tests {
                 let length = file.as_file().metadata().unwrap().len();
                 for shorter in [0, 1, 15, 16, length - 1] {
                     file.as_file().set_len(shorter).unwrap();
-                    let error = read::<String>(file.path()).err().unwrap();
+                    let error = read(file.path(), parse).err().unwrap();
                     assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{shorter}");
                 }
             }

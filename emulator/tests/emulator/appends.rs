@@ -262,6 +262,37 @@ async fn what_a_crash_leaves_is_not_content() {
     assert_eq!(content_files(folder.path()), 2);
 }
 
+/// The file of an object names its content file. If it cannot be read, the content stays.
+#[tokio::test]
+async fn the_content_of_an_object_that_cannot_be_read_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let [_, builder] = builders(folder.path());
+        let emulator = builder.build().unwrap();
+        append(&emulator, "/a", 0, &[], b"hello").await;
+    }
+    let files = folder.path().join("buckets").join("examplebucket");
+    let file = std::fs::read_dir(files).unwrap().next().unwrap().unwrap();
+    let whole = std::fs::read(file.path()).unwrap();
+    let text = String::from_utf8_lossy(&whole);
+    // The layout of the first version, which later ones must read.
+    assert!(text.starts_with(r#"{"description":{"key":"a""#), "{text}");
+    assert!(text.contains(r#","content_file":"content-"#), "{text}");
+    std::fs::write(file.path(), "damaged").unwrap();
+    {
+        let [_, builder] = builders(folder.path());
+        let emulator = builder.build().unwrap();
+        // The listing waits until the files are read.
+        let listing = ask(&emulator, Method::GET, "/?list-type=2", &[], b"").await;
+        assert_eq!(listing.status, 500);
+    }
+    assert_eq!(content_files(folder.path()), 1);
+    std::fs::write(file.path(), whole).unwrap();
+    let [_, builder] = builders(folder.path());
+    let emulator = builder.build().unwrap();
+    assert_eq!(read(&emulator, "/a").await.text(), "hello");
+}
+
 /// `SymlinkTest` of aliyun-oss-java-sdk, `TestSymlink` of aliyun-oss-go-sdk, `test_object.py` of
 /// oss2.
 #[tokio::test]
