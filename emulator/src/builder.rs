@@ -12,6 +12,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use tokio::sync::Mutex;
+
 use crate::{
     access_key::AccessKey,
     bucket::HostedBucket,
@@ -421,6 +423,7 @@ impl EmulatorBuilder {
             create_buckets: self.create_buckets,
             blocks_public_access: AtomicBool::new(false),
             foreign_buckets: self.foreign_buckets,
+            sequence: Mutex::new(()),
             idle_uploads: self.idle_uploads,
             clock: self.clock,
             request_ids: self.request_ids,

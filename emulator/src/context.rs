@@ -16,6 +16,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, header, request::Parts};
 use md5::{Digest as _, Md5};
+use tokio::sync::Mutex;
 
 use crate::{
     access_key::AccessKey,
@@ -64,6 +65,8 @@ pub(crate) struct Shared {
     /// Whether Block Public Access is on for the account, and so for all buckets.
     pub(crate) blocks_public_access: AtomicBool,
     pub(crate) foreign_buckets: HashSet<Bucket>,
+    /// Held while a part is added to a sequential upload.
+    pub(crate) sequence: Mutex<()>,
     /// How long a multipart upload may be idle before it is dropped.
     pub(crate) idle_uploads: Option<Duration>,
     pub(crate) clock: Clock,

@@ -69,6 +69,13 @@ impl OssError {
         }
     }
 
+    /// Removes the additional elements, which quote what is wrong.
+    #[must_use]
+    pub(crate) fn without_details(mut self) -> Self {
+        self.details.clear();
+        self
+    }
+
     /// Adds an element.
     #[must_use]
     pub(crate) fn detail(mut self, name: &'static str, value: impl Into<String>) -> Self {

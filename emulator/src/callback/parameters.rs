@@ -78,14 +78,27 @@ impl Directive {
         network: &dyn CallbackNetwork,
         allowed: &AllowedPrivate,
     ) -> Result<Self, OssError> {
-        let mut json = decode(encoded)?;
-        let mut own_variables = Vec::new();
-        if let Some(policy) = policies::named(&json, policies)? {
-            json = decode(&policy.callback)?;
+        let json = decode(encoded)?;
+        let Some(policy) = policies::named(&json, policies)? else {
+            return Self::resolve(json, network, allowed).await;
+        };
+        let own = async {
+            let mut directive = Self::resolve(decode(&policy.callback)?, network, allowed).await?;
             if !policy.callback_var.is_empty() {
-                own_variables = variables(&policy.callback_var)?;
+                directive.variables = variables(&policy.callback_var)?;
             }
-        }
+            Ok::<_, OssError>(directive)
+        };
+        // The policy may contain secrets that the sender of the request must not learn.
+        own.await.map_err(OssError::without_details)
+    }
+
+    /// Validates the parameters and resolves their hosts.
+    async fn resolve(
+        json: String,
+        network: &dyn CallbackNetwork,
+        allowed: &AllowedPrivate,
+    ) -> Result<Self, OssError> {
         let parsed = Self::read(&json).map_err(|error| error.or_argument("callback", &*json));
         let (mut directive, urls, sni) = parsed?;
         // All hosts are resolved before the object is stored, so that a private address fails the
@@ -99,7 +112,6 @@ impl Directive {
                 url: url.text,
             });
         }
-        directive.variables = own_variables;
         directive.json = json;
         Ok(directive)
     }

@@ -77,7 +77,7 @@ impl CopySource {
         let found = store.source(&self.bucket, &self.key).await;
         let found = found.map_err(|error| store_refusal(&error.into()))?;
         let source = found.ok_or_else(|| no_such_source(signed, bucket.open_acl(), &self.key))?;
-        if !signed && !bucket.lets_read(&source.record.description) {
+        if !signed && (bucket.requester_pays || !bucket.lets_read(&source.record.description)) {
             return Err(errors::NO_RIGHT);
         }
         let conditions = Conditions::of_copy(context.headers());

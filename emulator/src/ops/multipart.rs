@@ -157,6 +157,12 @@ pub(super) async fn add_part(
 ) -> Result<(), OssError> {
     let store = &context.shared.store;
     let bucket = &context.bucket.name;
+    let session = store.sessions().get(id, bucket, context.address.key()?);
+    // Of two requests for the same part, the second is refused.
+    let _one = match session.is_some_and(|session| session.sequential) {
+        true => Some(context.shared.sequence.lock().await),
+        false => None,
+    };
     if let Some(session) = store.sessions().get(id, bucket, context.address.key()?) {
         check_sequence(&session, number)?;
     }

@@ -4,7 +4,8 @@
 
 use aliyun_oss_emulator::{Acl, Emulator, EmulatorError, HostedBucket, ObjectStore};
 use bytes::Bytes;
-use http::Method;
+use http::{Method, Request};
+use http_body_util::Full;
 use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 
@@ -514,7 +515,8 @@ async fn other_settings_of_buckets_are_not_implemented() {
 async fn requesters_pay_only_for_requests_that_are_signed() {
     for (folder, settings) in stores() {
         let bucket = HostedBucket::new("open".parse().unwrap()).acl(Acl::PublicReadWrite);
-        let mut emulator = settings.bucket(bucket).build().unwrap();
+        let other = HostedBucket::new("other".parse().unwrap()).acl(Acl::PublicReadWrite);
+        let mut emulator = settings.bucket(bucket).bucket(other).build().unwrap();
         ok(&put(&emulator, "/open/a", &[], b"x").await);
         let target = "/open/?requestPayment";
         let payer = async |emulator: &Emulator| {
@@ -537,6 +539,12 @@ async fn requesters_pay_only_for_requests_that_are_signed() {
             assert_eq!(payer(&emulator).await, who);
             let answer = anonymous(&emulator, Method::GET, "/open/a").await;
             assert_eq!(answer.status, status, "{who}");
+            // Neither does a copy into another bucket read it.
+            let copy = Request::put("/other/a")
+                .header("host", "127.0.0.1:9000")
+                .header("x-oss-copy-source", "/open/a");
+            let copy = send(&emulator, copy.body(Full::<Bytes>::default()).unwrap()).await;
+            assert_eq!(copy.status, status, "{who}");
             ok(&get(&emulator, "/open/a?x-oss-request-payer=requester", "").await);
         }
         let answer = put(&emulator, target, &[], document("Nobody").as_bytes()).await;

@@ -143,6 +143,23 @@ async fn callbacks_use_the_policy_that_they_name() {
         let answer = put(&emulator, "/examplebucket/none", &headers, b"x").await;
         answer.assert_refused(status, code, ec);
     }
+    // An error does not show what the policy contains.
+    let secret = |url: &str| callback(&json!({ "callbackUrl": url, "callbackBody": "b" }));
+    for hidden in [
+        secret("http://10.0.0.5/cb?token=hidden"),
+        secret("ftp://app.example/hidden"),
+        STANDARD.encode("not JSON: hidden"),
+        "!hidden".to_owned(),
+    ] {
+        let policies = document(&[("test", &hidden, "")]);
+        ok(&put(&emulator, &target(), &[], policies.as_bytes()).await);
+        let named = named("test");
+        let headers = [("x-oss-callback", &*named)];
+        let answer = put(&emulator, "/examplebucket/none", &headers, b"x").await;
+        assert_eq!(answer.status, 400, "{}", answer.text());
+        assert!(!answer.text().contains("hidden"), "{}", answer.text());
+        assert!(!answer.text().contains(&hidden), "{}", answer.text());
+    }
     let answer = get(&emulator, "/examplebucket/none", "").await;
     assert_eq!(answer.status, 404);
     assert!(bodies.lock().unwrap().is_empty());

@@ -71,6 +71,25 @@ async fn the_object_has_the_md5_of_its_content() {
 }
 
 #[tokio::test]
+async fn of_two_requests_for_one_part_the_second_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = today().store(ObjectStore::folder(folder.path()).unwrap());
+    let emulator = emulator.build().unwrap();
+    let id = initiate(&emulator, "&sequential").await;
+    let requests = (0..8).map(|_| {
+        let (emulator, id) = (emulator.clone(), id.clone());
+        tokio::spawn(async move { part(&emulator, &id, 1, b"x").await.status.as_u16() })
+    });
+    let requests: Vec<_> = requests.collect();
+    let mut answers = Vec::new();
+    for request in requests {
+        answers.push(request.await.unwrap());
+    }
+    answers.sort_unstable();
+    assert_eq!(answers, [200, 409, 409, 409, 409, 409, 409, 409]);
+}
+
+#[tokio::test]
 async fn parts_are_uploaded_and_completed_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let open = || today().store(ObjectStore::folder(folder.path()).unwrap());
