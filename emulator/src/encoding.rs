@@ -22,19 +22,24 @@ pub(crate) const PATH: &AsciiSet = &COMPONENT.remove(b'/');
 /// The tests of aliyun-oss-java-sdk show `%2F` and `%7E`.
 pub(crate) const NAME: &AsciiSet = &COMPONENT.add(b'~');
 
-/// How a response document represents object names, from the parameter `encoding-type`.
+/// How a response document represents object names, from `encoding-type`.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Encoding {
     url: bool,
 }
 
 impl Encoding {
-    /// Reads `encoding-type`. `url` is the only value that OSS accepts.
+    /// Reads the parameter `encoding-type`.
     pub(crate) fn of(query: &Query) -> Result<Self, OssError> {
-        match query.get("encoding-type") {
-            None | Some("") => Ok(Self::default()),
-            Some("url") => Ok(Self { url: true }),
-            Some(_) => Err(errors::ENCODING_TYPE),
+        Self::named(query.get("encoding-type").unwrap_or_default())
+    }
+
+    /// Returns the encoding of this name. `url` is the only one of OSS.
+    pub(crate) fn named(name: &str) -> Result<Self, OssError> {
+        match name {
+            "" => Ok(Self::default()),
+            "url" => Ok(Self { url: true }),
+            _ => Err(errors::ENCODING_TYPE),
         }
     }
 

@@ -57,7 +57,11 @@ pub(super) async fn run(context: &RequestContext<'_>) -> Result<Response<Emulato
     if !context.headers().contains_key("content-md5") {
         return Err(errors::NO_CONTENT_MD5.argument("Content-MD5", ""));
     }
-    let encoding = Encoding::of(context.query)?;
+    // The SDK for Java sends it as a header.
+    let encoding = match context.header("encoding-type") {
+        Some(name) => Encoding::named(name)?,
+        None => Encoding::of(context.query)?,
+    };
     let document = context
         .read_document(MAX_DOCUMENT, errors::MALFORMED_XML)
         .await?;

@@ -13,7 +13,7 @@ use crate::{
     body::EmulatorBody,
     context::RequestContext,
     errors::{self, OssError},
-    response::iso8601,
+    response::{iso8601, restore_info},
     store::{Entry, ObjectSummary},
     xml,
 };
@@ -53,6 +53,8 @@ struct Version<'a> {
     r#type: &'static str,
     size: u64,
     storage_class: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restore_info: Option<String>,
     owner: Owner<'a>,
 }
 
@@ -75,6 +77,9 @@ pub(super) async fn run(context: &RequestContext<'_>) -> Result<Response<Emulato
         r#type: object.object_type(),
         size: object.size(),
         storage_class: object.storage_class().to_owned(),
+        restore_info: object
+            .restoration()
+            .and_then(|known| restore_info(known, context.now)),
         owner: Owner::of(context),
     };
     let versions = page.entries.iter().filter_map(|entry| match entry {

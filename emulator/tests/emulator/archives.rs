@@ -104,8 +104,9 @@ async fn an_archived_object_is_read_while_it_is_restored() {
         archives.at(59);
         archives.assert_frozen(A).await;
         assert_eq!(archives.head(A).await.header(RESTORE), Some(ONGOING));
-        for version in ["", "list-type=2"] {
-            let answer = get(&archives.emulator, "/examplebucket/", version).await;
+        for (resource, more) in [("", ""), ("", "list-type=2"), ("?versions", "")] {
+            let resource = format!("/examplebucket/{resource}");
+            let answer = get(&archives.emulator, &resource, more).await;
             let info = answer.element("RestoreInfo").unwrap();
             assert_eq!(info.replace("&quot;", "\""), ONGOING);
         }

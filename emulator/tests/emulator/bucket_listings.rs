@@ -229,6 +229,15 @@ async fn many_objects_are_deleted_at_once() {
         ok(&answer);
         assert_eq!(all(&answer, "Key"), ["k1", "missing%20%26%01"]);
         assert_eq!(answer.element("EncodingType").as_deref(), Some("url"));
+        // The SDK for Java sends a header.
+        let md5 = md5(document);
+        let headers = [("content-md5", &*md5), ("encoding-type", "url")];
+        let resource = format!("/{BUCKET}/?delete");
+        let body = document.as_bytes();
+        let answer = ask_with(&emulator, Method::POST, &resource, "", &headers, body).await;
+        ok(&answer);
+        assert_eq!(answer.element("EncodingType").as_deref(), Some("url"));
+        assert_eq!(all(&answer, "Key"), ["k1", "missing%20%26%01"]);
         let left = get(&emulator, &format!("/{BUCKET}/"), "").await;
         assert_eq!(all(&left, "Key"), ["k11"]);
         let document = "<Delete><Quiet>true</Quiet><Object><Key>k11</Key></Object></Delete>";
