@@ -65,7 +65,7 @@ enum Verdict {
     Expired,
     /// The attempt failed.
     Failed(DeadLetterReason),
-    /// The ledger failed. The claim expires.
+    /// The ledger failed. No attempt counts.
     Ledger(StoreError),
 }
 
@@ -380,8 +380,10 @@ impl Row {
                 self.defer(pause, true, Done::Failed, ends).await
             }
             Verdict::Ledger(error) => {
-                tracing::debug!(target: TARGET, ?nonce, %error, "the ledger fails");
-                Done::Lost
+                tracing::warn!(target: TARGET, ?nonce, %error, "the ledger fails");
+                // Also a row that expires meanwhile: without the ledger, it is unknown whether it
+                // is a dead letter.
+                self.defer(BUSY_PAUSE, false, Done::Deferred, ends).await
             }
         }
     }

@@ -18,7 +18,7 @@ pub struct RecoverySummary {
     /// Objects outside of their grant that were deleted.
     pub orphans_deleted: u64,
     /// Rows that are due again later, because it is unknown whether the object exists, the object
-    /// can still be stored, or another request handles the upload.
+    /// can still be stored, another request handles the upload, or the ledger did not respond.
     pub deferred: u64,
     /// Uploads whose handler failed. They are due again later.
     pub failed: u64,

@@ -5,6 +5,7 @@ mod support;
 
 use std::{
     collections::HashSet,
+    num::NonZeroU8,
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
@@ -469,4 +470,43 @@ async fn lg_10_a_ledger_that_is_down_is_an_error_in_time() {
     assert_eq!(error.kind(), StoreErrorKind::TimedOut);
     redis.go_on();
     assert!(ledger.open_rows().await.unwrap() >= 1);
+}
+
+/// Redis claims the rows, and no replica confirms it.
+#[ignore = "needs redis-server"]
+#[tokio::test]
+async fn rv_38_claims_that_nobody_has_use_up_no_attempt() {
+    let redis = Redis::start(FORGETFUL);
+    let ledger = redis.store();
+    // In every shard.
+    let rows: Vec<_> = (0..500)
+        .map(|n| upload(&format!("a/{n}"), start()))
+        .collect();
+    ledger.granted(&rows).await.unwrap();
+    let at = rows[0].due_at();
+    let others = ledger.due(at, 100, MINUTE).await.unwrap();
+    assert_eq!(others.len(), 100);
+    let without_replicas = redis
+        .store()
+        .timeout(Duration::from_millis(500))
+        .wait_for_replicas(NonZeroU8::MIN);
+    // Each call fails in another shard.
+    for _ in 0..5 {
+        let failed = without_replicas.due(at, 100, MINUTE).await.unwrap_err();
+        assert_eq!(failed.kind(), StoreErrorKind::NotReplicated);
+    }
+    let found = ledger.due(at, 1000, MINUTE).await.unwrap();
+    assert_eq!(found.len(), 400);
+    for row in &found {
+        assert_eq!(row.claim.attempts(), 1);
+        assert!(others.iter().all(|other| other.upload != row.upload));
+    }
+    // Nothing else was taken back.
+    for row in found.iter().chain(&others) {
+        ledger
+            .close(&row.claim, CloseReason::Dropped)
+            .await
+            .unwrap();
+    }
+    assert_eq!(ledger.open_rows().await.unwrap(), 0);
 }

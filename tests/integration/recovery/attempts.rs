@@ -166,3 +166,24 @@ async fn rv_36_an_at_least_once_handler_that_runs_uses_up_no_attempt() {
     assert_eq!(world.letters.lock().unwrap().len(), 0);
     assert_eq!(world.open().await, 1);
 }
+
+/// The ledger does not say to whom the object belongs, so nothing is known of the upload.
+#[tokio::test]
+async fn rv_38_a_ledger_that_fails_uses_up_no_attempt() {
+    let world = World::new();
+    let ledger = Faulty::new(&world.ledger, |name| {
+        (name == "object").then_some(Fault::Unavailable)
+    });
+    let world = world.with_ledger(ledger);
+    world.stored("a.png").await;
+    world.pass_until_due();
+    for _ in 0..30 {
+        world.passes(|summary| summary.deferred = 1).await;
+        world.passes(|_| {}).await;
+        world.clock.pass(2 * MINUTE);
+    }
+    let due = world.ledger.due(world.clock.now(), 1, MINUTE);
+    let claim = due.await.unwrap().remove(0).claim;
+    assert_eq!(claim.attempts(), 1);
+    assert_eq!(world.letters.lock().unwrap().len(), 0);
+}

@@ -221,7 +221,17 @@ impl RedisStore {
             .arg(claims.until)
             .arg(&claims.token[..])
             .arg(milliseconds(LONGEST_LIFE));
-        let (expired, rows): (u64, Vec<DueRow>) = read(&self.run(&call).await?)?;
+        let answer = self.run(&call).await;
+        let (expired, rows): (u64, Vec<DueRow>) = match answer.and_then(|answer| read(&answer)) {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                let kind = error.kind();
+                if kind.is_outcome_unknown() || kind == StoreErrorKind::Unreadable {
+                    self.unclaim(shard, &claims).await;
+                }
+                return Err(error);
+            }
+        };
         self.expired.removed(expired);
         let more = (rows.len() >= share).then_some(shard);
         let mut found = Vec::with_capacity(rows.len());
@@ -237,6 +247,20 @@ impl RedisStore {
             }
         }
         Ok(Claimed { rows: found, more })
+    }
+
+    /// Takes back the claims of a call that failed, because Redis may have executed it. Otherwise
+    /// each failure would use up an attempt of rows that nobody has. If this fails too, the claims
+    /// expire.
+    async fn unclaim(&self, shard: u8, claims: &ClaimTerms) {
+        let call = Call::of_shard(&self.scripts.ledger.unclaim, shard, &Table::ALL)
+            .arg(claims.until)
+            .arg(&claims.token[..])
+            .arg(claims.now);
+        // Without replicas, both calls fail, and the master has executed both.
+        if let Err(error) = self.run(&call).await {
+            tracing::debug!(%error, shard, "it is unknown whether claims were taken back");
+        }
     }
 
     /// The waits for replicas of one connection come one after the other. Many of them would delay

@@ -27,6 +27,7 @@ pub(super) struct LedgerScripts {
     pub(super) remembered: LuaScript,
     pub(super) failed: LuaScript,
     pub(super) due: LuaScript,
+    pub(super) unclaim: LuaScript,
     pub(super) defer: LuaScript,
     pub(super) close: LuaScript,
     pub(super) object: LuaScript,
@@ -52,6 +53,7 @@ impl LedgerScripts {
             ),
             failed: script!("ledger_failed": "ledger/failed.lua", "release.lua"),
             due: script!("ledger_due": "ledger/rows.lua", "ledger/due.lua"),
+            unclaim: script!("ledger_unclaim": "ledger/unclaim.lua"),
             defer: script!("ledger_defer": "ledger/defer.lua"),
             close: script!("ledger_close": "ledger/rows.lua", "ledger/close.lua"),
             object: script!("ledger_object": "ledger/object.lua"),
@@ -248,6 +250,7 @@ mod tests {
             ledger.remembered,
             ledger.failed,
             ledger.due,
+            ledger.unclaim,
             ledger.defer,
             ledger.close,
             ledger.object,
@@ -318,6 +321,7 @@ mod tests {
                         "for known in string.gmatch(redis.call('HGET', KEYS[6], object) or '', '[^\\n]+') do",
                         "for _, nonce in ipairs(same) do",
                         "for _, nonce in ipairs(new) do",
+                        "for _, nonce in ipairs(held) do",
                     ]
                     .contains(&line.trim()),
                     "{line}"
