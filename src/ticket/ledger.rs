@@ -110,7 +110,10 @@ pub trait UploadLedger: ReplayStore {
     ) -> Lookup<Vec<DueUpload>, StoreError>;
 
     /// Releases a claimed row, which is due again at `due`, and sets its number of attempts: that
-    /// of the claim, or less if this attempt does not count.
+    /// of the claim, or less if this attempt does not count. The same call again succeeds, too.
+    ///
+    /// The row must be due again before it is removed, however late `due` is, and not before `due`
+    /// if that is earlier than its end: a pass must not find the rows that it has deferred.
     ///
     /// # Errors
     ///

@@ -187,3 +187,32 @@ async fn rv_38_a_ledger_that_fails_uses_up_no_attempt() {
     assert_eq!(claim.attempts(), 1);
     assert_eq!(world.letters.lock().unwrap().len(), 0);
 }
+
+/// The row is due again after a pause, although it expires before.
+#[tokio::test]
+async fn rv_39_a_pass_does_not_find_an_expired_row_again_that_it_has_deferred() {
+    let world = World::new();
+    let ledger = Faulty::new(&world.ledger, |name| {
+        (name == "object").then_some(Fault::Unavailable)
+    });
+    let world = world.with_ledger(ledger);
+    let grant = world.stored("a.png").await;
+    let left = grant.row.until().duration_since(world.clock.now()).unwrap();
+    world.clock.pass(left - Duration::from_secs(30));
+    for _ in 0..5 {
+        let asked = world.storage.heads();
+        world.passes(|summary| summary.deferred = 1).await;
+        world.passes(|_| {}).await;
+        assert_eq!(world.storage.heads(), asked + 1);
+        world.clock.pass(2 * MINUTE);
+    }
+    // The ledger works again.
+    let at = world.clock.clone();
+    let works = Tickets::with_ledger(keys(), Arc::clone(&world.ledger)).clock(move || at.now());
+    let world = World {
+        tickets: works,
+        ..world
+    };
+    world.passes(|summary| summary.dead_letters = 1).await;
+    assert_eq!(world.letters.lock().unwrap().len(), 1);
+}

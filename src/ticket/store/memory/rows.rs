@@ -206,13 +206,23 @@ impl Rows {
     ) -> Result<(), StoreError> {
         let mut shard = self.lock(claim.nonce());
         let row = shard.rows.get_mut(claim.nonce().as_bytes());
-        let row = row
-            .filter(|row| row.is_claimed_by(claim))
-            .ok_or(StoreErrorKind::LeaseLost)?;
+        let row = row.ok_or(StoreErrorKind::LeaseLost)?;
+        let asked = milliseconds(due);
+        // Before it is freed, a recovery must find it expired.
+        let till = row.freed.saturating_sub(GRACE);
+        let (early, late) = (asked.min(till), asked.min(row.freed));
+        if !row.is_claimed_by(claim) {
+            let is_repeated = row.claim.is_none() && row.attempts == attempts;
+            return match is_repeated && (row.due == early || row.due == late) {
+                true => Ok(()),
+                false => Err(StoreErrorKind::LeaseLost.into()),
+            };
+        }
+        // A time before the end of the claim may have passed already. Due then, the row would be
+        // found again at once, and without end.
+        let due = if till > row.due { early } else { late };
         row.claim = None;
         row.attempts = attempts;
-        // Before it is freed, a recovery must find it expired.
-        let due = milliseconds(due).min(row.freed.saturating_sub(GRACE));
         shard.move_to(claim.nonce().as_bytes(), due);
         Ok(())
     }
