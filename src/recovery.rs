@@ -67,8 +67,9 @@
 //! | an object within the grant | the service is called |
 //! | the service responds with success | settled |
 //! | the service fails | again after 1, 2, 4 … minutes, at most 8 hours; after 20 attempts, or the first that calls an [at-most-once](crate::ticket::OnFailure::AtMostOnce) handler, a [dead letter](Recovery::on_dead_letter) |
-//! | another request handles the upload | again after a minute, without counting the attempt |
+//! | another request handles the upload, or holds the ticket of an at-most-once handler that has not started | again after a minute, without counting the attempt |
 //! | another request has started an at-most-once handler, which stored no reply | again after a minute; after five attempts a dead letter, because its process has most likely ended |
+//! | the ledger fails | again after a minute, without counting the attempt |
 //! | an object within the grant, but the row has [expired](crate::ticket::ledger::GrantedUpload::until) | a dead letter |
 //!
 //! # Once

@@ -329,8 +329,13 @@ impl Row {
                 self.defer(pause, false, Done::Deferred, ends).await
             }
             Verdict::Used => {
-                // A failure does not free the ticket, nor does the end of the process.
-                let counts = !self.settings.tickets.frees_on_failure();
+                let counts = match self.has_used_up(ends - LAST_CALL).await {
+                    Ok(used_up) => used_up,
+                    Err(error) => {
+                        tracing::debug!(target: TARGET, ?nonce, %error, "the ledger fails");
+                        false
+                    }
+                };
                 let last = attempts >= MAX_USED.min(self.settings.max_attempts);
                 let expires = self.expires_within(BUSY_PAUSE);
                 if counts && (last || expires) {
@@ -386,6 +391,18 @@ impl Row {
                 self.defer(BUSY_PAUSE, false, Done::Deferred, ends).await
             }
         }
+    }
+
+    /// Returns whether neither a failure frees the ticket, nor the end of the process that has
+    /// redeemed it. The end of its lease frees an at-most-once ticket that it only holds.
+    async fn has_used_up(&self, until: Instant) -> Result<bool, StoreError> {
+        let tickets = &self.settings.tickets;
+        if tickets.frees_on_failure() {
+            return Ok(false);
+        }
+        let used_up = tickets.store().is_used_up(self.due.upload.nonce());
+        let used_up = timeout_at(until, used_up.into_future()).await;
+        used_up.unwrap_or_else(|_| Err(StoreErrorKind::TimedOut.into()))
     }
 
     fn expires_within(&self, pause: Duration) -> bool {

@@ -107,6 +107,17 @@ pub trait ReplayStore: Send + Sync {
     fn refuse(&self, lease: &Lease) -> Lookup<(), StoreError> {
         self.fail(lease)
     }
+
+    /// Returns whether a text of the ticket `nonce` is used up: its at-most-once handler was
+    /// [started](Self::start), or its reply is stored, so that no end of a lease frees it. A
+    /// [recovery](crate::recovery) asks if another attempt holds the ticket.
+    ///
+    /// By default it returns true: a recovery then takes an at-most-once handler whose process
+    /// holds a ticket for minutes for one that was started.
+    fn is_used_up(&self, nonce: Nonce) -> Lookup<bool, StoreError> {
+        let _ = nonce;
+        Lookup::Ready(Ok(true))
+    }
 }
 
 impl<S: ReplayStore + ?Sized> ReplayStore for Arc<S> {
@@ -132,6 +143,10 @@ impl<S: ReplayStore + ?Sized> ReplayStore for Arc<S> {
 
     fn refuse(&self, lease: &Lease) -> Lookup<(), StoreError> {
         (**self).refuse(lease)
+    }
+
+    fn is_used_up(&self, nonce: Nonce) -> Lookup<bool, StoreError> {
+        (**self).is_used_up(nonce)
     }
 }
 

@@ -242,3 +242,54 @@ async fn rv_36_a_process_killed_in_an_at_most_once_handler_leaves_a_dead_letter(
     assert_eq!(world.runs.load(Ordering::SeqCst), 1);
     assert_eq!(world.redis.store().open_rows().await.unwrap(), 0);
 }
+
+/// A process that holds a ticket for long, and has started nothing.
+#[ignore = "needs redis-server"]
+#[tokio::test]
+async fn rv_40_a_ticket_that_is_only_held_uses_up_no_attempt_in_redis() {
+    let world = World::new(OnFailure::AtMostOnce).await;
+    let store = world.redis.store();
+    let (nonce, until, now) = (world.row.nonce(), world.row.until(), world.clock.now());
+    let attempt = Attempt::new(nonce, [9; 32], UseLimit::Once, until, now).unwrap();
+    let attempt = attempt.at_most_once().lease(HOUR);
+    assert!(!store.is_used_up(nonce).await.unwrap());
+    let Begin::Fresh(lease) = store.begin(&attempt).await.unwrap() else {
+        panic!("unused")
+    };
+    assert!(!store.is_used_up(nonce).await.unwrap());
+    for _ in 0..7 {
+        let pass = world.pass(StatusCode::OK).await;
+        assert_eq!(pass.deferred, 1, "{pass}");
+        world.clock.pass(2 * MINUTE);
+    }
+    store.abandon(&lease).await.unwrap();
+    let pass = world.pass(StatusCode::OK).await;
+    assert_eq!(pass.recovered, 1, "{pass}");
+    assert!(store.is_used_up(nonce).await.unwrap());
+    assert_eq!(world.letters.lock().unwrap().len(), 0);
+}
+
+/// A text is used up from its start on, and no more once its handler turns out not to have run.
+#[ignore = "needs redis-server"]
+#[tokio::test]
+async fn rv_40_a_started_text_is_used_up_in_redis() {
+    let redis = Redis::start(FORGETFUL);
+    let store = redis.store();
+    let (nonce, now) = (Nonce::random().unwrap(), SystemTime::now());
+    let texts = UseLimit::Texts(2.try_into().unwrap());
+    let begin = async |digest| {
+        let attempt = Attempt::new(nonce, [digest; 32], texts, now + HOUR, now).unwrap();
+        match store.begin(&attempt.at_most_once()).await.unwrap() {
+            Begin::Fresh(lease) => lease,
+            other => panic!("{other:?}"),
+        }
+    };
+    let (held, started) = (begin(1).await, begin(2).await);
+    assert!(!store.is_used_up(nonce).await.unwrap());
+    store.start(&started).await.unwrap();
+    assert!(store.is_used_up(nonce).await.unwrap());
+    store.abandon(&held).await.unwrap();
+    assert!(store.is_used_up(nonce).await.unwrap());
+    store.abandon(&started).await.unwrap();
+    assert!(!store.is_used_up(nonce).await.unwrap());
+}

@@ -30,7 +30,7 @@ use self::{
     shards::{Need, Shards},
 };
 use super::{
-    Attempt, Begin, Lease, ReplayStore, StoreError, StoreErrorKind, StoredReply, UseLimit,
+    Attempt, Begin, Lease, Nonce, ReplayStore, StoreError, StoreErrorKind, StoredReply, UseLimit,
 };
 use crate::{
     Lookup,
@@ -240,13 +240,16 @@ impl MemoryStore {
         Ok(Begin::Fresh(Lease::new(attempt)))
     }
 
-    /// Confirms the holder. Nothing is recorded: a claim does not expire here, and if the process
-    /// dies, so does the record.
+    /// Confirms the holder, and records the start for [`is_used_up`](ReplayStore::is_used_up). A
+    /// claim does not expire here, and if the process dies, so does the record.
     fn try_start(&self, lease: &Lease) -> Result<(), StoreError> {
         let mut locked = self.shards.lock(lease.nonce());
         let entry = locked.shard.entries.get_mut(lease.nonce().as_bytes());
         match entry.and_then(|entry| entry.texts.get_mut(lease.digest())) {
-            Some(state) if state.fence() == lease.fence() => Ok(()),
+            Some(state) if state.fence() == lease.fence() => {
+                state.start();
+                Ok(())
+            }
             _ => Err(StoreErrorKind::LeaseLost.into()),
         }
     }
@@ -373,6 +376,12 @@ impl ReplayStore for MemoryStore {
     fn refuse(&self, lease: &Lease) -> Lookup<(), StoreError> {
         self.end(lease, Release::Refused);
         Lookup::Ready(Ok(()))
+    }
+
+    fn is_used_up(&self, nonce: Nonce) -> Lookup<bool, StoreError> {
+        let mut locked = self.shards.lock(nonce);
+        let entry = locked.shard.entries.get_mut(nonce.as_bytes());
+        Lookup::Ready(Ok(entry.is_some_and(|entry| entry.texts.any_is_used_up())))
     }
 }
 

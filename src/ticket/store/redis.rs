@@ -32,7 +32,7 @@ use self::{
     step::Sending,
 };
 use super::{
-    Attempt, Begin, Lease, ReplayStore, StoreError, StoreErrorKind, StoredReply, UseLimit,
+    Attempt, Begin, Lease, Nonce, ReplayStore, StoreError, StoreErrorKind, StoredReply, UseLimit,
 };
 use crate::{Lookup, metrics::RedisCall, ticket::ledger::ExpiredRows};
 
@@ -107,6 +107,7 @@ struct Scripts {
     renew: LuaScript,
     finish: LuaScript,
     release: LuaScript,
+    used_up: LuaScript,
     ledger: LedgerScripts,
 }
 
@@ -272,6 +273,7 @@ impl RedisStore {
                 renew: LuaScript::new("renew", include_str!("redis/renew.lua")),
                 finish: LuaScript::new("finish", include_str!("redis/finish.lua")),
                 release: LuaScript::new("release", include_str!("redis/release.lua")),
+                used_up: LuaScript::new("used_up", include_str!("redis/used_up.lua")),
                 ledger: LedgerScripts::new(),
             }),
             ledger_capacity: Self::DEFAULT_LEDGER_CAPACITY,
@@ -379,6 +381,12 @@ impl RedisStore {
         self.run(&call).await.map(drop)
     }
 
+    async fn has_used_up(self, nonce: Nonce) -> Result<bool, StoreError> {
+        // Of no text, and of no attempt.
+        let call = Call::of_ticket(&self.scripts.used_up, nonce, [0; 32], 0);
+        read(&self.run(&call).await?)
+    }
+
     async fn run(&self, call: &Call<'_>) -> Result<Value, StoreError> {
         let measured = RedisCall::begin(call.operation());
         let sending = Sending {
@@ -458,6 +466,10 @@ impl ReplayStore for RedisStore {
 
     fn abandon(&self, lease: &Lease) -> Lookup<(), StoreError> {
         Lookup::pending(self.clone().release(lease.clone(), "not run"))
+    }
+
+    fn is_used_up(&self, nonce: Nonce) -> Lookup<bool, StoreError> {
+        Lookup::pending(self.clone().has_used_up(nonce))
     }
 
     fn refuse(&self, lease: &Lease) -> Lookup<(), StoreError> {

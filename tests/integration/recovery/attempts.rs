@@ -3,7 +3,7 @@
 use std::future::IntoFuture as _;
 
 use tokio::time::sleep;
-use tower_aliyun_oss::ticket::store::{Attempt, Begin, ReplayStore as _, UseLimit};
+use tower_aliyun_oss::ticket::store::{Attempt, Begin, Lease, ReplayStore as _, UseLimit};
 
 use super::{
     faulty::{Fault, Faulty},
@@ -57,12 +57,24 @@ async fn rv_34_a_callback_that_fails_does_not_shorten_the_pause() {
     world.passes(|summary| summary.recovered = 1).await;
 }
 
-/// Redeems the ticket of an upload for another text, as a callback does whose process then ends.
-async fn start_and_die(world: &World, grant: &Granted) {
+/// An attempt to redeem the ticket of an upload for another text.
+fn attempt(world: &World, grant: &Granted) -> Attempt {
     let (nonce, now) = (grant.row.nonce(), world.clock.now());
-    let attempt = Attempt::new(nonce, [9; 32], UseLimit::Once, grant.row.until(), now).unwrap();
-    let begun = world.ledger.begin(&attempt).into_future().await.unwrap();
-    assert!(matches!(begun, Begin::Fresh(_)));
+    Attempt::new(nonce, [9; 32], UseLimit::Once, grant.row.until(), now).unwrap()
+}
+
+/// Redeems a ticket, as a callback does that then asks OSS for minutes, or whose process ends.
+async fn hold(world: &World, attempt: &Attempt) -> Lease {
+    match world.ledger.begin(attempt).into_future().await.unwrap() {
+        Begin::Fresh(lease) => lease,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Redeems a ticket, as a callback does whose process ends in an at-most-once handler.
+async fn start_and_die(world: &World, grant: &Granted) {
+    let lease = hold(world, &attempt(world, grant).at_most_once()).await;
+    world.ledger.start(&lease).into_future().await.unwrap();
 }
 
 #[tokio::test]
@@ -157,7 +169,7 @@ async fn rv_36_a_store_out_of_reach_uses_up_no_attempt() {
 async fn rv_36_an_at_least_once_handler_that_runs_uses_up_no_attempt() {
     let world = World::new();
     let grant = world.stored("a.png").await;
-    start_and_die(&world, &grant).await;
+    drop(hold(&world, &attempt(&world, &grant)).await);
     world.pass_until_due();
     for _ in 0..30 {
         world.passes(|summary| summary.deferred = 1).await;
@@ -215,4 +227,20 @@ async fn rv_39_a_pass_does_not_find_an_expired_row_again_that_it_has_deferred() 
     };
     world.passes(|summary| summary.dead_letters = 1).await;
     assert_eq!(world.letters.lock().unwrap().len(), 1);
+}
+
+/// Nothing has run, and the ticket is free again when the lease ends.
+#[tokio::test]
+async fn rv_40_an_at_most_once_ticket_that_is_only_held_uses_up_no_attempt() {
+    let world = World::at_most_once();
+    let grant = world.stored("a.png").await;
+    let lease = hold(&world, &attempt(&world, &grant).at_most_once()).await;
+    world.pass_until_due();
+    for _ in 0..30 {
+        world.passes(|summary| summary.deferred = 1).await;
+        world.clock.pass(2 * MINUTE);
+    }
+    world.ledger.abandon(&lease).into_future().await.unwrap();
+    world.passes(|summary| summary.recovered = 1).await;
+    assert_eq!(world.letters.lock().unwrap().len(), 0);
 }

@@ -93,6 +93,9 @@ impl ReplayStore for Faulty {
         let lease = lease.clone();
         self.call("refuse", move |memory| memory.refuse(&lease))
     }
+    fn is_used_up(&self, nonce: Nonce) -> Lookup<bool, StoreError> {
+        self.call("is_used_up", move |memory| memory.is_used_up(nonce))
+    }
 }
 
 impl UploadLedger for Faulty {

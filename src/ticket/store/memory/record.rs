@@ -202,6 +202,18 @@ impl Texts {
         }
     }
 
+    /// Returns whether a text is not only held. Visits all texts of a ticket for several objects,
+    /// which no recovery redeems.
+    pub(super) fn any_is_used_up(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::One(_, state) => state.is_used_up(),
+            Self::Many(many) => {
+                many.running < many.texts.len() || many.texts.values().any(State::is_used_up)
+            }
+        }
+    }
+
     /// Removes one of the texts, which have all finished, and returns the bytes of its reply.
     pub(super) fn free_one(&mut self) -> Option<usize> {
         let state = match self {
@@ -234,6 +246,20 @@ impl State {
         })
     }
 
+    /// Records that the handler was started.
+    pub(super) fn start(&mut self) {
+        if let Self::Running(run) = self {
+            run.started = true;
+        }
+    }
+
+    fn is_used_up(&self) -> bool {
+        match self {
+            Self::Running(run) => run.started,
+            Self::Finished(_) => true,
+        }
+    }
+
     fn reply_bytes(&self) -> usize {
         match self {
             Self::Finished(finished) => finished.reply.as_ref().map_or(0, Finished::size_of),
@@ -250,6 +276,8 @@ pub(super) struct Run {
     done: Option<Arc<Notify>>,
     /// Whether it counts as a start of the handler.
     pub(super) counted: bool,
+    /// Whether an at-most-once handler was started.
+    started: bool,
 }
 
 impl Run {
@@ -258,6 +286,7 @@ impl Run {
             fence: attempt.fence().to_be_bytes(),
             done: None,
             counted: !attempt.is_at_most_once(),
+            started: false,
         }
     }
 

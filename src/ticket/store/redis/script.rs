@@ -212,7 +212,7 @@ mod tests {
 
     /// The commands of the scripts, all of which take as long for 65,535 texts, or a million rows,
     /// as for one, but for a logarithm.
-    const COMMANDS: [&str; 20] = [
+    const COMMANDS: [&str; 21] = [
         "TIME",
         "EXISTS",
         "HGET",
@@ -225,6 +225,7 @@ mod tests {
         "ZADD",
         "ZREM",
         "ZSCORE",
+        "ZCARD",
         // With a limit.
         "ZRANGE",
         "ZRANGEBYSCORE",
@@ -244,6 +245,7 @@ mod tests {
             script!("renew": "renew.lua"),
             script!("finish": "finish.lua"),
             script!("release": "release.lua"),
+            script!("used_up": "used_up.lua"),
             ledger.granted,
             ledger.withdraw,
             ledger.settled,
