@@ -42,7 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What a user of the store may do. `docs/deployment.md` names it.
 const PERMISSIONS: &str = "+evalsha +eval +wait +time +exists +hget +hset +hsetnx +hdel +hincrby \
                            +hexists +hlen +zadd +zrem +zrange +zrangebyscore +zrangebylex \
-                           +zrevrangebylex +zlexcount +zscore +pttl +pexpire +set +del";
+                           +zrevrangebylex +zlexcount +zscore +zcard +pttl +pexpire +set +del";
 
 /// The row of a ticket, the same in every call.
 fn upload(ticket: u16) -> GrantedUpload {

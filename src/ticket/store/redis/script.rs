@@ -294,6 +294,22 @@ mod tests {
         }
     }
 
+    /// A user without one of them gets an error in the middle of a script.
+    #[test]
+    fn rp_06_the_guide_permits_every_command() {
+        let guide = include_str!("../../../../docs/deployment.md");
+        let (_, permitted) = guide.split_once("ACL SETUSER").unwrap();
+        let (permitted, _) = permitted.split_once("```").unwrap();
+        let permitted: Vec<_> = permitted.split_whitespace().collect();
+        for command in COMMANDS
+            .into_iter()
+            .chain(["DEL", "EVALSHA", "EVAL", "WAIT"])
+        {
+            let name = format!("+{}", command.to_lowercase());
+            assert!(permitted.contains(&&*name), "{name}");
+        }
+    }
+
     #[test]
     fn rp_23_no_script_walks_over_the_texts() {
         for script in scripts() {
