@@ -244,3 +244,28 @@ async fn rv_40_an_at_most_once_ticket_that_is_only_held_uses_up_no_attempt() {
     world.passes(|summary| summary.recovered = 1).await;
     assert_eq!(world.letters.lock().unwrap().len(), 0);
 }
+
+/// It is unknown whether the handler was started.
+#[tokio::test(start_paused = true)]
+async fn rv_40_a_store_that_does_not_tell_what_is_used_up_uses_up_no_attempt() {
+    for late in [false, true] {
+        let world = World::new();
+        let ledger = Faulty::new(&world.ledger, move |name| {
+            (name == "is_used_up").then_some(match late {
+                true => Fault::Late(HOUR),
+                false => Fault::Unavailable,
+            })
+        });
+        let world = world.with_ledger(ledger);
+        let tickets = world.tickets.clone().on_failure(OnFailure::AtMostOnce);
+        let world = World { tickets, ..world };
+        let grant = world.stored("a.png").await;
+        start_and_die(&world, &grant).await;
+        world.pass_until_due();
+        for _ in 0..10 {
+            world.passes(|summary| summary.deferred = 1).await;
+            world.clock.pass(2 * MINUTE);
+        }
+        assert_eq!(world.letters.lock().unwrap().len(), 0);
+    }
+}
