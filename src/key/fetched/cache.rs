@@ -149,16 +149,12 @@ impl Cache {
             }
         }
         let result = self.attempts(&url, &fetch, awaited).await;
+        let failure = result.as_ref().err().map(|error| error.kind().name());
         let bits = result.as_ref().map_or(0, PublicKey::bits);
-        let mut result = result.map_err(Arc::new);
+        let result = result.map_err(Arc::new);
         // Without a random number a backoff has its average length.
         let random = getrandom::u32().unwrap_or(200);
         let outcome = self.lock().finish(entry, &fetch, result.clone(), random);
-        // A key for which the cache has no room is not used once either.
-        if let Some(Outcome::Failed(error, _)) = &outcome {
-            result = Err(Arc::clone(error));
-        }
-        let failure = result.as_ref().err().map(|error| error.kind().name());
         drop(fetch.send_replace(result));
         // These last, because a recorder or a subscriber may panic.
         metrics::key_fetched(failure.unwrap_or(metrics::FETCHED));

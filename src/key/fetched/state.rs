@@ -288,7 +288,6 @@ impl State {
         let result = match result {
             // Otherwise made-up versions could push out good keys.
             Ok(_) if good.count() >= self.limits.keys => {
-                self.stats.failures += 1;
                 Err(Arc::new(FetchError::new(Kind::CacheFull)))
             }
             result => result,

@@ -525,38 +525,6 @@ async fn a_cached_key_costs_no_lock_whatever_the_machine_is_doing() {
     assert!(free(), "the budget is used up");
 }
 
-/// The requests that wait for a fetch receive what the cache has decided, as those after them do.
-#[tokio::test(start_paused = true)]
-async fn a_key_without_room_in_the_cache_is_used_by_nobody() {
-    let host = Host::default();
-    let keys = FetchedKeys::builder().fetcher(host.clone()).build();
-    let look = |entry: usize| {
-        let path = format!("/callback_pub_key_v{entry}.pem");
-        keys.key(&KeyUrl::of_path(keys.table(), &path).unwrap())
-    };
-    for entry in 2..=2 + LIMITS.keys {
-        let Lookup::Pending(lookup) = look(entry) else {
-            panic!("{entry} is not fetched")
-        };
-        let waiting = tokio::spawn(lookup);
-        settle().await;
-        assert!(host.land(u16::try_from(entry).unwrap(), End::Key(0)));
-        let found = waiting.await.unwrap();
-        if entry < 2 + LIMITS.keys {
-            assert_eq!(found.unwrap(), KEYS[0].1);
-            continue;
-        }
-        for found in [found, look(entry).await] {
-            let Err(KeyError::Unavailable(error)) = found else {
-                panic!("{found:?}")
-            };
-            let error = error.downcast_ref::<FetchError>().unwrap();
-            assert_eq!(error.kind(), FetchErrorKind::CacheFull);
-        }
-    }
-    assert_eq!(keys.stats().failures, 1);
-}
-
 /// Limits that follow from others, and backoffs to the second.
 #[test]
 fn backoffs_grow_up_to_a_limit_and_are_spread() {
