@@ -299,6 +299,8 @@ async fn steps(store: &RedisStore) -> Vec<StoreErrorKind> {
         let begun = store.begin(&attempt.unwrap()).await;
         note(begun.map(drop).map_err(|error| error.kind()));
     }
+    let used_up = store.is_used_up(nonce).await;
+    note(used_up.map(drop).map_err(|error| error.kind()));
     // The first refusal of a ticket that is spent.
     let spent = store.begin(&random().starts(0)).await;
     note(spent.map(drop).map_err(|error| error.kind()));
