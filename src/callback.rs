@@ -54,8 +54,7 @@
 //!    absent or `1.0` (otherwise 400).
 //! 3. The path of the request is equivalent to its [canonical](crate::protocol::CallbackTarget)
 //!    spelling or to an [`only_path`](OssCallbackLayer::only_path); otherwise 400. The inner
-//!    service sees the canonical spelling. With tickets, an ambiguous path is decided on in check
-//!    7.
+//!    service sees the canonical spelling. With tickets, check 7 decides on an ambiguous path.
 //! 4. `content-length` does not exceed the [`body_limit`](OssCallbackLayer::body_limit); otherwise
 //!    413.
 //! 5. The content type is one of [`content_types`](OssCallbackLayer::content_types), without

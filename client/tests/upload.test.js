@@ -746,7 +746,7 @@ test("another device continues with the session", async () => {
   await first.cancel();
 });
 
-test("a session that is none is ignored", async () => {
+test("what is not a session is ignored", async () => {
   for (const session of [{}, { version: 2 }, "text", null]) {
     const { file } = fileOf(3 * PART);
     await create(file, { storage: new MemoryStorage(), session }).start();

@@ -128,7 +128,7 @@
 //! | `PutBucketCallbackPolicy`, `GetBucketCallbackPolicy`, `DeleteBucketCallbackPolicy` | callbacks use a policy with `{"callbackPolicy":"NAME"}` |
 //! | `PutBucketPublicAccessBlock`, `GetBucketPublicAccessBlock`, `DeleteBucketPublicAccessBlock` | off for new buckets, unlike on OSS |
 //! | `PutPublicAccessBlock`, `GetPublicAccessBlock`, `DeletePublicAccessBlock` | for all buckets; a folder does not keep it |
-//! | `ListLiveChannel`, `ListCname` | there are none |
+//! | `ListLiveChannel`, `ListCname` | always empty |
 //! | `PutBucketEncryption`, `GetBucketEncryption`, `DeleteBucketEncryption` | responses show the encryption; nothing is encrypted |
 //! | `PutBucketReferer`, `GetBucketReferer` | checked for objects, without an `Authorization` header |
 //! | `PutBucketRequestPayment`, `GetBucketRequestPayment` | all keys are of the owner; without a signature, a bucket that requesters pay for is closed |

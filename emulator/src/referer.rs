@@ -68,7 +68,7 @@ impl RefererRules {
     }
 }
 
-/// Whether `pattern` matches `text` or a start of it. `*` stands for any text, `?` for any
+/// Whether `pattern` matches `text` or a start of it. `*` matches any text, and `?` any
 /// character.
 fn matches_start(pattern: &str, text: &str) -> bool {
     let pattern: Vec<_> = pattern.chars().collect();

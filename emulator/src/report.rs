@@ -15,7 +15,7 @@ const MAX_FIELDS: usize = 64 * 1024;
 /// One upload, from the request to the response.
 ///
 /// `Debug` shows neither fields nor bodies, because they contain signatures and tokens. Of a
-/// callback it shows the URL, and the status of the response or why there is none.
+/// callback it shows the URL, and the status of the response or why no response arrived.
 #[derive(Clone)]
 pub struct UploadReport {
     pub(crate) request_id: String,

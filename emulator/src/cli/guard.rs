@@ -11,8 +11,8 @@
 //! | An object is a page, and so has the origin of the emulator. | It is [sandboxed](sandbox), so its origin is `null` |
 //! | Another machine connects. | the address that the connection arrived at, unless `--console all` |
 //!
-//! A proxy on this machine connects from this machine for everyone whom it serves. The program
-//! cannot distinguish them, so the README says to turn the endpoints off behind one.
+//! Requests through a proxy on this machine arrive from this machine, whoever sent them. The program
+//! cannot distinguish them, so the README says to turn the endpoints off behind a proxy.
 
 use std::net::IpAddr;
 

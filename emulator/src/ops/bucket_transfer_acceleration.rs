@@ -46,7 +46,7 @@ pub(super) fn get(context: &RequestContext<'_>) -> Result<Response<EmulatorBody>
     xml::response("TransferAccelerationConfiguration", &configuration)
 }
 
-/// Removes the setting. Succeeds also if there is none.
+/// Removes the setting. Also succeeds without one.
 pub(super) async fn delete(
     context: &RequestContext<'_>,
 ) -> Result<Response<EmulatorBody>, OssError> {

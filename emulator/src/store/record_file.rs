@@ -33,7 +33,8 @@ pub(super) struct Found<R> {
     pub(super) size: u64,
 }
 
-/// Reads the record of a file. Fails with `InvalidData` if there is none that `parse` can read.
+/// Reads the record of a file. Fails with `InvalidData` if the file has none, or if `parse`
+/// cannot read it.
 pub(super) fn read<R>(
     path: &Path,
     parse: impl Fn(&[u8]) -> serde_json::Result<R>,
