@@ -62,7 +62,7 @@ struct ListingV2<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct ListedObject<'a> {
+pub(super) struct ListedObject<'a> {
     key: String,
     last_modified: String,
     #[serde(rename = "ETag")]
@@ -220,7 +220,7 @@ fn read_token(token: &str) -> Option<String> {
     String::from_utf8(URL_SAFE.decode(token).ok()?).ok()
 }
 
-fn listed_object<'a>(
+pub(super) fn listed_object<'a>(
     object: &ObjectSummary,
     encoding: Encoding,
     owner: Option<Owner<'a>>,

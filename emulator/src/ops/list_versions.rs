@@ -6,14 +6,13 @@ use http::Response;
 use serde::Serialize;
 
 use super::{
-    list_objects::{CommonPrefix, Query, get, last},
+    list_objects::{CommonPrefix, ListedObject, Query, get, last, listed_object},
     owner::Owner,
 };
 use crate::{
     body::EmulatorBody,
     context::RequestContext,
     errors::{self, OssError},
-    response::{iso8601, restore_info},
     store::{Entry, ObjectSummary},
     xml,
 };
@@ -44,18 +43,10 @@ struct Listing<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Version<'a> {
-    key: String,
     version_id: &'static str,
     is_latest: bool,
-    last_modified: String,
-    #[serde(rename = "ETag")]
-    etag: String,
-    r#type: &'static str,
-    size: u64,
-    storage_class: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    restore_info: Option<String>,
-    owner: Owner<'a>,
+    #[serde(flatten)]
+    object: ListedObject<'a>,
 }
 
 /// Returns one page of the objects of a bucket, ordered by name.
@@ -69,18 +60,9 @@ pub(super) async fn run(context: &RequestContext<'_>) -> Result<Response<Emulato
     }
     let page = query.page(context, marker).await?;
     let listed = |object: &ObjectSummary| Version {
-        key: encoding.text(object.key()),
         version_id: NULL,
         is_latest: true,
-        last_modified: iso8601(object.last_modified()),
-        etag: format!("\"{}\"", object.etag()),
-        r#type: object.object_type(),
-        size: object.size(),
-        storage_class: object.storage_class().to_owned(),
-        restore_info: object
-            .restoration()
-            .and_then(|known| restore_info(known, context.now)),
-        owner: Owner::of(context),
+        object: listed_object(object, encoding, Some(Owner::of(context)), context.now),
     };
     let versions = page.entries.iter().filter_map(|entry| match entry {
         Entry::Object(object) => Some(listed(object)),
