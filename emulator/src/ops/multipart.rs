@@ -114,7 +114,8 @@ pub(super) async fn upload_part(
     let record = Record::new(session.description, part.content().clone(), context.now);
     insert_checksums(response.headers_mut(), &record);
     insert_encryption(response.headers_mut(), &record.description);
-    add_part(context, id, number, part, errors::NO_SUCH_UPLOAD_FOR_PART).await?;
+    let unknown = errors::NO_SUCH_UPLOAD_FOR_PART;
+    add_part(context, id, number, part, session.sequential, unknown).await?;
     Ok(response)
 }
 
@@ -147,23 +148,24 @@ fn check_sequence(session: &Session, number: u16) -> Result<(), OssError> {
     }
 }
 
-/// Adds a part. `unknown` is the error if the upload was completed or aborted meanwhile.
+/// Adds a part. `sequential` is whether the upload takes parts in order only, and `unknown` the error
+/// if it was completed or aborted meanwhile.
 pub(super) async fn add_part(
     context: &RequestContext<'_>,
     id: &str,
     number: u16,
     part: Sealed,
+    sequential: bool,
     unknown: OssError,
 ) -> Result<(), OssError> {
     let store = &context.shared.store;
     let bucket = &context.bucket.name;
-    let session = store.sessions().get(id, bucket, context.address.key()?);
     // Of two requests for the same part, the second is refused.
-    let _one = match session.is_some_and(|session| session.sequential) {
+    let _one = match sequential {
         true => Some(context.shared.sequence.lock().await),
         false => None,
     };
-    if let Some(session) = store.sessions().get(id, bucket, context.address.key()?) {
+    if sequential && let Some(session) = store.sessions().get(id, bucket, context.address.key()?) {
         check_sequence(&session, number)?;
     }
     let added = store.add_part(id, number, part, context.now).await;

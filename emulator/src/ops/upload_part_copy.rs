@@ -63,7 +63,8 @@ pub(super) async fn run(
         etag: format!("\"{}\"", part.content().etag()),
     };
     let crc64 = part.content().crc64;
-    add_part(context, id, number, part, errors::NO_SUCH_UPLOAD_FOR_COPY).await?;
+    let unknown = errors::NO_SUCH_UPLOAD_FOR_COPY;
+    add_part(context, id, number, part, session.sequential, unknown).await?;
     let mut response = xml::response("CopyPartResult", &copied)?;
     let headers = response.headers_mut();
     response::insert(headers, header::ETAG, &copied.etag);
